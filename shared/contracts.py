@@ -1,0 +1,302 @@
+"""The wire: every body that crosses HTTP between clients, coordinator and workers, as a type.
+
+Unknown fields are refused on `TaskRequest` only; the other bodies ignore what they do not know and carry
+`contract: 1`, so that versions can be mixed during an upgrade. Times are ISO 8601 UTC, durations seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
+
+CONTRACT = 1
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
+MAX_TIMEOUT_SECONDS = 86_400
+MAX_DESCRIPTION = 100_000
+MAX_STEPS = 200
+MAX_BODY_BYTES = 2_000_000  # of a request to the coordinator
+MAX_RESULT_BYTES = 8_000_000  # of an answer from an agent
+
+Name = Annotated[str, StringConstraints(pattern=NAME, strict=True)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False, strict=True)]
+Format = Literal["markdown", "html", "json"]
+Protocol = Literal["muster", "openai", "a2a"]
+
+
+class Status(StrEnum):
+    """Where a task or a step stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class AgentStatus(StrEnum):
+    PENDING = "pending"
+    HEALTHY = "healthy"
+    UNREACHABLE = "unreachable"
+    DRAINING = "draining"
+
+
+class _Open(BaseModel):
+    """A body that may come from another version: unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _Closed(BaseModel):
+    """A body where an unknown field is a typing error somebody wants to hear of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- agents ---------------------------------------------------------------------------------------
+
+
+class Registration(_Open):
+    """`POST /register_agent`. The same call again is the heartbeat.
+
+    With `instance` the agent says that it will call again (every 2 s) and holds a lease of 6 s;
+    without it (a hand-written `curl`) only the coordinator's own probes tell whether it lives.
+    """
+
+    contract: int = CONTRACT
+    name: Name
+    endpoint: Annotated[str, StringConstraints(strict=True, max_length=2_000)]
+    capabilities: Annotated[list[Name], Field(max_length=64)]
+    description: Annotated[str, StringConstraints(strict=True, max_length=500)] = ""
+    instance: Name | None = None
+    protocol: Protocol = "muster"
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+    version: Annotated[str, StringConstraints(strict=True, max_length=64)] = ""
+    draining: bool = False
+    metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=64)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError as exc:
+            raise ValueError(f"is no URL: {exc}") from exc
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http:// or https:// URL with a host")
+        if parts.username or parts.password:
+            raise ValueError("must not carry a user name or password")
+        if parts.query or parts.fragment:
+            raise ValueError("must not carry a query or a fragment")
+        if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
+            raise ValueError("must not contain spaces, control characters or port 0")
+        return value.rstrip("/")
+
+
+class Registered(BaseModel):
+    """The answer to a registration. `key` (hex) is what the coordinator signs this agent's envelopes with."""
+
+    contract: int = CONTRACT
+    agent_id: str
+    name: str
+    status: AgentStatus
+    lease_seconds: float
+    key: str
+
+
+class AgentView(BaseModel):
+    agent_id: str
+    name: str
+    instance: str | None
+    endpoint: str
+    capabilities: list[str]
+    description: str
+    protocol: Protocol
+    status: AgentStatus
+    load: int
+    max_concurrency: int | None
+    latency_seconds: float | None
+    breaker: Literal["closed", "open", "half_open"]
+    last_error: str | None
+    last_seen: datetime | None
+    version: str
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+
+
+class PlanStep(_Closed):
+    """One step of a plan a caller sends: who does it (`capability` or `agent`), and after which others."""
+
+    id: Name
+    capability: Name | None = None
+    agent: Name | None = None
+    needs: Annotated[list[Name], Field(max_length=MAX_STEPS)] = Field(default_factory=list)
+    input: JsonValue = None
+    timeout_seconds: Seconds | None = None
+    on_failure: Literal["fail", "continue"] = "fail"
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        if (self.capability is None) == (self.agent is None):
+            raise ValueError("needs exactly one of 'capability' and 'agent'")
+        return self
+
+
+class TaskRequest(_Closed):
+    """`POST /execute_task`."""
+
+    task_description: Annotated[str, StringConstraints(strict=True, max_length=MAX_DESCRIPTION)]
+    timeout_seconds: Seconds | None = None
+    plan: Annotated[list[PlanStep], Field(min_length=1, max_length=MAX_STEPS)] | None = None
+    agents: Annotated[list[Name], Field(min_length=1, max_length=MAX_STEPS)] | None = None
+    context: JsonValue = None
+    priority: Annotated[int, Field(ge=0, le=9, strict=True)] = 5
+    max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = None
+    format: Format = "markdown"
+    webhook_url: Annotated[str, StringConstraints(strict=True, max_length=2_000)] | None = None
+
+    @field_validator("task_description")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @model_validator(mode="after")
+    def _plan_or_agents(self) -> Self:
+        if self.plan is not None and self.agents is not None:
+            raise ValueError("'plan' and 'agents' cannot both be given")
+        return self
+
+
+class Usage(_Open):
+    """What a step or a task has spent."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            calls=self.calls + other.calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+class Missing(_Open):
+    """Something an agent was asked for and did not deliver."""
+
+    what: str
+    why: str
+
+
+class StepError(_Open):
+    """Why a step failed: a stable code, a sentence, and whether sending it again may help."""
+
+    type: str
+    detail: str
+    retryable: bool = False
+
+
+class StepView(BaseModel):
+    step_id: str
+    capability: str | None
+    agent: str | None
+    instance: str | None
+    status: Status
+    attempt: int
+    output: JsonValue = None
+    usage: Usage = Usage()
+    error: StepError | None = None
+    started_at: datetime | None = None
+    duration_seconds: float | None = None
+
+
+class Source(_Open):
+    """Where evidence comes from. `location` is the path below KNOWLEDGE_DIR, or the URL."""
+
+    id: str
+    title: str
+    location: str
+    provider: str = ""
+    score: float = 0.0
+    excerpt: str = ""
+
+
+class TaskResult(BaseModel):
+    report: JsonValue
+    format: Format
+    findings: list[JsonValue]
+    sources: list[JsonValue]
+
+
+class TaskView(BaseModel):
+    """A task as clients see it; an open one shows what is known so far."""
+
+    task_id: str
+    status: Status
+    task_description: str
+    result: TaskResult | None
+    results: list[StepView]
+    missing: list[Missing]
+    usage: Usage
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline: datetime
+    duration_seconds: float | None
+    links: dict[str, str]
+
+
+# --- coordinator to worker ------------------------------------------------------------------------
+
+
+class StepRequest(_Open):
+    """`POST {endpoint}/execute`. `upstream` holds the outputs of the steps this one needs, by step id."""
+
+    contract: int = CONTRACT
+    task_id: str
+    step_id: str
+    attempt: int = 1
+    capability: str | None = None
+    task_description: str = ""
+    input: JsonValue = None
+    upstream: dict[str, JsonValue] = Field(default_factory=dict)
+    missing: list[Missing] = Field(default_factory=list)
+    context: JsonValue = None
+
+
+class StepResult(_Open):
+    """What a worker answers, whole or as the last event of a stream."""
+
+    contract: int = CONTRACT
+    task_id: str | None = None
+    step_id: str
+    attempt: int
+    status: Literal["completed", "failed", "cancelled"]
+    output: JsonValue = None
+    usage: Usage = Usage()
+    missing: list[Missing] = Field(default_factory=list)
+    error: StepError | None = None
+
+
+class Progress(_Open):
+    """How far a step is: a sentence for a person, and a share from 0 to 1 where it is known."""
+
+    message: Annotated[str, StringConstraints(max_length=500)]
+    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+def plain(value: Any) -> str:
+    """A pydantic error location as an RFC 6901 pointer: `("plan", 0, "id")` becomes `/plan/0/id`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in value)

@@ -1,0 +1,67 @@
+"""What a worker author writes: an Agent is a description and an async function; a Context is what it may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import JsonValue
+
+from shared.contracts import Missing, StepRequest, Usage
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a step delivers: any JSON as `output`, what it cost, and what was asked for and not found."""
+
+    output: JsonValue
+    usage: Usage = Usage()
+    missing: Sequence[Missing] = ()
+
+
+class Context(Protocol):
+    """What a running step may use; made by the chassis, one for each step.
+
+    `state` is what `Agent.open` yielded. `http` is a pooled httpx client for the open web: bounded in time
+    and size, and refusing private addresses. `log` is bound to the task and step.
+    """
+
+    state: Any
+    http: Any
+    log: Any
+
+    def seconds_left(self) -> float:
+        """Seconds until the caller stops waiting for this step."""
+        ...
+
+    async def progress(self, message: str, fraction: float | None = None) -> None:
+        """Tell whoever watches the task how far this step is."""
+        ...
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield None
+
+
+Run = Callable[[StepRequest, Context], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A worker as a value.
+
+    `run` gets the step and its context and returns a Reply; it raises `WorkerFault` to fail with a reason.
+    `open` is entered when the service starts and left when it stops; what it yields is `ctx.state`.
+    `max_concurrency` steps run at once in one instance; the coordinator sends no more.
+    """
+
+    name: str
+    description: str
+    capabilities: tuple[str, ...]
+    run: Run
+    open: Callable[[], AbstractAsyncContextManager[Any]] = field(default=_nothing)
+    version: str = "0.1.0"
+    max_concurrency: int = 64

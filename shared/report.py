@@ -1,0 +1,126 @@
+"""What the built-in workers hand to each other: evidence, then findings, then a report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts import Missing, Source
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Evidence(Source):
+    """One passage. `id` is the same for the same passage in every step; `location` may end in `#anchor`.
+
+    `text` is the whole passage, plain; `excerpt` (of Source) the sentences around the hit, at most 400 characters.
+    `score` is from 0 to 1, higher is better, comparable within one step.
+    """
+
+    text: str = ""
+    heading: str = ""
+    question: str = ""
+
+
+class Research(_Open):
+    """Output of capability `research`. `searched` says where was looked, in words a reader understands."""
+
+    question: str
+    provider: str
+    searched: str
+    evidence: list[Evidence] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class Finding(_Open):
+    """A statement that answers the question, quoted from the evidence it points at."""
+
+    id: str
+    statement: str
+    topic: str
+    evidence: list[str]
+    support: Literal["strong", "moderate", "weak"]
+    score: float = 0.0
+    question: str = ""
+
+
+class Agreement(_Open):
+    """Different sources that say the same."""
+
+    statement: str
+    evidence: list[str]
+
+
+class Side(_Open):
+    statement: str
+    evidence: list[str]
+
+
+class Contradiction(_Open):
+    """Different sources that cannot both be right; `about` names the matter, `why` what differs."""
+
+    about: str
+    sides: list[Side]
+    why: str = ""
+
+
+class Analysis(_Open):
+    """Output of capability `analyze`. Every `evidence` id in it stands in `sources`."""
+
+    question: str
+    findings: list[Finding] = Field(default_factory=list)
+    agreements: list[Agreement] = Field(default_factory=list)
+    contradictions: list[Contradiction] = Field(default_factory=list)
+    key_terms: list[str] = Field(default_factory=list)
+    sources: list[Evidence] = Field(default_factory=list)
+    searched: list[str] = Field(default_factory=list)
+    thin: bool = False
+    notes: list[str] = Field(default_factory=list)
+
+
+class Cited(_Open):
+    """A statement in a report with the numbers of its sources."""
+
+    statement: str
+    citations: list[int]
+    support: str = ""
+
+
+class Section(_Open):
+    title: str
+    findings: list[Cited]
+
+
+class NumberedSource(Source):
+    """A source as the report lists it; `number` is what citations use."""
+
+    number: int
+    heading: str = ""
+
+
+class Report(_Open):
+    """A report as data; `shared.rendering` makes Markdown and HTML of it."""
+
+    title: str
+    question: str
+    summary: list[Cited] = Field(default_factory=list)
+    sections: list[Section] = Field(default_factory=list)
+    agreements: list[Cited] = Field(default_factory=list)
+    contradictions: list[Contradiction] = Field(default_factory=list)
+    key_terms: list[str] = Field(default_factory=list)
+    sources: list[NumberedSource] = Field(default_factory=list)
+    missing: list[Missing] = Field(default_factory=list)
+    searched: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    made: str = ""
+
+
+class ReportOutput(_Open):
+    """Output of capability `report`: the text in the format that was asked for, and the data behind it."""
+
+    report: str
+    format: Literal["markdown", "html", "json"]
+    document: Report

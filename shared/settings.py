@@ -1,0 +1,116 @@
+"""Every setting, read from the environment and `.env`; a secret also from the file that `<NAME>_FILE` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `API_KEY_FILE=/run/secrets/api_key` for a field `api_key: SecretStr`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{field_name.upper()}_FILE") if "SecretStr" in str(field.annotation) else None
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as exc:
+            raise ValueError(f"{field_name.upper()}_FILE={path} cannot be read: {exc.strerror}") from exc
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """What every service reads. Unknown keys in `.env` are ignored, so that old files keep working."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_format: Literal["console", "json"] = Field("console", description="Readable lines, or one JSON object a line.")
+    api_key: SecretStr | None = Field(
+        None, description="Bearer token that clients and agents must send to the coordinator; unset: open."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+
+
+class CoordinatorSettings(Settings):
+    """What the coordinator reads."""
+
+    database_url: str = Field(
+        "sqlite:///data/muster.db",
+        description="The journal: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `memory:` (off).",
+    )
+    max_concurrent_tasks: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        64, description="Tasks that run at once in one coordinator."
+    )
+    max_queued_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        1_000, description="Tasks that may wait; more get 429 with an honest `Retry-After`."
+    )
+    request_timeout: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0, description="Seconds a task has when it does not say `timeout_seconds`."
+    )
+    health_check_interval: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        5.0, description="Seconds between two probes of each agent."
+    )
+    private_agents: bool = Field(
+        True, description="Whether agents may live at private and loopback addresses; link-local never."
+    )
+    history_days: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="Days that finished tasks are kept in the journal."
+    )
+
+
+class WorkerSettings(Settings):
+    """What every worker reads."""
+
+    coordinator_url: str | None = Field(
+        None, description="Where a worker registers, `http://127.0.0.1:8000` say; unset: it works alone."
+    )
+    advertise_url: str | None = Field(
+        None, description="Where the coordinator reaches this worker; unset: made from host and port."
+    )
+    state_dir: Path | None = Field(
+        None, description="Folder for a worker's own files; unset: `data/<name>-<port>`."
+    )
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="Steps that run at once in one worker; unset: what its author chose."
+    )
+
+
+class SearchSettings(Settings):
+    """What the researcher reads besides."""
+
+    search_provider: Literal["local", "searxng", "tavily", "brave", "wikipedia"] = Field(
+        "local", description="Where the researcher looks."
+    )
+    knowledge_dir: Path = Field(
+        Path("docs"), description="Folder of Markdown, text, HTML and PDF files for `SEARCH_PROVIDER=local`."
+    )
+    search_api_key: SecretStr | None = Field(None, description="Key for `tavily` or `brave`.")
+    search_url: str | None = Field(
+        None, description="Address of your SearXNG, or another base address for the chosen provider."
+    )
+    search_results: Annotated[int, Field(ge=1, le=50)] = Field(
+        8, description="Passages a research step returns at the most."
+    )
+    search_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
+        8.0, description="Seconds one call to a web provider or one page may take."
+    )
