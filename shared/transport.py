@@ -181,10 +181,10 @@ class _Aiohttp(httpx.AsyncBaseTransport):
 
     async def _sent(self, request: httpx.Request, limits: dict[str, float | None]) -> aiohttp.ClientResponse:
         headers = request.headers.copy()
+        headers.pop("transfer-encoding", None)  # aiohttp knows; a stream that was read into bytes has a length now
         data: Any
         try:
             data = request.content or None
-            headers.pop("transfer-encoding", None)  # a stream that was read into bytes has a length now
         except httpx.RequestNotRead:
             data = request.stream
         self._session = session = self._session or self._opened()
@@ -218,6 +218,7 @@ class _Aiohttp(httpx.AsyncBaseTransport):
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
+            read_bufsize=65_536,  # also the step in which bodies are decoded, so what a cap may be overrun by
             trust_env=False,
         )
 
