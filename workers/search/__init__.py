@@ -1,0 +1,1 @@
+"""Where the researcher looks: one file a provider, and the local index."""

@@ -1,0 +1,110 @@
+"""The researcher: evidence for one question, with its sources, from the provider that SEARCH_PROVIDER names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.contracts import StepRequest, plain
+from shared.definition import Agent, Context, Reply
+from shared.errors import WorkerFault
+from shared.report import Research
+from shared.settings import SearchSettings
+from workers.search import chosen
+from workers.search.provider import Ask, Provider
+
+MAX_LIMIT = 50
+
+
+def agent(
+    state_dir: Path, settings: SearchSettings | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+) -> Agent:
+    """The researcher, keeping its index in `state_dir`. `transport` replaces the network of a web provider's API."""
+    chosen_settings = settings or SearchSettings()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Provider]:
+        async with chosen.provider(chosen_settings, state_dir, transport=transport) as provider:
+            yield provider
+
+    async def run(step: StepRequest, ctx: Context) -> Reply:
+        ask, notes = asked(step, default_limit=chosen_settings.search_results)
+        provider: Provider = ctx.state
+        found = await provider.search(ask, ctx)
+        research = Research(
+            question=ask.question,
+            provider=provider.name,
+            searched=found.searched,
+            evidence=found.evidence,
+            notes=[*notes, *found.notes],
+        )
+        return Reply(research.model_dump(), missing=found.missing)
+
+    return Agent(
+        name="researcher",
+        description="Finds passages that answer a question, in your documents or on the web, with their sources.",
+        capabilities=("research",),
+        run=run,
+        open=opened,
+    )
+
+
+class _Input(BaseModel):
+    """A step's input as an object."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
+    siblings: list[str] = Field(default_factory=list, max_length=200)
+    index: Annotated[int, Field(ge=0)] | None = None
+    documents: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=list, max_length=1_000)
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
+
+
+def asked(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
+    """What a step asks for, and notes on what of its input was not understood.
+
+    The input may be None (the task's description is the question), a string (the question) or an object.
+    Raises WorkerFault "bad_input" with the name of the field that is wrong.
+    """
+    given: Any = {} if step.input is None else {"question": step.input} if isinstance(step.input, str) else step.input
+    if not isinstance(given, dict):
+        raise _bad("input", f"must be a string or an object, not {type(given).__name__}")
+    try:
+        wish = _Input.model_validate(given)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False)[0]
+        raise _bad(f"input{plain(error['loc'])}", error["msg"]) from exc
+    index = wish.index
+    if index is not None and index >= max(len(wish.siblings), 1):
+        raise _bad("input/index", f"is {index}, but there are {len(wish.siblings)} siblings")
+    question = wish.question or (wish.siblings[index] if wish.siblings and index is not None else "")
+    question = (question or step.task_description).strip()
+    if not question:
+        raise _bad("input/question", "is empty, and so is the task's description")
+    if wish.siblings and index is None:
+        if question not in wish.siblings:
+            raise _bad("input/index", "is missing, and the question is not one of the siblings")
+        index = wish.siblings.index(question)
+    for number, path in enumerate(wish.documents):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise _bad(f"input/documents/{number}", f"{path!r} is not a path below KNOWLEDGE_DIR")
+    unknown = sorted(wish.model_extra or ())
+    notes = [f"The step's input has fields that research does not know: {', '.join(unknown)}."] if unknown else []
+    limit = wish.limit or default_limit
+    return Ask(question, limit, tuple(wish.siblings), index or 0, tuple(wish.documents)), notes
+
+
+def _bad(field: str, why: str) -> WorkerFault:
+    return WorkerFault(f"{field}: {why}.", type="bad_input")
+
+
+if __name__ == "__main__":
+    from shared.serve import load_settings, serve_worker
+
+    serve_worker(lambda state_dir: agent(state_dir, load_settings(SearchSettings)), default_port=8001)

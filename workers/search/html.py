@@ -1,0 +1,198 @@
+"""An HTML page of documentation as sections by its headings, without navigation and other furniture."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from workers.search.passages import Block, Document, Section, indented
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+FURNITURE = (
+    *("script", "style", "noscript", "template", "nav", "aside", "footer", "form", "button", "select"),
+    *("iframe", "svg", "canvas", "object", "head", "link", "meta"),
+)
+_CLASSES = (
+    "headerlink permalink anchor-link toctree-wrapper contents toc localtoc table-of-contents breadcrumb breadcrumbs"
+    " sphinxsidebar related footer copybtn viewcode-link edit-this-page visually-hidden sr-only skip-link pagination"
+    " prev-next-area navigation navheader navfooter"
+)
+FURNITURE_CLASSES = frozenset(_CLASSES.split())
+_BLOCKS = (
+    "address article blockquote body caption center dd details div dl dt fieldset figcaption figure header hgroup hr"
+    " html legend li main ol p pre section summary table tbody td tfoot th thead tr ul"
+)
+BLOCKS = frozenset(_BLOCKS.split())
+KEPT_ASIDE = "sidebar"  # Sphinx's sidebar is a box of the author's, not navigation
+LINKS_ONLY = 0.75  # a block with a larger share of its letters in links is a list of links
+
+_SITE = re.compile(r"\s+(?:[—–|·]|::|-)\s+[^—–|·]*(?:documentation|docs|manual|wiki|v\d[\w.]*)[^—–|·]*$", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+
+
+def read(data: bytes, encoding: str) -> Document:
+    """The page's title, and a section for each heading with the nearest anchor."""
+    from lxml import etree, html
+
+    parser = html.HTMLParser(encoding=encoding, remove_comments=True, remove_pis=True)
+    try:
+        page = html.document_fromstring(data, parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError):
+        return Document("", (), "has no HTML in it")
+    title = page.findtext(".//title") or ""
+    main = _main(page)
+    _strip(main)
+    walk = _Walk()
+    for event, element in etree.iterwalk(main, events=("start", "end")):
+        if event == "start":
+            walk.start(element)
+        else:
+            walk.end(element, last=element is main)
+    walk.finish()
+    return Document(_title(title, walk), tuple(walk.sections))
+
+
+def _main(page: HtmlElement) -> HtmlElement:
+    for path in (".//main", ".//*[@role='main']", ".//article"):
+        found = page.xpath(path)
+        if len(found) == 1:
+            return found[0]
+    return page if page.body is None else page.body
+
+
+def _strip(main: HtmlElement) -> None:
+    doomed = [
+        element
+        for element in main.iterdescendants()
+        if element is not main
+        and (
+            (element.tag in FURNITURE and KEPT_ASIDE not in element.classes)
+            or element.get("role") in ("navigation", "search", "banner", "contentinfo")
+            or element.get("hidden") is not None
+            or not FURNITURE_CLASSES.isdisjoint(element.classes)
+            or (element.tag == "header" and element.find(".//h1") is None)
+        )
+    ]
+    for element in doomed:
+        if element.getparent() is not None:
+            element.drop_tree()
+
+
+def _title(title: str, walk: _Walk) -> str:
+    """The one `h1` if there is one, else `<title>` without the site's name."""
+    if len(walk.tops) == 1:
+        return walk.tops[0]
+    return _SITE.sub("", _SPACE.sub(" ", title).strip()) or (walk.tops[0] if walk.tops else "")
+
+
+@dataclass
+class _Walk:
+    """The state of one pass over the tree: text that is being collected, and the sections so far."""
+
+    sections: list[Section] = field(default_factory=list)
+    tops: list[str] = field(default_factory=list)
+    path: list[tuple[int, str]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    row: list[str] | None = None
+    row_says: bool = False  # whether the row has more than links
+    anchor: str = ""
+    next_anchor: str = ""
+    block_anchor: str = ""
+    inside: str = ""  # "pre" or a heading, whose text is collected as a whole
+    links: int = 0
+    letters_in_links: int = 0
+
+    def start(self, element: HtmlElement) -> None:
+        tag = element.tag
+        anchor = element.get("id") or (element.get("name") if tag == "a" else None)
+        if tag in HEADINGS and not self.inside:
+            self.finish()
+            self.inside = tag
+            self.next_anchor = anchor or self.next_anchor
+        elif self.inside in HEADINGS:
+            self.next_anchor = self.next_anchor or anchor or ""
+        elif tag in BLOCKS and self.inside != "pre":
+            self._flush()
+            if tag == "pre":
+                self.inside = "pre"
+            elif tag == "tr":
+                self.row, self.row_says = [], False
+            elif tag == "li":
+                self.text.append("- ")
+        if anchor and not self.inside:
+            if tag in ("section", "div") or (tag in ("span", "a") and not self.next_anchor):
+                self.next_anchor = anchor
+            if tag in ("dt", "section", "div", "p", "li"):
+                self.block_anchor = anchor
+        if tag == "a":
+            self.links += 1
+        if tag == "br":
+            self.text.append("\n" if self.inside == "pre" else " ")
+        elif tag == "img" and not self.inside and (alt := element.get("alt")) and " " in alt.strip():
+            self.text.append(f" {alt} ")
+        self._say(element.text)
+
+    def end(self, element: HtmlElement, *, last: bool) -> None:
+        tag = element.tag
+        if tag == self.inside:
+            self._close(tag)
+        elif not self.inside and tag in BLOCKS:
+            self._flush()
+            if tag == "tr" and self.row is not None:
+                self._block(" | ".join(self.row) if self.row_says else "")
+                self.row = None
+        if tag == "a":
+            self.links = max(0, self.links - 1)
+        if not last:
+            self._say(element.tail)
+
+    def finish(self) -> None:
+        """Ends the section."""
+        self._flush()
+        if self.blocks:
+            self.sections.append(Section(tuple(name for _, name in self.path), self.anchor, tuple(self.blocks)))
+        self.blocks = []
+
+    def _say(self, text: str | None) -> None:
+        if text:
+            self.text.append(text)
+            if self.links:
+                self.letters_in_links += len(text.strip())
+
+    def _close(self, tag: str) -> None:
+        self.inside = ""
+        text = "".join(self.text)
+        self.text, self.letters_in_links = [], 0
+        if tag == "pre":
+            self._block(indented(text))
+            return
+        name = _SPACE.sub(" ", text).strip(" ¶#\xa0")
+        level = int(tag[1])
+        if level == 1 and name:
+            self.tops.append(name)
+        self.path = [(above, heading) for above, heading in self.path if above < level]
+        if name:
+            self.path.append((level, name))
+        self.anchor, self.next_anchor, self.block_anchor = self.next_anchor, "", ""
+
+    def _flush(self) -> None:
+        text = _SPACE.sub(" ", "".join(self.text)).strip()
+        linked = self.letters_in_links > LINKS_ONLY * len(text)
+        self.text, self.letters_in_links = [], 0
+        if not text or text == "-":
+            return
+        if self.row is not None:
+            self.row.append(text)
+            self.row_says = self.row_says or not linked
+        elif not linked:
+            self._block(text)
+
+    def _block(self, text: str) -> None:
+        if text:
+            self.blocks.append(Block(text, self.block_anchor))
+            self.block_anchor = self.next_anchor = ""
