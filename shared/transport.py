@@ -14,7 +14,6 @@ from typing import Any, Literal
 import aiohttp
 import httpx
 from aiohttp.abc import ResolveResult
-from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from shared import addresses
@@ -197,7 +196,7 @@ class _Aiohttp(httpx.AsyncBaseTransport):
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(sock_connect=limits.get("connect"), sock_read=limits.get("read")),
             )
-        except (aiohttp.ClientError, HttpProcessingError) as exc:
+        except aiohttp.ClientError as exc:
             raise _translated(exc) from exc
         except ValueError as exc:  # a line break in a header, a host that is none
             raise httpx.LocalProtocolError(str(exc)) from exc
@@ -233,17 +232,14 @@ class _Body(httpx.AsyncByteStream):
         try:
             async for piece in self._answer.content.iter_any():
                 yield piece
-        except (aiohttp.ClientError, HttpProcessingError) as exc:
+        except aiohttp.ClientError as exc:
             raise _translated(exc) from exc
 
     async def aclose(self) -> None:
         if not self._open:
             return
         self._open = False
-        if self._answer.content.at_eof():
-            self._answer.release()  # the connection may be used again
-        else:
-            self._answer.close()
+        self._answer.close()  # the connection too, unless the answer is complete and has given it back already
         self._places.release()
 
 
@@ -300,11 +296,10 @@ _RULES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
     (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
     (aiohttp.ClientError, httpx.ReadError),
-    (HttpProcessingError, httpx.RemoteProtocolError),
 )
 
 
-def _translated(exc: aiohttp.ClientError | HttpProcessingError) -> httpx.TransportError:
+def _translated(exc: aiohttp.ClientError) -> httpx.TransportError:
     ours = next(ours for theirs, ours in _RULES if isinstance(exc, theirs))
     if not isinstance(exc, aiohttp.ClientConnectorError):
         return ours(str(exc) or type(exc).__name__)

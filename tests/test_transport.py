@@ -405,10 +405,10 @@ async def test_a_call_carries_method_path_headers_and_body_and_nothing_of_aiohtt
 
     url = await serve(noted)
     async with transport.client() as client:
-        await client.put(f"{url}/a%2Fb/%C3%A4?q=1%202", content=b"hello", headers={"Muster-Envelope": "e"})
+        await client.put(f"{url}/a%2Fb/%C3%A4?q=1%202%7E", content=b"hello", headers={"Muster-Envelope": "e"})
 
     head, _, body = bytes(seen).partition(b"\r\n\r\n")
-    assert head.startswith(b"PUT /a%2Fb/%C3%A4?q=1%202 HTTP/1.1\r\n")
+    assert head.startswith(b"PUT /a%2Fb/%C3%A4?q=1%202%7E HTTP/1.1\r\n")
     assert b"muster-envelope: e" in head.lower()
     assert b"content-length: 5" in head.lower()
     assert b"content-type" not in head.lower()
@@ -463,7 +463,7 @@ async def test_redirects_are_answers_and_cookies_are_forgotten(serve: Serve) -> 
             b"HTTP/1.1 302 Found\r\nlocation: /x\r\nset-cookie: a=1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
 
-    url = await serve(redirects)
+    url = (await serve(redirects)).replace("127.0.0.1", "localhost")  # of plain addresses nobody keeps cookies
     async with transport.client() as client:
         answers = [await client.get(url), await client.get(url)]
 
