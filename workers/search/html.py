@@ -65,21 +65,21 @@ def _main(page: HtmlElement) -> HtmlElement:
 
 
 def _strip(main: HtmlElement) -> None:
-    doomed = [
-        element
-        for element in main.iterdescendants()
-        if element is not main
-        and (
-            (element.tag in FURNITURE and KEPT_ASIDE not in element.classes)
-            or element.get("role") in ("navigation", "search", "banner", "contentinfo")
-            or element.get("hidden") is not None
-            or not FURNITURE_CLASSES.isdisjoint(element.classes)
-            or (element.tag == "header" and element.find(".//h1") is None)
-        )
-    ]
-    for element in doomed:
+    for element in [each for each in main.iterdescendants() if _is_furniture(each)]:
         if element.getparent() is not None:
             element.drop_tree()
+
+
+def _is_furniture(element: HtmlElement) -> bool:
+    own = element.attrib
+    classes = own.get("class", "").split()
+    return (
+        (element.tag in FURNITURE and KEPT_ASIDE not in classes)
+        or own.get("role") in ("navigation", "search", "banner", "contentinfo")
+        or "hidden" in own
+        or not FURNITURE_CLASSES.isdisjoint(classes)
+        or (element.tag == "header" and element.find(".//h1") is None)
+    )
 
 
 def _title(title: str, walk: _Walk) -> str:

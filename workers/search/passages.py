@@ -69,6 +69,14 @@ def passages(document: Document) -> Iterator[Passage]:
             yield passage
 
 
+def unanchored(document: Document) -> Document:
+    """Our own anchors lead nowhere on somebody else's page."""
+    sections = (
+        Section(each.heading, "", tuple(Block(block.text) for block in each.blocks)) for each in document.sections
+    )
+    return Document(document.title, tuple(sections), document.note)
+
+
 def sentences(text: str) -> list[str]:
     """The sentences of one paragraph; abbreviations and initials do not end one."""
     found: list[str] = []
