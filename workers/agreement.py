@@ -1,0 +1,224 @@
+"""Which statements of different documents say the same, and which cannot both be right.
+
+Rules, strict on purpose, because a false contradiction costs more trust than a missed one. Two statements are compared
+only when they speak of the same matter: most of what the shorter one says stands in the other too, weighed by how rare
+the words are; neither names something the other does not; their conditions and versions do not differ. Then they
+contradict when an amount of the same kind differs, when one denies what the other affirms, or when they use opposite
+words for the same thing; they agree when none of these is so and the amounts are equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.report import Agreement, Contradiction, Side
+from workers import synonyms, text
+from workers.claims import Claim
+from workers.quantities import Quantity
+
+MAX_PAIRS = 60_000  # compared at most: about half a second
+MAX_SHOWN = 8  # of each kind
+COMMON_IN = 0.35  # a word in more than this share of the claims does not make a pair by itself
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each stem says: rare ones more, words common in any manual less."""
+
+    of: Mapping[str, float]
+
+    def sum(self, stems: Iterable[str]) -> float:
+        return sum(self.of.get(stem, 1.0) for stem in stems)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What two claims are to each other; `likeness` from 0 to 1."""
+
+    kind: str  # "agree", "amount", "denial", "opposed", "name"
+    likeness: float
+    why: str = ""
+
+
+def weights(claims: Sequence[Claim]) -> Weights:
+    """Inverse document frequency from 0.4 to 1, times 0.4 for words common in any manual."""
+    seen = Counter(stem for claim in claims for stem in claim.matter)
+    common = {synonyms.meaning(stem) for stem in text.common_stems()}
+    top = math.log(1 + len(claims)) or 1.0
+    return Weights(
+        {s: (0.4 + 0.6 * math.log((1 + len(claims)) / n) / top) * (0.4 if s in common else 1) for s, n in seen.items()}
+    )
+
+
+def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
+    """What two claims of different documents are to each other; None where nothing can be said."""
+    shared = a.matter & b.matter
+    solid = [stem for stem in shared if weigh.of.get(stem, 1.0) > 0.4]
+    if not solid or len(shared) < 2:
+        return None
+    both, of_a, of_b = weigh.sum(shared), weigh.sum(a.matter), weigh.sum(b.matter)
+    likeness, held = 2 * both / (of_a + of_b), both / min(of_a, of_b)
+    if held < 0.5 or likeness < 0.4 or _apart(a, b):
+        return None
+    conditional = _conditions_differ(a, b)
+    same, differing = _amounts(a.amounts, b.amounts)
+    if differing:
+        subject = a.head in b.matter or b.head in a.matter
+        fits = held >= 0.6 and likeness >= 0.5 and len(solid) >= 2
+        if conditional or not subject or not fits or a.sides ^ b.sides and _opposite(a, b):
+            return None
+        x, y = differing[0]
+        return Verdict("amount", likeness, f"{x.shown} against {y.shown}")
+    heads = a.head == b.head or (a.head in b.matter and b.head in a.matter)
+    denial = _denial(a, b)
+    opposite = _opposite(a, b)
+    if denial or opposite:
+        if denial and opposite or conditional or not heads or likeness < 0.6 or len(solid) < 2:
+            return None
+        return Verdict("denial" if denial else "opposed", likeness, denial or opposite)
+    if (a.denied and not b.denied) or (b.denied and not a.denied):
+        return None
+    enough = likeness >= 0.6 and len(solid) >= 3 or same and likeness >= 0.45 and len(solid) >= 2
+    return Verdict("agree", likeness) if enough and not (conditional and likeness < 0.8) else None
+
+
+def agreements_and_contradictions(
+    claims: Sequence[Claim], relevance: Mapping[str, float], out_of_time: Callable[[], bool] = lambda: False
+) -> tuple[list[Agreement], list[Contradiction]]:
+    """The agreements and contradictions among claims, most relevant first, at most eight each.
+
+    `relevance` is from 0 to 1 by sentence. The work is bounded by `MAX_PAIRS`, and ends early when `out_of_time`.
+    """
+    weigh = weights(claims)
+    agreeing: list[tuple[float, Claim, Claim]] = []
+    opposing: list[tuple[float, Claim, Claim, Verdict]] = []
+    for number, (a, b) in enumerate(_pairs(claims, weigh)):
+        if number >= MAX_PAIRS or (number % 500 == 0 and out_of_time()):
+            break
+        if (verdict := compare(a, b, weigh)) is None:
+            continue
+        value = verdict.likeness + relevance.get(a.text, 0.0) + relevance.get(b.text, 0.0)
+        if verdict.kind == "agree":
+            agreeing.append((value, a, b))
+        else:
+            opposing.append((value, a, b, verdict))
+    return _agreements(agreeing), _contradictions(opposing)
+
+
+def _pairs(claims: Sequence[Claim], weigh: Weights) -> Iterable[tuple[Claim, Claim]]:
+    """Pairs of different documents that share two words, one of them not common, in the claims' order."""
+    holders: dict[str, list[int]] = defaultdict(list)
+    limit = max(12, COMMON_IN * len(claims))
+    for number, claim in enumerate(claims):
+        met: Counter[int] = Counter()
+        for stem in claim.matter:
+            met.update(holders[stem][-400:])
+        for other, count in met.items():
+            if count >= 2 and claims[other].document != claim.document:
+                yield claims[other], claim
+        for stem in claim.matter:
+            if len(holders[stem]) < limit or weigh.of.get(stem, 1.0) > 0.4:
+                holders[stem].append(number)
+
+
+def _apart(a: Claim, b: Claim) -> bool:
+    """Whether the two name different subjects."""
+    only_a, only_b = a.matter - b.matter, b.matter - a.matter
+    if (a.names - b.names) and (b.names - a.names):
+        return True
+    groups = synonyms.apart()
+    in_a = {group for stem in only_a for group in groups.get(stem, ())}
+    if any(group in in_a for stem in only_b for group in groups.get(stem, ())):
+        return True
+    for stem in a.matter & b.matter:  # "read timeout" and "connect timeout"
+        x, y = a.before.get(stem, ""), b.before.get(stem, "")
+        if x in only_a and y in only_b:
+            return True
+    return False
+
+
+def _conditions_differ(a: Claim, b: Claim) -> bool:
+    if a.versions != b.versions:
+        return True
+    return bool(a.conditions - b.matter - b.conditions) or bool(b.conditions - a.matter - a.conditions)
+
+
+def _amounts(a: Sequence[Quantity], b: Sequence[Quantity]) -> tuple[bool, list[tuple[Quantity, Quantity]]]:
+    """Whether an amount is equal, and the pairs of amounts of one kind that cannot both hold."""
+    kinds = {q.dimension for q in a} & {q.dimension for q in b} - {"label:version"}
+    same, differing = False, []
+    for kind in kinds:
+        of_a, of_b = [q for q in a if q.dimension == kind], [q for q in b if q.dimension == kind]
+        if any(x.equals(y) for x in of_a for y in of_b):
+            same = True
+        elif len(of_a) == len(of_b) == 1 and not of_a[0].agrees(of_b[0]):
+            differing.append((of_a[0], of_b[0]))
+    return same, differing
+
+
+def _denial(a: Claim, b: Claim) -> str:
+    for one, other in ((a, b), (b, a)):
+        denied = one.denied & other.matter
+        if denied and not other.denied and one.denied <= other.matter | {""}:
+            return "one denies what the other says"
+    return ""
+
+
+def _opposite(a: Claim, b: Claim) -> str:
+    words = synonyms.opposed()
+    for number, side in a.sides:
+        if (number, 1 - side) in b.sides and (number, side) not in b.sides and (number, 1 - side) not in a.sides:
+            names = [next((w for w in text.words(c.text) if words.get(w, (-1, 0))[0] == number), "") for c in (a, b)]
+            return f"{names[0]} against {names[1]}" if names[0] != names[1] else "one denies what the other says"
+    return ""
+
+
+def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
+    groups: list[dict[str, Claim]] = []
+    for _, a, b in sorted(found, key=lambda pair: -pair[0]):
+        group = next((g for g in groups if a.text in g or b.text in g), None)
+        if group is None:
+            groups.append({a.text: a, b.text: b})
+        else:
+            group |= {a.text: a, b.text: b}
+    return [
+        Agreement(
+            statement=_clearest(group.values()).text, evidence=list(dict.fromkeys(c.evidence for c in group.values()))
+        )
+        for group in groups[:MAX_SHOWN]
+    ]
+
+
+def _contradictions(found: list[tuple[float, Claim, Claim, Verdict]]) -> list[Contradiction]:
+    shown: list[Contradiction] = []
+    seen: dict[str, Contradiction] = {}
+    for _, a, b, verdict in sorted(found, key=lambda pair: -pair[0]):
+        known = seen.get(a.text) or seen.get(b.text)
+        if known is not None:
+            for claim in (a, b):
+                if claim.text not in seen:
+                    known.sides.append(Side(statement=claim.text, evidence=[claim.evidence]))
+                    seen[claim.text] = known
+            continue
+        sides = [Side(statement=c.text, evidence=[c.evidence]) for c in (a, b)]
+        one = Contradiction(about=_matter(a, b), sides=sides, why=verdict.why[:1].upper() + verdict.why[1:] + ".")
+        seen[a.text] = seen[b.text] = one
+        shown.append(one)
+    return shown[:MAX_SHOWN]
+
+
+def _matter(a: Claim, b: Claim) -> str:
+    """The shared words in the order of the shorter statement, as it writes them."""
+    short = min((a, b), key=lambda c: len(c.text))
+    shared, named = a.matter & b.matter, []
+    for word in text.words(short.text):
+        if any(synonyms.meaning(stem) in shared for stem in text.terms(word)) and word not in named:
+            named.append(word)
+    return " ".join(named[:6])
+
+
+def _clearest(claims: Iterable[Claim]) -> Claim:
+    return min(claims, key=lambda c: abs(len(c.text) - 110))

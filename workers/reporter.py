@@ -1,0 +1,193 @@
+"""The reporter: a report with citations, as Markdown, HTML or JSON, out of an analysis or whatever else arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue, ValidationError
+
+from shared import rendering
+from shared.contracts import Missing, StepRequest
+from shared.definition import Agent, Context, Reply
+from shared.errors import WorkerFault
+from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
+from workers.analyzer import analyse
+from workers.evidence import document, intake
+
+Form = Literal["markdown", "html", "json"]
+MAX_TITLE = 110
+MAX_SUMMARY = 4  # sentences
+MADE = (
+    "Made without a model: every statement is quoted from {passages} in {documents}, chosen and grouped by the words of "
+    "the question."
+)
+
+
+def agent(state_dir: Path) -> Agent:
+    """The reporter as a value; it keeps nothing in `state_dir`."""
+    return Agent(
+        name="reporter",
+        description="Writes a report with citations out of findings: Markdown, HTML or JSON.",
+        capabilities=("report",),
+        run=run,
+        max_concurrency=16,
+    )
+
+
+async def run(step: StepRequest, ctx: Context) -> Reply:
+    """Reports `step.upstream`; the output is a ReportOutput in the format that `step.input["format"]` names.
+
+    Raises WorkerFault "bad_input" for a format that is none of markdown, html and json.
+    """
+    form = _form(step.input)
+    output = await asyncio.to_thread(report, step.task_description, step.upstream, step.missing, form)
+    return Reply(output=output.model_dump())
+
+
+def report(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], form: Form) -> ReportOutput:
+    """The report on a question in one format, with the data behind it."""
+    document_ = _composed(question, upstream, missing)
+    return ReportOutput(report=rendered(document_, form), format=form, document=document_)
+
+
+def rendered(document_: Report, form: Form) -> str:
+    """The report as text in a format."""
+    if form == "json":
+        return document_.model_dump_json(indent=2)
+    return rendering.to_html(document_) if form == "html" else rendering.to_markdown(document_)
+
+
+def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Report:
+    """A report out of an analysis: the summary first, then findings by topic, where sources agree and differ."""
+    question = question.strip() or analysis.question
+    cited = [i for f in analysis.findings for i in f.evidence]
+    cited += [i for a in analysis.agreements for i in a.evidence]
+    cited += [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
+    by_id = {item.id: item for item in analysis.sources}
+    numbered: dict[str, NumberedSource] = {}
+    rendering.number_sources([by_id[i] for i in dict.fromkeys(cited) if i in by_id], numbered)
+    answered = bool(analysis.findings)
+    return Report(
+        title=title(question),
+        question=question,
+        summary=_summary(analysis, numbered) if answered else _nothing(question, analysis),
+        sections=_sections(analysis, numbered),
+        agreements=[
+            Cited(statement=a.statement, citations=rendering.numbers(a.evidence, numbered)) for a in analysis.agreements
+        ],
+        contradictions=analysis.contradictions,
+        key_terms=analysis.key_terms if answered else [],
+        sources=list(numbered.values()),
+        missing=list(missing),
+        searched=analysis.searched,
+        notes=analysis.notes,
+        made=_made(analysis.sources, numbered) if numbered else "",
+    )
+
+
+def title(question: str) -> str:
+    """A title from a question: its first sentence, shortened at a word where it is long."""
+    lines = rendering.clean(question, keep_lines=True).strip().splitlines()
+    first = rendering.clean(lines[0]) if lines else ""
+    if len(first) > MAX_TITLE:
+        first = first[:MAX_TITLE].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
+    return first[:1].upper() + first[1:] if first else "Report"
+
+
+def _composed(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing]) -> Report:
+    analyses = [a for output in upstream.values() if (a := _analysis(output)) is not None]
+    if analyses:
+        return compose(question, _merged(analyses), missing)
+    found = intake(upstream)
+    if found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values()) or not upstream:
+        return compose(question, analyse(question, found), [*missing, *found.missing])
+    return rendering.plain_report(title(question), question, upstream, missing)
+
+
+def _analysis(output: JsonValue) -> Analysis | None:
+    if not isinstance(output, dict) or not isinstance(output.get("findings"), list):
+        return None
+    try:
+        return Analysis.model_validate({"question": ""} | output)
+    except ValidationError:
+        return None
+
+
+def _merged(analyses: Sequence[Analysis]) -> Analysis:
+    if len(analyses) == 1:
+        return analyses[0]
+    sources: dict[str, Evidence] = {source.id: source for a in analyses for source in a.sources}
+    return Analysis(
+        question=analyses[0].question,
+        findings=[f for a in analyses for f in a.findings],
+        agreements=[x for a in analyses for x in a.agreements],
+        contradictions=[x for a in analyses for x in a.contradictions],
+        key_terms=list(dict.fromkeys(term for a in analyses for term in a.key_terms)),
+        sources=list(sources.values()),
+        searched=list(dict.fromkeys(s for a in analyses for s in a.searched)),
+        thin=all(a.thin for a in analyses),
+        notes=list(dict.fromkeys(note for a in analyses for note in a.notes)),
+    )
+
+
+def _summary(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list[Cited]:
+    """The best statement of each sub-question, then the best of the rest, at most four with what is disputed."""
+    best = sorted(analysis.findings, key=lambda f: -f.score)
+    firsts = [next(f for f in best if f.question == q) for q in dict.fromkeys(f.question for f in analysis.findings)]
+    room = MAX_SUMMARY - bool(analysis.contradictions)
+    wanted = room if len(firsts) > 1 else 3
+    chosen = [*firsts, *(f for f in best if f not in firsts and f.score >= 0.6 * best[0].score)][: min(room, wanted)]
+    summary = [
+        Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered)) for f in chosen
+    ]
+    if analysis.contradictions:
+        about = "; ".join(c.about for c in analysis.contradictions[:3] if c.about)
+        ids = [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
+        summary.append(
+            Cited(statement=f"The sources differ on: {about}.", citations=rendering.numbers(ids, numbered))
+        )
+    return summary
+
+
+def _nothing(question: str, analysis: Analysis) -> list[Cited]:
+    read = len(analysis.sources)
+    said = (
+        f"Nothing was found that answers this question; of {read} passages read, none holds more than stray words of it."
+        if read
+        else "Nothing was found that answers this question."
+    )
+    return [Cited(statement=said, citations=[])]
+
+
+def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list[Section]:
+    sections: dict[str, list[Cited]] = {}
+    for f in analysis.findings:
+        cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=f.support)
+        sections.setdefault(f.topic, []).append(cited)
+    return [Section(title=topic, findings=findings) for topic, findings in sections.items()]
+
+
+def _made(read: Sequence[Evidence], numbered: Mapping[str, NumberedSource]) -> str:
+    cited = [item for item in read if item.id in numbered]
+    documents = len({document(item) for item in cited})
+    return MADE.format(passages=_count(len(cited), "passage"), documents=_count(documents, "document"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _form(given: JsonValue) -> Form:
+    form = given.get("format", "markdown") if isinstance(given, dict) else "markdown"
+    if form not in ("markdown", "html", "json"):
+        raise WorkerFault(f"format must be markdown, html or json, not {form!r}", type="bad_input")
+    return form
+
+
+if __name__ == "__main__":
+    from shared.serve import serve_worker
+
+    serve_worker(agent, default_port=8003)

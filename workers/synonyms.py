@@ -1,0 +1,150 @@
+"""Which English words stand for the same thing, and which for opposite things, when two statements are compared."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from workers.text import stem
+
+# Each line is one meaning. General English and the vocabulary of manuals; no word stands on two lines.
+_SAME = """
+limit maximum max cap ceiling restrict
+minimum min least
+default defaults standard preset
+remove delete erase purge discard drop dropped deleted removal deletion
+keep retain hold stay remain retention kept held
+start begin launch boot startup began begun
+stop halt terminate shutdown end finish
+support supported supports handle
+need require requires required requirement necessary mandatory must obligatory compulsory
+allow permit enable lets
+forbid prohibit disallow ban
+create build make generate produce
+send transmit deliver emit delivery transmission
+receive obtain accept
+wait pause delay
+fail failure error crash broken
+show display present
+change modify alter edit modification
+store save persist
+quick fast rapid speedy
+big large huge
+small little tiny
+begin
+buy purchase
+help assist aid
+choose select pick
+occur happen
+contain include comprise hold
+repeat retry again
+often frequently frequent
+mistake fault
+replace substitute
+reply respond answer response
+request query
+node machine host
+message event
+copy replica duplicate
+folder directory
+write written
+encrypt encryption encrypted
+compress compression compressed
+connect connection
+authenticate authentication
+client consumer
+disc disk
+quit exit leave
+allocate assign
+divide split partition
+speed velocity
+cost price charge
+car vehicle automobile
+doctor physician
+child kid
+company firm
+country nation
+illness disease
+movie film
+area region
+"""
+# State words: saying one of a thing denies the other of it. (first side, second side), words of a side separated by spaces.
+_OPPOSED = (
+    ("enabled enable active", "disabled disable inactive"),
+    ("required mandatory compulsory obligatory requires", "optional unnecessary unneeded"),
+    ("synchronous synchronously", "asynchronous asynchronously"),
+    ("always", "never"),
+    (
+        "increase increases increased grow grows rises raises",
+        "decrease decreases decreased shrink shrinks falls lowers reduces reduce",
+    ),
+    ("supported supports", "unsupported"),
+    ("allowed permitted allows permits", "forbidden prohibited disallowed banned forbids prohibits"),
+    ("accepts accepted accept", "rejects rejected reject refuses refused refuse"),
+    ("mutable", "immutable"),
+    ("ordered", "unordered"),
+    ("safe", "unsafe"),
+    ("stateful", "stateless"),
+    ("sensitive", "insensitive"),
+    ("automatic automatically", "manual manually"),
+    ("encrypted", "unencrypted plaintext"),
+    ("possible", "impossible"),
+    ("before", "after"),
+    ("ascending", "descending"),
+    ("persistent durable", "volatile transient"),
+    ("blocking blocks", "nonblocking"),
+    ("reliable", "unreliable"),
+    ("toxic poisonous", "nontoxic harmless"),
+    ("compatible", "incompatible"),
+    ("available", "unavailable"),
+    ("recommended", "discouraged"),
+    ("evergreen", "deciduous"),
+    ("public", "private"),
+    ("preserved preserves kept", "lost loses discarded"),
+    ("lossless", "lossy"),
+)
+# Words that tell two subjects apart: what is said of one says nothing of the other.
+_APART = """
+read write|client server|producer consumer publisher subscriber|input output|first last|add remove|send receive|upper lower|source
+target destination|primary secondary replica|leader follower|parent child|left right|start stop end|encode decode|inner outer|request
+response|local remote|internal external|day night|adult child|hot cold|male female|connect read write idle|soft hard|minimum maximum
+min max|upload download|inbound outbound|incoming outgoing|ingress egress|north south east west|summer winter spring autumn|hourly
+daily weekly monthly yearly|development production staging|old new|import export|push pull|row column|absolute relative|linux windows
+macos|get post put delete|short long|up down|indoor outdoor|single multiple|small large|signed unsigned
+"""
+
+
+@cache
+def meaning(word_stem: str) -> str:
+    """The stem that stands for all stems of the same meaning."""
+    return _meanings().get(word_stem, word_stem)
+
+
+@cache
+def opposed() -> dict[str, tuple[int, int]]:
+    """Lower-case words to (which opposition, which side of it: 0 or 1)."""
+    return {
+        word: (number, side)
+        for number, sides in enumerate(_OPPOSED)
+        for side, words in enumerate(sides)
+        for word in words.split()
+    }
+
+
+@cache
+def apart() -> dict[str, set[int]]:
+    """Stems to the groups of words that tell subjects apart in which they stand."""
+    found: dict[str, set[int]] = {}
+    for number, group in enumerate(" ".join(_APART.split()).split("|")):
+        for word in group.split():
+            found.setdefault(stem(word), set()).add(number)
+    return found
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in _SAME.strip().splitlines():
+        stems = [stem(word) for word in line.split()]
+        for one in stems:
+            found.setdefault(one, stems[0])
+    return found

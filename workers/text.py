@@ -1,0 +1,247 @@
+"""Whole, clean English sentences out of passages, and the words in them that carry meaning."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 4, 60, 420  # of a sentence that may be quoted
+MAX_PASSAGE_CHARACTERS = 20_000  # of one passage that are read
+
+STOP = frozenset(
+    "a about above after again all also am an and any are aren as at be because been before being below between both but "
+    "by can cannot could couldn did didn do does doesn doing don down during each either else ever every few for from "
+    "further had hadn has hasn have haven having he hence her here hers him his how however i if in into is isn it its "
+    "itself just let ll may me might mine more most must my near neither no nor not of off on once only onto or other "
+    "our ours out over own per quite rather re s same shall she should shouldn since so some such t than that the their "
+    "theirs them then there thereby therefore these they this those though through thus to too toward under unless until up "
+    "upon us ve very via was wasn we well were weren what whatever when where whether which while who whom whose why "
+    "will with within without won would wouldn yet you your yours yes one ones etc eg ie vs much many mean explain tell "
+    "describe please know".split()
+)
+
+# Words so common in questions and manuals that sharing one says little; they count a fraction.
+COMMON = frozenset(
+    "use using used user users way ways make makes made get gets give gives given work works working thing things kind "
+    "type types different difference differences differ compare comparison versus best better good new old first last "
+    "next example examples case cases need needs needed want happen happens help possible able allow allows provide "
+    "provides support supports supported say says says find set sets value values number numbers name names time times "
+    "data information system systems method methods function functions object objects class classes file files default "
+    "defaults option options result results return returns call calls called run runs change changes note see like "
+    "part parts order main important long large small high low many several part document documents documentation page "
+    "standard process processes server client request response protocol version versions handle handles do purpose "
+    "role role role start stop add added create created between main exactly actually rule rules point line lines "
+    "people person year years day days world general common usual usually often source sources does about".split()
+)
+
+_FENCE = re.compile(r"^\s*(```|~~~)")
+_NAV = re.compile(
+    r"^(?:table of contents|on this page|previous|next|home|index|modules|menu|skip to|edit (?:this|on)|back to top|"
+    r"copyright|©|all rights reserved|last (?:updated|modified)|read more|click here|see also|navigation|search|"
+    r"(?:new|changed|added|deprecated) (?:in|since) version|cookie|subscribe|sign (?:in|up)|share (?:this|on))\b",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(
+    r"^(?:note|tip|warning|caution|important|hint|info|danger|attention)\s*[:!\u2014-]\s+", re.IGNORECASE
+)
+_BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+")
+_HEADING = re.compile(r"^\s{0,3}#{1,6}\s")
+_RULE = re.compile(r"^\s*([=\-~^\"'*+#_.])\1{2,}\s*$")
+_TABLE = re.compile(r"^\s*\|.*|.*\|\s*$|^\s*[+|][-=+|]{3,}|.*\S \| \S.*\|")
+_CODE_LINE = re.compile(
+    r"^\s*(?:>>>|\.\.\. |\$ |#!|//|/\*|\* @|[})\];]+\s*$|import \w|from \w+ import|def \w+\(|class \w+[(:]|return\b.*[;)]$|.*[{;]\s*$|"
+    r"(?:await |async |const |let |var )?[\w.\[\]]+\s*(?:[-+*/|&]?=|:=)\s*\S)"
+)
+_INLINE = (
+    (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
+    (re.compile(r"\[([^\]]+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\])"), r"\1"),
+    (re.compile(r"\[(?:\d{1,3}|edit|citation needed)\]"), ""),
+    (re.compile(r"</?[a-zA-Z][^<>]{0,200}>"), ""),
+    (re.compile(r"(?<!\w)(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"(?<![\w*])\*(?=[^\s*])([^*]+?)(?<=\S)\*(?![\w*])"), r"\1"),
+    (re.compile(r"(?<!\w)_(?=[^\s_])([^_]+?)(?<=\S)_(?!\w)"), r"\1"),
+    (re.compile(r":(?:\w+:)?[\w-]+:`~?([^`<]+?)(?:\s*<[^>]*>)?`"), r"\1"),
+    (re.compile(r"``?([^`]+)``?"), r"\1"),
+    (re.compile("[\u00b6\u200b\ufeff\u00ad]"), ""),
+)
+_ABBREVIATED = re.compile(
+    r"\b(?:approx|ca|cf|resp|incl|excl|max|min|sec|fig|no|vol|pp|ch|dept|est|vs|e\.g|i\.e)\.\s*$", re.IGNORECASE
+)
+_DANGLING = re.compile(
+    r"^(?:this|that|these|those|it|its|they|them|their|he|she|his|her|we|however|but|and|or|so|therefore|thus|hence|then|"
+    r"also|otherwise|instead|here|there it|such|moreover|furthermore|additionally|consequently|nevertheless|nonetheless|"
+    r"similarly|likewise|conversely|meanwhile|finally|secondly|thirdly|again|yet|still|both|neither|either|another|others|"
+    r"in (?:this|that|these|those|such|both|either|other|addition|contrast|turn|the (?:above|former|latter|same|first|second))|"
+    r"for (?:example|instance|this|that|these)|as (?:a result|such|mentioned|noted|described|shown|above|before|well)|"
+    r"on the other hand|by contrast|at (?:this|that)|with (?:this|that|these)|because of (?:this|that)|to (?:do|avoid) (?:this|that|so)|"
+    r"if (?:this|that|it|they|so|not)|when (?:this|that|it|they)|after (?:this|that)|the (?:former|latter|above|following|same|other|second|first))\b"
+    r"(?!-)",
+    re.IGNORECASE,
+)
+_POINTS_ELSEWHERE = re.compile(
+    r"\b(?:(?:the|in|see|as|shown|described|listed) (?:following|below|above)|(?:see|shown|listed|described|given|discussed|mentioned|below|above) "
+    r"(?:below|above|also|earlier|later|here|next)|(?:this|next|previous|following) (?:section|chapter|example|table|figure|tutorial|page|"
+    r"document|guide|article|lesson|post)|see the|refer to|for (?:more|further) (?:details|information)|let's|let us|we'll|we will)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(
+    r"[A-Za-z\u00c0-\u024f\u0370-\u1fff][\w\u00c0-\u024f]*(?:[.\u2019'_-][A-Za-z\u00c0-\u024f0-9_]+)*|\d[\w.,%]*"
+)
+_CODE_WORD = re.compile(
+    r"^(?:[a-z]+[._][\w.]+(?:\(\))?|[\w.]+\(.*|[a-z]+[A-Z]\w*|--?[a-z][\w-]*|/\w\S*|[a-z]+\d[\w.]*)"
+)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|may|might|must|shall|should|will|would|cannot|won't|"
+    r"isn't|aren't|doesn't|don't|can't|let|make|take|use|set|get|run|return|allow|provide|require|need|mean|become|keep|hold|"
+    r"contain|support|include|cause|give|send|receive|happen|occur|start|stop|wait|raise|call|accept|exist|remain|apply|"
+    r"\w{3,}(?:ed|es|izes|ises|ies)|\w{3,}[^su\W]s)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One quotable statement. `alone` is False when it leans on the sentence before it, which `text` then includes."""
+
+    text: str
+    position: int  # its place in the passage, from 0
+    alone: bool = True
+
+
+def sentences(passage: str) -> list[Sentence]:
+    """The statements of a passage that can be quoted by themselves, in order.
+
+    Headings, code, tables, navigation, fragments and questions are left out. A sentence that begins with "this",
+    "it", "however" is given together with the one before it, or left out where there is none.
+    """
+    found: list[Sentence] = []
+    for block in blocks(passage):
+        before = ""
+        for text in split(block):
+            if not is_statement(text):
+                before = ""
+                continue
+            if not _DANGLING.match(text):
+                found.append(Sentence(text, len(found)))
+                before = text
+            elif before and len(before) + len(text) < MAX_CHARACTERS:
+                found.append(Sentence(f"{before} {text}", len(found), alone=False))
+                before = ""
+            else:
+                before = ""
+    return found
+
+
+def blocks(passage: str) -> Iterator[str]:
+    """The paragraphs and list items of a passage as single lines of plain text, without what is no prose."""
+    lines: list[str] = []
+    fenced = False
+    for line in [*passage[:MAX_PASSAGE_CHARACTERS].splitlines(), ""]:
+        if _FENCE.match(line):
+            fenced = not fenced
+            line = ""
+        bullet = _BULLET.match(line)
+        if _RULE.match(line) and len(lines) == 1:
+            lines = []  # the line before was a heading
+        outside = (
+            fenced or not line.strip() or _HEADING.match(line) or _RULE.match(line) or _is_code(line, first=not lines)
+        )
+        if (outside or bullet) and lines:
+            yield plain(" ".join(lines))
+            lines = []
+        if not outside:
+            lines.append(line[bullet.end() :] if bullet else line.strip())
+
+
+def plain(text: str) -> str:
+    """A line without Markdown, reStructuredText and HTML marks, on one line."""
+    for pattern, replacement in _INLINE:
+        text = pattern.sub(replacement, text)
+    text = html.unescape(text) if "&" in text else text
+    return _LABEL.sub("", " ".join(text.split()))
+
+
+def split(block: str) -> list[str]:
+    """The sentences of one paragraph of English."""
+    joined: list[str] = []
+    for piece in _segment(block):
+        if joined and (_ABBREVIATED.search(joined[-1]) or piece[:1].islower() and not _CODE_WORD.match(piece)):
+            joined[-1] = f"{joined[-1].rstrip()} {piece}"
+        else:
+            joined.append(piece)
+    return [sentence for piece in joined if (sentence := piece.strip())]
+
+
+def is_statement(text: str) -> bool:
+    """Whether this is a whole sentence of prose that states something."""
+    words = text.split()
+    if not MIN_WORDS <= len(words) <= MAX_WORDS or len(text) > MAX_CHARACTERS:
+        return False
+    core = text.rstrip("\"'\u201d\u2019)")
+    if not core.endswith((".", "!")) or core.endswith(("...", "\u2026")) or _NAV.match(text):
+        return False
+    first = text.lstrip("\"'\u201c\u2018(")
+    if not (first[:1].isupper() or first[:1].isdigit() or _CODE_WORD.match(first)):
+        return False
+    if text.count("(") != text.count(")") or text.count('"') % 2 or text.count("[") != text.count("]"):
+        return False
+    letters = sum(c.isalpha() or c == " " for c in text)
+    return (
+        letters / len(text) > 0.8
+        and _VERB.search(text) is not None
+        and not re.search(r"[{}<>=|\\]{2}|https?://\S+\.$", text)
+    )
+
+
+def points_elsewhere(text: str) -> bool:
+    """Whether a statement speaks of its page ("see below", "the following table") and so says less when quoted."""
+    return _POINTS_ELSEWHERE.search(text) is not None
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, in order; dotted and hyphenated names stay whole."""
+    return [word.lower().strip("'.,-_") for word in _WORD.findall(text.replace("\u2019", "'"))]
+
+
+def terms(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in order, repeated ones too."""
+    found: list[str] = []
+    for word in words(text):
+        parts = re.split(r"[.'_-]", word) if re.search(r"[.'_-]", word) and not word[0].isdigit() else [word]
+        found += [stem(part) for part in parts if part and part not in STOP and (len(part) > 1 or part.isdigit())]
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def stem(word: str) -> str:
+    """The stem of an English word in lower case (Snowball's Porter2)."""
+    return str(_stemmer().stemWord(word)) if word.isalpha() else word.rstrip(".,%")
+
+
+@lru_cache(maxsize=1)
+def common_stems() -> frozenset[str]:
+    return frozenset(stem(word) for word in COMMON)
+
+
+def _is_code(line: str, *, first: bool) -> bool:
+    indented = first and line.startswith(("    ", "\t")) and not _BULLET.match(line)
+    return bool(_CODE_LINE.match(line) or _TABLE.match(line)) or (
+        indented and re.search(r"[=(){}\[\];<>]", line) is not None
+    )
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+def _segment(block: str) -> list[str]:
+    from sentencex import segment  # type: ignore[import-untyped]
+
+    return [str(piece).strip() for piece in segment("en", block)]
