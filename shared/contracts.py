@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
 
 CONTRACT = 1
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_DESCRIPTION = 100_000
 MAX_STEPS = 200

@@ -17,7 +17,7 @@ class Reply:
     """What a step delivers: any JSON as `output`, what it cost, and what was asked for and not found."""
 
     output: JsonValue
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     missing: Sequence[Missing] = ()
 
 

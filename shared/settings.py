@@ -87,9 +87,7 @@ class WorkerSettings(Settings):
     advertise_url: str | None = Field(
         None, description="Where the coordinator reaches this worker; unset: made from host and port."
     )
-    state_dir: Path | None = Field(
-        None, description="Folder for a worker's own files; unset: `data/<name>-<port>`."
-    )
+    state_dir: Path | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
     max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="Steps that run at once in one worker; unset: what its author chose."
     )

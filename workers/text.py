@@ -46,7 +46,8 @@ _NAV = re.compile(
     re.IGNORECASE,
 )
 _LABEL = re.compile(
-    r"^(?:note|tip|warning|caution|important|hint|info|danger|attention)\s*[:!\u2014-]\s+", re.IGNORECASE
+    r"^(?:note|tip|warning|caution|important|hint|info|danger|attention)(?:\s*[:!\u2014-]\s+|\s+(?=[A-Z]))",
+    re.IGNORECASE,
 )
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s")
@@ -56,6 +57,7 @@ _CODE_LINE = re.compile(
     r"^\s*(?:>>>|\.\.\. |\$ |#!|//|/\*|\* @|[})\];]+\s*$|import \w|from \w+ import|def \w+\(|class \w+[(:]|return\b.*[;)]$|.*[{;]\s*$|"
     r"(?:await |async |const |let |var )?[\w.\[\]]+\s*(?:[-+*/|&]?=|:=)\s*\S)"
 )
+_SYMBOLS = re.compile(r"[={}\[\];<>]|\w\(")
 _INLINE = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
     (re.compile(r"\[([^\]]+)\](?:\([^)\s]*(?:\s\"[^\"]*\")?\)|\[[^\]]*\])"), r"\1"),
@@ -75,11 +77,19 @@ _DANGLING = re.compile(
     r"^(?:this|that|these|those|it|its|they|them|their|he|she|his|her|we|however|but|and|or|so|therefore|thus|hence|then|"
     r"also|otherwise|instead|here|there it|such|moreover|furthermore|additionally|consequently|nevertheless|nonetheless|"
     r"similarly|likewise|conversely|meanwhile|finally|secondly|thirdly|again|yet|still|both|neither|either|another|others|"
-    r"in (?:this|that|these|those|such|both|either|other|addition|contrast|turn|the (?:above|former|latter|same|first|second))|"
+    r"in (?:this|that|these|those|such|both|either|other|addition|contrast|turn|particular|fact|general|short|summary|practice|the (?:above|former|latter|same|first|second))|"
     r"for (?:example|instance|this|that|these)|as (?:a result|such|mentioned|noted|described|shown|above|before|well)|"
     r"on the other hand|by contrast|at (?:this|that)|with (?:this|that|these)|because of (?:this|that)|to (?:do|avoid) (?:this|that|so)|"
     r"if (?:this|that|it|they|so|not)|when (?:this|that|it|they)|after (?:this|that)|the (?:former|latter|above|following|same|other|second|first))\b"
     r"(?!-)",
+    re.IGNORECASE,
+)
+# "this method" and the like, unless the thing was named before in the same sentence, or is the document itself.
+_THIS = re.compile(
+    r"\b(?:this|these|those)\s+(?!is\b|are\b|was\b|were\b|can\b|may\b|might\b|will\b|would\b|could\b|should\b|must\b|"
+    r"has\b|have\b|do|in\b|on\b|of\b|at\b|who|that|which|with|means|makes|allows|lets|causes|gives|leads|happens|"
+    r"module|package|document|page|chapter|section|guide|library|manual|specification|standard|tutorial|book|year|week|month|day)"
+    r"(?:(?:first|second|last|new|same|kind of|type of|particular)\s+)?(\w+)",
     re.IGNORECASE,
 )
 _POINTS_ELSEWHERE = re.compile(
@@ -125,7 +135,7 @@ def sentences(passage: str) -> list[Sentence]:
             if not is_statement(text):
                 before = ""
                 continue
-            if not _DANGLING.match(text):
+            if not _leans(text):
                 found.append(Sentence(text, len(found)))
                 before = text
             elif before and len(before) + len(text) < MAX_CHARACTERS:
@@ -138,23 +148,22 @@ def sentences(passage: str) -> list[Sentence]:
 
 def blocks(passage: str) -> Iterator[str]:
     """The paragraphs and list items of a passage as single lines of plain text, without what is no prose."""
-    lines: list[str] = []
-    fenced = False
-    for line in [*passage[:MAX_PASSAGE_CHARACTERS].splitlines(), ""]:
-        if _FENCE.match(line):
-            fenced = not fenced
-            line = ""
-        bullet = _BULLET.match(line)
-        if _RULE.match(line) and len(lines) == 1:
-            lines = []  # the line before was a heading
-        outside = (
-            fenced or not line.strip() or _HEADING.match(line) or _RULE.match(line) or _is_code(line, first=not lines)
-        )
-        if (outside or bullet) and lines:
-            yield plain(" ".join(lines))
-            lines = []
-        if not outside:
-            lines.append(line[bullet.end() :] if bullet else line.strip())
+    for lines in _chunks(passage[:MAX_PASSAGE_CHARACTERS]):
+        if _is_code(lines):
+            continue
+        block: list[str] = []
+        for line in lines:
+            bullet = _BULLET.match(line)
+            if _RULE.match(line) and len(block) == 1:
+                block = []  # the line before was a heading
+            prose = not (_RULE.match(line) or _HEADING.match(line) or _TABLE.match(line))
+            if (bullet or not prose) and block:
+                yield plain(" ".join(block))
+                block = []
+            if prose:
+                block.append(line[bullet.end() :] if bullet else line.strip())
+        if block:
+            yield plain(" ".join(block))
 
 
 def plain(text: str) -> str:
@@ -167,10 +176,14 @@ def plain(text: str) -> str:
 
 def split(block: str) -> list[str]:
     """The sentences of one paragraph of English."""
+    from sentencex import segment  # type: ignore[import-untyped]
+
     joined: list[str] = []
-    for piece in _segment(block):
-        if joined and (_ABBREVIATED.search(joined[-1]) or piece[:1].islower() and not _CODE_WORD.match(piece)):
-            joined[-1] = f"{joined[-1].rstrip()} {piece}"
+    for piece in segment("en", block):
+        before = joined[-1] if joined else ""
+        lower = piece[:1].islower() and not _CODE_WORD.match(piece)
+        if before and (lower or not before[-1].isspace() or _ABBREVIATED.search(before)):
+            joined[-1] += piece  # "asyncio.Task", "approx. 3", "e.g. this"
         else:
             joined.append(piece)
     return [sentence for piece in joined if (sentence := piece.strip())]
@@ -195,6 +208,13 @@ def is_statement(text: str) -> bool:
         and _VERB.search(text) is not None
         and not re.search(r"[{}<>=|\\]{2}|https?://\S+\.$", text)
     )
+
+
+def _leans(text: str) -> bool:
+    """Whether a sentence needs the one before it: it begins with "it" or "however", or says "this method"."""
+    if _DANGLING.match(text):
+        return True
+    return any(stem(m[1].lower()) not in terms(text[: m.start()]) for m in _THIS.finditer(text))
 
 
 def points_elsewhere(text: str) -> bool:
@@ -227,11 +247,24 @@ def common_stems() -> frozenset[str]:
     return frozenset(stem(word) for word in COMMON)
 
 
-def _is_code(line: str, *, first: bool) -> bool:
-    indented = first and line.startswith(("    ", "\t")) and not _BULLET.match(line)
-    return bool(_CODE_LINE.match(line) or _TABLE.match(line)) or (
-        indented and re.search(r"[=(){}\[\];<>]", line) is not None
-    )
+def _chunks(passage: str) -> Iterator[list[str]]:
+    """Runs of lines between blank lines, without fenced code."""
+    lines: list[str] = []
+    fenced = False
+    for line in [*passage.splitlines(), ""]:
+        fence = _FENCE.match(line)
+        if (fence or not line.strip()) and lines:
+            yield lines
+            lines = []
+        if not (fence or fenced) and line.strip():
+            lines.append(line)
+        fenced = fenced != bool(fence)
+
+
+def _is_code(lines: list[str]) -> bool:
+    codes = sum(_CODE_LINE.match(line) is not None for line in lines)
+    indented = all(line.startswith(("    ", "\t")) for line in lines) and not _BULLET.match(lines[0])
+    return codes * 2 > len(lines) or (indented and (codes > 0 or _SYMBOLS.search("".join(lines)) is not None))
 
 
 @cache
@@ -239,9 +272,3 @@ def _stemmer() -> Any:
     import snowballstemmer
 
     return snowballstemmer.stemmer("english")
-
-
-def _segment(block: str) -> list[str]:
-    from sentencex import segment  # type: ignore[import-untyped]
-
-    return [str(piece).strip() for piece in segment("en", block)]

@@ -1,0 +1,18 @@
+"""`python -m coordinator --port N`"""
+
+from __future__ import annotations
+
+from coordinator.app import create_app
+from shared import failpoints, logs
+from shared.serve import arguments, listening, load_settings, serve
+from shared.settings import CoordinatorSettings
+
+if __name__ == "__main__":
+    args = arguments(
+        prog="python -m coordinator",
+        description="Muster's coordinator: keeps the registry of agents and carries every task. Settings: .env.example.",
+        default_port=8000,
+    )
+    settings = load_settings(CoordinatorSettings)
+    logs.configure(settings, service="coordinator")
+    serve(create_app(settings, at=failpoints.from_environment()), listening(args.host, args.port))

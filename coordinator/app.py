@@ -1,0 +1,156 @@
+"""Composition root: builds every part of the coordinator and opens them in the lifespan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+import httpx
+from fastapi import FastAPI
+
+from coordinator import api, gateway, reaper
+from coordinator.admission import Admission
+from coordinator.agents import Agents
+from coordinator.dispatch import Dispatcher
+from coordinator.events import Events, Feed, log_line
+from coordinator.parts import Parts
+from coordinator.registry import Registry
+from coordinator.runner import Runner
+from coordinator.stats import Stats
+from coordinator.store import CODE_VERSION, Store
+from coordinator.worker_client import WorkerClient
+from shared import logs, transport
+from shared.background import Background
+from shared.db import Database
+from shared.db_sqlite import Memory, Sqlite
+from shared.envelope import derived_key
+from shared.errors import StorageBroken
+from shared.failpoints import At, nowhere
+from shared.metrics import ServiceMetrics
+from shared.service import make_service
+from shared.settings import CoordinatorSettings
+
+STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
+CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
+
+
+def create_app(
+    settings: CoordinatorSettings,
+    *,
+    inner: httpx.AsyncBaseTransport | None = None,
+    now: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    random: Random | None = None,
+    new_id: Callable[[], str] = lambda: uuid4().hex,
+    at: At = nowhere,
+) -> FastAPI:
+    """The coordinator as a FastAPI app.
+
+    `inner` replaces the network, `now` (monotonic) and `wall` the clocks, `random` chance, `new_id` task ids, and
+    `at` is called at every named point. Its lifespan raises `StorageBroken` for a journal that cannot be used.
+    """
+    random = random or Random()
+    metrics = ServiceMetrics()
+    stats = Stats(metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        def died(what: str) -> None:
+            getattr(app.state, "on_death", lambda _: None)(what)
+
+        async with AsyncExitStack() as stack:
+            events = Events()
+            store = Store(_database(settings.database_url, at=at, on_broken=died), publish=events.publish, wall=wall)
+            stack.push_async_callback(store.close)
+            await store.open()
+            secret = await store.secret()
+            feed = Feed(store.events)
+            for reader in (stats.read, log_line, feed.read):
+                events.add(reader)
+            http = await stack.enter_async_context(
+                transport.client(
+                    policy="agents",
+                    private=settings.private_agents,
+                    seconds=CALL_SECONDS,
+                    max_connections=settings.max_concurrent_tasks * STEPS_A_TASK,
+                    transport=inner,
+                )
+            )
+            background = await stack.enter_async_context(Background(died))
+            client = WorkerClient(http, key_of=lambda agent_id: derived_key(secret, agent_id), at=at, wall=wall)
+            registry = Registry(now=now, wall=wall, random=random)
+            agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
+            admission = Admission(
+                max_running=settings.max_concurrent_tasks, max_queued=settings.max_queued_tasks, now=now
+            )
+            dispatcher = Dispatcher(
+                store=store,
+                runner=Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall),
+                admission=admission,
+                known_agents=registry.names,
+                default_timeout=settings.request_timeout,
+                now=now,
+                wall=wall,
+                new_id=new_id,
+            )
+            stack.push_async_callback(dispatcher.close)
+            await agents.load()
+            agents.start()
+            recovered = await dispatcher.recover()
+            if recovered:
+                logs.get().info("tasks.recovered", tasks=recovered)
+            background.loop("history", lambda: reaper.prune_for_ever(store, days=settings.history_days, wall=wall))
+            background.once("stop", _stop_with(app, dispatcher))
+            stats.gauges["tasks_running"].set_function(lambda: admission.running)
+            stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
+            app.state.parts = Parts(
+                settings=settings,
+                store=store,
+                agents=agents,
+                dispatcher=dispatcher,
+                admission=admission,
+                feed=feed,
+                stats=stats,
+                http=http,
+                secret=secret,
+                stopping=app.state.stopping,
+                now=now,
+                wall=wall,
+                started=now(),
+            )
+            yield
+            app.state.parts = None
+
+    app = make_service(
+        name="coordinator",
+        version=CODE_VERSION,
+        lifespan=lifespan,
+        ready=lambda: None if app.state.parts is not None else "starting",
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        metrics=metrics,
+        now=now,
+    )
+    app.state.parts = None
+    app.include_router(api.router)
+    app.include_router(gateway.router)
+    return app
+
+
+async def _stop_with(app: FastAPI, dispatcher: Dispatcher) -> None:
+    await app.state.stopping.event.wait()
+    dispatcher.stop()
+
+
+def _database(url: str, *, at: At, on_broken: Callable[[str], None]) -> Database:
+    """The journal that DATABASE_URL names."""
+    if url.startswith("memory:"):
+        return Memory(at=at)
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        return Sqlite(Path(url.removeprefix("sqlite:///")), at=at, on_broken=on_broken)
+    raise StorageBroken(
+        f"DATABASE_URL={url.split('@')[-1]!r} is none of sqlite:///file.db, sqlite:////abs/file.db, memory:"
+    )

@@ -1,0 +1,92 @@
+"""TaskEvent, and the readers that every durable event is handed to: metrics, log lines, live feeds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared import logs
+
+
+@dataclass(frozen=True)
+class TaskEvent:
+    """One fact of the log. `id` is its position: positions grow, also across restarts."""
+
+    id: int
+    task_id: str | None
+    type: str
+    at: float
+    data: str
+
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.data)
+        return found
+
+
+Reader = Callable[[TaskEvent], None]
+
+
+class Events:
+    """Hands each event that became durable to every reader, in the order of their positions."""
+
+    def __init__(self) -> None:
+        self._readers: list[Reader] = []
+
+    def add(self, reader: Reader) -> None:
+        self._readers.append(reader)
+
+    def publish(self, event: TaskEvent) -> None:
+        for reader in self._readers:
+            reader(event)
+
+
+def log_line(event: TaskEvent) -> None:
+    """The log's reader: one line an event, progress only at DEBUG."""
+    log = logs.get()
+    say = log.debug if event.type in ("step.progress", "step.started", "task.planned") else log.info
+    fields = {k: v for k, v in event.json().items() if k not in ("event",) and not isinstance(v, dict | list)}
+    if event.task_id:
+        fields["task_id"] = event.task_id
+    say(event.type, **fields)
+
+
+class _Past(Protocol):
+    def __call__(self, task_id: str, *, after: int) -> Awaitable[list[TaskEvent]]: ...
+
+
+class Feed:
+    """Live feeds of single tasks: first the past from the journal, then what happens."""
+
+    def __init__(self, past: _Past) -> None:
+        self._past = past
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def read(self, event: TaskEvent) -> None:
+        """The reader: wakes those who follow the event's task."""
+        for waiting in self._waiting.get(event.task_id or "", ()):
+            waiting.set()
+
+    async def follow(self, task_id: str, *, after: int, beat_seconds: float) -> AsyncGenerator[TaskEvent | None, None]:
+        """Events of a task after a position, until `task.finished`; None when nothing happened for a while."""
+        news = asyncio.Event()
+        self._waiting.setdefault(task_id, set()).add(news)
+        try:
+            while True:
+                news.clear()
+                for event in await self._past(task_id, after=after):
+                    after = event.id
+                    yield event
+                    if event.type == "task.finished":
+                        return
+                try:
+                    async with asyncio.timeout(beat_seconds):
+                        await news.wait()
+                except TimeoutError:
+                    yield None
+        finally:
+            self._waiting[task_id].discard(news)
+            if not self._waiting[task_id]:
+                del self._waiting[task_id]

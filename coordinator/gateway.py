@@ -1,0 +1,97 @@
+"""`/agents/{name}/…`: forwarded to that agent, streamed both ways, within its own time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from coordinator.parts import Opened, Parts
+from coordinator.registry import Instance
+from shared.errors import BadRequest, MusterError, NotFound
+from shared.transport import DeadlineExceeded
+
+router = APIRouter()
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+MAX_BYTES = 100_000_000
+
+# RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
+_NOT_FORWARDED = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host "
+    "content-length authorization cookie set-cookie".split()
+)
+
+
+class BadGateway(MusterError):
+    status, type, title, retryable = 502, "agent_unreachable", "The agent cannot be reached", True
+
+
+class GatewayTimeout(MusterError):
+    status, type, title, retryable = 504, "timeout", "The agent did not answer in time", True
+
+
+@router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
+async def forward(name: str, path: str, request: Request, parts: Opened) -> Response:
+    """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
+    instance = _chosen(name, parts)
+    sent = parts.http.build_request(
+        request.method,
+        _target(instance, name, request),
+        headers=[(k, v) for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED],
+        content=request.stream() if request.method not in ("GET", "OPTIONS", "DELETE") else None,
+        extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
+    )
+    parts.agents.registry.began(instance)
+    try:
+        answer = await parts.http.send(sent, stream=True)
+    except DeadlineExceeded as exc:
+        _ended(parts, instance, str(exc))
+        raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
+    except httpx.TransportError as exc:
+        _ended(parts, instance, str(exc))
+        raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
+    except asyncio.CancelledError:
+        _ended(parts, instance, "cancelled")
+        raise
+    return StreamingResponse(
+        _relayed(answer, parts, instance),
+        answer.status_code,
+        headers={k: v for k, v in answer.headers.items() if k.lower() not in _NOT_FORWARDED},
+    )
+
+
+def _chosen(name: str, parts: Parts) -> Instance:
+    instance = parts.agents.registry.choose(capability=None, agent=name)
+    if instance is not None:
+        return instance
+    known = parts.agents.registry.matching(capability=None, agent=name)
+    if not known:
+        raise NotFound(f"No agent is called {name!r}.")
+    raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
+
+
+def _target(instance: Instance, name: str, request: Request) -> str:
+    raw = request.scope.get("raw_path") or request.url.path.encode()
+    rest = raw.decode("ascii", "replace").partition("?")[0].removeprefix("/agents/").partition("/")[2]
+    if any(part in ("..", ".") for part in rest.replace("%2e", ".").replace("%2E", ".").split("/")):
+        raise BadRequest("The path must not contain '.' or '..' segments.")
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{instance.registration.endpoint}/{rest}{query}"
+
+
+async def _relayed(answer: httpx.Response, parts: Parts, instance: Instance) -> AsyncIterator[bytes]:
+    error: str | None = "the stream broke"
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+        error = None
+    finally:
+        await answer.aclose()
+        _ended(parts, instance, error)
+
+
+def _ended(parts: Parts, instance: Instance, error: str | None) -> None:
+    parts.agents.registry.ended(instance, seconds=None, error=error, blame=False)

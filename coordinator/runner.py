@@ -1,0 +1,229 @@
+"""Carries one step from ready to ended: an instance, an attempt, a retry where it is safe and may help."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from pydantic import JsonValue
+
+from coordinator.agents import Agents
+from coordinator.ledger import Ledger
+from coordinator.registry import Instance
+from coordinator.store import Store
+from coordinator.tasks import Step, Task, upstream
+from coordinator.worker_client import Answer, WorkerClient
+from shared.contracts import Missing, Progress, Status, StepError, StepRequest, Usage
+from shared.envelope import Envelope
+from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout
+
+MAX_ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter
+LONGEST_PAUSE_SECONDS = 5.0
+RETRY_SHARE = 0.1  # of all calls may be retries of answers that agents gave, plus one a second
+RETRY_BURST = 20.0
+
+
+class RetryBudget:
+    """Bounds retries over the whole coordinator, so that an outage is not answered with a storm.
+
+    Only failures that an agent answered with count: an instance that is gone is left alone anyway.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._tokens = RETRY_BURST
+        self._at = now()
+
+    def called(self) -> None:
+        self._tokens = min(RETRY_BURST, self._tokens + RETRY_SHARE)
+
+    def take(self) -> bool:
+        now = self._now()
+        self._tokens = min(RETRY_BURST, self._tokens + (now - self._at))
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the ledger set aside for one step; None is without limit."""
+
+    calls: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that has ended, and when the first byte of its last answer came."""
+
+    step: Step
+    first_byte_at: float | None = None
+
+
+class Runner:
+    """Runs steps; never raises for a failed one."""
+
+    def __init__(
+        self,
+        *,
+        agents: Agents,
+        client: WorkerClient,
+        store: Store,
+        now: Callable[[], float],
+        random: Random,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._agents = agents
+        self._client = client
+        self._store = store
+        self._now = now
+        self._wall = wall
+        self._random = random
+        self._budget = RetryBudget(now)
+
+    async def run(
+        self,
+        task: Task,
+        step: Step,
+        *,
+        until: float,
+        allowance: Allowance,
+        show: Callable[[Step], Ledger],
+        missing: list[Missing],
+    ) -> Ended:
+        """Ends the step by `until` (monotonic).
+
+        `show` gets the step whenever an attempt begins and returns the task's ledger, which is written with it.
+        `missing` is what did not arrive so far, for the agent to know.
+        """
+        since, queued_at, tried = self._now(), self._wall(), set[str]()
+        step = replace(step, started_at=step.started_at or queued_at)
+        while True:
+            try:
+                instance = await self._agents.take(step, tried=tried, until=until, since=since)
+            except (NoAgent, StepTimeout) as failure:
+                return Ended(self._failed(step, failure))
+            step = replace(step, status=Status.RUNNING, attempt=step.attempt + 1, instance=instance.id)
+            self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
+            try:
+                answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
+                return Ended(self._completed(step, instance, answer), answer.first_byte_at)
+            except StepFailure as failure:
+                tried.add(instance.id)
+                step = replace(step, failed_attempts=step.failed_attempts + 1, answered_by=instance.name)
+                pause = self._pause(step, failure, until, allowance)
+                if pause is None:
+                    return Ended(self._failed(step, failure))
+                self._store.end_attempt(task, step, error=_error(failure), first_byte_at=None, wait=pause)
+                await asyncio.sleep(pause)
+                since = self._now()
+
+    async def _attempt(
+        self, task: Task, step: Step, instance: Instance, *, until: float, allowance: Allowance, missing: list[Missing]
+    ) -> Answer:
+        began = self._now()
+        seconds = until - began
+        error: str | None = "cancelled"
+        blame = gone = False
+        abandoned = True  # cancelled or out of time: the agent must not work on for nobody
+        request = StepRequest(
+            task_id=task.id,
+            step_id=step.id,
+            attempt=step.attempt,
+            capability=step.capability,
+            task_description=task.description,
+            input=step.input,
+            upstream=upstream(task, step),
+            missing=missing,
+            context=task.context,
+        )
+        envelope = Envelope(
+            task=task.id,
+            step=step.id,
+            attempt=step.attempt,
+            milliseconds=max(1, int(seconds * 1000)),
+            calls=allowance.calls,
+            tokens=allowance.tokens,
+            tenant=task.tenant,
+        )
+        self._budget.called()
+        try:
+            async with asyncio.timeout(seconds + 0.05) as limit:
+                with self._agents.call(instance, limit):
+                    answer = await self._client.execute(
+                        instance,
+                        request,
+                        envelope,
+                        seconds=seconds,
+                        on_progress=lambda p: self._tell(task, step, p),
+                        traceparent=task.traceparent,
+                    )
+            error = None
+            return answer
+        except TimeoutError as exc:
+            error, blame = "No answer in time.", True
+            raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
+        except StepFailure as failure:
+            error, blame = failure.detail, failure.blames_agent
+            gone = isinstance(failure, AgentLost | AgentUnreachable)
+            abandoned = isinstance(failure, StepTimeout)
+            raise
+        finally:
+            self._agents.release(instance, seconds=self._now() - began, error=error, blame=blame)
+            if gone:
+                self._agents.suspect(instance, error or "")
+            elif error is not None and abandoned:
+                self._agents.cancel(instance, task.id, step.id, step.attempt)
+
+    def _pause(self, step: Step, failure: StepFailure, until: float, allowance: Allowance) -> float | None:
+        """Seconds until the next attempt, or None when there is none."""
+        if not failure.retryable or step.failed_attempts >= MAX_ATTEMPTS:
+            return None
+        if allowance.calls is not None and step.failed_attempts >= allowance.calls:
+            return None
+        gone = isinstance(failure, AgentLost | AgentUnreachable)
+        if not gone and not self._budget.take():
+            return None
+        pause = 0.0 if gone and step.failed_attempts == 1 else FIRST_PAUSE_SECONDS * 2.0 ** (step.failed_attempts - 1)
+        pause *= 0.5 + self._random.random()
+        if isinstance(failure, AgentBusy):
+            with contextlib.suppress(ValueError):
+                pause = max(pause, float(failure.headers.get("Retry-After", 0)))
+        pause = min(pause, LONGEST_PAUSE_SECONDS) if not isinstance(failure, AgentBusy) else pause
+        return pause if self._now() + pause < until else None
+
+    def _completed(self, step: Step, instance: Instance, answer: Answer) -> Step:
+        result = answer.result
+        return replace(
+            step,
+            status=Status.COMPLETED,
+            answered_by=instance.name,
+            output=result.output,
+            usage=result.usage + Usage(calls=step.failed_attempts + 1),
+            missing=tuple(result.missing),
+            error=None,
+            finished_at=self._wall(),
+        )
+
+    def _failed(self, step: Step, failure: StepFailure) -> Step:
+        status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
+        used = Usage(calls=step.failed_attempts)
+        return replace(step, status=status, error=_error(failure), usage=used, finished_at=self._wall())
+
+    def _tell(self, task: Task, step: Step, progress: Progress) -> None:
+        data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}
+        if progress.fraction is not None:
+            data["fraction"] = progress.fraction
+        self._store.note(task.id, "step.progress", data)
+
+
+def _error(failure: StepFailure) -> StepError:
+    return StepError(type=failure.type, detail=failure.detail, retryable=failure.retryable)

@@ -1,0 +1,340 @@
+"""The journal in the coordinator's words: what is written when, and tasks read back as values."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+
+from coordinator import statements as sql
+from coordinator.events import TaskEvent
+from coordinator.ledger import Ledger
+from coordinator.schema import MIGRATIONS
+from coordinator.tasks import Step, Task
+from shared.contracts import Missing, Registration, Status, StepError, Usage
+from shared.db import Database, Row, Rows, Statement
+
+CODE_VERSION = "0.1.0"
+WRITES = (
+    "store.accept",
+    "store.start_task",
+    "store.start_attempt",
+    "store.end_attempt",
+    "store.finish_step",
+    "store.finish_task",
+)
+_PLANNED = ("id", "capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
+
+
+class TaskLine(NamedTuple):
+    """A task in a list."""
+
+    id: str
+    status: str
+    description: str
+    priority: int
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    deadline: float
+
+
+class Store:
+    """Every method that is awaited is durable when it returns; the others are written in order, without waiting.
+
+    Raises `StorageFull` when the disk has no room: nothing was written then. `publish` gets every event once it is
+    durable.
+    """
+
+    def __init__(
+        self, db: Database, *, publish: Callable[[TaskEvent], None], wall: Callable[[], float] = time.time
+    ) -> None:
+        self._db = db
+        self._publish = publish
+        self._wall = wall
+
+    async def open(self) -> None:
+        await self._db.open(MIGRATIONS)
+
+    async def close(self) -> None:
+        await self._db.close()
+
+    # --- a task's life
+
+    async def accept(self, task: Task) -> bool:
+        """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
+        kept = {
+            "context": task.context,
+            "format": task.format,
+            "max_calls": task.max_calls,
+            "max_tokens": task.max_tokens,
+        }
+        row = {
+            "id": task.id,
+            "tenant": task.tenant,
+            "description": task.description,
+            "request": _json(kept | {"webhook_url": task.webhook_url}),
+            "priority": task.priority,
+            "created_at": task.created_at,
+            "deadline": task.deadline,
+            "idempotency_key": task.idempotency_key,
+            "request_digest": task.request_digest,
+            "traceparent": task.traceparent,
+            "plan": _json([{name: getattr(step, name) for name in _PLANNED} for step in task.steps]),
+            "code_version": CODE_VERSION,
+        }
+        steps = [{"id": s.id, "capability": s.capability, "agent": s.agent, "needs": list(s.needs)} for s in task.steps]
+        noted = (
+            self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
+            self._event(task.id, "task.planned", {"steps": steps}),
+        )
+        rows = await self._db.write(
+            "store.accept",
+            Statement(sql.ACCEPT, row),
+            Statement(sql.ADD_STEP, [{"task_id": task.id, "step_id": step.id} for step in task.steps]),
+            *noted,
+        )
+        if rows is None:
+            return False
+        self._told(noted, rows)
+        return True
+
+    def start_task(self, task: Task) -> None:
+        self._db.post("store.start_task", Statement(sql.START_TASK, {"id": task.id, "at": task.started_at}))
+
+    def start_attempt(self, task: Task, step: Step, *, agent: str, queued_at: float, ledger: Ledger) -> None:
+        """The step's attempt `step.attempt` is sent to `step.instance`."""
+        at = self._wall()
+        keys = {"task_id": task.id, "step_id": step.id, "attempt": step.attempt, "agent_id": step.instance, "at": at}
+        data = {"step_id": step.id, "attempt": step.attempt, "agent": agent, "instance": step.instance}
+        self._post(
+            "store.start_attempt",
+            Statement(sql.START_STEP, keys),
+            Statement(sql.ADD_ATTEMPT, keys | {"queued_at": queued_at}),
+            self._ledger(task, ledger),
+            note=self._event(task.id, "step.started", data),
+        )
+
+    def end_attempt(
+        self, task: Task, step: Step, *, error: StepError, first_byte_at: float | None, wait: float
+    ) -> None:
+        """An attempt failed and another will follow after `wait` seconds."""
+        data = {"step_id": step.id, "attempt": step.attempt, "wait_seconds": round(wait, 3), "why": error.detail}
+        self._post(
+            "store.end_attempt",
+            self._attempt_ended(task, step, error=error, first_byte_at=first_byte_at),
+            note=self._event(task.id, "step.retried", data | {"error": error.type}),
+        )
+
+    async def finish_step(self, task: Task, step: Step, *, first_byte_at: float | None, ledger: Ledger) -> bool:
+        """The checkpoint of a step; False if a newer attempt or another result was first: nothing was written."""
+        assert step.finished_at is not None
+        seconds = round(step.finished_at - (step.started_at or step.finished_at), 6)
+        data: dict[str, Any] = {"step_id": step.id, "status": step.status, "attempt": step.attempt, "seconds": seconds}
+        if step.answered_by:
+            data["agent"] = step.answered_by
+        if step.error:
+            data |= {"error": step.error.type, "why": step.error.detail}
+        done = step.status is Status.COMPLETED
+        note = self._event(task.id, "step.finished" if done else "step.failed", data)
+        row = {
+            "task_id": task.id,
+            "step_id": step.id,
+            "status": step.status,
+            "attempt": step.attempt,
+            "instance": step.instance,
+            "answered_by": step.answered_by,
+            "output": _json(step.output) if done else None,
+            "usage": step.usage.model_dump_json(),
+            "missing": _json([m.model_dump() for m in step.missing]) if step.missing else None,
+            "error": step.error.model_dump_json() if step.error else None,
+            "started_at": step.started_at,
+            "finished_at": step.finished_at,
+        }
+        rows = await self._db.write(
+            "store.finish_step",
+            Statement(sql.FINISH_STEP, row),
+            self._attempt_ended(task, step, error=step.error, first_byte_at=first_byte_at),
+            self._ledger(task, ledger),
+            note,
+        )
+        if rows is not None:
+            self._told((note,), rows)
+        return rows is not None
+
+    async def finish_task(self, task: Task) -> bool:
+        """Ends the task; False if it had ended before: nothing was written."""
+        assert task.finished_at is not None
+        seconds = round(task.finished_at - task.created_at, 6)
+        data = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
+        note = self._event(task.id, "task.finished", data)
+        row = {
+            "id": task.id,
+            "status": task.status,
+            "finished_at": task.finished_at,
+            "started_at": task.started_at,
+            "error": task.error.model_dump_json() if task.error else None,
+        }
+        rows = await self._db.write("store.finish_task", Statement(sql.FINISH_TASK, row), note)
+        if rows is not None:
+            self._told((note,), rows)
+        return rows is not None
+
+    def late_result(self, task_id: str, step_id: str, attempt: int, result: str) -> None:
+        """A result that came too late or twice: kept and never merged."""
+        row = {"task_id": task_id, "step_id": step_id, "attempt": attempt, "at": self._wall(), "result": result}
+        self._db.post("store.late_result", Statement(sql.LATE_RESULT, row))
+
+    def note(self, task_id: str | None, type: str, data: Mapping[str, JsonValue]) -> None:
+        """An event that goes with no other write: progress, or an agent's change."""
+        self._post("store.note", note=self._event(task_id, type, data))
+
+    # --- reading
+
+    async def task(self, task_id: str) -> Task | None:
+        rows = await self._db.read(sql.TASK, {"id": task_id})
+        return _task(rows[0], await self._db.read(sql.TASK_STEPS, {"id": task_id})) if rows else None
+
+    async def task_by_key(self, tenant: str, key: str) -> Task | None:
+        rows = await self._db.read(sql.TASK_BY_KEY, {"tenant": tenant, "idempotency_key": key})
+        return _task(rows[0], await self._db.read(sql.TASK_STEPS, {"id": rows[0][0]})) if rows else None
+
+    async def open_tasks(self) -> list[Task]:
+        """Every task that has not ended, oldest first, with the results of its finished steps."""
+        steps: dict[str, list[Row]] = defaultdict(list)
+        for row in await self._db.read(sql.OPEN_STEPS):
+            steps[row[0]].append(row)
+        return [_task(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+
+    async def list_tasks(
+        self,
+        *,
+        status: str | None = None,
+        agent: str | None = None,
+        since: float | None = None,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> list[TaskLine]:
+        """Newest first; `before` is the last line of the page before."""
+        at, id = before or (None, None)
+        params = {"status": status, "agent": agent, "since": since, "before_at": at, "before_id": id, "limit": limit}
+        return [TaskLine(*row) for row in await self._db.read(sql.LIST_TASKS, params)]
+
+    async def events(self, task_id: str, *, after: int = 0) -> list[TaskEvent]:
+        """Up to 1,000 events of a task after a position."""
+        return [TaskEvent(*row) for row in await self._db.read(sql.EVENTS, {"task_id": task_id, "after": after})]
+
+    # --- agents, secret, history
+
+    async def save_agent(self, agent_id: str, registration: Registration) -> None:
+        note = self._event(None, "agent.registered", {"agent_id": agent_id, "name": registration.name})
+        row = {"id": agent_id, "registration": registration.model_dump_json(), "at": self._wall()}
+        rows = await self._db.write("store.save_agent", Statement(sql.SAVE_AGENT, row), note)
+        self._told((note,), rows or [])
+
+    def remove_agent(self, agent_id: str) -> None:
+        self._db.post("store.remove_agent", Statement(sql.REMOVE_AGENT, {"id": agent_id, "at": self._wall()}))
+
+    async def agents(self) -> list[tuple[str, Registration, bool]]:
+        """Id, registration, and whether the agent is still registered."""
+        rows = await self._db.read(sql.AGENTS)
+        return [(id, Registration.model_validate_json(text), removed is None) for id, text, removed in rows]
+
+    async def secret(self) -> bytes:
+        """The coordinator's own secret (32 bytes), made at the first start."""
+        row = {"key": "secret", "value": secrets.token_hex(32)}
+        await self._db.write("store.secret", Statement(sql.PUT_META, row))
+        return bytes.fromhex((await self._db.read(sql.GET_META, {"key": "secret"}))[0][0])
+
+    async def prune(self, *, before: float, limit: int = 500) -> int:
+        """Deletes up to `limit` tasks that ended before a time, oldest first; returns how many."""
+        params = {"before": before, "limit": limit}
+        found = await self._db.read("SELECT count(*) FROM tasks WHERE finished_at < :before", params)
+        if found[0][0]:
+            await self._db.write("store.prune", *(Statement(text, params) for text in sql.PRUNE))
+        return min(limit, int(found[0][0]))
+
+    # --- how it is done
+
+    def _event(self, task_id: str | None, type: str, data: Mapping[str, Any]) -> Statement:
+        return Statement(sql.ADD_EVENT, {"task_id": task_id, "type": type, "at": self._wall(), "data": _json(data)})
+
+    def _post(self, name: str, *statements: Statement, note: Statement) -> None:
+        self._db.post(name, *statements, note, then=lambda rows: self._told((note,), rows))
+
+    def _told(self, notes: tuple[Statement, ...], rows: Rows) -> None:
+        for note, inserted in zip(notes, rows[-len(notes) :], strict=True):
+            self._publish(TaskEvent(id=inserted[0][0], **note.params))  # type: ignore[arg-type]
+
+    def _attempt_ended(
+        self, task: Task, step: Step, *, error: StepError | None, first_byte_at: float | None
+    ) -> Statement:
+        row = {
+            "task_id": task.id,
+            "step_id": step.id,
+            "attempt": step.attempt,
+            "status": "failed" if step.status is Status.RUNNING else step.status,
+            "first_byte_at": first_byte_at,
+            "at": self._wall(),
+            "error": error.model_dump_json() if error else None,
+        }
+        return Statement(sql.END_ATTEMPT, row)
+
+    def _ledger(self, task: Task, ledger: Ledger) -> Statement:
+        return Statement(sql.LEDGER, {"id": task.id, **vars(ledger)})
+
+
+def _json(value: Any) -> str:
+    return to_json(value).decode()
+
+
+def _error(text: str | None) -> StepError | None:
+    return StepError.model_validate_json(text) if text else None
+
+
+def _task(row: Row, steps: list[Row]) -> Task:
+    id, tenant, status, description, request, priority, created_at, deadline, started_at, finished_at = row[:10]
+    key, digest, traceparent, plan, error = row[10:]
+    found = {s[1]: s for s in steps}
+    planned = [Step(**(p | {"needs": tuple(p["needs"])})) for p in from_json(plan)]
+    return Task(
+        id=id,
+        tenant=tenant,
+        status=Status(status),
+        description=description,
+        priority=priority,
+        created_at=created_at,
+        deadline=deadline,
+        started_at=started_at,
+        finished_at=finished_at,
+        idempotency_key=key,
+        request_digest=digest,
+        traceparent=traceparent,
+        steps=tuple(_step(p, found[p.id]) if p.id in found else p for p in planned),
+        error=_error(error),
+        **from_json(request),
+    )
+
+
+def _step(planned: Step, row: Row) -> Step:
+    _, _, status, attempt, instance, answered_by, output, usage, missing, error, started_at, finished_at, failed = row
+    return replace(
+        planned,
+        status=Status(status),
+        attempt=attempt,
+        failed_attempts=failed,
+        instance=instance,
+        answered_by=answered_by,
+        output=from_json(output) if output else None,
+        usage=Usage.model_validate_json(usage) if usage else Usage(),
+        missing=tuple(Missing.model_validate(m) for m in from_json(missing)) if missing else (),
+        error=_error(error),
+        started_at=started_at,
+        finished_at=finished_at,
+    )

@@ -1,0 +1,219 @@
+"""The only file that speaks to an agent: signs, sends, reads within a deadline, and names what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from coordinator.registry import Instance
+from shared import sse
+from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
+from shared.envelope import HEADER, Envelope, sealed
+from shared.errors import (
+    AgentBusy,
+    AgentFailed,
+    AgentLost,
+    AgentRefused,
+    AgentUnreachable,
+    BadResponse,
+    StepFailure,
+    StepTimeout,
+)
+from shared.failpoints import At, nowhere
+from shared.transport import AddressRefused, BodyTooLarge, DeadlineExceeded, reached
+
+PROBE_SECONDS = 2.0
+CANCEL_SECONDS = 1.0
+SILENCE_SECONDS = 6.0  # of a stream: three missed pings
+SHOWN_CHARACTERS = 200  # of a wrong answer, in the error
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completed step, and when its first byte came (Unix seconds)."""
+
+    result: StepResult
+    first_byte_at: float
+
+
+class WorkerClient:
+    """Calls to agents; every failure is a `StepFailure` that says whether the agent may have started."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        key_of: Callable[[str], bytes],
+        at: At = nowhere,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._key_of = key_of
+        self._at = at
+        self._wall = wall
+
+    async def execute(
+        self,
+        instance: Instance,
+        request: StepRequest,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        on_progress: Callable[[Progress], None],
+        traceparent: str | None = None,
+    ) -> Answer:
+        """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step."""
+        body = request.model_dump_json().encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": f"{sse.MEDIA_TYPE}, application/json",
+            "Idempotency-Key": f"{request.task_id}/{request.step_id}",
+            HEADER: sealed(envelope, key=self._key_of(instance.id), body=body),
+        }
+        if traceparent:
+            headers["traceparent"] = traceparent
+        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES}
+        self._at("send.execute.before")
+        try:
+            async with self._http.stream(
+                "POST", f"{instance.registration.endpoint}/execute", content=body, headers=headers, extensions=limits
+            ) as response:
+                self._at("send.execute.sent")
+                first_byte_at = self._wall()
+                result = await _result(response, on_progress)
+        except httpx.TransportError as exc:
+            raise _translated(exc, seconds) from exc
+        self._at("send.execute.answered")
+        return Answer(_checked(result, request), first_byte_at)
+
+    async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
+        """Asks the agent to stop a step; whether it heard is not known."""
+        envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
+        self._at("send.cancel.before")
+        try:
+            await self._http.delete(
+                f"{instance.registration.endpoint}/execute/{task_id}/{step_id}",
+                params={"attempt": attempt},
+                headers={HEADER: sealed(envelope, key=self._key_of(instance.id), body=b"")},
+                extensions={"deadline": CANCEL_SECONDS, "max_bytes": 65_536},
+            )
+        except httpx.TransportError:
+            return  # the closed connection has told it already, or it is gone
+
+    async def probe(self, instance: Instance) -> str | None:
+        """None if the agent answers `/health` with 2xx within 2 s, else why not."""
+        try:
+            answer = await self._http.get(
+                f"{instance.registration.endpoint}/health",
+                extensions={"deadline": PROBE_SECONDS, "max_bytes": 65_536},
+            )
+        except httpx.TransportError as exc:
+            return _translated(exc, PROBE_SECONDS).detail
+        return None if answer.is_success else f"/health answered HTTP {answer.status_code}."
+
+
+async def _result(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    if response.status_code == 200 and kind == sse.MEDIA_TYPE:
+        return await _streamed(response, on_progress)
+    body = await response.aread()
+    if response.status_code != 200:
+        raise _refusal(response, body)
+    return _parsed(body, kind)
+
+
+async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+    try:
+        async for event in _talking(response):
+            if event.event == "result":
+                return _parsed(event.data.encode(), sse.MEDIA_TYPE)
+            if event.event == "progress":
+                on_progress(Progress.model_validate_json(event.data))
+    except (SSEError, ValidationError) as exc:
+        raise BadResponse(f"The agent's stream cannot be read: {exc}.") from exc
+    raise AgentLost("The agent's stream ended without a result.")
+
+
+async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+    """The stream's events; raises `AgentLost` when not even a ping came for 6 s."""
+    events = EventSource(response).aiter_sse()
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                event = await anext(events, None)
+        except TimeoutError as exc:
+            raise AgentLost(f"The agent's stream was silent for {SILENCE_SECONDS:.0f} s.") from exc
+        if event is None:
+            return
+        yield event
+
+
+def _parsed(body: bytes, kind: str) -> StepResult:
+    try:
+        data = from_json(body, allow_inf_nan=False)
+        if not isinstance(data, dict):
+            raise BadResponse("The agent's answer is JSON, but no StepResult: no object.")
+        return StepResult.model_validate(data)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise BadResponse(f"The agent's answer is no StepResult: {where}: {first['msg']}.") from exc
+    except ValueError as exc:
+        raise BadResponse(f"The agent's answer is not JSON ({kind or 'no content type'}): {_shown(body)}") from exc
+
+
+def _checked(result: StepResult, request: StepRequest) -> StepResult:
+    asked = (request.step_id, request.attempt)
+    if (result.step_id, result.attempt) != asked or result.task_id not in (None, request.task_id):
+        raise BadResponse(
+            f"The agent answered for task {result.task_id}, step {result.step_id!r}, attempt {result.attempt}; "
+            f"asked was {request.task_id}, {request.step_id!r}, {request.attempt}."
+        )
+    if result.status == "completed":
+        return result
+    if result.status == "cancelled":
+        raise AgentLost("The agent stopped the step by itself.")
+    error = result.error
+    if error is not None and error.type == "timeout":
+        raise StepTimeout(error.detail)
+    failure = AgentFailed(error.detail if error else "The agent says that the step failed, and not why.")
+    failure.blames_agent = False  # it works: it answered
+    failure.type = error.type if error else failure.type
+    failure.retryable = error.retryable if error else False
+    raise failure
+
+
+def _refusal(response: httpx.Response, body: bytes) -> StepFailure:
+    said = f"HTTP {response.status_code}: {_shown(body)}"
+    if response.status_code in (429, 503):
+        return AgentBusy(said, headers={"Retry-After": response.headers.get("retry-after", "1")})
+    if response.is_redirect:
+        return BadResponse(f"The agent answered with a redirect (HTTP {response.status_code}), which is not followed.")
+    if response.is_success:
+        return BadResponse(f"The agent answered {said}")
+    return AgentFailed(said) if response.is_server_error else AgentRefused(said)
+
+
+def _translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
+    if isinstance(exc, BodyTooLarge):
+        return BadResponse(str(exc))
+    if isinstance(exc, DeadlineExceeded):
+        return StepTimeout(f"No answer within {seconds:.1f} s.")
+    said = str(exc) or type(exc).__name__
+    if reached(exc):
+        return AgentLost(f"The connection broke before the answer was complete: {said}")
+    failure = AgentUnreachable(said)
+    failure.retryable = not isinstance(exc, AddressRefused | httpx.UnsupportedProtocol)
+    return failure
+
+
+def _shown(body: bytes) -> str:
+    text = " ".join(body[: SHOWN_CHARACTERS * 4].decode("utf-8", "replace").split())
+    return text[:SHOWN_CHARACTERS] or "(empty)"

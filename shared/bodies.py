@@ -1,0 +1,55 @@
+"""Request bodies: read with a limit, parsed strictly, checked against a type, and complained about by field."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from shared.contracts import MAX_BODY_BYTES, plain
+from shared.errors import BadRequest, Invalid, TooLarge
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body; raises `TooLarge` past `limit` bytes, also when no Content-Length was sent."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"The body is larger than {limit} bytes.")
+    return bytes(body)
+
+
+def parsed(model: type[M], body: bytes) -> M:
+    """The body as `model`.
+
+    Raises `BadRequest` for what is not JSON (RFC 8259: no NaN, no lone surrogates, UTF-8), and `Invalid` with
+    `errors: [{pointer, detail}]` for the wrong shape.
+    """
+    try:
+        data = from_json(body, allow_inf_nan=False)
+    except ValueError as exc:
+        raise BadRequest(f"The body is not valid JSON: {exc}.") from exc
+    try:
+        return model.model_validate(data)
+    except ValidationError as exc:
+        raise invalid(exc) from exc
+
+
+def invalid(exc: ValidationError) -> Invalid:
+    """A pydantic error as the answer 422: the first field in `detail`, all in `errors`."""
+    errors = [
+        {"pointer": plain(e["loc"]), "detail": _said(e["msg"])}
+        for e in exc.errors(include_url=False, include_input=False)
+    ]
+    first = errors[0]
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Invalid(f"{first['pointer'] or 'The body'}: {first['detail']}{more}", errors[:50])
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -1,0 +1,102 @@
+"""PURE: what a step may still spend and who asked for it, signed for one receiver and bound to one body.
+
+The header is `base64url(JSON) "." base64url(HMAC-SHA256)`; the digest of the body is inside the signed part, and
+the key is the receiver's own, so that an envelope is worth nothing with another body or at another agent.
+Time travels as milliseconds left, so that clocks need not agree. A hop can only shrink what it was given.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass, replace
+
+from shared.errors import EnvelopeRefused, LimitReached
+
+HEADER = "Muster-Envelope"
+VERSION = 1
+MAX_DEPTH = 5
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What one hop carries. `calls` and `tokens` are what is left, `None` where nobody set a limit."""
+
+    task: str
+    step: str
+    attempt: int
+    milliseconds: int
+    calls: int | None = None
+    tokens: int | None = None
+    depth: int = 0
+    ancestry: tuple[str, ...] = ()
+    may_call: tuple[str, ...] = ()
+    tenant: str = "default"
+
+
+def sealed(envelope: Envelope, *, key: bytes, body: bytes) -> str:
+    """The header value for this body, signed with the receiver's key."""
+    claims = asdict(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
+    payload = _encoded(json.dumps(claims, separators=(",", ":")).encode())
+    return f"{payload}.{_encoded(_signature(payload, key))}"
+
+
+def opened(header: str, *, key: bytes, body: bytes) -> Envelope:
+    """The envelope in a header; raises `EnvelopeRefused` unless it was sealed with this key for this body."""
+    payload, _, signature = header.partition(".")
+    try:
+        genuine = hmac.compare_digest(_decoded(signature), _signature(payload, key))
+        claims = json.loads(_decoded(payload)) if genuine else {}
+    except ValueError as exc:
+        raise EnvelopeRefused("The envelope cannot be read.") from exc
+    if not genuine:
+        raise EnvelopeRefused("The envelope is not signed with this agent's key.")
+    if claims.pop("v", None) != VERSION:
+        raise EnvelopeRefused("The envelope is of a version that is not known here.")
+    if claims.pop("digest", None) != hashlib.sha256(body).hexdigest():
+        raise EnvelopeRefused("The envelope belongs to another body.")
+    claims["ancestry"], claims["may_call"] = tuple(claims["ancestry"]), tuple(claims["may_call"])
+    return Envelope(**claims)
+
+
+def narrowed(
+    parent: Envelope, *, agent: str, step: str, milliseconds: int, calls: int | None = None, tokens: int | None = None
+) -> Envelope:
+    """What `agent` may pass on of `parent`: never more than it has. Raises `LimitReached` at depth 5 and for loops."""
+    if parent.depth >= MAX_DEPTH:
+        raise LimitReached(f"Delegation ends at depth {MAX_DEPTH}.")
+    if agent in parent.ancestry:
+        raise LimitReached(f"Agent {agent!r} is already asking: {' > '.join(parent.ancestry)}.")
+    return replace(
+        parent,
+        step=step,
+        attempt=1,
+        milliseconds=min(milliseconds, parent.milliseconds),
+        calls=_least(calls, parent.calls),
+        tokens=_least(tokens, parent.tokens),
+        depth=parent.depth + 1,
+        ancestry=(*parent.ancestry, agent),
+    )
+
+
+def derived_key(secret: bytes, agent_id: str) -> bytes:
+    """The key of one agent, from the coordinator's secret (HMAC-SHA256, 32 bytes)."""
+    return hmac.digest(secret, b"agent:" + agent_id.encode(), "sha256")
+
+
+def _least(wish: int | None, given: int | None) -> int | None:
+    return min((v for v in (wish, given) if v is not None), default=None)
+
+
+def _signature(payload: str, key: bytes) -> bytes:
+    return hmac.digest(key, payload.encode(), "sha256")
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,84 @@
+"""Keeps one worker in the coordinator's registry: register on start, again every 2 s, withdraw at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from shared import logs
+from shared.contracts import Registered, Registration
+
+BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
+CALL_SECONDS = 2.0
+
+
+class Heartbeat:
+    """Knows the key that the coordinator signs with, once registered."""
+
+    def __init__(
+        self, *, client: httpx.AsyncClient, coordinator_url: str, registration: Registration, api_key: str | None
+    ) -> None:
+        self._client = client
+        self._url = coordinator_url.rstrip("/")
+        self._registration = registration
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._log = logs.get(coordinator=self._url)
+        self._registered: Registered | None = None
+        self._complained = False
+
+    @property
+    def key(self) -> bytes | None:
+        return bytes.fromhex(self._registered.key) if self._registered else None
+
+    async def run(self) -> None:
+        """Registers for ever; a coordinator that is away is retried with growing pauses of at most 2 s."""
+        await asyncio.sleep(0.05)  # the server listens right after its lifespan began
+        while True:
+            pauses = wait_random_exponential(multiplier=0.2, max=BEAT_SECONDS)
+            async for attempt in AsyncRetrying(retry=retry_if_exception_type(httpx.HTTPError), wait=pauses):
+                with attempt:
+                    await self._beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def withdraw(self) -> None:
+        """Tells the coordinator that this worker takes no more and is gone."""
+        if self._registered is None:
+            return
+        with contextlib.suppress(httpx.HTTPError):
+            await self._client.delete(f"{self._url}/agents/{self._registered.agent_id}", headers=self._headers)
+
+    async def drain(self) -> None:
+        """Tells the coordinator to send nothing new."""
+        self._registration = self._registration.model_copy(update={"draining": True})
+        with contextlib.suppress(httpx.HTTPError):
+            await self._beat()
+
+    async def _beat(self) -> None:
+        try:
+            answer = await self._client.post(
+                f"{self._url}/register_agent",
+                content=self._registration.model_dump_json(),
+                headers={"Content-Type": "application/json", **self._headers},
+                extensions={"deadline": CALL_SECONDS},
+            )
+            answer.raise_for_status()
+            registered = Registered.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValueError) as exc:
+            if not self._complained:
+                self._log.warning("coordinator.unreachable", why=_why(exc))
+                self._complained = True
+            if isinstance(exc, ValueError):
+                raise httpx.DecodingError("The coordinator's answer is no registration.") from exc
+            raise
+        if self._registered is None or self._complained:
+            self._log.info("agent.registered", agent_id=registered.agent_id)
+        self._registered, self._complained = registered, False
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, httpx.HTTPStatusError):
+        return f"HTTP {exc.response.status_code}: {exc.response.text[:300]}"
+    return f"{type(exc).__name__}: {exc}"

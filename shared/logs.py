@@ -1,0 +1,88 @@
+"""Logs: facts as `noun.verb` with fields, readable or as JSON, one event a line, no secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from shared.settings import Settings
+
+_SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|cookie)$", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"(?i)(bearer\s+)\S+|(://[^/\s:@]+:)[^/\s@]+(?=@)|\b(sk-)[A-Za-z0-9_-]{8,}")
+_HIDDEN = "[hidden]"
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Every secret value that these settings hold."""
+    values = (getattr(settings, name) for name in type(settings).model_fields)
+    return [v.get_secret_value() for v in values if isinstance(v, SecretStr) and v.get_secret_value()]
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without secret values, bearer tokens, passwords in URLs and model keys."""
+    for secret in secrets:
+        text = text.replace(secret, _HIDDEN)
+    return _SECRET_TEXT.sub(lambda m: next((g for g in m.groups() if g), "") + _HIDDEN, text)
+
+
+def configure(settings: Settings, *, service: str) -> None:
+    """Sets up structlog, and the standard library's loggers (uvicorn, aiohttp) through it."""
+    secrets = secrets_of(settings)
+
+    def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in event.items():
+            if isinstance(value, str):
+                event[name] = _HIDDEN if _SECRET_NAME.search(name) else redacted(value, secrets)
+        return event
+
+    def name_service(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event.setdefault("service", service)
+        return event
+
+    common: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if settings.log_format == "json" else "%H:%M:%S", utc=True),
+    ]
+    if settings.log_format == "json":
+        ending: list[Any] = [
+            name_service,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        ending = [
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=22),
+        ]
+    level = getattr(logging, settings.log_level)
+    structlog.configure(
+        processors=[*common, *ending],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[_without_meta, *ending], foreign_pre_chain=common)
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def get(**fields: Any) -> Any:
+    """A logger with these fields bound."""
+    return structlog.get_logger(**fields)
+
+
+def _without_meta(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event

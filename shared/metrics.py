@@ -1,0 +1,27 @@
+"""Prometheus metrics of one service, in a registry of its own so that several services fit one process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class ServiceMetrics:
+    """What every service counts; each adds its own to `registry`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "muster_http_requests_total", "HTTP requests answered.", ["method", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "muster_http_request_seconds",
+            "Seconds until the answer was complete.",
+            registry=self.registry,
+            buckets=SECONDS,
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)

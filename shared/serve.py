@@ -1,0 +1,146 @@
+"""Starts a service: arguments, logs, a socket that is free, uvicorn, and an end that lets streams know."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import re
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from shared import logs
+from shared.definition import Agent
+from shared.errors import MusterError
+from shared.settings import Settings, WorkerSettings
+
+GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
+S = TypeVar("S", bound=Settings)
+
+
+def arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
+    """`--host` and `--port` from the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=default_port, help="port to listen on; 0 picks one (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+def load_settings(kind: type[S]) -> S:
+    """The settings, or one sentence a wrong setting and exit code 2."""
+    try:
+        return kind()
+    except ValidationError as exc:
+        for error in exc.errors():
+            name = "_".join(str(p) for p in error["loc"]).upper()
+            print(f"{name}: {error['msg']} (is {error['input']!r})", file=sys.stderr)
+    except ValueError as exc:
+        print(exc, file=sys.stderr)
+    sys.exit(2)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket bound to host and port; exits with code 2 and one sentence where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as exc:
+        print(f"Cannot listen on {host}:{port}: {exc.strerror}. Choose another with --port.", file=sys.stderr)
+        sys.exit(2)
+    return sock
+
+
+def serve(app: FastAPI, sock: socket.socket) -> None:
+    """Runs the app until SIGTERM or SIGINT; exits with code 1 if a background loop died or the start failed."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+        timeout_keep_alive=5,
+        backlog=2048,
+    )
+    logging.getLogger("uvicorn.error").addFilter(_one_sentence)
+    server = _Server(config, app)
+    app.state.on_death = lambda _: server.fail()
+    server.run(sockets=[sock])
+    if server.failed or not server.started:
+        sys.exit(1)
+
+
+def _one_sentence(record: logging.LogRecord) -> bool:
+    """A refused start is told in a sentence, without the traceback that uvicorn logs."""
+    text = record.getMessage()
+    found = re.search(r"shared\.errors\.\w+: (.+)", text) if text.startswith("Traceback") else None
+    if found:
+        print(found.group(1), file=sys.stderr)
+    return found is None
+
+
+class _Server(uvicorn.Server):
+    """Tells the app's streams to end before uvicorn waits for its connections."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failed = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.state.stopping.begin)
+        super().handle_exit(sig, frame)
+
+    def fail(self) -> None:
+        self.failed = True
+        self._app.state.stopping.begin()
+        self.should_exit = True
+
+
+def advertised(host: str, port: int) -> str:
+    """The URL that others reach this process at: the host name where it listens on every address."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def serve_worker(make_agent: Callable[[Path], Agent], *, default_port: int = 0) -> None:
+    """Runs one worker as a process.
+
+    `make_agent` gets the folder for the worker's own files: STATE_DIR, else `data/<module>-<port>`.
+    """
+    from shared.worker import create_worker_app
+
+    module = Path(sys.modules["__main__"].__file__ or "worker").stem
+    args = arguments(prog=f"python -m workers.{module}", description=f"Muster's {module}.", default_port=default_port)
+    settings = load_settings(WorkerSettings)
+    logs.configure(settings, service=module)
+    sock = listening(args.host, args.port)
+    port = sock.getsockname()[1]
+    try:
+        agent = make_agent(settings.state_dir or Path("data") / f"{module}-{port}")
+    except MusterError as exc:
+        print(exc.detail, file=sys.stderr)
+        sys.exit(2)
+    serve(
+        create_worker_app(agent, settings=settings, endpoint=settings.advertise_url or advertised(args.host, port)),
+        sock,
+    )

@@ -1,0 +1,203 @@
+"""The steps of one worker: at most so many at once, joined and replayed by their key, cancelled when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import structlog
+from pydantic import ValidationError
+
+from shared import logs
+from shared.contracts import Missing, Progress, StepError, StepRequest, StepResult
+from shared.definition import Agent
+from shared.envelope import Envelope
+from shared.errors import AgentBusy, MusterError
+
+KEPT_RESULTS = 1_000
+KEPT_BYTES = 32_000_000
+PROGRESS_SECONDS = 0.1  # between two progress events; quicker ones replace each other
+
+Key = tuple[str, str]
+
+
+class Run:
+    """One execution of a step; everybody who asks for the same key watches the same Run."""
+
+    def __init__(self, attempt: int) -> None:
+        self.attempt = attempt
+        self.watchers = 0
+        self.task: asyncio.Task[StepResult] | None = None
+        self.progress: Progress | None = None
+        self.changed = asyncio.Event()
+
+    def tell(self, progress: Progress) -> None:
+        self.progress = progress
+        self.changed.set()
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+class StepContext:
+    """What a running step may use; see `shared.definition.Context`."""
+
+    def __init__(
+        self, *, run: Run, envelope: Envelope, until: float, now: Callable[[], float], state: Any, http: Any
+    ) -> None:
+        self.state = state
+        self.http = http
+        self.envelope = envelope
+        self.log = logs.get()
+        self._run = run
+        self._until = until
+        self._now = now
+
+    def seconds_left(self) -> float:
+        return max(0.0, self._until - self._now())
+
+    async def progress(self, message: str, fraction: float | None = None) -> None:
+        bounded = None if fraction is None else min(1.0, max(0.0, fraction))
+        self._run.tell(Progress(message=message[:500], fraction=bounded))
+        await asyncio.sleep(0)
+
+
+class Steps:
+    """Runs an agent's steps.
+
+    A completed step is kept (1,000 results, 32 MB) and replayed to whoever asks again with its key; a failed one
+    runs anew. A step that nobody watches any more is cancelled.
+    """
+
+    def __init__(self, agent: Agent, *, limit: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._agent = agent
+        self._limit = limit
+        self._now = now
+        self._running: dict[Key, Run] = {}
+        self._kept: OrderedDict[Key, tuple[StepResult, int]] = OrderedDict()
+        self._kept_bytes = 0
+        self._cancelled: OrderedDict[Key, int] = OrderedDict()
+        self.replayed = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def kept(self, request: StepRequest) -> StepResult | None:
+        """The result this worker already has for the step, under the attempt that asks now."""
+        found = self._kept.get((request.task_id, request.step_id))
+        if found is None:
+            return None
+        self.replayed += 1
+        return found[0].model_copy(update={"attempt": request.attempt})
+
+    def join(self, request: StepRequest, *, envelope: Envelope, state: Any, http: httpx.AsyncClient) -> Run:
+        """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full."""
+        key = (request.task_id, request.step_id)
+        run = self._running.get(key)
+        if run is not None:
+            run.attempt = max(run.attempt, request.attempt)
+            return run
+        if len(self._running) >= self._limit:
+            raise AgentBusy(f"{self._agent.name} runs {self._limit} steps already.", headers={"Retry-After": "1"})
+        run = Run(request.attempt)
+        seconds = envelope.milliseconds / 1000
+        context = StepContext(
+            run=run, envelope=envelope, until=self._now() + seconds, now=self._now, state=state, http=http
+        )
+        run.task = asyncio.create_task(self._run(request, context, seconds), name=f"{key[0]}:{key[1]}")
+        self._running[key] = run
+        run.task.add_done_callback(lambda _: self._running.pop(key, None))
+        if self._cancelled.get(key, 0) >= request.attempt:
+            run.cancel()
+        return run
+
+    def leave(self, run: Run) -> None:
+        """One watcher is gone; with the last one the step ends."""
+        run.watchers -= 1
+        if run.watchers <= 0:
+            run.cancel()
+
+    def cancel(self, key: Key, attempt: int) -> bool:
+        """Ends the step if this attempt or an earlier one runs; one that arrives late does not start."""
+        self._cancelled[key] = attempt
+        while len(self._cancelled) > KEPT_RESULTS:
+            self._cancelled.popitem(last=False)
+        run = self._running.get(key)
+        if run is None or run.attempt > attempt:
+            return False
+        run.cancel()
+        return True
+
+    async def close(self) -> None:
+        """Cancels whatever still runs."""
+        tasks = [run.task for run in self._running.values() if run.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
+        structlog.contextvars.bind_contextvars(
+            task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
+        )
+        began = self._now()
+        result = await self._outcome(request, context, seconds)
+        if result.status == "completed":
+            self._keep((request.task_id, request.step_id), result)
+        say = context.log.info if result.status == "completed" else context.log.warning
+        say(
+            "step.done",
+            status=result.status,
+            ms=round((self._now() - began) * 1000, 1),
+            **({"error": result.error.type, "why": result.error.detail} if result.error else {}),
+        )
+        return result
+
+    async def _outcome(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
+        def failed(type: str, detail: str, *, retryable: bool = False, status: Any = "failed") -> StepResult:
+            error = StepError(type=type, detail=detail[:2_000], retryable=retryable)
+            return StepResult(
+                task_id=request.task_id, step_id=request.step_id, attempt=request.attempt, status=status, error=error
+            )
+
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                reply = await self._agent.run(request, context)
+            return StepResult(
+                task_id=request.task_id,
+                step_id=request.step_id,
+                attempt=request.attempt,
+                status="completed",
+                output=reply.output,
+                usage=reply.usage,
+                missing=[Missing.model_validate(m) for m in reply.missing],
+            )
+        except asyncio.CancelledError:
+            return failed("cancelled", "The step was cancelled.", status="cancelled")
+        except TimeoutError as exc:
+            if limit.expired():
+                return failed("timeout", f"The step's {seconds:.1f} s were over.")
+            return failed("agent_error", f"TimeoutError: {exc}", retryable=True)
+        except MusterError as exc:
+            return failed(exc.type, exc.detail, retryable=exc.retryable)
+        except httpx.TransportError as exc:
+            return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
+        except ValidationError as exc:
+            return failed("bad_output", f"The agent's reply is no JSON of the right shape: {exc.errors()[0]['msg']}.")
+        except Exception as exc:  # an author's bug fails its step, never the service
+            context.log.error("step.broke", exc_info=exc)
+            return failed("agent_error", f"{type(exc).__name__}: {exc}")
+
+    def _keep(self, key: Key, result: StepResult) -> None:
+        size = len(result.model_dump_json())
+        self._kept[key] = (result, size)
+        self._kept_bytes += size
+        while len(self._kept) > KEPT_RESULTS or self._kept_bytes > KEPT_BYTES:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._kept_bytes -= gone
