@@ -35,7 +35,7 @@ def _evidence(
     connection: sqlite3.Connection, each: Ranked, asked: Question, weights: Mapping[str, float], provider: str
 ) -> Evidence:
     hit = each.hit
-    said = excerpt(store.marked(connection, asked.query, hit), weights)
+    said = excerpt(store.marked(connection, asked.query, hit), weights, hit.anchors)
     anchor = [name for at, name in hit.anchors if at <= said.position][-1:] or [""]
     return Evidence(
         id="e" + hashlib.sha256(f"{hit.path}\0{hit.body}".encode()).hexdigest()[:12],

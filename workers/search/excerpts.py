@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workers.search.passages import CODE, sentences
 
 MAX_CHARACTERS = 400
 MARK, UNMARK = "\x02", "\x03"
+SHORT = 40  # characters; a shorter sentence is a label or a signature more often than a statement
+CODE_WORTH = 0.3  # of prose with the same words
 
 
 @dataclass(frozen=True)
@@ -23,59 +26,78 @@ class Excerpt:
 class _Sentence:
     text: str
     position: int
-    paragraph: int
+    under: int  # number of the anchor it stands under: what explains one function is not joined to the next
     weight: float
     prose: bool
 
+    @property
+    def says(self) -> bool:
+        """Whether it may stand at the end: "For example:" announces what the excerpt does not show."""
+        return not self.text.endswith(":") and len(self.text.split()) > 2
 
-def excerpt(marked: str, weights: Mapping[str, float]) -> Excerpt:
+
+def excerpt(marked: str, weights: Mapping[str, float], anchors: Sequence[tuple[int, str]] = ()) -> Excerpt:
     """The run of neighbouring sentences that says most about the question.
 
     `marked` is the passage with \\x02 and \\x03 around the question's words; `weights` says what each word of the
-    question is worth. Prose is preferred to code, and of equals the first.
+    question is worth; `anchors` where the passage's parts begin. Prose is preferred to code, and of equals the first.
     """
-    said = list(_sentences(marked, weights))
+    said = list(_sentences(marked, weights, [at for at, _ in anchors]))
     if not said:
         return Excerpt("", 0)
     best = max(range(len(said)), key=lambda at: (_worth(said, at), -at))
+    if not said[best].prose:
+        return Excerpt(_short(said[best].text), said[best].position)
     first = last = best
     size = len(said[best].text)
     while True:
-        after = said[last + 1] if last + 1 < len(said) else None
-        before = said[first - 1] if first else None
-        if after and _fits(after, said[best], size):
-            last, size = last + 1, size + len(after.text) + 1
-        elif before and _fits(before, said[best], size):
-            first, size = first - 1, size + len(before.text) + 1
+        if last + 1 < len(said) and _fits(said[last + 1], said[best], size):
+            last, size = last + 1, size + len(said[last + 1].text) + 1
+        elif first and _fits(said[first - 1], said[best], size):
+            first, size = first - 1, size + len(said[first - 1].text) + 1
         else:
             break
+    while last > best and not said[last].says:
+        last -= 1
     text = " ".join(each.text for each in said[first : last + 1])
     return Excerpt(_short(text), said[first].position)
 
 
 def _fits(other: _Sentence, best: _Sentence, size: int) -> bool:
-    return other.prose and best.prose and size + len(other.text) < MAX_CHARACTERS
+    return other.prose and other.under == best.under and size + len(other.text) < MAX_CHARACTERS
 
 
 def _worth(said: list[_Sentence], at: int) -> float:
     here = said[at]
-    near = sum(other.weight for other in said[at + 1 : at + 2] if other.paragraph == here.paragraph)
-    length = len(here.text)
-    return (here.weight + near / 4) * (1.0 if here.prose else 0.3) * (0.6 if length < 40 else 1.0)
+    near = sum(other.weight for other in said[max(0, at - 1) : at + 2] if other.under == here.under) - here.weight
+    own = here.weight * (1.0 if here.prose else CODE_WORTH) * (0.6 if len(here.text) < SHORT else 1.0)
+    return (own + near / 6) * (1.0 if here.says else 0.8)
 
 
-def _sentences(marked: str, weights: Mapping[str, float]) -> Iterator[_Sentence]:
+def _sentences(marked: str, weights: Mapping[str, float], starts: Sequence[int]) -> Iterator[_Sentence]:
     position = 0
-    for number, paragraph in enumerate(marked.split("\n\n")):
+    for paragraph in marked.split("\n\n"):
         plain = _plain(paragraph)
         code = plain.startswith(CODE)
         start = 0
-        for sentence in [paragraph] if code else sentences(paragraph):
-            text = _plain(sentence).strip()
+        for sentence in _windows(paragraph) if code else sentences(paragraph):
+            text = _plain(sentence).strip("\n") if code else _plain(sentence).strip()
             start = max(plain.find(text, start), 0)
             if text:
-                yield _Sentence(text, position + start, number, _weight(sentence, weights), not code)
+                under = bisect_right(starts, position + start)
+                yield _Sentence(text, position + start, under, _weight(sentence, weights), not code)
         position += len(plain) + 2
+
+
+def _windows(code: str) -> Iterator[str]:
+    """Code in parts of whole lines that fit into an excerpt."""
+    part: list[str] = []
+    for line in code.splitlines():
+        if part and sum(len(_plain(each)) + 1 for each in part) + len(_plain(line)) > MAX_CHARACTERS:
+            yield "\n".join(part)
+            part = []
+        part.append(line)
+    yield "\n".join(part)
 
 
 def _weight(sentence: str, weights: Mapping[str, float]) -> float:

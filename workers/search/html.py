@@ -19,7 +19,7 @@ FURNITURE = (
 _CLASSES = (
     "headerlink permalink anchor-link toctree-wrapper contents toc localtoc table-of-contents breadcrumb breadcrumbs"
     " sphinxsidebar related footer copybtn viewcode-link edit-this-page visually-hidden sr-only skip-link pagination"
-    " prev-next-area navigation navheader navfooter"
+    " prev-next-area navigation navheader navfooter tooltip-content"
 )
 FURNITURE_CLASSES = frozenset(_CLASSES.split())
 _BLOCKS = (
@@ -31,6 +31,7 @@ KEPT_ASIDE = "sidebar"  # Sphinx's sidebar is a box of the author's, not navigat
 LINKS_ONLY = 0.75  # a block with a larger share of its letters in links is a list of links
 
 _SITE = re.compile(r"\s+(?:[—–|·]|::|-)\s+[^—–|·]*(?:documentation|docs|manual|wiki|v\d[\w.]*)[^—–|·]*$", re.IGNORECASE)
+_NUMBERED = re.compile(r"index-\d+$|id\d+$")  # Sphinx counts them anew on every change of the page
 _SPACE = re.compile(r"\s+")
 
 
@@ -110,6 +111,7 @@ class _Walk:
     def start(self, element: HtmlElement) -> None:
         tag = element.tag
         anchor = element.get("id") or (element.get("name") if tag == "a" else None)
+        anchor = None if anchor and _NUMBERED.match(anchor) else anchor
         if tag in HEADINGS and not self.inside:
             self.finish()
             self.inside = tag
