@@ -21,6 +21,7 @@ from workers.quantities import Quantity
 
 MAX_PAIRS = 60_000  # compared at most: about half a second
 MAX_SHOWN = 8  # of each kind
+DENIES = "one denies what the other says"
 COMMON_IN = 0.35  # a word in more than this share of the claims does not make a pair by itself
 
 
@@ -38,7 +39,7 @@ class Weights:
 class Verdict:
     """What two claims are to each other; `likeness` from 0 to 1."""
 
-    kind: str  # "agree", "amount", "denial", "opposed", "name"
+    kind: str  # "agree", "amount" or "conflict"
     likeness: float
     why: str = ""
 
@@ -63,26 +64,28 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
     likeness, held = 2 * both / (of_a + of_b), both / min(of_a, of_b)
     if held < 0.5 or likeness < 0.4 or _apart(a, b):
         return None
-    conditional = _conditions_differ(a, b)
+    unlike = _conditions_unlike(a, b)
     same, differing = _amounts(a.amounts, b.amounts)
+    subject = a.head in b.matter, b.head in a.matter
     if differing:
-        subject = a.head in b.matter or b.head in a.matter
-        fits = held >= 0.6 and likeness >= 0.5 and len(solid) >= 2
-        if conditional or not subject or not fits or a.sides ^ b.sides and _opposite(a, b):
+        fits = any(subject) and held >= 0.6 and likeness >= 0.5 and (len(solid) > 1 or len(shared) > 2)
+        if unlike or not fits or _opposite(a, b):
             return None
-        x, y = differing[0]
-        return Verdict("amount", likeness, f"{x.shown} against {y.shown}")
-    heads = a.head == b.head or (a.head in b.matter and b.head in a.matter)
-    denial = _denial(a, b)
-    opposite = _opposite(a, b)
-    if denial or opposite:
-        if denial and opposite or conditional or not heads or likeness < 0.6 or len(solid) < 2:
+        return Verdict("amount", likeness, f"{differing[0][0].shown} against {differing[0][1].shown}")
+    if conflict := _opposite(a, b) or _denial(a, b) or _swapped(a, b):
+        if same and _is_limit(a) != _is_limit(b):
+            return Verdict("agree", likeness)  # "accepts up to 5", "refuses more than 5"
+        if unlike or same or not all(subject) or likeness < 0.6 or len(solid) < 2:
             return None
-        return Verdict("denial" if denial else "opposed", likeness, denial or opposite)
-    if (a.denied and not b.denied) or (b.denied and not a.denied):
+        return Verdict("conflict", likeness, conflict)
+    if bool(a.denied) != bool(b.denied) or unlike > 0.5:
         return None
-    enough = likeness >= 0.6 and len(solid) >= 3 or same and likeness >= 0.45 and len(solid) >= 2
-    return Verdict("agree", likeness) if enough and not (conditional and likeness < 0.8) else None
+    enough = (
+        (likeness >= 0.6 and len(solid) >= 3)
+        or (likeness >= 0.5 and len(solid) >= 3 and all(subject))
+        or (same and likeness >= 0.45 and len(solid) >= 2)
+    )
+    return Verdict("agree", likeness) if enough else None
 
 
 def agreements_and_contradictions(
@@ -140,10 +143,14 @@ def _apart(a: Claim, b: Claim) -> bool:
     return False
 
 
-def _conditions_differ(a: Claim, b: Claim) -> bool:
+def _conditions_unlike(a: Claim, b: Claim) -> float:
+    """Which share of the conditions of one is not spoken of in the other, from 0 to 1; 1 for different versions."""
     if a.versions != b.versions:
-        return True
-    return bool(a.conditions - b.matter - b.conditions) or bool(b.conditions - a.matter - a.conditions)
+        return 1.0
+    shares = [
+        len(one.conditions - other.matter) / len(one.conditions) for one, other in ((a, b), (b, a)) if one.conditions
+    ]
+    return max(shares, default=0.0)
 
 
 def _amounts(a: Sequence[Quantity], b: Sequence[Quantity]) -> tuple[bool, list[tuple[Quantity, Quantity]]]:
@@ -161,19 +168,32 @@ def _amounts(a: Sequence[Quantity], b: Sequence[Quantity]) -> tuple[bool, list[t
 
 def _denial(a: Claim, b: Claim) -> str:
     for one, other in ((a, b), (b, a)):
-        denied = one.denied & other.matter
-        if denied and not other.denied and one.denied <= other.matter | {""}:
-            return "one denies what the other says"
+        denied = one.denied - one.conditions
+        if denied and not other.denied and denied <= other.matter - other.conditions:
+            return DENIES if not one.sides & other.sides else ""
     return ""
 
 
 def _opposite(a: Claim, b: Claim) -> str:
-    words = synonyms.opposed()
+    opposed = synonyms.opposed()
     for number, side in a.sides:
+        if f"\u00b1{number}" in a.conditions | b.conditions:
+            continue
         if (number, 1 - side) in b.sides and (number, side) not in b.sides and (number, 1 - side) not in a.sides:
-            names = [next((w for w in text.words(c.text) if words.get(w, (-1, 0))[0] == number), "") for c in (a, b)]
-            return f"{names[0]} against {names[1]}" if names[0] != names[1] else "one denies what the other says"
+            x, y = (next((w for w in text.words(c.text) if opposed.get(w, (-1,))[0] == number), "") for c in (a, b))
+            return f"{x} against {y}" if text.stem(x) != text.stem(y) else DENIES
     return ""
+
+
+def _swapped(a: Claim, b: Claim) -> str:
+    """Whether the two put the same two events in opposite orders."""
+    straight = min(len(a.earlier & b.earlier), len(a.later & b.later))
+    crossed = min(len(a.earlier & b.later), len(a.later & b.earlier))
+    return "what comes first is the other way round" if crossed > straight else ""
+
+
+def _is_limit(claim: Claim) -> bool:
+    return any(amount.bound == "least" for amount in claim.amounts)
 
 
 def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
@@ -215,7 +235,7 @@ def _matter(a: Claim, b: Claim) -> str:
     short = min((a, b), key=lambda c: len(c.text))
     shared, named = a.matter & b.matter, []
     for word in text.words(short.text):
-        if any(synonyms.meaning(stem) in shared for stem in text.terms(word)) and word not in named:
+        if shared.intersection(synonyms.signs(word)) and word not in named:
             named.append(word)
     return " ".join(named[:6])
 

@@ -13,7 +13,7 @@ from shared.definition import Agent, Context, Reply
 from shared.report import Analysis, Evidence, Finding
 from workers import agreement, relevance, text, topics
 from workers.agreement import Weights
-from workers.claims import Claim, claim
+from workers.claims import Claim, claims
 from workers.evidence import Intake, document, intake
 from workers.relevance import Question, Ranked
 
@@ -60,10 +60,10 @@ def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: 
     asked = _questions(task, found)
     by_question = [_answers(one, statements, found) for one in asked]
     chosen = [pair for pair in _shares(asked, by_question) if pair is not None]
-    claims = _claims(by_question, statements)
+    compared = _claims(by_question, statements)
     relevant = {r.sentence.text: min(1.0, r.coverage) for ranked in by_question for r in ranked}
-    agreements, contradictions = agreement.agreements_and_contradictions(claims, relevant, out_of_time)
-    findings = _findings(chosen, claims, [s.statement for c in contradictions for s in c.sides])
+    agreements, contradictions = agreement.agreements_and_contradictions(compared, relevant, out_of_time)
+    findings = _findings(chosen, compared, [s.statement for c in contradictions for s in c.sides])
     if findings:
         notes.append(SUPPORT)
     cited = {i for f in findings for i in f.evidence} | {i for a in agreements for i in a.evidence}
@@ -118,47 +118,42 @@ def _repeats(one: Ranked, other: Ranked) -> bool:
 def _claims(
     by_question: Sequence[Sequence[Ranked]], statements: Sequence[tuple[text.Sentence, Evidence]]
 ) -> list[Claim]:
-    """The statements to compare: those that touch a question first, each once a document."""
+    """What is compared: the statements that touch a question first, each once a document."""
     ranked = sorted((r for ranked in by_question for r in ranked), key=lambda r: -r.score)
     ordered = [(r.sentence, r.evidence) for r in ranked] + list(statements)
-    claims: dict[tuple[str, str], Claim] = {}
+    kept: dict[tuple[str, str], Evidence] = {}
     for sentence, evidence in ordered:
-        key = (sentence.text, document(evidence))
-        if key not in claims and sentence.alone:
-            claims[key] = claim(sentence.text, evidence, key[1])
-        if len(claims) == MAX_CLAIMS:
-            break
-    known = frozenset(name for one in claims.values() for name in one.names)
+        if sentence.alone and len(kept) < MAX_CLAIMS:
+            kept.setdefault((sentence.text, document(evidence)), evidence)
+    first = [claims(sentence, evidence, place) for (sentence, place), evidence in kept.items()]
+    known = frozenset(name for some in first for one in some for name in one.names)
     return [
-        one if not (known & set(text.words(one.text.split(" ", 1)[0]))) else _named(one, known)
-        for one in claims.values()
+        one
+        for (sentence, place), evidence in kept.items()
+        for one in claims(sentence, evidence, place, known & set(text.words(sentence[:30])))
     ]
 
 
-def _named(one: Claim, known: frozenset[str]) -> Claim:
-    first = set(text.words(one.text.split(" ", 1)[0])) & known
-    return Claim(**{**one.__dict__, "names": one.names | first})
-
-
 def _findings(
-    chosen: Sequence[tuple[Question, Ranked]], claims: Sequence[Claim], disputed: Sequence[str]
+    chosen: Sequence[tuple[Question, Ranked]], compared: Sequence[Claim], disputed: Sequence[str]
 ) -> list[Finding]:
-    weigh = agreement.weights(claims)
+    weigh = agreement.weights(compared)
     names = topics.topics([r for _, r in chosen], chosen[0][0]) if chosen else []
     return [
-        _finding(number, question, ranked, topic, _agreeing(ranked, claims, weigh), ranked.sentence.text in disputed)
+        _finding(number, question, ranked, topic, _agreeing(ranked, compared, weigh), ranked.sentence.text in disputed)
         for number, ((question, ranked), topic) in enumerate(zip(chosen, names, strict=True), 1)
     ]
 
 
-def _agreeing(ranked: Ranked, claims: Sequence[Claim], weigh: Weights) -> list[str]:
-    mine = claim(ranked.sentence.text, ranked.evidence, document(ranked.evidence))
+def _agreeing(ranked: Ranked, compared: Sequence[Claim], weigh: Weights) -> list[str]:
+    mine = [one for one in compared if one.text == ranked.sentence.text and one.evidence == ranked.evidence.id]
     return [
         other.evidence
-        for other in claims
-        if other.document != mine.document
-        and len(other.matter & mine.matter) > 1
-        and (verdict := agreement.compare(mine, other, weigh)) is not None
+        for one in mine
+        for other in compared
+        if other.document != one.document
+        and len(other.matter & one.matter) > 1
+        and (verdict := agreement.compare(one, other, weigh)) is not None
         and verdict.kind == "agree"
     ]
 

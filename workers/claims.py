@@ -3,155 +3,193 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from shared.report import Evidence
 from workers import quantities, synonyms, text
 from workers.quantities import Quantity
 
-_PHRASES = (
-    (re.compile(r"\btim(?:e|es|ed|ing)[\s-]out\b", re.IGNORECASE), "timeout"),
-    (
-        re.compile(
-            r"\bunless (?:\w+ )?(?:configured|set|specified|told|stated|changed|given|overridden)(?: otherwise)?|\bout of the box\b|"
-            r"\bif nothing else is \w+|\bunless otherwise \w+",
-            re.IGNORECASE,
+DENIED_WORDS = 4  # so many words of content after a "not" stand under it
+
+_PHRASES = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"\btim(?:e|es|ed|ing)[\s-]out\b", "timeout"),
+        (
+            r"\bunless (?:\w+ ){0,3}?(?:configured|set|specified|told|stated|changed|given|overridden|noted)(?: otherwise| differently)?\b",
+            "default",
         ),
-        "default",
-    ),
-    (re.compile(r"\b(?:no|not any) longer\b", re.IGNORECASE), "not"),
-    (re.compile(r"\b(?:rather than|instead of|as opposed to)\b[^,.;]*", re.IGNORECASE), " "),
-    (
-        re.compile(
-            r"\bnot only\b|\bif not\b|\bwhether or not\b|\bno matter\b|\bnot just\b|\bnot necessarily\b|\bno more than\b|\bno (?:less|fewer) than\b",
-            re.IGNORECASE,
-        ),
-        " ",
-    ),
-    (re.compile(r"\bnon-(?=\w)", re.IGNORECASE), "non"),
+        (r"\bout of the box\b|\bif nothing else is \w+|\bunless otherwise \w+", "default"),
+        (r"\b(?:no|not any) longer\b", "not"),
+        (r"\b(?:rather than|instead of|as opposed to)\b[^,.;]*", " "),
+        (r"\bnot only\b|\bif not\b|\bwhether or not\b|\bno matter\b|\bnot just\b|\bnot necessarily\b", " "),
+        (r"\bno(?:t)? (?:more|less|fewer) than\b", "at most"),
+        (r"\bnon-(?=\w)", "non"),
+    )
 )
-_NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$", re.IGNORECASE)
+_CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014)\s+(?=\w+ \w+ \w+ \w+)")
+_NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
+_BREAKS = frozenset(
+    "if when unless until while but because and or as since though although whereas so that which".split()
+)
+_RESTRICTS = frozenset(
+    "that which who whose if when unless until while".split()
+)  # "a message that is not read" denies nothing
+_TURNS = frozenset(
+    "of for in on at to from by that which who between among with within across through under over into as".split()
+)
 _CONDITION = re.compile(
-    r"\b(?:if|when|whenever|unless|until|while|once|provided that|as long as|in case|except|only|with|without|given|during|under)\b([^,;:]*)",
+    r"\b(?:if|when|whenever|unless|until|while|once|provided that|as long as|in case|except|with|during|under)\b([^,;:]*)",
     re.IGNORECASE,
 )
-_BREAKS = frozenset("if when unless until while but because and or as since though although whereas".split())
-_VERBISH = re.compile(
-    r"^(?:is|are|was|were|be|has|have|had|do|does|did|can|could|may|might|must|shall|should|will|would|cannot|becomes?|"
-    r"defaults?|uses?|takes?|lasts?|keeps?|needs?|requires?|supports?|allows?|returns?|gets?|runs?|starts?|stops?|expires?|sends?|waits?|"
-    r"listens?|accepts?|rejects?|contains?|holds?|means|provides?|remains?|stays?|closes?|opens?|limits?|writes?|reads?|stores?|"
-    r"receives?|gives?|makes?|goes|comes?|\w+n't)$"
+_VERB = re.compile(
+    r"^(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|may|might|must|shall|should|will|would|cannot|becomes?|"
+    r"defaults?|uses?|takes?|lasts?|keeps?|needs?|requires?|supports?|allows?|returns?|gets?|runs?|starts?|stops?|expires?|"
+    r"sends?|waits?|listens?|accepts?|rejects?|contains?|holds?|means|provides?|remains?|stays?|closes?|opens?|limits?|"
+    r"writes?|reads?|stores?|receives?|gives?|makes?|goes|comes?|appear(?:s|ed)?|deliver(?:s|ed)?|\w+n't|\w{3,}ed)$"
 )
-_TOKEN = re.compile(r"[^\W_][\w'.-]*[^\W_]|[^\W_]|--?[a-z][\w-]+", re.UNICODE)
+_TOKEN = re.compile(r"[^\W_][\w'.-]*[^\W_]|[^\W_]|--?[a-z][\w-]+|[,;:]")
 _NAME = re.compile(
     r"^(?:[A-Z][A-Za-z]*[A-Z0-9]\w*|[A-Z]{2,}s?|\w*[a-z][A-Z]\w*|\w+[._]\w[\w.]*|--?[a-z][\w-]+|[A-Za-z]+\d[\w.]*)$"
 )
+_VERSIONED = frozenset(("label:version", "label:python", "label:java", "label:http", "label:tls", "label:ipv"))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, ready to be compared. All sets hold stems of one meaning each (see `synonyms`)."""
+    """One clause, ready to be compared. All sets hold stems of one meaning each (see `synonyms.sign`)."""
 
-    text: str
+    text: str  # the whole sentence, as quoted
     evidence: str
     document: str
-    matter: frozenset[str]  # what it speaks of: content words without amounts, denials and conditions' markers
-    order: tuple[str, ...]  # the same in order
+    matter: frozenset[str]  # what it speaks of: content words without amounts
     head: str  # the thing it is about, as far as that can be seen; "" if not
     denied: frozenset[str]  # the parts of the matter that stand under a "not"
     amounts: tuple[Quantity, ...]
-    conditions: frozenset[str]  # of "if", "when", "with" clauses and of versions
+    conditions: frozenset[str]  # the words of its "if", "when", "with" clauses
     names: frozenset[str]  # proper names, acronyms, identifiers; lower case
     sides: frozenset[tuple[int, int]]  # opposed state words: (which opposition, which side)
     versions: frozenset[float]
     before: dict[str, str]  # for each part of the matter the word before it
+    earlier: frozenset[str]  # of "B after A" and "A before B": what comes first, and
+    later: frozenset[str]  # what comes then
 
 
-def claim(sentence: str, evidence: Evidence, document: str, known: frozenset[str] = frozenset()) -> Claim:
-    """Takes one sentence apart. `known` are names (lower case) that count as such also where a sentence begins."""
+def claims(sentence: str, evidence: Evidence, document: str, known: frozenset[str] = frozenset()) -> list[Claim]:
+    """The claims of a sentence: of each clause between semicolons, colons and dashes, and of the whole.
+
+    `known` are names (lower case) that count as names also where a sentence begins.
+    """
     said = sentence
     for pattern, replacement in _PHRASES:
         said = pattern.sub(replacement, said)
-    amounts = quantities.quantities(said)
-    tokens = [token.replace("\u2019", "'") for token in _TOKEN.findall(said)]
-    order: list[str] = []
-    before: dict[str, str] = {}
-    denied: set[str] = set()
-    names: set[str] = set()
-    sides: set[tuple[int, int]] = set()
-    under = 0
-    last = ""
-    head, headed = "", False
-    opposed = synonyms.opposed()
-    counted = {a.dimension[1:] for a in amounts if a.dimension.startswith("#")}
+    clauses = _CLAUSES.split(said)
+    whole = [said] if len(clauses) > 1 else []
+    return [_claim(clause, sentence, evidence, document, known) for clause in [*clauses, *whole]]
+
+
+def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known: frozenset[str]) -> Claim:
+    amounts = tuple(quantities.quantities(clause))
+    counted = frozenset(a.dimension[1:] for a in amounts if a.dimension.startswith("#"))
+    tokens = [token.replace("\u2019", "'") for token in _TOKEN.findall(clause)]
+    reading = _Reading(known, counted)
     for place, token in enumerate(tokens):
-        word = token.lower()
-        if _NOT.match(token):
-            under = 4
-            headed = headed or word != "no"
-            continue
-        if _VERBISH.match(word) and order:
-            headed = True
-        if word in opposed:
-            number, side = opposed[word]
-            sides.add((number, side ^ (under > 0 and 1)))
-        if word in _BREAKS:
-            under = 0
-        if (
-            _NAME.match(token)
-            or word in known
-            or (place and token[0].isupper() and token.isalpha() and not tokens[place - 1].endswith((".", ":")))
-        ):
-            names.add(word)
-        if (
-            word in text.STOP
-            or token[0].isdigit()
-            or (quantities.is_unit(word) and place and _is_number(tokens[place - 1]))
-        ):
-            last = word
-            if word in ("of", "for", "in", "on", "at", "to", "from", "by", "that", "which", "who") and head:
-                headed = True
-            continue
-        for part in text.terms(token):
-            part = synonyms.meaning(part)
-            if part.isdigit() and part not in counted:
-                continue
-            order.append(part)
-            before.setdefault(part, last)
-            if under:
-                denied.add(part)
-            last = part
-            if not headed:
-                head = part
-        under = max(0, under - 1)
-    versions = frozenset(
-        a.low
-        for a in amounts
-        if a.dimension == "label:version" or a.dimension in ("label:python", "label:java", "label:http", "label:tls")
-    )
-    conditions = frozenset(
-        synonyms.meaning(t) for clause in _CONDITION.findall(said) for t in text.terms(clause) if not t.isdigit()
-    )
+        reading.take(token, tokens[place - 1] if place else "")
+    matter = frozenset(reading.order)
+    earlier, later = _sequence(tokens, matter)
     return Claim(
         text=sentence,
         evidence=evidence.id,
         document=document,
-        matter=frozenset(order),
-        order=tuple(order),
-        head=head,
-        denied=frozenset(denied),
-        amounts=tuple(amounts),
-        conditions=conditions,
-        names=frozenset(names),
-        sides=frozenset(sides),
-        versions=versions,
-        before=before,
+        matter=matter,
+        head=reading.head,
+        denied=frozenset(reading.denied),
+        amounts=amounts,
+        conditions=_signs(" ".join(_CONDITION.findall(clause))) & matter,
+        names=frozenset(reading.names),
+        sides=frozenset(reading.sides),
+        versions=frozenset(a.low for a in amounts if a.dimension in _VERSIONED),
+        before=reading.before,
+        earlier=earlier,
+        later=later,
     )
 
 
-def _is_number(token: str) -> bool:
-    return (
-        token[0].isdigit()
-        or quantities.is_unit(token.lower())
-        or token.lower() in ("half", "a", "an", "one", "per", "few", "several")
-    )
+@dataclass
+class _Reading:
+    """What is known of a clause while its words are read in order."""
+
+    known: frozenset[str]
+    counted: frozenset[str]
+    order: list[str] = field(default_factory=list)
+    before: dict[str, str] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    sides: set[tuple[int, int]] = field(default_factory=set)
+    head: str = ""
+    _headed: bool = False  # the head is known
+    _under: int = 0  # words left that stand under a "not"
+    _last: str = ""
+    _recent: tuple[str, ...] = ()
+
+    def take(self, token: str, previous: str) -> None:
+        word = token.lower()
+        self._recent = (*self._recent[-5:], word)
+        if _NOT.match(word):
+            self._under = 0 if _RESTRICTS.intersection(self._recent) else DENIED_WORDS
+            self._headed = self._headed or word != "no"
+            return
+        if word in _BREAKS or token in ",;:":
+            self._under = 0
+        if self.head and (word in _TURNS or _VERB.match(word)):
+            self._headed = True
+        if word in synonyms.opposed():
+            number, side = synonyms.opposed()[word]
+            self.sides.add((number, side ^ (self._under > 0)))
+        if self._is_empty(word, previous):
+            self._last = word
+            return
+        if _NAME.match(token) or word in self.known or (token[0].isupper() and token.isalpha() and previous):
+            self.names.add(word)
+        for sign in synonyms.signs(token):
+            if sign.isdigit() and sign not in self.counted:
+                continue
+            self.order.append(sign)
+            self.before.setdefault(sign, self._last)
+            self._last = sign
+            if self._under:
+                self.denied.add(sign)
+            if not self._headed:
+                self.head = sign
+        self._under = max(0, self._under - 1)
+
+    def _is_empty(self, word: str, previous: str) -> bool:
+        """Whether a word carries no matter: grammar, numbers, and units after numbers."""
+        if word in text.STOP or quantities.is_number(word) or not word[0].isalpha():
+            return True
+        return quantities.is_unit(word) and (
+            quantities.is_number(previous.lower())
+            or previous.lower() in ("half", "a", "an", "one", "per", "few", "several")
+        )
+
+
+def _sequence(tokens: Sequence[str], matter: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """What comes first and what comes then, where a clause says so with one "before" or "after"."""
+    lower = [token.lower() for token in tokens]
+    marks = [place for place, word in enumerate(lower) if word in ("before", "after")]
+    if len(marks) != 1:
+        return frozenset(), frozenset()
+    mark = marks[0]
+    if mark > 0 and lower[:mark] != ["only"]:
+        main, other = tokens[:mark], tokens[mark + 1 :]
+    elif "," in lower:
+        main, other = tokens[lower.index(",") :], tokens[mark + 1 : lower.index(",")]
+    else:
+        return frozenset(), frozenset()
+    events = _signs(" ".join(other)) & matter, _signs(" ".join(main)) & matter
+    return events if lower[mark] == "after" else (events[1], events[0])
+
+
+def _signs(words: str) -> frozenset[str]:
+    return frozenset(sign for token in _TOKEN.findall(words) for sign in synonyms.signs(token))

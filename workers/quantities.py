@@ -103,13 +103,19 @@ _PHRASES = (
 _ONE = r"\d[\d,]*(?:\.\d+)?|\b(?:" + "|".join(_WORDS) + r")\b"
 _NUMBER = re.compile(
     r"(?P<near>\b(?:about|around|approximately|roughly|nearly|almost|some)\s+|~)?"
-    r"(?P<bound>\b(?:at least|a minimum of|no (?:fewer|less) than|more than|over|up to|at most|a maximum of|no more than|not more than|"
-    r"less than|fewer than|under|within|limited to|a limit of)\s+)?"
+    r"(?P<bound>\b(?:at least|a minimum of|no (?:fewer|less) than|(?:more|larger|bigger|greater|longer|higher|older) than|over|exceed(?:s|ing)?|above|beyond|up to|at most|a maximum of|no more than|not more than|"
+    r"(?:less|fewer|smaller|shorter|lower) than|under|below|within|limited to|a limit of)\s+)?"
     rf"(?:between\s+)?(?<![\w.])(?P<low>{_ONE})(?:\s?(?:-|\u2013|to|and|or)\s?(?P<high>{_ONE}))?"
     r"\s?(?P<scale>hundred|thousand|million|billion|dozen)?\s?-?(?P<unit>%|°[CF]|[a-zµ]+)?(?![\w])",
     re.IGNORECASE,
 )
-_AT_LEAST = re.compile(r"least|minimum|fewer than$|no less|more than|over", re.IGNORECASE)
+_AT_LEAST = re.compile(
+    r"least|minimum|no (?:less|fewer)|(?:more|larger|bigger|greater|longer|higher|older) than|over|exceed|above|beyond",
+    re.IGNORECASE,
+)
+
+
+_SLACK = {"bytes": 0.07}  # 64 KB and 64 KiB are written for the same amount
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,12 @@ class Quantity:
     near: bool = False
 
     def agrees(self, other: Quantity) -> bool:
-        """Whether both can be true of one thing: equal within 1 % (12 % where one is rough), or overlapping ranges."""
-        slack = 0.12 if self.near or other.near else 0.07 if self.dimension == "bytes" else 0.01
+        """Whether both can be true of one thing: overlapping ranges, or equal within 1 % (12 % where one is rough).
+
+        Labels and dates ("port 80", "in 2019") are equal or not.
+        """
+        slack = 0.12 if self.near or other.near else _SLACK.get(self.dimension, 0.01)
+        slack = 0.0 if self.dimension.startswith(("label:", "date")) else slack
         spread = slack * max(abs(self.high), abs(other.high))
         if {self.bound, other.bound} == {"is", "least"}:
             least, exact = (self, other) if self.bound == "least" else (other, self)
@@ -160,8 +170,13 @@ def quantities(sentence: str) -> list[Quantity]:
 
 
 def is_unit(word: str) -> bool:
-    """Whether a word (lower case) is a unit or a number word, and so no content of its own."""
-    return word in _UNITS or word in _WORDS or word in _SCALES
+    """Whether a word (lower case) is a unit when a number stands before it."""
+    return word in _UNITS
+
+
+def is_number(word: str) -> bool:
+    """Whether a word (lower case) is a number."""
+    return word[:1].isdigit() or word in _WORDS or word in _SCALES
 
 
 def _quantity(match: re.Match[str], sentence: str) -> Quantity | None:
@@ -189,7 +204,7 @@ def _quantity(match: re.Match[str], sentence: str) -> Quantity | None:
         bound="is"
         if not bound or bound.strip().lower() == "within"
         else "least"
-        if _AT_LEAST.search(bound) and "no more" not in bound
+        if _AT_LEAST.search(bound) and not bound.lower().startswith(("no more", "not more"))
         else "most",
         shown=" ".join(match[0].split()).strip(" ,"),
         near=match["near"] is not None,

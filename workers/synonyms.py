@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from workers import text
 from workers.text import stem
 
 # Each line is one meaning. General English and the vocabulary of manuals; no word stands on two lines.
@@ -27,10 +28,13 @@ fail failure error crash broken
 show display present
 change modify alter edit modification
 store save persist
-quick fast rapid speedy
-big large huge
-small little tiny
-begin
+large big huge larger largest bigger biggest greater greatest
+small little tiny smaller smallest
+long longer longest
+high higher highest
+low lower lowest
+fast quick rapid speedy faster fastest
+early earlier earliest
 buy purchase
 help assist aid
 choose select pick
@@ -70,14 +74,16 @@ area region
 # State words: saying one of a thing denies the other of it. (first side, second side), words of a side separated by spaces.
 _OPPOSED = (
     ("enabled enable active", "disabled disable inactive"),
-    ("required mandatory compulsory obligatory requires", "optional unnecessary unneeded"),
+    (
+        "required mandatory compulsory obligatory requires require must needs need needed necessary",
+        "optional unnecessary unneeded",
+    ),
     ("synchronous synchronously", "asynchronous asynchronously"),
-    ("always", "never"),
     (
         "increase increases increased grow grows rises raises",
         "decrease decreases decreased shrink shrinks falls lowers reduces reduce",
     ),
-    ("supported supports", "unsupported"),
+    ("supported supports support", "unsupported"),
     ("allowed permitted allows permits", "forbidden prohibited disallowed banned forbids prohibits"),
     ("accepts accepted accept", "rejects rejected reject refuses refused refuse"),
     ("mutable", "immutable"),
@@ -88,7 +94,6 @@ _OPPOSED = (
     ("automatic automatically", "manual manually"),
     ("encrypted", "unencrypted plaintext"),
     ("possible", "impossible"),
-    ("before", "after"),
     ("ascending", "descending"),
     ("persistent durable", "volatile transient"),
     ("blocking blocks", "nonblocking"),
@@ -113,10 +118,15 @@ macos|get post put delete|short long|up down|indoor outdoor|single multiple|smal
 """
 
 
-@cache
 def meaning(word_stem: str) -> str:
     """The stem that stands for all stems of the same meaning."""
     return _meanings().get(word_stem, word_stem)
+
+
+def signs(word: str) -> list[str]:
+    """What a word stands for when statements are compared: its meaning, and one sign for both sides of an opposition."""
+    opposition = opposed().get(word.lower())
+    return [f"\u00b1{opposition[0]}"] if opposition else [meaning(term) for term in text.terms(word)]
 
 
 @cache

@@ -21,7 +21,7 @@ STOP = frozenset(
     "theirs them then there thereby therefore these they this those though through thus to too toward under unless until up "
     "upon us ve very via was wasn we well were weren what whatever when where whether which while who whom whose why "
     "will with within without won would wouldn yet you your yours yes one ones etc eg ie vs much many mean explain tell "
-    "describe please know".split()
+    "describe please know soon always".split()
 )
 
 # Words so common in questions and manuals that sharing one says little; they count a fraction.
@@ -40,7 +40,7 @@ COMMON = frozenset(
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _NAV = re.compile(
-    r"^(?:table of contents|on this page|previous|next|home|index|modules|menu|skip to|edit (?:this|on)|back to top|"
+    r"^(?:see|table of contents|on this page|previous|next|home|index|modules|menu|skip to|edit (?:this|on)|back to top|"
     r"copyright|©|all rights reserved|last (?:updated|modified)|read more|click here|see also|navigation|search|"
     r"(?:new|changed|added|deprecated) (?:in|since) version|cookie|subscribe|sign (?:in|up)|share (?:this|on))\b",
     re.IGNORECASE,
@@ -77,10 +77,10 @@ _DANGLING = re.compile(
     r"^(?:this|that|these|those|it|its|they|them|their|he|she|his|her|we|however|but|and|or|so|therefore|thus|hence|then|"
     r"also|otherwise|instead|here|there it|such|moreover|furthermore|additionally|consequently|nevertheless|nonetheless|"
     r"similarly|likewise|conversely|meanwhile|finally|secondly|thirdly|again|yet|still|both|neither|either|another|others|"
-    r"in (?:this|that|these|those|such|both|either|other|addition|contrast|turn|particular|fact|general|short|summary|practice|the (?:above|former|latter|same|first|second))|"
+    r"in (?:this|that|these|those|such|both|either|other|addition|contrast|turn|particular|fact|general|short|summary|practice|the (?:above|former|latter|same|second))|"
     r"for (?:example|instance|this|that|these)|as (?:a result|such|mentioned|noted|described|shown|above|before|well)|"
     r"on the other hand|by contrast|at (?:this|that)|with (?:this|that|these)|because of (?:this|that)|to (?:do|avoid) (?:this|that|so)|"
-    r"if (?:this|that|it|they|so|not)|when (?:this|that|it|they)|after (?:this|that)|the (?:former|latter|above|following|same|other|second|first))\b"
+    r"if (?:this|that|it|they|so|not)|when (?:this|that|it|they)|after (?:this|that)|the (?:former|latter|above|following|same|other|second))\b"
     r"(?!-)",
     re.IGNORECASE,
 )
