@@ -19,10 +19,8 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 MAX_BYTES = 100_000_000
 
 # RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
-_NOT_FORWARDED = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host "
-    "content-length authorization cookie set-cookie".split()
-)
+_HOP = ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
+_NOT_FORWARDED = frozenset((*_HOP, "upgrade", "host", "content-length", "authorization", "cookie", "set-cookie"))
 
 
 class BadGateway(MusterError):

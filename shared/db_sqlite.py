@@ -64,7 +64,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str], where: st
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(migrations):
         raise StorageBroken(
-            f"{where} was written by a newer Muster (format {version}; this one knows {len(migrations)}). Upgrade Muster."
+            f"{where} was written by a newer Muster (format {version}, this one knows {len(migrations)}): upgrade Muster."
         )
     for number, script in enumerate(migrations[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")

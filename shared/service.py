@@ -31,7 +31,7 @@ traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_QUIET = frozenset({"/health", "/ready", "/metrics"})
+_QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
@@ -194,7 +194,7 @@ class _Edge:
                 traceparent.reset(token)
                 self._metrics.requests.labels(scope["method"], str(status)).inc()
                 self._metrics.seconds.observe(seconds)
-                say = self._log.debug if scope["path"] in _QUIET and status < 500 else self._log.info
+                say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
                 say(
                     "request.done",
                     method=scope["method"],

@@ -1,0 +1,208 @@
+"""`python -m coordinator.cli`: start the suite, ask it, and look at its tasks and agents."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from coordinator.suite import Suite, SuiteFailed, free_ports
+from coordinator.watch import AskFailed, ask, said
+
+cli = typer.Typer(
+    help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COLOURS = {"coordinator": "36", "researcher": "32", "analyzer": "33", "reporter": "35"}
+DEFAULT_QUESTION = (
+    "What happens to a running task when the coordinator is killed, and how does it resume after a restart?"
+)
+
+Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="Where the coordinator listens.")]
+Key = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, where the coordinator asks for one.")]
+URL = "http://127.0.0.1:8000"
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+@cli.command()
+def run(
+    host: Annotated[str, typer.Option(help="Address that all four listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The coordinator's port; the workers take the next three.")] = 8000,
+) -> None:
+    """Start coordinator, researcher, analyzer and reporter; one Ctrl-C ends all."""
+    ports = list(range(port, port + 4))
+    try:
+        with Suite(ports=ports, show=_prefixed(), host=host) as suite:
+            err.print(f"Muster is starting at {suite.url}. Docs: {suite.url}/docs. Ctrl-C ends it.", highlight=False)
+            suite.run_for_ever()
+            err.print("Stopping …")
+    except SuiteFailed as exc:
+        _fail(str(exc))
+
+
+@cli.command()
+def demo(
+    question: Annotated[str, typer.Option(envvar="QUESTION", help="What to ask.")] = DEFAULT_QUESTION,
+    knowledge_dir: Annotated[Path, typer.Option(envvar="KNOWLEDGE_DIR", help="Folder of documents.")] = Path("docs"),
+    output: Annotated[Path, typer.Option(envvar="OUTPUT", help="Where the HTML report goes.")] = Path("report.html"),
+    timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 50.0,
+) -> None:
+    """Start the suite on free ports, ask one question about a folder, print the report, stop everything."""
+    if not knowledge_dir.is_dir():
+        _fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder:
+        environ = {
+            "DATABASE_URL": f"sqlite:///{folder}/muster.db",
+            "KNOWLEDGE_DIR": str(knowledge_dir.absolute()),
+            "STATE_DIR": str(Path("data/demo").absolute()),
+        }
+        try:
+            with Suite(
+                ports=free_ports(4), show=lambda name, line: lines.append(f"{name} | {line}"), environ=environ
+            ) as suite:
+                err.print(f"Starting coordinator and workers at {suite.url} …", highlight=False)
+                suite.wait_ready()
+                with _client(suite.url, os.environ.get("API_KEY")) as client:
+                    err.print(f"Asking about {knowledge_dir}: {question}", highlight=False, markup=False)
+                    task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
+                    _print_report(client, task)
+                    _write_html(client, task, output)
+        except (SuiteFailed, AskFailed) as exc:
+            err.print("\n".join(lines[-15:]), highlight=False, markup=False)
+            _fail(str(exc))
+    err.print("Everything is stopped.")
+
+
+@cli.command("ask")
+def ask_command(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    url: Url = URL,
+    key: Key = None,
+    timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 30.0,
+    html: Annotated[Path | None, typer.Option(help="Also write the report as a page to this file.")] = None,
+) -> None:
+    """Ask a running suite, with live progress; prints the report."""
+    with _client(url, key) as client:
+        try:
+            task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
+        except AskFailed as exc:
+            _fail(str(exc))
+        _print_report(client, task)
+        if html is not None:
+            _write_html(client, task, html)
+
+
+@cli.command()
+def tasks(
+    url: Url = URL,
+    key: Key = None,
+    status: Annotated[str | None, typer.Option(help="Only tasks in this status.")] = None,
+    limit: Annotated[int, typer.Option(help="How many.")] = 20,
+) -> None:
+    """List tasks, newest first."""
+    params = {"limit": limit} | ({"status": status} if status else {})
+    rows = _get(url, key, "/tasks", params)["tasks"]
+    _table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
+
+
+@cli.command()
+def agents(url: Url = URL, key: Key = None) -> None:
+    """List the agents and how they are."""
+    rows = _get(url, key, "/agents", {})["agents"]
+    shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
+    _table(rows, shown | {"last_error": "last error"})
+
+
+@cli.command()
+def report(
+    task_id: Annotated[str, typer.Argument(help="The task.")],
+    url: Url = URL,
+    key: Key = None,
+    format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
+) -> None:
+    """Print a task's report."""
+    with _client(url, key) as client:
+        typer.echo(_checked(client, "GET", f"/tasks/{task_id}/report.{format}").text)
+
+
+@cli.command()
+def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: Key = None) -> None:
+    """Stop a task and everything that works on it."""
+    with _client(url, key) as client:
+        answer = _checked(client, "POST", f"/tasks/{task_id}/cancel").json()
+    out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
+
+
+def _client(url: str, key: str | None) -> httpx.Client:
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
+
+
+def _checked(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
+    try:
+        answer = client.request(method, path, params=params)
+    except httpx.HTTPError as exc:
+        _fail(f"{client.base_url} cannot be reached: {exc}. Is it running? Try 'make run'.")
+    if not answer.is_success:
+        _fail(said(answer))
+    return answer
+
+
+def _get(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
+    with _client(url, key) as client:
+        found: dict[str, Any] = _checked(client, "GET", path, params).json()
+    return found
+
+
+def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    table = Table(*columns.values(), box=None)
+    for row in rows:
+        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
+    out.print(table if rows else "None.")
+
+
+def _print_report(client: httpx.Client, task: dict[str, Any]) -> None:
+    text = _checked(client, "GET", f"/tasks/{task['task_id']}/report.md").text
+    if out.is_terminal:
+        out.print(Markdown(text))
+    else:
+        typer.echo(text)
+    err.print(f"Task {task['task_id']}: {task['status']} in {task['duration_seconds']:.2f} s.", highlight=False)
+
+
+def _write_html(client: httpx.Client, task: dict[str, Any], path: Path) -> None:
+    path.write_text(_checked(client, "GET", f"/tasks/{task['task_id']}/report.html").text, encoding="utf-8")
+    err.print(f"The report as a page: {path}", highlight=False)
+
+
+def _prefixed() -> Any:
+    lock = threading.Lock()
+    colour = sys.stdout.isatty()
+
+    def show(name: str, line: str) -> None:
+        head = f"\033[{COLOURS[name]}m{name:<11}\033[0m" if colour else f"{name:<11}"
+        with lock:
+            print(f"{head} | {line}", flush=True)
+
+    return show
+
+
+def _fail(text: str) -> Any:
+    err.print(text, style="red", highlight=False, markup=False)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    cli()

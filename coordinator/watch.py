@@ -1,0 +1,100 @@
+"""Asks a question and shows live how its steps go: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+from httpx_sse import connect_sse
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+Json = dict[str, Any]
+
+
+class AskFailed(Exception):
+    """The coordinator refused the task or cannot be reached; the text says what to do."""
+
+
+def ask(client: httpx.Client, body: Json, console: Console) -> Json:
+    """Runs a task, showing its progress on `console`; returns its TaskView. Raises `AskFailed`."""
+    try:
+        with _Display(console) as display:
+            for name, data in _events(client, body):
+                if name == "result":
+                    return data
+                display.show(name, data)
+    except httpx.HTTPError as exc:
+        raise AskFailed(f"{client.base_url} cannot be reached: {exc}. Is it running? Try 'make run'.") from exc
+    raise AskFailed("The coordinator stopped before the task had ended; it goes on after a restart.")
+
+
+def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
+    limits = httpx.Timeout(10, read=30)  # a comment comes every 10 s
+    with connect_sse(client, "POST", "/execute_task", json=body, timeout=limits) as source:
+        if source.response.status_code != 200:
+            source.response.read()
+            raise AskFailed(said(source.response))
+        for event in source.iter_sse():
+            yield event.event, json.loads(event.data)
+
+
+def said(response: httpx.Response) -> str:
+    """What a problem answer says, in one line."""
+    try:
+        return f"HTTP {response.status_code}: {response.json()['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}: {response.text[:200]}"
+
+
+class _Display:
+    """One bar a step on a terminal; one line an event where nobody looks."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.fields[step]:<12}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", style="dim"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, name: str, data: Json) -> None:
+        if not self._console.is_terminal:
+            self._line(name, data)
+        elif name == "task.planned":
+            for step in data["steps"]:
+                self._bars[step["id"]] = self._progress.add_task("waiting", step=step["id"], total=1.0, start=False)
+        elif (bar := self._bars.get(data.get("step_id", ""))) is not None:
+            self._move(bar, name, data)
+
+    def _move(self, bar: TaskID, name: str, data: Json) -> None:
+        if name == "step.started":
+            self._progress.start_task(bar)
+        words = {
+            "step.started": f"{data.get('agent')} works",
+            "step.progress": str(data.get("message", "")),
+            "step.retried": f"again: {data.get('why')}",
+            "step.finished": f"done by {data.get('agent')}",
+            "step.failed": f"{data.get('error')}: {data.get('why')}",
+        }
+        done = 1.0 if name in ("step.finished", "step.failed") else data.get("fraction")
+        self._progress.update(bar, description=words.get(name, name), completed=done)
+
+    def _line(self, name: str, data: Json) -> None:
+        shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
+        words = " ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None)
+        self._console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)
