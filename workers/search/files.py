@@ -143,13 +143,14 @@ def matching(paths: list[str], pattern: str) -> Iterator[str]:
     from fnmatch import fnmatchcase
 
     folder = pattern.rstrip("/") + "/"
+    glob = any(mark in pattern for mark in "*?[")
     for path in paths:
         if (
             path == pattern
             or path.startswith(folder)
             or fnmatchcase(path, pattern)
             or fnmatchcase(path, pattern.replace("**/", ""))
-            or ("/" not in pattern and fnmatchcase(PurePosixPath(path).name, pattern))
+            or (glob and "/" not in pattern and fnmatchcase(PurePosixPath(path).name, pattern))
         ):
             yield path
 

@@ -184,7 +184,7 @@ class _Walk:
 
     def _flush(self) -> None:
         text = _SPACE.sub(" ", "".join(self.text)).strip()
-        linked = self.letters_in_links > LINKS_ONLY * len(text)
+        linked = self.letters_in_links > LINKS_ONLY * len(text.removeprefix("- "))
         self.text, self.letters_in_links = [], 0
         if not text or text == "-":
             return

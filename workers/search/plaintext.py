@@ -178,16 +178,10 @@ def _is_drawn(group: list[str]) -> bool:
 
 
 def _rfc_title(lines: list[str]) -> str:
-    """The centred lines between the names at the top and the abstract."""
-    seen_names = False
-    title: list[str] = []
-    for line in lines[:80]:
-        if title and not line.strip():
-            break
-        if not line.strip():
-            seen_names = seen_names or bool(title) or any(other.strip() for other in lines[: lines.index(line)])
-        elif seen_names and line.startswith("   ") and not _DRAWN.search(line.strip()):
-            title.append(line.strip())
-        elif title:
-            break
-    return " ".join(title)
+    """The centred lines that follow the names at the top."""
+    names_seen = False
+    for group in _paragraphs(lines[:80]):
+        if names_seen and all(line.startswith("   ") for line in group):
+            return " ".join(line.strip() for line in group)
+        names_seen = names_seen or any(_RFC_NUMBER.match(line) for line in group)
+    return ""

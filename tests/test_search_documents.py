@@ -1,0 +1,326 @@
+"""Files become titled documents with sections, anchors and readable text, whatever their format and encoding."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+
+import pytest
+from pypdf import PdfWriter
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+from workers.search import files, html, markdown, plaintext
+from workers.search.passages import PASSAGE_WORDS, Block, Document, Section, passages, sentences
+
+HTML = """<!DOCTYPE html><html><head><title>Tides — Harbour documentation</title></head><body>
+<nav>Home <a href="/">Index</a></nav>
+<div role="main"><h1>Tides<a class="headerlink" href="#tides">¶</a></h1>
+<p>The sea rises &amp; falls<!-- aside --> twice a day.</p>
+<section id="springs"><h2>Spring tides</h2>
+<p>They come after a new moon.</p><pre>tide = moon +
+    sun</pre>
+<dl><dt id="height">height(day)</dt><dd>The height in metres.</dd></dl>
+<ul><li><a href="a">One</a></li><li><a href="b">Two</a></li></ul>
+<table><tr><th>Port</th><th>Height</th></tr><tr><td>Brest</td><td>7 m</td></tr></table>
+</section></div><footer>Imprint</footer><script>var x = 1;</script></body></html>"""
+
+MARKDOWN = """---
+title: "The harbour"
+---
+Before any heading.
+
+# Mooring *boats*
+
+Tie the `bowline` first,
+then wait.
+
+## What's new?
+
+- one
+- two
+
+```sh
+# not a heading
+make fast
+```
+
+## What's new?
+
+| knot | strength |
+|------|----------|
+| reef | weak     |
+"""
+
+RFC = """
+
+
+Network Working Group                                          A. Author
+Request for Comments: 9999                                    March 2020
+
+
+                      The Tide Transfer Protocol
+
+Status of This Memo
+
+   This memo is for everybody.
+
+Table of Contents
+
+   1. Introduction ................................................2
+   2. Tides .......................................................2
+
+1.  Introduction
+
+   This protocol carries tides from one harbour to another, and its text
+   goes on over
+
+Author                       Informational                      [Page 1]
+\f
+RFC 9999                       Tide Transfer                  March 2020
+
+
+   the end of a page.
+
+2.  Tides
+
+2.1.  Springs
+
+   o  The first kind.
+
+   o  The second kind.
+
+      +------+     +------+
+      | moon | --- | sun  |
+      +------+     +------+
+
+Appendix A.  Thanks
+
+   To the moon.
+"""
+
+
+def test_html_keeps_what_was_written_and_drops_furniture():
+    """Navigation, permalinks, scripts, footers and lists of links are gone; text, code and tables stay."""
+    document = html.read(HTML.encode(), "utf-8")
+
+    assert document.title == "Tides"
+    assert [(section.heading, section.anchor) for section in document.sections] == [
+        (("Tides",), ""),
+        (("Tides", "Spring tides"), "springs"),
+    ]
+    assert [block.text for section in document.sections for block in section.blocks] == [
+        "The sea rises & falls twice a day.",
+        "They come after a new moon.",
+        "    tide = moon +\n        sun",
+        "height(day)",
+        "The height in metres.",
+        "Port | Height",
+        "Brest | 7 m",
+    ]
+
+
+def test_html_anchor_of_a_definition_is_kept_where_it_starts():
+    [first, second] = passages(html.read(HTML.encode(), "utf-8"))
+
+    assert first.anchors == ((0, ""),)
+    assert [name for _, name in second.anchors] == ["springs", "height"]
+    assert second.text[second.anchors[1][0] :].startswith("height(day)")
+
+
+def test_html_without_one_h1_is_titled_by_its_title_without_the_site():
+    page = "<title>draw &#8212; boats v2.5 documentation</title><body><p>Draw the boat.</p>"
+
+    assert html.read(page.encode(), "utf-8").title == "draw"
+
+
+@pytest.mark.parametrize("data", [b"", b"   ", b"<!-- only -->", b"\x00\xff\xfe", b"<div>" * 5_000 + b"deep"])
+def test_html_that_is_none_is_no_failure(data):
+    assert isinstance(html.read(data, "utf-8"), Document)
+
+
+def test_markdown_has_githubs_anchors_and_plain_text():
+    document = markdown.read(MARKDOWN)
+
+    assert document.title == "The harbour"
+    assert [(section.heading[-1:], section.anchor) for section in document.sections] == [
+        ((), ""),
+        (("Mooring boats",), "mooring-boats"),
+        (("What's new?",), "whats-new"),
+        (("What's new?",), "whats-new-1"),
+    ]
+    assert [block.text for block in document.sections[2].blocks] == [
+        "- one",
+        "- two",
+        "    # not a heading\n    make fast",
+    ]
+    assert document.sections[3].blocks[-1].text == "reef | weak"
+
+
+def test_rfc_loses_page_breaks_contents_and_boilerplate():
+    """Sections by number, the sentence over the page break whole, the drawing kept as it was drawn."""
+    document = plaintext.read(RFC)
+
+    assert document.title == "RFC 9999: The Tide Transfer Protocol"
+    assert [(section.heading, section.anchor) for section in document.sections] == [
+        (("1.  Introduction",), "section-1"),
+        (("2.  Tides", "2.1.  Springs"), "section-2.1"),
+        (("Appendix A.  Thanks",), "appendix-A"),
+    ]
+    assert document.sections[0].blocks == (
+        Block("This protocol carries tides from one harbour to another, and its text goes on over the end of a page."),
+    )
+    springs = [block.text for block in document.sections[1].blocks]
+    assert springs[:2] == ["- The first kind.", "- The second kind."]
+    assert springs[2].splitlines()[1].strip() == "| moon | --- | sun  |"
+
+
+def test_text_with_underlined_headings_and_text_without_any():
+    underlined = plaintext.read("Boats\n=====\n\nThey float.\n\nOars\n----\n\nThey row.\n")
+    bare = plaintext.read("They float.\nAll of them.\n\nThey row.\n")
+
+    assert [section.heading for section in underlined.sections] == [("Boats",), ("Boats", "Oars")]
+    assert [block.text for block in bare.sections[0].blocks] == ["They float. All of them.", "They row."]
+
+
+def test_long_sections_are_cut_into_parts_of_like_length_at_block_ends():
+    blocks = tuple(Block(f"Sentence {number} says that the tide is high again today." * 4) for number in range(40))
+
+    parts = list(passages(Document("t", (Section(("t",), "", blocks),))))
+
+    sizes = [len(part.text.split()) for part in parts]
+    assert len(parts) == -(-sum(sizes) // PASSAGE_WORDS)
+    assert max(sizes) <= PASSAGE_WORDS * 1.15
+    assert max(sizes) - min(sizes) <= 80
+    assert "\n\n".join(part.text for part in parts) == "\n\n".join(block.text for block in blocks)
+
+
+@pytest.mark.parametrize("text", ["word " * 3_000, "w" * 100_000, "A sentence. " * 1_000, "    code()\n" * 2_000])
+def test_a_block_longer_than_a_passage_is_cut(text):
+    parts = list(passages(Document("t", (Section((), "", (Block(text),)),))))
+
+    assert max(len(part.text.split()) for part in parts) <= PASSAGE_WORDS * 1.15
+    assert "".join("".join(part.text for part in parts).split()) == "".join(text.split())
+
+
+def test_abbreviations_do_not_end_a_sentence():
+    said = sentences("See e.g. Dr. Moon. He wrote (in 1988) of tides! Did he? Yes.")
+
+    assert said == ["See e.g. Dr. Moon.", "He wrote (in 1988) of tides!", "Did he?", "Yes."]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("Größe".encode(), "Größe"),
+        ("\ufeffGröße".encode(), "Größe"),
+        ("Größe und Höhe der Flut, für alle Häfen".encode("cp1252"), "Größe und Höhe der Flut, für alle Häfen"),
+        ("Größe".encode("utf-16"), "Größe"),
+        (
+            '<?xml version="1.0" encoding="koi8-r"?>прилив'.encode("koi8-r"),
+            '<?xml version="1.0" encoding="koi8-r"?>прилив',
+        ),
+        (b"one\r\ntwo\rthree\0", "one\ntwo\nthree"),
+    ],
+)
+def test_encodings(data, expected):
+    assert files.text_of(data) == expected
+
+
+def test_folder_lists_documents_only(tmp_path):
+    """Hidden files, other types, generated pages and links out of the folder are left out."""
+    outside = tmp_path / "outside.md"
+    outside.write_text("# secret")
+    root = tmp_path / "docs"
+    (root / ".git").mkdir(parents=True)
+    (root / "sub").mkdir()
+    for name in ("a.md", "sub/b.txt", "c.html.gz", ".hidden.md", ".git/x.md", "d.png", "genindex.html", "search.html"):
+        (root / name).write_text("x")
+    (root / "py-modindex.html").write_text("x")
+    (root / "out.md").symlink_to(outside)
+    (root / "outfolder").symlink_to(tmp_path)
+    (root / "same.md").symlink_to(root / "a.md")
+    (root / "git.md").symlink_to(root / ".git/x.md")
+
+    assert [file.path for file in files.files(root)] == ["a.md", "c.html.gz", "git.md", "sub/b.txt"]
+
+
+def test_compressed_large_broken_and_binary_files(tmp_path):
+    """Compressed text is read; what cannot be read says why and is no failure."""
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"The tide is high."))
+    (tmp_path / "b.txt.gz").write_bytes(b"not gzip at all")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"x" * (files.MAX_BYTES + 1)))
+    (tmp_path / "d.txt").write_bytes(b"\x7fELF\0\0\0\1")
+    with open(tmp_path / "e.md", "wb") as stream:
+        stream.truncate(files.MAX_BYTES + 1)
+
+    read = {file.path: files.read(tmp_path, file) for file in files.files(tmp_path)}
+
+    assert read["a.txt.gz"].sections[0].blocks[0].text == "The tide is high."
+    assert read["a.txt.gz"].title == "a.txt.gz"
+    assert {path: document.note for path, document in read.items() if document.note} == {
+        "b.txt.gz": "cannot be read (BadGzipFile)",
+        "c.txt.gz": "is larger than 20 MB unpacked",
+        "d.txt": "is not text",
+        "e.md": "is larger than 20 MB",
+    }
+
+
+def test_pdf_pages_are_sections(tmp_path):
+    (tmp_path / "tide.pdf").write_bytes(_pdf("The tide is high today."))
+    (tmp_path / "empty.pdf").write_bytes(_pdf(""))
+    (tmp_path / "locked.pdf").write_bytes(_pdf("Secret.", password="p"))
+    (tmp_path / "broken.pdf").write_bytes(_pdf("The tide is high today.")[:200])
+
+    read = {file.path: files.read(tmp_path, file) for file in files.files(tmp_path)}
+
+    assert [(each.heading, each.anchor) for each in read["tide.pdf"].sections] == [(("Page 1",), "page=1")]
+    assert read["tide.pdf"].sections[0].blocks[0].text == "The tide is high today."
+    assert read["empty.pdf"].note == "has no text in it (a scan?)"
+    assert read["locked.pdf"].note == "is encrypted"
+    assert "broken PDF" in read["broken.pdf"].note
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a.md", {"a.md"}),
+        ("sub", {"sub/a.md", "sub/deep/b.txt"}),
+        ("sub/", {"sub/a.md", "sub/deep/b.txt"}),
+        ("*.md", {"a.md", "sub/a.md"}),
+        ("sub/**/*.txt", {"sub/deep/b.txt"}),
+        ("**/a.md", {"a.md", "sub/a.md"}),
+        ("none/*", set()),
+    ],
+)
+def test_documents_are_chosen_by_file_folder_or_glob(pattern, expected):
+    assert set(files.matching(["a.md", "sub/a.md", "sub/deep/b.txt"], pattern)) == expected
+
+
+def test_unreadable_folder_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="none"):
+        files.files(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert files.files(tmp_path) == []
+
+
+def _pdf(text: str, password: str = "") -> bytes:
+    writer = PdfWriter()
+    page = writer.add_blank_page(300, 300)
+    font = DictionaryObject(
+        {
+            NameObject("/Type"): NameObject("/Font"),
+            NameObject("/Subtype"): NameObject("/Type1"),
+            NameObject("/BaseFont"): NameObject("/Helvetica"),
+        }
+    )
+    fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    content = DecodedStreamObject()
+    content.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
+    page[NameObject("/Contents")] = writer._add_object(content)
+    if password:
+        writer.encrypt(password, algorithm="RC4-128")
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
