@@ -1,0 +1,106 @@
+"""The import rules, as a table and a loop: a file imports from its own row and the rows above, never from below."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("shared", "coordinator", "workers", "load")
+FOREIGN = {"shared": {"coordinator", "workers"}, "coordinator": {"workers"}, "workers": {"coordinator"}, "load": set(PACKAGES)}
+
+# pure, tools, outside world, behaviour, edge, start
+ROWS = {
+    "shared": (
+        {"addresses", "contracts", "db", "definition", "envelope", "errors", "rendering", "report", "sse"},
+        {"auth", "background", "failpoints", "logs", "metrics", "settings"},
+        {"db_sqlite", "transport"},
+        {"bodies", "heartbeat", "service", "steps"},
+        {"worker"},
+        {"serve"},
+    ),
+    "coordinator": (
+        {"ledger", "plan", "questions", "registry", "tasks", "view"},
+        {"events", "schema", "statements"},
+        {"rows", "store", "worker_client"},
+        {"admission", "agents", "dispatch", "reaper", "runner", "stats"},
+        {"api", "gateway", "parts", "problems", "streams", "watch"},
+        {"__main__", "app", "cli", "suite"},
+    ),
+}
+NOT_PURE = {"fastapi", "starlette", "httpx", "aiohttp", "sqlite3", "asyncio", "uvicorn"}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files(package: str) -> list[Path]:
+    return [p for p in sorted((ROOT / package).rglob("*.py")) if p.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_meet_only_over_http(package):
+    """workers → shared ← coordinator; load knows nobody."""
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(package)
+        for name in imports(path)
+        if name.partition(".")[0] in FOREIGN[package] - {package}
+    }
+
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("package", ROWS)
+def test_every_file_has_its_row(package):
+    """A new file is put into the table, so that somebody has thought about where it belongs."""
+    listed = set().union(*ROWS[package])
+
+    assert {p.stem for p in files(package)} - listed == set()
+
+
+@pytest.mark.parametrize("package", ROWS)
+def test_imports_point_upwards(package):
+    row_of = {name: number for number, row in enumerate(ROWS[package]) for name in row}
+    wrong = {
+        f"{path.stem} imports {name}"
+        for path in files(package)
+        for name in imports(path)
+        if (parts := name.split("."))[0] == package and len(parts) > 1 and row_of.get(parts[1], -1) > row_of[path.stem]
+    }
+
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("package", ROWS)
+def test_pure_files_do_no_io(package):
+    wrong = {
+        f"{path.stem} imports {name}"
+        for path in files(package)
+        if path.stem in ROWS[package][0]
+        for name in imports(path)
+        if name.partition(".")[0] in NOT_PURE
+    }
+
+    assert wrong == set()
+
+
+def test_every_file_says_what_it_is():
+    """A file opens with one sentence."""
+    silent = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in files(package)
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+
+    assert silent == []

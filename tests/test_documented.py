@@ -1,0 +1,75 @@
+"""Settings are documented, and what is documented exists: code, .env.example and README say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from shared.settings import CoordinatorSettings, SearchSettings, Settings, WorkerSettings
+
+ROOT = Path(__file__).parent.parent
+FIELDS = {
+    name.upper(): field
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, SearchSettings)
+    for name, field in kind.model_fields.items()
+}
+
+
+def example() -> dict[str, str]:
+    """Name and value of every setting in .env.example; a commented one has no default."""
+    lines = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    return dict(lines)
+
+
+def readme() -> dict[str, str]:
+    """Name and default of every row of the README's table of settings."""
+    rows = re.findall(r"^\| `([A-Z][A-Z_]+)` \| (.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return {name: default.strip("`") for name, default in rows}
+
+
+def default(name: str) -> str:
+    value = FIELDS[name].default
+    return "" if value is None else str(value)
+
+
+def test_example_lists_every_setting_with_its_default():
+    assert example() == {name: default(name) for name in FIELDS}
+
+
+def test_readme_lists_every_setting_with_its_default():
+    assert readme() == {name: default(name) or "unset" for name in FIELDS}
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_setting_says_what_it_is_for(name):
+    assert FIELDS[name].description
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in FIELDS.items() if "SecretStr" in str(f.annotation)))
+def test_secret_is_read_from_a_file(name, tmp_path, monkeypatch):
+    """Every secret also comes from the file that NAME_FILE names."""
+    path = tmp_path / "secret"
+    path.write_text("s3cret\n")
+    monkeypatch.setenv(f"{name}_FILE", str(path))
+    kind = next(k for k in (Settings, SearchSettings) if name.lower() in k.model_fields)
+
+    value = getattr(kind(_env_file=None), name.lower())
+
+    assert isinstance(value, SecretStr)
+    assert value.get_secret_value() == "s3cret"
+
+
+def test_unreadable_secret_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "nowhere"))
+
+    with pytest.raises(ValueError, match="API_KEY_FILE=.*nowhere"):
+        Settings(_env_file=None)
+
+
+def test_unknown_settings_are_ignored(tmp_path):
+    """An old REDIS_URL in .env does no harm."""
+    env = tmp_path / ".env"
+    env.write_text("REDIS_URL=redis://old\nLOG_LEVEL=DEBUG\n")
+
+    assert CoordinatorSettings(_env_file=env).log_level == "DEBUG"
