@@ -1,0 +1,42 @@
+"""Fixtures that every test may use: an environment without settings, a network, a coordinator, a whole suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.settings import CoordinatorSettings, SearchSettings, WorkerSettings
+from tests import fakes
+from tests.fakes import Network, Suite
+
+_SETTINGS = {n.upper() for kind in (CoordinatorSettings, WorkerSettings, SearchSettings) for n in kind.model_fields}
+
+
+@pytest.fixture(autouse=True)
+def no_stray_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's shell has set is not what a test runs with."""
+    for name in os.environ:
+        if name.upper() in _SETTINGS or name.upper().removesuffix("_FILE") in _SETTINGS or name == "MUSTER_FAILPOINT":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def network() -> Network:
+    """Host names mapped to apps, in this process."""
+    return Network()
+
+
+@pytest.fixture
+async def coordinator(network: Network) -> AsyncIterator[Suite]:
+    """A coordinator that knows no agent yet."""
+    async with Suite(network) as suite:
+        yield suite
+
+
+@pytest.fixture
+async def suite(network: Network) -> AsyncIterator[Suite]:
+    """A coordinator with a researcher, an analyzer and a reporter."""
+    async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER) as suite:
+        yield suite
