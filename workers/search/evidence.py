@@ -14,6 +14,11 @@ from workers.search.excerpts import excerpt
 from workers.search.ranking import Question, Ranked
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 document`, `1,200 documents`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Found:
     """What a provider found: `searched` in words a reader understands, `missing` what could not be had."""

@@ -13,7 +13,7 @@ from shared.contracts import Missing
 from shared.definition import Context
 from shared.errors import WorkerFault
 from workers.search import files, ranking, store
-from workers.search.evidence import Found, evidence
+from workers.search.evidence import Found, counted, evidence
 from workers.search.index import Clock, Index, Progress
 from workers.search.provider import Ask
 from workers.search.store import Scope
@@ -131,7 +131,7 @@ class Local:
             if own.unknown:
                 notes.append(f"No document has: {', '.join(own.unknown)}.")
             documents, passages = store.counts(connection, scope)
-            searched = f"{passages:,} passages in {documents:,} documents below {self.folder}"
+            searched = f"{counted(passages, 'passage')} in {counted(documents, 'document')} below {self.folder}"
             return Found(
                 evidence(connection, chosen, asked, own.weights, self.name), searched, notes=notes, missing=missing
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from workers.search.markdown import slug
@@ -155,7 +155,7 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         yield Block("- " + text[2:].lstrip() if bullet and text[0] in "o*+•-" else text)
 
 
-def _paragraphs(lines: Iterator[str]) -> Iterator[list[str]]:
+def _paragraphs(lines: Iterable[str]) -> Iterator[list[str]]:
     group: list[str] = []
     for line in lines:
         if not line.strip() or (group and _BULLET.match(line.strip()) and _BULLET.match(group[0].strip())):

@@ -15,7 +15,8 @@ from workers.search.store import Hit, Scope
 MAX_TERMS = 40
 OF_ONE_PAGE = 3  # passages among the first eight
 FIRST = 8
-NOISE = 0.4  # hits with a smaller share of the best hit's score are not shown
+NOISE = 0.2  # hits that are worth a smaller share of the best hit are not shown
+LITTLE = 0.4  # nor are hits that have a smaller share of what the best hits have of the question
 TOP = 3  # hits that tell how much of the question is covered at all
 SHARES = (1.0, 0.7, 0.5, 0.3, 0.2)  # what a page's passages count for it, best first
 CODE_COST = 0.4  # what a passage that is all code loses against prose
@@ -101,25 +102,30 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     having = {term: store.with_term(connection, term) for term in asked.terms}
     weights = {term: math.log(1 + total / (1 + len(ids))) for term, ids in having.items()}
     unknown = tuple(term for term, ids in having.items() if not ids)
-    worth = _worth(hits, about_asides=bool(_ASIDE.search(asked.text)))
+    own = _own(hits, about_asides=bool(_ASIDE.search(asked.text)))
+    worth = _with_page(hits, own)
     hits.sort(key=lambda hit: -worth[hit.id])
     coverage = {
         hit.id: sum(weights[term] for term, ids in having.items() if hit.id in ids) / sum(weights.values())
         for hit in hits
     }
     most = max((coverage[hit.id] for hit in hits[:TOP]), default=0.0)
-    best = worth[hits[0].id] if hits else 0.0
     found = [
-        Ranked(hit, round(most * math.sqrt(worth[hit.id] / best), 3) if best > 0 else 0.0, coverage[hit.id])
+        Ranked(hit, round(most * math.sqrt(worth[hit.id] / worth[hits[0].id]), 3), coverage[hit.id])
         for hit in hits
+        if own[hit.id] >= NOISE * max(own.values()) and coverage[hit.id] >= LITTLE * most
     ]
     return Ranking(tuple(found), weights, unknown)
 
 
-def _worth(hits: Sequence[Hit], *, about_asides: bool) -> dict[int, float]:
-    own = {hit.id: max(hit.bm25, 0.0) * (1 - CODE_COST * _code(hit)) for hit in hits}
-    if not about_asides:
-        own |= {hit.id: own[hit.id] * ASIDE for hit in hits if _aside(hit)}
+def _own(hits: Sequence[Hit], *, about_asides: bool) -> dict[int, float]:
+    return {
+        hit.id: max(hit.bm25, 1e-9) * (1 - CODE_COST * _code(hit)) * (ASIDE if _aside(hit) and not about_asides else 1)
+        for hit in hits
+    }
+
+
+def _with_page(hits: Sequence[Hit], own: Mapping[int, float]) -> dict[int, float]:
     pages: dict[str, list[float]] = {}
     for hit in hits:
         pages.setdefault(hit.path, []).append(own[hit.id])
@@ -140,28 +146,26 @@ def own(ranked: Sequence[Ranked], others: Sequence[tuple[int, Sequence[Ranked]]]
 
 
 def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
-    """At most `limit`, best first, without noise, and at most three of one page among the first eight."""
-    if not ranked:
-        return []
-    floor = ranked[0].score * NOISE
+    """At most `limit`, best first; at most three of one page among the first eight, unless there are too few others."""
     first: list[Ranked] = []
     later: list[Ranked] = []
     of_page: dict[str, int] = {}
     for each in ranked:
-        if each.score < floor or each.score <= 0:
-            continue
         of_page[each.hit.path] = of_page.get(each.hit.path, 0) + 1
         full = of_page[each.hit.path] > OF_ONE_PAGE
         (later if full else first).append(each)
-    cut = first[:FIRST]
-    if len(cut) == FIRST:
-        cut += sorted(first[FIRST:] + later, key=lambda each: -each.score)
-    return cut[:limit]
+    if len(first) < FIRST:
+        return sorted(first + later[: max(0, FIRST - len(first))], key=_score)[:limit]
+    return (first[:FIRST] + sorted(first[FIRST:] + later, key=_score))[:limit]
 
 
 def thin(ranking: Ranking, asked: Question) -> bool:
     """Whether even the best hit says too little about a question of several words."""
     return len(asked.terms) >= 3 and max((each.coverage for each in ranking.hits), default=1.0) < THIN
+
+
+def _score(each: Ranked) -> float:
+    return -each.score
 
 
 def _distinct(hits: list[Hit]) -> list[Hit]:

@@ -17,7 +17,7 @@ from shared.contracts import Missing
 from shared.definition import Context
 from workers.search import ranking, store
 from workers.search.calls import Api
-from workers.search.evidence import Found, evidence
+from workers.search.evidence import Found, counted, evidence
 from workers.search.pages import Unusable, page
 from workers.search.passages import Block, Document, Section
 from workers.search.provider import Ask
@@ -136,7 +136,7 @@ def _found(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Fou
         notes = []
         if ranking.thin(ranked, asked):
             notes.append(f"The pages found say little about this: no passage has much of {asked.text!r} in it.")
-        searched = f"{passages:,} passages in {count:,} pages found by {name}"
+        searched = f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}"
         return Found(evidence(connection, chosen, asked, ranked.weights, name), searched, notes=notes)
 
 
