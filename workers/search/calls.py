@@ -138,7 +138,7 @@ class _Again(Exception):
         self.wait = wait
 
 
-_backoff = wait_exponential_jitter(initial=0.2, max=2.0, jitter=0.2)
+_backoff = wait_exponential_jitter(multiplier=0.2, max=2.0, jitter=0.2)
 
 
 def _wait(state: RetryCallState) -> float:
