@@ -68,7 +68,7 @@ class Contradiction(_Open):
 
 
 class Analysis(_Open):
-    """Output of capability `analyze`. Every `evidence` id in it stands in `sources`."""
+    """Output of capability `analyze`. Every `evidence` id in it stands in `sources`; `passages` counts what was read."""
 
     question: str
     findings: list[Finding] = Field(default_factory=list)
@@ -77,6 +77,7 @@ class Analysis(_Open):
     key_terms: list[str] = Field(default_factory=list)
     sources: list[Evidence] = Field(default_factory=list)
     searched: list[str] = Field(default_factory=list)
+    passages: int = 0
     thin: bool = False
     notes: list[str] = Field(default_factory=list)
 

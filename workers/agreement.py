@@ -22,6 +22,7 @@ from workers.quantities import Quantity
 MAX_PAIRS = 60_000  # compared at most: about half a second
 MAX_SHOWN = 8  # of each kind
 DENIES = "one denies what the other says"
+RELEVANT = 0.15  # of the question, with its heading and document, at least one of two statements must have this share
 COMMON_IN = 0.35  # a word in more than this share of the claims does not make a pair by itself
 
 
@@ -30,6 +31,7 @@ class Weights:
     """How much each stem says: rare ones more, words common in any manual less."""
 
     of: Mapping[str, float]
+    everywhere: frozenset[str] = frozenset()  # names that so many documents have that they tell nothing apart
 
     def sum(self, stems: Iterable[str]) -> float:
         return sum(self.of.get(stem, 1.0) for stem in stems)
@@ -49,8 +51,15 @@ def weights(claims: Sequence[Claim]) -> Weights:
     seen = Counter(stem for claim in claims for stem in claim.matter)
     common = {synonyms.meaning(stem) for stem in text.common_stems()}
     top = math.log(1 + len(claims)) or 1.0
+    places = {claim.document for claim in claims}
+    named: dict[str, set[str]] = defaultdict(set)
+    for claim in claims:
+        for name in claim.names:
+            named[name].add(claim.document)
+    everywhere = frozenset(name for name, at in named.items() if len(at) > max(2, 0.3 * len(places)))
     return Weights(
-        {s: (0.4 + 0.6 * math.log((1 + len(claims)) / n) / top) * (0.4 if s in common else 1) for s, n in seen.items()}
+        {s: (0.4 + 0.6 * math.log((1 + len(claims)) / n) / top) * (0.4 if s in common else 1) for s, n in seen.items()},
+        everywhere,
     )
 
 
@@ -62,20 +71,23 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
         return None
     both, of_a, of_b = weigh.sum(shared), weigh.sum(a.matter), weigh.sum(b.matter)
     likeness, held = 2 * both / (of_a + of_b), both / min(of_a, of_b)
-    if held < 0.5 or likeness < 0.4 or _apart(a, b):
+    if held < 0.5 or likeness < 0.4 or _apart(a, b, weigh.everywhere):
         return None
+    whole = a.whole or b.whole
     unlike = _conditions_unlike(a, b)
     same, differing = _amounts(a.amounts, b.amounts)
     subject = a.head in b.matter, b.head in a.matter
     if differing:
         fits = any(subject) and held >= 0.6 and likeness >= 0.5 and (len(solid) > 1 or len(shared) > 2)
-        if unlike or not fits or _opposite(a, b):
+        if unlike or whole or not fits or _opposite(a, b):
             return None
         return Verdict("amount", likeness, f"{differing[0][0].shown} against {differing[0][1].shown}")
     if conflict := _opposite(a, b) or _denial(a, b) or _swapped(a, b):
         if same and _is_limit(a) != _is_limit(b):
             return Verdict("agree", likeness)  # "accepts up to 5", "refuses more than 5"
-        if unlike or same or not all(subject) or likeness < 0.6 or len(solid) < 2:
+        if unlike or same or not all(subject) or likeness < 0.6 or len(solid) < 2 or whole:
+            return None
+        if (a.names ^ b.names) - weigh.everywhere or (a.scope and b.scope and not a.scope & b.scope):
             return None
         return Verdict("conflict", likeness, conflict)
     if bool(a.denied) != bool(b.denied) or unlike > 0.5:
@@ -101,6 +113,8 @@ def agreements_and_contradictions(
     for number, (a, b) in enumerate(_pairs(claims, weigh)):
         if number >= MAX_PAIRS or (number % 500 == 0 and out_of_time()):
             break
+        if max(relevance.get(a.text, 0.0), relevance.get(b.text, 0.0)) < RELEVANT:
+            continue
         if (verdict := compare(a, b, weigh)) is None:
             continue
         value = verdict.likeness + relevance.get(a.text, 0.0) + relevance.get(b.text, 0.0)
@@ -127,10 +141,10 @@ def _pairs(claims: Sequence[Claim], weigh: Weights) -> Iterable[tuple[Claim, Cla
                 holders[stem].append(number)
 
 
-def _apart(a: Claim, b: Claim) -> bool:
+def _apart(a: Claim, b: Claim, everywhere: frozenset[str]) -> bool:
     """Whether the two name different subjects."""
     only_a, only_b = a.matter - b.matter, b.matter - a.matter
-    if (a.names - b.names) and (b.names - a.names):
+    if (a.names - b.names - everywhere) and (b.names - a.names - everywhere):
         return True
     groups = synonyms.apart()
     in_a = {group for stem in only_a for group in groups.get(stem, ())}

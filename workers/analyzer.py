@@ -15,12 +15,15 @@ from workers import agreement, relevance, text, topics
 from workers.agreement import Weights
 from workers.claims import Claim, claims
 from workers.evidence import Intake, document, intake
-from workers.relevance import Question, Ranked
+from workers.relevance import Question, Ranked, Statement
 
 MAX_FINDINGS = 12
 MIN_FINDINGS = 3  # of each sub-question
 MAX_CLAIMS = 1_200  # sentences that are compared with each other, the most relevant first
 MAX_SOURCES = 40
+BROAD = 4.5  # a question of more weight is a list of matters, and every statement found for it is worth comparing
+MAX_QUESTIONS = 20
+NEAR_BEST = 0.58  # of the best answer's score a finding must have
 SUPPORT = (
     "Support is strong where another document says the same, moderate where one document states it and holds most of the "
     "question's words, weak otherwise or where another document contradicts it."
@@ -50,22 +53,16 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
 def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False) -> Analysis:
     """What the evidence says about a task, by rules alone: statements are quoted, never made up."""
     passages = sorted(found.evidence.values(), key=lambda e: -e.score)
-    statements: list[tuple[text.Sentence, Evidence]] = []
-    notes = list(found.notes)
-    for number, item in enumerate(passages):
-        if number % 20 == 0 and out_of_time():
-            notes.append(f"Time ran out: {number} of {len(passages)} passages were read.")
-            break
-        statements += [(sentence, item) for sentence in text.sentences(item.text or item.excerpt)]
-    asked = _questions(task, found)
-    by_question = [_answers(one, statements, found) for one in asked]
-    chosen = [pair for pair in _shares(asked, by_question) if pair is not None]
-    compared = _claims(by_question, statements)
+    statements, late = _statements(passages, out_of_time)
+    asked = [relevance.known(one, _about(one, statements, found)) for one in _questions(task, found)]
+    by_question = [relevance.rank(one, _about(one, statements, found)) for one in asked]
+    chosen = _shares(asked, by_question)
+    compared = _claims(by_question, statements) if chosen else []
     relevant = {r.sentence.text: min(1.0, r.coverage) for ranked in by_question for r in ranked}
+    if any(one.total > BROAD for one in asked):
+        relevant = {s.sentence.text: max(agreement.RELEVANT, relevant.get(s.sentence.text, 0.0)) for s in statements}
     agreements, contradictions = agreement.agreements_and_contradictions(compared, relevant, out_of_time)
     findings = _findings(chosen, compared, [s.statement for c in contradictions for s in c.sides])
-    if findings:
-        notes.append(SUPPORT)
     cited = {i for f in findings for i in f.evidence} | {i for a in agreements for i in a.evidence}
     cited |= {i for c in contradictions for side in c.sides for i in side.evidence}
     order = sorted(passages, key=lambda e: (e.id not in cited, -e.score))
@@ -74,25 +71,36 @@ def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: 
         findings=findings,
         agreements=agreements,
         contradictions=contradictions,
-        key_terms=topics.key_terms([r for _, r in chosen], relevance.question(" ".join(q.text for q in asked))),
+        key_terms=topics.key_terms([r for _, r in chosen], {stem for one in asked for stem in one.weights}),
         sources=order[: max(len(cited), MAX_SOURCES if findings else 5)],
         searched=found.searched,
+        passages=len(passages),
         thin=not findings,
-        notes=notes,
+        notes=[*found.notes, *late, *([SUPPORT] if findings else [])],
     )
+
+
+def _statements(passages: Sequence[Evidence], out_of_time: Callable[[], bool]) -> tuple[list[Statement], list[str]]:
+    statements: list[Statement] = []
+    for number, item in enumerate(passages):
+        if number % 20 == 0 and out_of_time():
+            return statements, [f"Time ran out: {number} of {len(passages)} passages were read, the best first."]
+        place = document(item)
+        statements += [relevance.statement(one, item, place) for one in text.sentences(item.text or item.excerpt)]
+    return statements, []
 
 
 def _questions(task: str, found: Intake) -> list[Question]:
     asked = list(dict.fromkeys(q for questions in found.questions.values() for q in questions)) or [task]
-    return [question for q in asked[:20] if (question := relevance.question(q)).weights]
+    return [relevance.question(q) for q in asked[:MAX_QUESTIONS]]
 
 
-def _answers(asked: Question, statements: Sequence[tuple[text.Sentence, Evidence]], found: Intake) -> list[Ranked]:
-    mine = [(s, e) for s, e in statements if not found.questions.get(e.id) or asked.text in found.questions[e.id]]
-    return relevance.rank(asked, mine)
+def _about(asked: Question, statements: Sequence[Statement], found: Intake) -> list[Statement]:
+    """The statements of the passages that were found for a question, and of those found for none in particular."""
+    return [s for s in statements if asked.text in (found.questions.get(s.evidence.id) or (asked.text,))]
 
 
-def _shares(asked: Sequence[Question], by_question: Sequence[Sequence[Ranked]]) -> list[tuple[Question, Ranked] | None]:
+def _shares(asked: Sequence[Question], by_question: Sequence[Sequence[Ranked]]) -> list[tuple[Question, Ranked]]:
     """Each question's best answers, without repetition, in turn, so that each gets its share."""
     share = max(MIN_FINDINGS, MAX_FINDINGS // max(1, len(asked)))
     columns: list[list[tuple[Question, Ranked]]] = []
@@ -101,44 +109,45 @@ def _shares(asked: Sequence[Question], by_question: Sequence[Sequence[Ranked]]) 
         mine: list[tuple[Question, Ranked]] = []
         best = ranked[0].score if ranked else 0.0
         for one in ranked[:400]:
-            if len(mine) == share or one.score < 0.5 * best:
+            if len(mine) == share or one.score < NEAR_BEST * best:
                 break
             if one.is_answer(question) and not any(_repeats(one, other) for other in taken):
                 mine.append((question, one))
                 taken.append(one)
         columns.append(mine)
-    return [pair for row in zip_longest(*columns) for pair in row]
+    return [pair for row in zip_longest(*columns) for pair in row if pair is not None]
 
 
 def _repeats(one: Ranked, other: Ranked) -> bool:
-    shared = len(one.stems & other.stems)
-    return shared / (min(len(one.stems), len(other.stems)) or 1) > 0.7
+    if one.sentence.text in other.sentence.text or other.sentence.text in one.sentence.text:
+        return True
+    return 2 * len(one.stems & other.stems) / (len(one.stems) + len(other.stems) or 1) > 0.65
 
 
-def _claims(
-    by_question: Sequence[Sequence[Ranked]], statements: Sequence[tuple[text.Sentence, Evidence]]
-) -> list[Claim]:
+def _claims(by_question: Sequence[Sequence[Ranked]], statements: Sequence[Statement]) -> list[Claim]:
     """What is compared: the statements that touch a question first, each once a document."""
     ranked = sorted((r for ranked in by_question for r in ranked), key=lambda r: -r.score)
-    ordered = [(r.sentence, r.evidence) for r in ranked] + list(statements)
     kept: dict[tuple[str, str], Evidence] = {}
-    for sentence, evidence in ordered:
-        if sentence.alone and len(kept) < MAX_CLAIMS:
-            kept.setdefault((sentence.text, document(evidence)), evidence)
-    first = [claims(sentence, evidence, place) for (sentence, place), evidence in kept.items()]
-    known = frozenset(name for some in first for one in some for name in one.names)
-    return [
-        one
-        for (sentence, place), evidence in kept.items()
-        for one in claims(sentence, evidence, place, known & set(text.words(sentence[:30])))
-    ]
+    ordered: list[Ranked | Statement] = [*ranked, *statements]
+    for one in ordered:
+        if one.sentence.alone and len(kept) < MAX_CLAIMS:
+            kept.setdefault((one.sentence.text, document(one.evidence)), one.evidence)
+    parted = [(claims(sentence, evidence, place), evidence) for (sentence, place), evidence in kept.items()]
+    names = frozenset(name for some, _ in parted for one in some for name in one.names)
+    return [one for some, evidence in parted for one in _named(some, evidence, names)]
+
+
+def _named(some: list[Claim], evidence: Evidence, names: frozenset[str]) -> list[Claim]:
+    """The same claims, knowing that their first word is a name: it is written as one elsewhere."""
+    first = names.intersection(text.words(some[0].text.split(" ", 1)[0])) - some[0].names
+    return claims(some[0].text, evidence, some[0].document, first) if first else some
 
 
 def _findings(
     chosen: Sequence[tuple[Question, Ranked]], compared: Sequence[Claim], disputed: Sequence[str]
 ) -> list[Finding]:
     weigh = agreement.weights(compared)
-    names = topics.topics([r for _, r in chosen], chosen[0][0]) if chosen else []
+    names = topics.topics([ranked for _, ranked in chosen])
     return [
         _finding(number, question, ranked, topic, _agreeing(ranked, compared, weigh), ranked.sentence.text in disputed)
         for number, ((question, ranked), topic) in enumerate(zip(chosen, names, strict=True), 1)

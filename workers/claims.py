@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shared.report import Evidence
 from workers import quantities, synonyms, text
@@ -28,7 +28,10 @@ _PHRASES = tuple(
         (r"\bnon-(?=\w)", "non"),
     )
 )
-_CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014)\s+(?=\w+ \w+ \w+ \w+)")
+_ANY_PHRASE = re.compile(
+    r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|not|rather|instead|as opposed|whether|non-)", re.IGNORECASE
+)
+_CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014|,? whereas|,? although|, while|, but)\s+(?=\w+ \w+ \w+)")
 _NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
 _BREAKS = frozenset(
     "if when unless until while but because and or as since though although whereas so that which".split()
@@ -49,10 +52,9 @@ _VERB = re.compile(
     r"sends?|waits?|listens?|accepts?|rejects?|contains?|holds?|means|provides?|remains?|stays?|closes?|opens?|limits?|"
     r"writes?|reads?|stores?|receives?|gives?|makes?|goes|comes?|appear(?:s|ed)?|deliver(?:s|ed)?|\w+n't|\w{3,}ed)$"
 )
+_SCOPES = {"within": "in", "inside": "in", "across": "out", "between": "out", "among": "out", "outside": "out"}
 _TOKEN = re.compile(r"[^\W_][\w'.-]*[^\W_]|[^\W_]|--?[a-z][\w-]+|[,;:]")
-_NAME = re.compile(
-    r"^(?:[A-Z][A-Za-z]*[A-Z0-9]\w*|[A-Z]{2,}s?|\w*[a-z][A-Z]\w*|\w+[._]\w[\w.]*|--?[a-z][\w-]+|[A-Za-z]+\d[\w.]*)$"
-)
+_NAME = re.compile(r"^(?=.*[A-Za-z])(?:.+[A-Z0-9].*|.+[._].+|--?[a-z].*)$")  # an acronym, an identifier, an option
 _VERSIONED = frozenset(("label:version", "label:python", "label:java", "label:http", "label:tls", "label:ipv"))
 
 
@@ -74,6 +76,8 @@ class Claim:
     before: dict[str, str]  # for each part of the matter the word before it
     earlier: frozenset[str]  # of "B after A" and "A before B": what comes first, and
     later: frozenset[str]  # what comes then
+    scope: frozenset[str]  # "in" for within and inside, "out" for across and between
+    whole: bool = False  # this is all clauses of a sentence together: good for likeness, not for what differs
 
 
 def claims(sentence: str, evidence: Evidence, document: str, known: frozenset[str] = frozenset()) -> list[Claim]:
@@ -82,11 +86,14 @@ def claims(sentence: str, evidence: Evidence, document: str, known: frozenset[st
     `known` are names (lower case) that count as names also where a sentence begins.
     """
     said = sentence
-    for pattern, replacement in _PHRASES:
-        said = pattern.sub(replacement, said)
+    if _ANY_PHRASE.search(said):
+        for pattern, replacement in _PHRASES:
+            said = pattern.sub(replacement, said)
     clauses = _CLAUSES.split(said)
-    whole = [said] if len(clauses) > 1 else []
-    return [_claim(clause, sentence, evidence, document, known) for clause in [*clauses, *whole]]
+    parts = [_claim(clause, sentence, evidence, document, known) for clause in clauses]
+    return (
+        parts if len(parts) == 1 else [*parts, replace(_claim(said, sentence, evidence, document, known), whole=True)]
+    )
 
 
 def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known: frozenset[str]) -> Claim:
@@ -113,6 +120,7 @@ def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known:
         before=reading.before,
         earlier=earlier,
         later=later,
+        scope=frozenset(_SCOPES[word] for token in tokens if (word := token.lower()) in _SCOPES),
     )
 
 

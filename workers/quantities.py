@@ -109,6 +109,12 @@ _NUMBER = re.compile(
     r"\s?(?P<scale>hundred|thousand|million|billion|dozen)?\s?-?(?P<unit>%|°[CF]|[a-zµ]+)?(?![\w])",
     re.IGNORECASE,
 )
+_COUNTS = re.compile(
+    r"\d|\b(?:"
+    + "|".join([*_WORDS, *_SCALES, "half", "quarter", "twice", "thrice"])
+    + r")\b|\ban? (?:second|minute|hour|day|week|fortnight|month|year|decade|century|dozen)",
+    re.IGNORECASE,
+)
 _AT_LEAST = re.compile(
     r"least|minimum|no (?:less|fewer)|(?:more|larger|bigger|greater|longer|higher|older) than|over|exceed|above|beyond",
     re.IGNORECASE,
@@ -152,6 +158,8 @@ class Quantity:
 def quantities(sentence: str) -> list[Quantity]:
     """The quantities of a sentence, in order."""
     found: list[Quantity] = []
+    if not _COUNTS.search(sentence):
+        return found
 
     def take(match: re.Match[str], dimension: str, value: float) -> str:
         found.append(Quantity(dimension, value, value, shown=" ".join(match[0].split())))
@@ -228,4 +236,4 @@ def _label(word: str) -> str:
 
 def _version(number: str) -> float:
     """3.10 after 3.9: each part of a version weighs a ten-thousandth of the one before."""
-    return sum(int(part) / 10_000**place for place, part in enumerate(number.split(".")[:4]) if part)
+    return sum(int(part) / 10_000.0**place for place, part in enumerate(number.split(".")[:4]) if part)

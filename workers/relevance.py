@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +15,10 @@ from workers.text import Sentence
 ENOUGH = 0.45  # the share of the question's weight a statement (with its heading) must hold to be a finding
 ENOUGH_WEIGHT = 2.2  # of a long question this much is enough
 BARE = 0.2  # the share the statement itself must hold
+
+NAME = 1.4  # the weight of a name
+_THINGS = "protocol server client function method module class library option command format algorithm package tool framework standard"
+
 
 # The shape of a question, what an answer to it looks like, and what that look is worth.
 _SHAPES = (
@@ -47,9 +51,15 @@ _SHAPES = (
 )
 
 
+_BARE_VERB = re.compile(
+    r"(?:Returns?|Create|Remove|Raises?|Same|Get|Gets|Sets?|Returned|If not|Note) "
+)  # of what, it does not say
+_IDENTIFIER = re.compile(r"\w+[._]\w[\w.]*(?:\(\))?|\w+\(\)|\w*[a-z][A-Z]\w*")
+
+
 @dataclass(frozen=True)
 class Question:
-    """A question's words with their weights: 0.35 for words any manual has, 1 for others, 1.4 for names."""
+    """A question's words with their weights: 0.35 for words any manual has, 1 for others, 1.4 (`NAME`) for names."""
 
     text: str
     weights: dict[str, float]
@@ -57,6 +67,22 @@ class Question:
     @property
     def total(self) -> float:
         return sum(self.weights.values()) or 1.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it names no matter at all ("Summarise these documents"), so that any statement may answer it."""
+        return max(self.weights.values(), default=0.0) < 1
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence with where it stands and what its words mean; `said` leaves out what stands in identifiers only."""
+
+    sentence: Sentence
+    evidence: Evidence
+    place: str  # its document
+    stems: frozenset[str]
+    said: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -72,61 +98,104 @@ class Ranked:
 
     def is_answer(self, question: Question) -> bool:
         """Whether this holds more of the question than a stray common word."""
+        if question.is_open:
+            return True
         enough = min(ENOUGH, ENOUGH_WEIGHT / question.total)
         met = [question.weights[s] for s in self.stems if s in question.weights]
         return self.coverage >= enough and self.bare >= min(BARE, enough) and (max(met, default=0) >= 1 or len(met) > 1)
 
 
 def question(asked: str) -> Question:
-    """The words of a question that carry meaning."""
+    """The words of a question that carry meaning.
+
+    A name is capitalised inside the question, or stands before a common noun ("the zorblatt protocol"); of an
+    identifier with dots the last part counts, and the others little.
+    """
     common = text.common_stems()
+    things = frozenset(text.terms(_THINGS))
     weights: dict[str, float] = {}
-    for place, word in enumerate(re.findall(r"[^\s?,;:!()\"]+", asked)):
-        is_name = (place > 0 and word[0].isupper()) or any(c.isdigit() or c in "_." for c in word.strip(".'"))
-        for stem in text.terms(word):
-            weight = 1.4 if is_name else 0.35 if stem in common else 1.0
+    written = re.findall(r"[^\s?,;:!()\"]+", asked)
+    for place, word in enumerate(written):
+        after = text.terms(written[place + 1]) if place + 1 < len(written) else []
+        named = (place > 0 and word[0].isupper()) or any(c.isdigit() or c == "_" for c in word)
+        named = named or (place > 0 and bool(things.intersection(after[:1])) and word.lower() not in common)
+        stems_ = text.terms(word)
+        for part, stem in enumerate(stems_):
+            weight = 0.35 if stem in common else NAME if named else 1.0
+            if "." in word.strip(".") and part < len(stems_) - 1:
+                weight = 0.3
             stem = synonyms.meaning(stem)
             weights[stem] = max(weight, weights.get(stem, 0))
     return Question(asked, weights)
 
 
-def rank(asked: Question, found: Iterable[tuple[Sentence, Evidence]]) -> list[Ranked]:
+def known(asked: Question, statements: Iterable[Statement]) -> Question:
+    """The question, with names that no statement has weighing half as much again: without them there is no answer."""
+    held = frozenset(s for one in statements for s in one.stems if s in asked.weights)
+    return Question(asked.text, {s: w * 1.5 if w == NAME and s not in held else w for s, w in asked.weights.items()})
+
+
+def statement(sentence: Sentence, evidence: Evidence, place: str) -> Statement:
+    """A sentence of a passage of the document `place`, read once for all questions."""
+    held = stems(sentence.text)
+    prose, identifiers = _IDENTIFIER.subn(" ", sentence.text)
+    return Statement(sentence, evidence, place, held, stems(prose) if identifiers else held)
+
+
+def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
     """Statements by how well they answer, best first."""
-    pairs = [(s, e, stems(s.text)) for s, e in found]
-    local = _local(asked, [held for _, _, held in pairs])
+    if asked.is_open:
+        return _central(statements)
+    local = _local(asked, statements)
+    total_local = sum(local.values()) or 1.0
     shapes = [
         (re.compile(look, re.IGNORECASE), bonus)
         for ask, look, bonus in _SHAPES
         if re.search(ask, asked.text, re.IGNORECASE)
     ]
-    around: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
-    total_local = sum(local.values()) or 1.0
+    above = {e.id: stems(f"{e.title} {e.heading}") for e in {s.evidence.id: s.evidence for s in statements}.values()}
+    around: dict[str, set[str]] = defaultdict(set)
+    for one in statements:
+        around[one.place].update(one.stems & asked.weights.keys())
     ranked: list[Ranked] = []
-    for sentence, evidence, held in pairs:
-        if evidence.id not in around:
-            around[evidence.id] = stems(f"{evidence.title} {evidence.heading}"), stems(evidence.text[:4_000])
-        above, whole = around[evidence.id]
-        met = [s for s in asked.weights if s in held]
+    for one in statements:
+        met = asked.weights.keys() & one.stems
         if not met:
             continue
-        beside = [s for s in asked.weights if s in above and s not in held]
-        near = [s for s in asked.weights if s in whole and s not in held and s not in above]
-        bare = sum(asked.weights[s] for s in met) / asked.total
-        coverage = (
-            bare
-            + (0.6 * sum(asked.weights[s] for s in beside) + 0.2 * sum(asked.weights[s] for s in near)) / asked.total
+        beside = (asked.weights.keys() & above[one.evidence.id]) - met
+        near = around[one.place] - met - beside
+        weight, value = asked.weights.__getitem__, local.__getitem__
+        bare = sum(map(weight, met)) / asked.total
+        coverage = bare + (0.6 * sum(map(weight, beside)) + 0.2 * sum(map(weight, near))) / asked.total
+        score = (sum(map(value, met)) + 0.5 * sum(map(value, beside)) + 0.2 * sum(map(value, near))) / total_local
+        score -= 0.4 * sum(map(weight, met - one.said)) / asked.total
+        score += sum(bonus for look, bonus in shapes if look.search(one.sentence.text))
+        score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)
+        ranked.append(Ranked(one.sentence, one.evidence, score, coverage, bare, one.stems))
+    return sorted(ranked, key=lambda r: -r.score)
+
+
+def _manner(sentence: Sentence) -> float:
+    """What the way a statement is written adds or takes away, whatever the question."""
+    value = 0.04 * (sentence.position == 0) - 0.05 * (not sentence.alone)
+    value -= 0.15 * text.points_elsewhere(sentence.text) + 0.08 * (_BARE_VERB.match(sentence.text) is not None)
+    return value - 0.03 * max(0.0, len(sentence.text) / 100 - 1.6) - 0.06 * (len(sentence.text) < 35)
+
+
+def _central(statements: Sequence[Statement]) -> list[Ranked]:
+    """For a question without matter: statements by how much of their vocabulary the others share."""
+    seen = Counter(stem for one in statements for stem in one.stems)
+    ranked = [
+        Ranked(
+            one.sentence,
+            one.evidence,
+            min(1.0, sum(seen[s] > 1 for s in one.stems) / (len(one.stems) + 3)) + _manner(one.sentence),
+            0.5,
+            0.5,
+            one.stems,
         )
-        score = (
-            sum(local[s] for s in met) + 0.5 * sum(local[s] for s in beside) + 0.2 * sum(local[s] for s in near)
-        ) / total_local
-        score += sum(bonus for look, bonus in shapes if look.search(sentence.text)) + 0.15 * max(
-            0.0, min(1.0, evidence.score)
-        )
-        score += (
-            0.04 * (sentence.position == 0) - 0.15 * text.points_elsewhere(sentence.text) - 0.05 * (not sentence.alone)
-        )
-        score -= 0.06 * (len(sentence.text) > 300) + 0.06 * (len(sentence.text) < 35)
-        ranked.append(Ranked(sentence, evidence, score, coverage, bare, held))
+        for one in statements
+    ]
     return sorted(ranked, key=lambda r: -r.score)
 
 
@@ -135,8 +204,10 @@ def stems(words: str) -> frozenset[str]:
     return frozenset(synonyms.meaning(term) for term in text.terms(words))
 
 
-def _local(asked: Question, held: Sequence[frozenset[str]]) -> dict[str, float]:
+def _local(asked: Question, statements: Sequence[Statement]) -> dict[str, float]:
     """The question's weights, less for words that nearly every statement at hand has."""
-    seen = Counter(s for one in held for s in one if s in asked.weights)
-    top = math.log(2 + len(held))
-    return {s: w * (0.5 + 0.5 * math.log((2 + len(held)) / (1 + seen[s])) / top) for s, w in asked.weights.items()}
+    seen = Counter(s for one in statements for s in one.stems if s in asked.weights)
+    top = math.log(2 + len(statements))
+    return {
+        s: w * (0.5 + 0.5 * math.log((2 + len(statements)) / (1 + seen[s])) / top) for s, w in asked.weights.items()
+    }

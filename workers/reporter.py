@@ -140,15 +140,11 @@ def _summary(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list
     room = MAX_SUMMARY - bool(analysis.contradictions)
     wanted = room if len(firsts) > 1 else 3
     chosen = [*firsts, *(f for f in best if f not in firsts and f.score >= 0.6 * best[0].score)][: min(room, wanted)]
-    summary = [
-        Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered)) for f in chosen
-    ]
+    summary = [Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered)) for f in chosen]
     if analysis.contradictions:
         about = "; ".join(c.about for c in analysis.contradictions[:3] if c.about)
         ids = [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
-        summary.append(
-            Cited(statement=f"The sources differ on: {about}.", citations=rendering.numbers(ids, numbered))
-        )
+        summary.append(Cited(statement=f"The sources differ on: {about}.", citations=rendering.numbers(ids, numbered)))
     return summary
 
 

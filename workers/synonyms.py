@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from workers import text
 from workers.text import stem
@@ -123,10 +123,11 @@ def meaning(word_stem: str) -> str:
     return _meanings().get(word_stem, word_stem)
 
 
-def signs(word: str) -> list[str]:
+@lru_cache(maxsize=20_000)
+def signs(word: str) -> tuple[str, ...]:
     """What a word stands for when statements are compared: its meaning, and one sign for both sides of an opposition."""
     opposition = opposed().get(word.lower())
-    return [f"\u00b1{opposition[0]}"] if opposition else [meaning(term) for term in text.terms(word)]
+    return (f"\u00b1{opposition[0]}",) if opposition else tuple(meaning(term) for term in text.terms(word))
 
 
 @cache

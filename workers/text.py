@@ -34,8 +34,9 @@ COMMON = frozenset(
     "defaults option options result results return returns call calls called run runs change changes note see like "
     "part parts order main important long large small high low many several part document documents documentation page "
     "standard process processes server client request response protocol version versions handle handles do purpose "
-    "role role role start stop add added create created between main exactly actually rule rules point line lines "
-    "people person year years day days world general common usual usually often source sources does about".split()
+    "role start stop add added create created between main exactly actually rule rules point line lines "
+    "people person year years day days world general common usual usually often source sources does about instead summarize summarise summary overview report write list analyze analyse research study review "
+    "exist exists existing become seem findings detail details information topic topics question questions answer answers text texts".split()
 )
 
 _FENCE = re.compile(r"^\s*(```|~~~)")
@@ -57,6 +58,7 @@ _CODE_LINE = re.compile(
     r"^\s*(?:>>>|\.\.\. |\$ |#!|//|/\*|\* @|[})\];]+\s*$|import \w|from \w+ import|def \w+\(|class \w+[(:]|return\b.*[;)]$|.*[{;]\s*$|"
     r"(?:await |async |const |let |var )?[\w.\[\]]+\s*(?:[-+*/|&]?=|:=)\s*\S)"
 )
+_INNER_CAPITAL = re.compile(r"[A-Z][A-Z]+[a-z]{2}|[a-z][A-Z]")
 _SYMBOLS = re.compile(r"[={}\[\];<>]|\w\(")
 _INLINE = (
     (re.compile(r"!\[[^\]]*\]\([^)]*\)"), ""),
@@ -70,6 +72,7 @@ _INLINE = (
     (re.compile(r"``?([^`]+)``?"), r"\1"),
     (re.compile("[\u00b6\u200b\ufeff\u00ad]"), ""),
 )
+_MARKED = re.compile("[*_`<\\[\u00b6\u200b\ufeff\u00ad]")
 _ABBREVIATED = re.compile(
     r"\b(?:approx|ca|cf|resp|incl|excl|max|min|sec|fig|no|vol|pp|ch|dept|est|vs|e\.g|i\.e)\.\s*$", re.IGNORECASE
 )
@@ -92,6 +95,11 @@ _THIS = re.compile(
     r"(?:(?:first|second|last|new|same|kind of|type of|particular)\s+)?(\w+)",
     re.IGNORECASE,
 )
+_HEADLESS = re.compile(
+    r"^(?:is|are|was|were|has|can|may|same|similar|like|equivalent|subclass|superclass|alias|called|raised|used|given|if so|see|"
+    r"please|returned|available|deprecated|defaults?) ",
+    re.IGNORECASE,
+)
 _POINTS_ELSEWHERE = re.compile(
     r"\b(?:(?:the|in|see|as|shown|described|listed) (?:following|below|above)|(?:see|shown|listed|described|given|discussed|mentioned|below|above) "
     r"(?:below|above|also|earlier|later|here|next)|(?:this|next|previous|following) (?:section|chapter|example|table|figure|tutorial|page|"
@@ -104,13 +112,30 @@ _WORD = re.compile(
 _CODE_WORD = re.compile(
     r"^(?:[a-z]+[._][\w.]+(?:\(\))?|[\w.]+\(.*|[a-z]+[A-Z]\w*|--?[a-z][\w-]*|/\w\S*|[a-z]+\d[\w.]*)"
 )
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|may|might|must|shall|should|will|would|cannot|won't|"
-    r"isn't|aren't|doesn't|don't|can't|let|make|take|use|set|get|run|return|allow|provide|require|need|mean|become|keep|hold|"
-    r"contain|support|include|cause|give|send|receive|happen|occur|start|stop|wait|raise|call|accept|exist|remain|apply|"
-    r"\w{3,}(?:ed|es|izes|ises|ies)|\w{3,}[^su\W]s)\b",
-    re.IGNORECASE,
+_AUXILIARY = frozenset(
+    "is are was were be been has have had do does did can could may might must shall should will would cannot let isn't aren't "
+    "wasn't weren't hasn't haven't hadn't don't doesn't didn't can't couldn't won't wouldn't shouldn't mustn't needn't".split()
 )
+# Verbs that manuals use, in their base form; many are nouns too, so what stands before them decides.
+_VERBS = frozenset(
+    "accept act add affect aim allow answer appear apply arrive ask assign avoid be become begin behave belong block break "
+    "bring build call cause change check choose clean close come compare consist contain continue control convert copy cost "
+    "create cut define delete deliver depend describe die differ do drop emit enable end ensure exist expect expire explain "
+    "export extend fail fall fetch find finish fit fix follow force free gain get give go grow guarantee handle happen help "
+    "hold ignore implement import improve include increase indicate inherit install keep know lead learn leave let lie limit "
+    "listen live load lock look lose maintain make manage map mark match mean measure move need occur offer open order own "
+    "parse pass perform pick point prefer prevent produce protect provide publish put raise reach read receive recommend "
+    "reduce refer refuse register reject release reload rely remain remove repeat replace report represent require reset "
+    "resolve respond rest result return rise rotate run save say see send serve set share show specify spend split spread "
+    "start stay stop store suggest support take tell tend test throw treat try turn use vary wait want wish work write "
+    "yield".split()
+)
+_SUBORDINATES = frozenset("that which who whose where if when because while unless".split())
+_BEFORE_NOUN = frozenset(
+    "a an the of in on at for from by with to into its their his her our your my this that these those each every any some "
+    "no all both more most other another such as per and or".split()
+)
+_AFTER_VERB = _BEFORE_NOUN - {"of", "and", "or"}
 
 
 @dataclass(frozen=True)
@@ -168,8 +193,9 @@ def blocks(passage: str) -> Iterator[str]:
 
 def plain(text: str) -> str:
     """A line without Markdown, reStructuredText and HTML marks, on one line."""
-    for pattern, replacement in _INLINE:
-        text = pattern.sub(replacement, text)
+    if _MARKED.search(text):
+        for pattern, replacement in _INLINE:
+            text = pattern.sub(replacement, text)
     text = html.unescape(text) if "&" in text else text
     return _LABEL.sub("", " ".join(text.split()))
 
@@ -186,12 +212,14 @@ def split(block: str) -> list[str]:
             joined[-1] += piece  # "asyncio.Task", "approx. 3", "e.g. this"
         else:
             joined.append(piece)
-    return [sentence for piece in joined if (sentence := piece.strip())]
+    return [re.sub(r"\.\.$", ".", sentence) for piece in joined if (sentence := _LABEL.sub("", piece.strip()))]
 
 
 def is_statement(text: str) -> bool:
     """Whether this is a whole sentence of prose that states something."""
     words = text.split()
+    if _HEADLESS.match(text):
+        return False
     if not MIN_WORDS <= len(words) <= MAX_WORDS or len(text) > MAX_CHARACTERS:
         return False
     core = text.rstrip("\"'\u201d\u2019)")
@@ -203,11 +231,38 @@ def is_statement(text: str) -> bool:
     if text.count("(") != text.count(")") or text.count('"') % 2 or text.count("[") != text.count("]"):
         return False
     letters = sum(c.isalpha() or c == " " for c in text)
-    return (
-        letters / len(text) > 0.8
-        and _VERB.search(text) is not None
-        and not re.search(r"[{}<>=|\\]{2}|https?://\S+\.$", text)
-    )
+    return letters / len(text) > 0.8 and _has_verb(words) and not re.search(r"[{}<>=|\\]{2}|https?://\S+\.$", text)
+
+
+def _has_verb(words: list[str]) -> bool:
+    """Whether a sentence has a verb of its own, and is not the mere name of something."""
+    inside = False  # a clause that begins with "that" or "when": its verb is not the sentence's
+    lower = [word.lower().strip(".,;:!()\"'") for word in words]
+    for place, word in enumerate(lower):
+        around = (lower[place - 1] if place else "", lower[place + 1] if place + 1 < len(lower) else "")
+        if word in _SUBORDINATES:
+            inside = True
+        elif _is_verb(word, *around):
+            if not inside:
+                return True
+            inside = False
+        if words[place].endswith(","):
+            inside = False
+    return False
+
+
+def _is_verb(word: str, before: str, after: str) -> bool:
+    if word in _AUXILIARY:
+        return True
+    if before in _BEFORE_NOUN:
+        return False
+    if word in _VERBS:
+        return not before or before.endswith("s") or before in ("you", "we", "they", "i", "who")
+    if word.endswith("s") and (word[:-1] in _VERBS or word[:-2] in _VERBS or word[:-3] + "y" in _VERBS):
+        return True
+    if word.endswith("ed"):
+        return bool(before)
+    return bool(before) and word.endswith("s") and not word.endswith(("ss", "us", "is")) and after in _AFTER_VERB
 
 
 def _leans(text: str) -> bool:
@@ -229,11 +284,18 @@ def words(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeated ones too."""
-    found: list[str] = []
-    for word in words(text):
-        parts = re.split(r"[.'_-]", word) if re.search(r"[.'_-]", word) and not word[0].isdigit() else [word]
-        found += [stem(part) for part in parts if part and part not in STOP and (len(part) > 1 or part.isdigit())]
-    return found
+    return [stem for raw in _WORD.findall(text.replace("\u2019", "'")) for stem in _terms_of(raw)]
+
+
+@lru_cache(maxsize=20_000)
+def _terms_of(raw: str) -> tuple[str, ...]:
+    word = raw.lower().strip("'.,-_")
+    if word.isalpha():
+        if word in STOP or len(word) < 2:
+            return ()
+        return (word if _INNER_CAPITAL.search(raw) else stem(word),)  # "URLopener" is no form of "urlopen"
+    parts = re.split(r"[.'_-]", word) if not word[:1].isdigit() else [word]
+    return tuple(stem(part) for part in parts if part and part not in STOP and (len(part) > 1 or part.isdigit()))
 
 
 @lru_cache(maxsize=20_000)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from workers import text
-from workers.relevance import Question, Ranked
+from workers.relevance import Ranked
 
 MAX_TOPICS = 4
 _NUMBERING = re.compile(
@@ -20,7 +20,7 @@ _EMPTY = re.compile(
 )
 
 
-def topics(found: Sequence[Ranked], asked: Question) -> list[str]:
+def topics(found: Sequence[Ranked]) -> list[str]:
     """A topic for each finding, in their order: a heading of the sources, or the title where the heading says nothing.
 
     At most four; what fits under none of them stands under "Further findings".
@@ -39,10 +39,10 @@ def heading(name: str) -> str:
     """A heading without numbering and marks; "" when it names nothing ("Overview", "Notes")."""
     last = re.split(r"\s+[>\u203a\u00bb/|]\s+", text.plain(name).strip())[-1]
     last = _NUMBERING.sub("", last).strip(" .:#*-\u2014")
-    return "" if _EMPTY.match(last) or not 2 < len(last) <= 90 else last[0].upper() + last[1:]
+    return "" if _EMPTY.match(last) or not 2 < len(last) <= 90 else last
 
 
-def key_terms(found: Sequence[Ranked], asked: Question, limit: int = 8) -> list[str]:
+def key_terms(found: Sequence[Ranked], asked: Collection[str], limit: int = 8) -> list[str]:
     """The words, as the findings write them, that come up in more than one finding, the question's own first."""
     written: dict[str, Counter[str]] = {}
     seen: Counter[str] = Counter()
@@ -56,6 +56,6 @@ def key_terms(found: Sequence[Ranked], asked: Question, limit: int = 8) -> list[
             written.setdefault(stem, Counter())[word] += 1
             held.add(stem)
         seen.update(held)
-    scored = {stem: count + 1.5 * (stem in asked.weights) for stem, count in seen.items() if count > 1}
+    scored = {stem: count + 1.5 * (stem in asked) for stem, count in seen.items() if count > 1}
     best = sorted(scored, key=lambda stem: (-scored[stem], stem))[:limit]
     return [written[stem].most_common(1)[0][0] for stem in best]
