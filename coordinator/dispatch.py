@@ -216,7 +216,7 @@ class Dispatcher:
         live.task = replace(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
         self._store.start_task(live.task)
         running: set[asyncio.Task[None]] = set()
-        ends_at = self._ends_at(live)
+        cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
         try:
             while True:
                 for step, why in skipped(live.task):
@@ -230,7 +230,7 @@ class Dispatcher:
                         return
                     continue
                 done, running = await asyncio.wait(
-                    running, timeout=max(0.0, ends_at - self._now()), return_when=asyncio.FIRST_COMPLETED
+                    running, timeout=max(0.0, cut_at - self._now()), return_when=asyncio.FIRST_COMPLETED
                 )
                 for ended in done:
                     ended.result()
@@ -269,7 +269,14 @@ class Dispatcher:
             live.task = with_step(live.task, now)
             return live.ledger
 
-        ended = await self._runner.run(task, step, until=until, allowance=allowance, show=show, missing=missing(task))
+        try:
+            ended = await self._runner.run(
+                task, step, until=until, allowance=allowance, show=show, missing=missing(task)
+            )
+        except Exception as exc:  # a bug of ours costs its step, never the task's end
+            logs.get().error("step.broke", step_id=step.id, exc_info=exc)
+            broke = StepError(type="internal_error", detail=f"The coordinator broke: {type(exc).__name__}.")
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, broke))
         live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
         await self._checkpoint(live, ended)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
+
+from pydantic_core import from_json
 
 from shared import logs
 
@@ -21,12 +23,17 @@ class TaskEvent:
     at: float
     data: str
 
-    def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.data)
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """`data`, parsed once for all readers."""
+        found: dict[str, Any] = from_json(self.data)
         return found
 
 
 Reader = Callable[[TaskEvent], None]
+
+_TOLD = ("task.finished", "step.failed", "step.retried", "agent.registered", "agent.status")
+_LOG = logs.get()
 
 
 class Events:
@@ -44,13 +51,10 @@ class Events:
 
 
 def log_line(event: TaskEvent) -> None:
-    """The log's reader: one line an event, progress only at DEBUG."""
-    log = logs.get()
-    say = log.debug if event.type in ("step.progress", "step.started", "task.planned") else log.info
-    fields = {k: v for k, v in event.json().items() if k not in ("event",) and not isinstance(v, dict | list)}
-    if event.task_id:
-        fields["task_id"] = event.task_id
-    say(event.type, **fields)
+    """The log's reader: a line for every end and trouble; each single step only at DEBUG."""
+    say = _LOG.info if event.type in _TOLD else _LOG.debug
+    said = {k: v for k, v in event.fields.items() if v is not None and not isinstance(v, dict | list)}
+    say(event.type, task_id=event.task_id, **said)
 
 
 class _Past(Protocol):

@@ -42,7 +42,7 @@ class Parts:
         return round(self.now() - self.started, 3)
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts | None = request.app.state.parts
     if parts is None:
         raise Unavailable("The coordinator is starting.", retry_after=1)

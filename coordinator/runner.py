@@ -111,14 +111,20 @@ class Runner:
                 instance = await self._agents.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
                 return Ended(self._failed(step, failure))
-            step = replace(step, status=Status.RUNNING, attempt=step.attempt + 1, instance=instance.id)
+            step = replace(
+                step,
+                status=Status.RUNNING,
+                attempt=step.attempt + 1,
+                instance=instance.id,
+                answered_by=instance.name,
+            )
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
             try:
                 answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
                 return Ended(self._completed(step, instance, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
-                step = replace(step, failed_attempts=step.failed_attempts + 1, answered_by=instance.name)
+                step = replace(step, failed_attempts=step.failed_attempts + 1)
                 pause = self._pause(step, failure, until, allowance)
                 if pause is None:
                     return Ended(self._failed(step, failure))
@@ -205,7 +211,6 @@ class Runner:
         return replace(
             step,
             status=Status.COMPLETED,
-            answered_by=instance.name,
             output=result.output,
             usage=result.usage + Usage(calls=step.failed_attempts + 1),
             missing=tuple(result.missing),

@@ -43,14 +43,14 @@ class Stats:
     def read(self, event: TaskEvent) -> None:
         """Counts one event."""
         if event.type == "task.finished":
-            data = event.json()
+            data = event.fields
             self._ended[data["status"]] += 1
             self._seconds += data["seconds"]
             self._durations.append(data["seconds"])
             self._tasks.labels(data["status"]).inc()
             self._task_seconds.observe(data["seconds"])
         elif event.type in ("step.finished", "step.failed"):
-            self._count_step(event.task_id, event.json())
+            self._count_step(event.task_id, event.fields)
         elif event.type == "step.retried":
             self._retries.inc()
 

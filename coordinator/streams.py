@@ -55,5 +55,5 @@ _END = TaskEvent(id=-1, task_id=None, type="", at=0, data="")
 
 def _json(event: TaskEvent) -> str:
     return to_json(
-        {"id": event.id, "task_id": event.task_id, "type": event.type, "at": event.at, **event.json()}
+        {"id": event.id, "task_id": event.task_id, "type": event.type, "at": event.at, **event.fields}
     ).decode()

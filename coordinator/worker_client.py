@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from coordinator.registry import Instance
 from shared import sse
-from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
+from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult, strict_json
 from shared.envelope import HEADER, Envelope, sealed
 from shared.errors import (
     AgentBusy,
@@ -79,17 +78,26 @@ class WorkerClient:
         }
         if traceparent:
             headers["traceparent"] = traceparent
-        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES}
+        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES, "timeout": self._http.timeout.as_dict()}
         self._at("send.execute.before")
         try:
-            async with self._http.stream(
+            # Built by hand: merging the client's defaults into it costs as much as the send.
+            wanted = httpx.Request(
                 "POST", f"{instance.registration.endpoint}/execute", content=body, headers=headers, extensions=limits
-            ) as response:
+            )
+            response = await self._http.send(wanted, stream=True)
+            try:
                 self._at("send.execute.sent")
                 first_byte_at = self._wall()
                 result = await _result(response, on_progress)
+            finally:
+                await response.aclose()
         except httpx.TransportError as exc:
             raise _translated(exc, seconds) from exc
+        except StepFailure:
+            raise
+        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
+            raise BadResponse(f"The agent's answer cannot be read: {type(exc).__name__}: {exc}") from exc
         self._at("send.execute.answered")
         return Answer(_checked(result, request), first_byte_at)
 
@@ -157,7 +165,7 @@ async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
 
 def _parsed(body: bytes, kind: str) -> StepResult:
     try:
-        data = from_json(body, allow_inf_nan=False)
+        data = strict_json(body)
         if not isinstance(data, dict):
             raise BadResponse("The agent's answer is JSON, but no StepResult: no object.")
         return StepResult.model_validate(data)

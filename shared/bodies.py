@@ -6,9 +6,8 @@ from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
-from shared.contracts import MAX_BODY_BYTES, plain
+from shared.contracts import MAX_BODY_BYTES, plain, strict_json
 from shared.errors import BadRequest, Invalid, TooLarge
 
 M = TypeVar("M", bound=BaseModel)
@@ -31,7 +30,7 @@ def parsed(model: type[M], body: bytes) -> M:
     `errors: [{pointer, detail}]` for the wrong shape.
     """
     try:
-        data = from_json(body, allow_inf_nan=False)
+        data = strict_json(body)
     except ValueError as exc:
         raise BadRequest(f"The body is not valid JSON: {exc}.") from exc
     try:

@@ -6,12 +6,15 @@ Unknown fields are refused on `TaskRequest` only; the other bodies ignore what t
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic_core import from_json
 
 CONTRACT = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
@@ -20,9 +23,11 @@ MAX_DESCRIPTION = 100_000
 MAX_STEPS = 200
 MAX_BODY_BYTES = 2_000_000  # of a request to the coordinator
 MAX_RESULT_BYTES = 8_000_000  # of an answer from an agent
+MAX_COUNT = 10**12  # of calls and tokens: sums of them still fit the journal
 
 Name = Annotated[str, StringConstraints(pattern=NAME, strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Format = Literal["markdown", "html", "json"]
 Protocol = Literal["muster", "openai", "a2a"]
 
@@ -179,17 +184,17 @@ class TaskRequest(_Closed):
 
 
 class Usage(_Open):
-    """What a step or a task has spent."""
+    """What a step or a task has spent; an agent can neither give back nor claim what no journal can hold."""
 
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    calls: Count = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            calls=self.calls + other.calls,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
+            calls=min(MAX_COUNT, self.calls + other.calls),
+            input_tokens=min(MAX_COUNT, self.input_tokens + other.input_tokens),
+            output_tokens=min(MAX_COUNT, self.output_tokens + other.output_tokens),
         )
 
 
@@ -300,3 +305,20 @@ class Progress(_Open):
 def plain(value: Any) -> str:
     """A pydantic error location as an RFC 6901 pointer: `("plan", 0, "id")` becomes `/plan/0/id`."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in value)
+
+
+def strict_json(body: bytes) -> Any:
+    """JSON as RFC 8259 has it: UTF-8, no NaN, no lone surrogates, no number that overflows; ValueError otherwise."""
+    data = from_json(body, allow_inf_nan=False)
+    if _MAY_OVERFLOW.search(body) and _holds_infinity(data):
+        raise ValueError("a number is too large")
+    return data
+
+
+_MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{300}")
+
+
+def _holds_infinity(data: Any) -> bool:
+    if isinstance(data, dict | list):
+        return any(_holds_infinity(item) for item in (data.values() if isinstance(data, dict) else data))
+    return isinstance(data, float) and math.isinf(data)

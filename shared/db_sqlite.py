@@ -26,6 +26,7 @@ from shared.failpoints import At, nowhere
 BATCH = 512
 CHECKED_BYTES = 64_000_000  # a larger file is not read through at start; its schema still is
 _FULL = {sqlite3.SQLITE_FULL}
+_UNFIT = (sqlite3.ProgrammingError, OverflowError, UnicodeError)  # a value that no column takes, before any SQL ran
 _HEADER = b"SQLite format 3\x00"
 
 
@@ -53,7 +54,7 @@ def _run(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Row
     return rows
 
 
-def _translated(exc: sqlite3.Error) -> MusterError:
+def _translated(exc: Exception) -> MusterError:
     if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _FULL:
         return StorageFull("The journal's disk is full; nothing was written. Free some space.")
     return StorageBroken(f"The journal cannot be written: {exc}.")
@@ -207,7 +208,7 @@ class Sqlite:
         connection.execute("SAVEPOINT unit")
         try:
             rows = _run(connection, unit.statements)
-        except sqlite3.IntegrityError as exc:
+        except (sqlite3.IntegrityError, *_UNFIT) as exc:
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
             return StorageBroken(f"The write {unit.name} was refused: {exc}.")
@@ -256,7 +257,7 @@ class Memory:
         self._connection.execute("BEGIN")
         try:
             rows = _run(self._connection, statements)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, *_UNFIT) as exc:
             self._connection.execute("ROLLBACK")
             raise _translated(exc) from exc
         self._connection.execute("COMMIT")

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from shared.errors import EnvelopeRefused, LimitReached
 
@@ -38,7 +38,7 @@ class Envelope:
 
 def sealed(envelope: Envelope, *, key: bytes, body: bytes) -> str:
     """The header value for this body, signed with the receiver's key."""
-    claims = asdict(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
+    claims = vars(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
     payload = _encoded(json.dumps(claims, separators=(",", ":")).encode())
     return f"{payload}.{_encoded(_signature(payload, key))}"
 
