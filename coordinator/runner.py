@@ -121,7 +121,7 @@ class Runner:
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
             try:
                 answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
-                return Ended(self._completed(step, instance, answer), answer.first_byte_at)
+                return Ended(self._completed(step, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
                 step = replace(step, failed_attempts=step.failed_attempts + 1)
@@ -206,7 +206,7 @@ class Runner:
         pause = min(pause, LONGEST_PAUSE_SECONDS) if not isinstance(failure, AgentBusy) else pause
         return pause if self._now() + pause < until else None
 
-    def _completed(self, step: Step, instance: Instance, answer: Answer) -> Step:
+    def _completed(self, step: Step, answer: Answer) -> Step:
         result = answer.result
         return replace(
             step,

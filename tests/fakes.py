@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from coordinator.app import create_app
+from shared import transport
 from shared.contracts import AgentView, StepRequest, StepResult, TaskView
 from shared.definition import Agent, Context, Reply, Run
 from shared.settings import CoordinatorSettings, WorkerSettings
@@ -50,10 +51,11 @@ class Network(httpx.AsyncBaseTransport):
     """Maps host names to apps, and breaks on demand.
 
     Streams arrive whole, because httpx's ASGITransport collects them: tests of streams use `serving`.
-    `sent` is every request that was sent, also to hosts that are not there.
+    `sent` is every request that was sent, also to hosts that are not there. 127.0.0.1 is the real one.
     """
 
     def __init__(self) -> None:
+        self._real = transport.client(seconds=3_600)
         self._hosts: dict[str, httpx.ASGITransport] = {}
         self._unplugged: set[str] = set()
         self._delays: dict[str, float] = {}
@@ -96,9 +98,15 @@ class Network(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"Cannot connect to {name}: Connection refused", request=request)
         if name in self._answers:
             return await self._answers[name](request) if is_step else httpx.Response(200, json={"status": "healthy"})
+        if name == "127.0.0.1":
+            return await self._real._transport.handle_async_request(request)
         if name not in self._hosts:
             raise httpx.ConnectError(f"Cannot connect to {name}: Name or service not known", request=request)
         return await self._hosts[name].handle_async_request(request)
+
+    async def hang_up(self) -> None:
+        """Closes the real connections; each client's `aclose` leaves them to the others."""
+        await self._real.aclose()
 
 
 # --- agents in a few words ------------------------------------------------------------------------
@@ -191,6 +199,7 @@ class Suite:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        self._stack.push_async_callback(self.network.hang_up)
         self.app = create_app(self.settings, inner=self.network, **self._more)
         await self._stack.enter_async_context(self.app.router.lifespan_context(self.app))
         self.network.host("coordinator", self.app)
