@@ -46,9 +46,10 @@ DROP_PAGE = "DELETE FROM page WHERE path = :path"
 KNOWN = "SELECT path, size, mtime_ns FROM page"
 NOTES = "SELECT path, note FROM page WHERE note != '' ORDER BY path"
 PATHS = "SELECT path, id FROM page"
-COUNTS = """
-SELECT (SELECT count(*) FROM page WHERE :all OR id IN (SELECT value FROM json_each(:pages))),
-       (SELECT count(*) FROM passage WHERE :all OR page IN (SELECT value FROM json_each(:pages)))
+COUNTS = "SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM passage)"
+COUNTS_WITHIN = """
+SELECT (SELECT count(*) FROM page WHERE id IN (SELECT value FROM json_each(:pages))),
+       (SELECT count(*) FROM passage WHERE page IN (SELECT value FROM json_each(:pages)))
 """
 WITH_TERM = "SELECT rowid FROM found WHERE found MATCH :term"
 # Ranked in the inner query: with the join in the same SELECT it takes 5.6 ms instead of 1.0.
@@ -153,7 +154,8 @@ def marked(connection: sqlite3.Connection, words: str, hit: Hit) -> str:
 
 def counts(connection: sqlite3.Connection, scope: Scope) -> tuple[int, int]:
     """How many documents and passages are searched."""
-    documents, found = connection.execute(COUNTS, scope.parameters).fetchone()
+    sql = COUNTS if scope.pages is None else COUNTS_WITHIN
+    documents, found = connection.execute(sql, scope.parameters).fetchone()
     return documents, found
 
 
