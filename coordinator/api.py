@@ -64,9 +64,7 @@ def _body(model: type[Any]) -> dict[str, Any]:
 async def register_agent(request: Request, parts: Opened) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
     registration = bodies.parsed(Registration, await bodies.read(request))
-    host = urlsplit(registration.endpoint).hostname or ""
-    if refused := literal_refusal(host, private=parts.settings.private_agents):
-        raise Invalid(f"/endpoint: {refused}", [{"pointer": "/endpoint", "detail": refused}])
+    _check_address("/endpoint", registration.endpoint, private=parts.settings.private_agents)
     instance, new = await parts.agents.register(registration)
     registered = Registered(
         agent_id=instance.id,
@@ -155,6 +153,8 @@ async def execute_task(
     wanted = bodies.parsed(TaskRequest, await bodies.read(request))
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    if wanted.webhook_url is not None:
+        _check_address("/webhook_url", wanted.webhook_url, private=parts.settings.private_webhooks)
     task, _ = await parts.dispatcher.accept(
         wanted,
         idempotency_key=idempotency_key,
@@ -252,6 +252,11 @@ async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
 
 
 # --- how it is done -------------------------------------------------------------------------------
+
+
+def _check_address(pointer: str, url: str, *, private: bool) -> None:
+    if refused := literal_refusal(urlsplit(url).hostname or "", private=private):
+        raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 
 async def _waited(task: Task, parts: Parts) -> Task:

@@ -22,6 +22,7 @@ from coordinator.registry import Registry
 from coordinator.runner import Runner
 from coordinator.stats import Stats
 from coordinator.store import CODE_VERSION, Store
+from coordinator.webhooks import Webhooks
 from coordinator.worker_client import WorkerClient
 from shared import logs, transport
 from shared.background import Background
@@ -69,7 +70,11 @@ def create_app(
             await store.open()
             secret = await store.secret()
             feed = Feed(store.events)
-            for reader in (stats.read, log_line, feed.read):
+            to_webhooks = await stack.enter_async_context(
+                transport.client(policy="agents" if settings.private_webhooks else "web", transport=inner)
+            )
+            webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
+            for reader in (stats.read, log_line, feed.read, webhooks.read):
                 events.add(reader)
             http = await stack.enter_async_context(
                 transport.client(
@@ -104,6 +109,7 @@ def create_app(
             if recovered:
                 logs.get().info("tasks.recovered", tasks=recovered)
             background.loop("history", lambda: reaper.prune_for_ever(store, days=settings.history_days, wall=wall))
+            background.loop("webhooks", webhooks.run)
             background.once("stop", _stop_with(app, dispatcher))
             stats.gauges["tasks_running"].set_function(lambda: admission.running)
             stats.gauges["tasks_queued"].set_function(lambda: admission.queued)

@@ -32,7 +32,9 @@ class TaskEvent:
 
 Reader = Callable[[TaskEvent], None]
 
-_TOLD = ("task.finished", "step.failed", "step.retried", "agent.registered", "agent.status")
+_TOLD = frozenset(
+    {"task.finished", "step.failed", "step.retried", "agent.registered", "agent.status", "webhook.failed"}
+)
 _LOG = logs.get()
 
 
@@ -80,11 +82,14 @@ class Feed:
         try:
             while True:
                 news.clear()
-                for event in await self._past(task_id, after=after):
+                past = await self._past(task_id, after=after)
+                for event in past:
                     after = event.id
                     yield event
                     if event.type == "task.finished":
                         return
+                if past:
+                    continue  # a long past comes in pages
                 try:
                     async with asyncio.timeout(beat_seconds):
                         await news.wait()

@@ -69,6 +69,16 @@ MIGRATIONS = (
         result TEXT NOT NULL
     );
 
+    CREATE TABLE webhooks (             -- the outbox: a row from the task's end until it is delivered or given up
+        task_id TEXT PRIMARY KEY,
+        url TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        next_at REAL,                   -- NULL: delivered or given up
+        delivered_at REAL,
+        last_error TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX webhook_due ON webhooks (next_at) WHERE next_at IS NOT NULL;
+
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         task_id TEXT,

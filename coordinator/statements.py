@@ -48,6 +48,18 @@ UPDATE tasks SET status = :status, finished_at = :finished_at, started_at = :sta
 WHERE id = :id AND finished_at IS NULL
 """  # a task ends once
 
+ADD_WEBHOOK = """
+INSERT INTO webhooks (task_id, url, next_at) VALUES (:task_id, :url, :at) ON CONFLICT DO NOTHING
+"""
+DUE_WEBHOOKS = """
+SELECT task_id, url, attempts FROM webhooks WHERE next_at <= :now ORDER BY next_at LIMIT :limit
+"""
+NEXT_WEBHOOK = "SELECT min(next_at) FROM webhooks WHERE next_at IS NOT NULL"
+MOVE_WEBHOOK = """
+UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error
+WHERE task_id = :task_id AND next_at IS NOT NULL
+"""
+
 LATE_RESULT = """
 INSERT INTO late_results (task_id, step_id, attempt, arrived_at, result)
 VALUES (:task_id, :step_id, :attempt, :at, :result)
@@ -103,6 +115,8 @@ PRUNE = (
     """DELETE FROM attempts WHERE task_id IN
        (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
     """DELETE FROM late_results WHERE task_id IN
+       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
+    """DELETE FROM webhooks WHERE task_id IN
        (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
     """DELETE FROM events WHERE task_id IN
        (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",

@@ -181,7 +181,9 @@ class Store:
             "started_at": task.started_at,
             "error": task.error.model_dump_json() if task.error else None,
         }
-        rows = await self._db.write("store.finish_task", Statement(sql.FINISH_TASK, row), note)
+        hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
+        outbox = (Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()
+        rows = await self._db.write("store.finish_task", Statement(sql.FINISH_TASK, row), *outbox, note)
         if rows is not None:
             self._told((note,), rows)
         return rows is not None
@@ -229,6 +231,33 @@ class Store:
     async def events(self, task_id: str, *, after: int = 0) -> list[TaskEvent]:
         """Up to 1,000 events of a task after a position."""
         return [TaskEvent(*row) for row in await self._db.read(sql.EVENTS, {"task_id": task_id, "after": after})]
+
+    # --- the outbox
+
+    async def due_webhooks(self, *, now: float, limit: int) -> list[tuple[str, str, int]]:
+        """Task, URL and attempts so far of webhooks that are due."""
+        return [(r[0], r[1], r[2]) for r in await self._db.read(sql.DUE_WEBHOOKS, {"now": now, "limit": limit})]
+
+    async def next_webhook(self) -> float | None:
+        """When the next webhook is due (Unix seconds), if there is one."""
+        found: float | None = (await self._db.read(sql.NEXT_WEBHOOK))[0][0]
+        return found
+
+    async def move_webhook(
+        self, task_id: str, *, attempts: int, next_at: float | None, delivered_at: float | None, error: str | None
+    ) -> None:
+        """Records an attempt; without `next_at` there is no other."""
+        row = {
+            "task_id": task_id,
+            "attempts": attempts,
+            "next_at": next_at,
+            "delivered_at": delivered_at,
+            "error": error,
+        }
+        data = {"attempts": attempts, "delivered": delivered_at is not None, "why": error}
+        note = self._event(task_id, "webhook.sent" if delivered_at else "webhook.failed", data)
+        rows = await self._db.write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), note)
+        self._told((note,), rows or [])
 
     # --- agents, secret, history
 

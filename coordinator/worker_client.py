@@ -69,6 +69,8 @@ class WorkerClient:
         traceparent: str | None = None,
     ) -> Answer:
         """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step."""
+        if instance.registration.protocol != "muster":
+            raise AgentRefused(f"The agent speaks {instance.registration.protocol!r}; steps need 'muster'.")
         body = request.model_dump_json().encode()
         headers = {
             "Content-Type": "application/json",
@@ -124,7 +126,12 @@ class WorkerClient:
             )
         except httpx.TransportError as exc:
             return _translated(exc, PROBE_SECONDS).detail
-        return None if answer.is_success else f"/health answered HTTP {answer.status_code}."
+        foreign = instance.registration.protocol != "muster"  # need not have /health
+        return (
+            None
+            if answer.is_success or (foreign and answer.status_code < 500)
+            else f"/health answered HTTP {answer.status_code}."
+        )
 
 
 async def _result(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:

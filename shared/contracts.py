@@ -64,6 +64,21 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as exc:
+        raise ValueError(f"is no URL: {exc}") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("must not carry a user name or password")
+    if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
+        raise ValueError("must not contain spaces, control characters or port 0")
+    return value
+
+
 # --- agents ---------------------------------------------------------------------------------------
 
 
@@ -88,21 +103,10 @@ class Registration(_Open):
 
     @field_validator("endpoint")
     @classmethod
-    def _is_http(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            port = parts.port
-        except ValueError as exc:
-            raise ValueError(f"is no URL: {exc}") from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http:// or https:// URL with a host")
-        if parts.username or parts.password:
-            raise ValueError("must not carry a user name or password")
-        if parts.query or parts.fragment:
+    def _is_base_url(cls, value: str) -> str:
+        if "?" in value or "#" in value:
             raise ValueError("must not carry a query or a fragment")
-        if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
-            raise ValueError("must not contain spaces, control characters or port 0")
-        return value.rstrip("/")
+        return _http_url(value).rstrip("/")
 
 
 class Registered(BaseModel):
@@ -175,6 +179,11 @@ class TaskRequest(_Closed):
         if not value.strip():
             raise ValueError("must not be empty")
         return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        return None if value is None else _http_url(value)
 
     @model_validator(mode="after")
     def _plan_or_agents(self) -> Self:

@@ -73,6 +73,9 @@ class CoordinatorSettings(Settings):
     private_agents: bool = Field(
         True, description="Whether agents may live at private and loopback addresses; link-local never."
     )
+    private_webhooks: bool = Field(
+        False, description="Whether a task's `webhook_url` may lead to a private or loopback address."
+    )
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
     )

@@ -7,7 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("shared", "coordinator", "workers", "load")
-FOREIGN = {"shared": {"coordinator", "workers"}, "coordinator": {"workers"}, "workers": {"coordinator"}, "load": set(PACKAGES)}
+FOREIGN = {
+    "shared": {"coordinator", "workers"},
+    "coordinator": {"workers"},
+    "workers": {"coordinator"},
+    "load": set(PACKAGES),
+}
 
 # pure, tools, outside world, behaviour, edge, start
 ROWS = {
@@ -23,7 +28,7 @@ ROWS = {
         {"ledger", "plan", "questions", "registry", "tasks", "view"},
         {"events", "schema", "statements"},
         {"rows", "store", "worker_client"},
-        {"admission", "agents", "dispatch", "reaper", "runner", "stats"},
+        {"admission", "agents", "dispatch", "reaper", "runner", "stats", "webhooks"},
         {"api", "gateway", "parts", "problems", "streams", "watch"},
         {"__main__", "app", "cli", "suite"},
     ),
