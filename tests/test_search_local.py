@@ -249,6 +249,25 @@ async def test_broken_index_is_built_anew(docs, tmp_path, content):
     assert found.evidence[0].location == "tides.md#spring-tides"
 
 
+async def test_index_whose_pages_are_damaged_is_built_anew_when_a_question_finds_out(docs, tmp_path):
+    """Nothing in the folder has changed, so only the question meets the damage."""
+    for number in range(40):
+        (docs / f"log{number}.md").write_text(f"# Log {number}\n\n" + f"The ebb of day {number} is low. " * 60)
+    await ask(docs, tmp_path, "tide")
+    index = tmp_path / "state/index.db"
+    whole = index.read_bytes()
+    with closing(sqlite3.connect(index)) as connection:
+        sound = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name IN ('page', 'fact')").fetchall()
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    kept = {1, *(page for (page,) in sound)}
+    parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+    index.write_bytes(b"".join(part if n in kept else b"\xff" * size for n, part in enumerate(parts, start=1)))
+
+    found = await ask(docs, tmp_path, "spring tide")
+
+    assert found.evidence[0].location == "tides.md#spring-tides"
+
+
 async def test_index_of_another_version_or_folder_is_built_anew(docs, tmp_path):
     await ask(docs, tmp_path, "tide")
     with closing(sqlite3.connect(tmp_path / "state/index.db")) as connection:

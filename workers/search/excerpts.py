@@ -11,6 +11,7 @@ from workers.search.passages import CODE, sentences
 MAX_CHARACTERS = 400
 MARK, UNMARK = "\x02", "\x03"
 SHORT = 40  # characters; a shorter sentence is a label or a signature more often than a statement
+ENDS = ".!?…)\"'”’"
 CODE_WORTH = 0.3  # of prose with the same words
 
 
@@ -33,7 +34,7 @@ class _Sentence:
     @property
     def says(self) -> bool:
         """Whether it may stand at the end: "For example:" announces what the excerpt does not show."""
-        return not self.text.endswith(":") and len(self.text.split()) > 2
+        return self.text[-1] in ENDS or (len(self.text) > 2 * SHORT and self.text[-1] != ":")
 
 
 def excerpt(marked: str, weights: Mapping[str, float], anchors: Sequence[tuple[int, str]] = ()) -> Excerpt:
@@ -60,7 +61,7 @@ def excerpt(marked: str, weights: Mapping[str, float], anchors: Sequence[tuple[i
     while last > best and not said[last].says:
         last -= 1
     text = " ".join(each.text for each in said[first : last + 1])
-    return Excerpt(_short(text), said[first].position)
+    return Excerpt(_short(text.removeprefix("- ")), said[first].position)
 
 
 def _fits(other: _Sentence, best: _Sentence, size: int) -> bool:

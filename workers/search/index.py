@@ -6,8 +6,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,10 @@ class Progress:
     by_another: bool = False  # another process holds the lock
 
 
+class FolderUnreadable(Exception):
+    """The folder of documents cannot be listed; the message says why."""
+
+
 class Index:
     """The file `path`, made from the documents below `folder`; every method blocks, so call it in a thread.
 
@@ -40,11 +43,13 @@ class Index:
         self.path = path
         self.folder = folder
         self.stop = threading.Event()
+        self.suspect = False  # set by who finds it broken while reading: the next refresh builds it anew
 
     def refresh(self, progress: Progress) -> None:
         """Brings the index up to date. Where another process is doing so, waits for it only if nothing is complete.
 
-        Raises OSError if the folder or the index's own folder cannot be used. Ends early after `stop.set()`.
+        Raises FolderUnreadable, and OSError or sqlite3.Error where the index cannot be written. Ends early after
+        `stop.set()`.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(progress) as held:
@@ -90,12 +95,18 @@ class Index:
 
     def _update(self, progress: Progress) -> None:
         """Adds, replaces and removes what changed; the lock is held."""
-        there = files.files(self.folder)
+        try:
+            there = files.files(self.folder)
+        except OSError as exc:
+            raise FolderUnreadable(exc.strerror or str(exc)) from exc
+        if self.suspect:
+            self._remove()
+            self.suspect = False
         try:
             self._written(there, progress)
         except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError) and "disk" in str(exc):
-                raise OSError(f"{self.path}: {exc}") from exc
+            if isinstance(exc, sqlite3.OperationalError) and not str(exc).startswith("no such"):
+                raise  # locked, full, not writable: nothing that building anew would mend
             self._remove()  # broken, or not ours; it holds nothing that the folder does not
             self._written(there, progress)
 
@@ -148,18 +159,3 @@ class Index:
         for suffix in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.path}{suffix}")
-
-
-@dataclass
-class Clock:
-    """Says at most every `seconds` that it is time again."""
-
-    seconds: float
-    now: Callable[[], float] = time.monotonic
-    last: float = float("-inf")
-
-    def due(self) -> bool:
-        if self.now() - self.last < self.seconds:
-            return False
-        self.last = self.now()
-        return True

@@ -14,7 +14,7 @@ from shared.definition import Context
 from shared.errors import WorkerFault
 from workers.search import files, ranking, store
 from workers.search.evidence import Found, counted, evidence
-from workers.search.index import Clock, Index, Progress
+from workers.search.index import FolderUnreadable, Index, Progress
 from workers.search.provider import Ask
 from workers.search.store import Scope
 
@@ -44,13 +44,14 @@ class Local:
         self.folder = folder
         self.index = index
         self.progress = Progress()
-        self._clock = Clock(CHECK_SECONDS, now)
+        self._now = now
+        self._began = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def refreshing(self) -> asyncio.Task[None]:
-        """The one run of the indexer that is under way, or was within the last two seconds."""
-        if self._task is None or (self._task.done() and self._clock.due()):
-            self._clock.due()
+        """The one run of the indexer that is under way, or began within the last two seconds."""
+        if self._task is None or (self._task.done() and self._now() - self._began >= CHECK_SECONDS):
+            self._began = self._now()
             self.progress = Progress()
             self._task = asyncio.create_task(
                 asyncio.to_thread(self.index.refresh, self.progress), name=f"index:{self.folder}"
@@ -61,7 +62,7 @@ class Local:
     async def close(self) -> None:
         self.index.stop.set()
         if self._task is not None:
-            with suppress(OSError, sqlite3.Error):
+            with suppress(OSError, sqlite3.Error, FolderUnreadable):
                 await self._task
 
     async def search(self, ask: Ask, ctx: Context) -> Found:
@@ -69,18 +70,24 @@ class Local:
         late = await self._indexed(ctx)
         try:
             found = await asyncio.to_thread(self._found, ask)
-        except sqlite3.Error as exc:
-            if late:
-                raise WorkerFault(
-                    f"{self.folder} is still being indexed ({self._how_far()}).", type="search_timeout", retryable=True
-                ) from exc
-            raise WorkerFault(
-                f"The index {self.index.path} cannot be read: {exc}.", type="search_unavailable", retryable=True
-            ) from exc
+        except sqlite3.OperationalError as exc:
+            raise self._unreadable(exc, late=late) from exc
+        except sqlite3.DatabaseError:
+            found = await self._rebuilt(ask, ctx)
         if late:
             why = f"not indexed yet ({self._how_far()})"
             found.missing.append(Missing(what=f"part of the documents below {self.folder}", why=why))
         return found
+
+    async def _rebuilt(self, ask: Ask, ctx: Context) -> Found:
+        """Asks once more after building a broken index anew."""
+        self.index.suspect = True
+        self._task = None
+        late = await self._indexed(ctx)
+        try:
+            return await asyncio.to_thread(self._found, ask)
+        except sqlite3.Error as exc:
+            raise self._unreadable(exc, late=late) from exc
 
     async def _indexed(self, ctx: Context) -> bool:
         """Waits until the index is up to date; True if the step's time does not allow that."""
@@ -101,15 +108,21 @@ class Local:
     def _how_far(self) -> str:
         return f"indexed {self.progress.done} of {self.progress.total} documents"
 
+    def _unreadable(self, failure: sqlite3.Error, *, late: bool) -> WorkerFault:
+        if late:
+            why = f"{self.folder} is still being indexed ({self._how_far()})."
+            return WorkerFault(why, type="search_timeout", retryable=True)
+        why = f"The index {self.index.path} cannot be read: {failure}."
+        return WorkerFault(why, type="search_unavailable", retryable=True)
+
     def _fault(self, failure: BaseException) -> WorkerFault:
-        if not isinstance(failure, OSError):
-            return WorkerFault(
-                f"The index {self.index.path} cannot be written: {failure}.", type="search_unavailable", retryable=True
-            )
-        reason = failure.strerror or str(failure)
-        if str(failure.filename or failure).startswith(str(self.index.path.parent)):
-            return WorkerFault(f"STATE_DIR={self.index.path.parent} cannot be written: {reason}.", type="bad_setting")
-        return WorkerFault(f"KNOWLEDGE_DIR={self.folder} cannot be read: {reason}.", type="bad_setting")
+        if isinstance(failure, FolderUnreadable):
+            return WorkerFault(f"KNOWLEDGE_DIR={self.folder} cannot be read: {failure}.", type="bad_setting")
+        if isinstance(failure, OSError):
+            reason = failure.strerror or str(failure)
+            return WorkerFault(f"STATE_DIR={self.index.path.parent} cannot be used: {reason}.", type="bad_setting")
+        why = f"The index {self.index.path} cannot be written: {failure}."
+        return WorkerFault(why, type="search_unavailable", retryable=True)
 
     def _found(self, ask: Ask) -> Found:
         asked = ranking.question(ask.question)

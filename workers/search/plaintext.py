@@ -15,6 +15,7 @@ BOILERPLATE = (
     *("intellectual property", "intellectual property statement", "authors' addresses", "author's address"),
     *("disclaimer of validity", "copyright statement"),
 )
+FURTHER_IN = 4  # columns right of its section's text, where grammar and examples stand
 
 _PAGE_FOOT = re.compile(r"^.{0,80}\[Page [\divxlc]+\]\s*$", re.IGNORECASE)
 _PAGE_HEAD = re.compile(r"^(?:RFC \d+ .{5,70}|Internet-Draft .{5,70}) (?:\w+ )?\d{4}\s*$")
@@ -24,6 +25,7 @@ _LEADERS = re.compile(r"(?:\.\s?){4,}\s*[\divxlc]+\s*$")
 _DRAWN = re.compile(r"\S {3,}\S|[|+\\/<>=_*-]{3,}")
 _BULLET = re.compile(r"^(?:[o*+•-]|\(?\d{1,2}[.)])\s+\S")
 _DIRECTIVE = re.compile(r"^\.\. (?:(?!note|warning|tip|important|caution)[\w-]+::|_|\[|\S+$)")
+_HYPHEN = re.compile(r"(?<=\w)(-)\n(?=\w)")  # at a line's end it belongs to the word: "entity-body"
 _SPACE = re.compile(r"\s+")
 
 
@@ -122,6 +124,8 @@ def _heading(lines: list[str], at: int) -> tuple[_Heading | None, int]:
     if not line or len(line) > 100:
         return None, 0
     after = lines[at + 1].rstrip() if at + 1 < len(lines) else ""
+    if after.startswith("*") and after.endswith("*"):  # a box, not a heading
+        return None, 0
     if _rule(line) and after and not _rule(after) and at + 2 < len(lines) and lines[at + 2].rstrip()[:3] == line[:3]:
         return _Heading(after.strip(), line[0] * 2), 3
     if _rule(after) and len(after) >= min(len(line), 60) - 1 and not line.startswith(" ") and not _rule(line):
@@ -143,14 +147,14 @@ def _rule(line: str) -> bool:
 
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
-    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    margin = min((_indent(line) for line in lines if line.strip()), default=0)
     for group in _paragraphs(line.expandtabs()[margin:] for line in lines):
         if all(_LEADERS.search(line) for line in group) or _DIRECTIVE.match(group[0]):
             continue
         if _is_drawn(group):
             yield Block(indented("\n".join(group)))
             continue
-        text = _SPACE.sub(" ", " ".join(line.strip() for line in group)).strip()
+        text = _SPACE.sub(" ", _HYPHEN.sub(r"\1", "\n".join(line.strip() for line in group)))
         bullet = _BULLET.match(text)
         yield Block("- " + text[2:].lstrip() if bullet and text[0] in "o*+•-" else text)
 
@@ -173,8 +177,16 @@ def _is_drawn(group: list[str]) -> bool:
     text = "".join(line.strip() for line in group)
     if any(_DRAWN.search(line.strip()) for line in group):
         return len(group) > 1 or not sentences(text)[0].endswith(".")
+    if _indent(group[0]) >= FURTHER_IN and text[-1] not in ".!?:;,)":
+        return True
+    if len({_indent(line) for line in group}) > 2 and not _BULLET.match(group[0].strip()):
+        return True
     letters = sum(char.isalnum() or char in " .,;'\"" for char in text)
     return letters < 0.8 * len(text)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _rfc_title(lines: list[str]) -> str:

@@ -30,6 +30,7 @@ _STOP = (
     " not of off on once only or other our out over own please same she should so some such tell than that the their"
     " them then there these they this those through to too under until up us use used uses using very want wants was"
     " way we were what when where which while who whom why will with would you your"
+    " happen happens mean means say says somebody someone something"
     " isn aren doesn didn wasn weren won wouldn couldn shouldn hasn haven"
 )
 STOP = frozenset(_STOP.split())
