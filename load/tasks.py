@@ -92,7 +92,7 @@ def _started(stage: Stage, agents: str) -> list[Candidate]:
     commands: dict[str, tuple[str, Sequence[str], dict[str, str]]] = {
         "plain": ("load.peers.plain", ("--agents", agents), {}),
         "muster": ("coordinator", (), {"DATABASE_URL": f"sqlite:///{stage.folder}/muster.db"}),
-        "muster, memory:": ("coordinator", (), {"DATABASE_URL": "memory:"}),
+        "muster without journal": ("coordinator", (), {"DATABASE_URL": "memory:"}),
     }
     candidates = []
     for name, (module, arguments, env) in commands.items():
@@ -210,7 +210,7 @@ def _figures(plain: Candidate, muster: Candidate, memory: Candidate) -> list[Fig
         ]
     figures += [
         Figure("muster / plain, tasks a second", _ratio(muster, plain), "x", target=3.0, at_least=True),
-        Figure("muster / muster without journal", _ratio(muster, memory), "x", target=0.8, at_least=True),
+        Figure("muster / the same without journal", _ratio(muster, memory), "x", target=0.8, at_least=True),
         Figure("tasks that failed", float(plain.failed + muster.failed + memory.failed), "", target=0.0),
     ]
     if muster.added:

@@ -197,7 +197,7 @@ async def test_no_free_connection_is_a_pool_timeout_and_the_place_comes_back(ser
         await asyncio.wait([first])
 
         assert not reached(caught.value)
-        assert (await client.get(answering)).text == "ok"
+        assert [(await client.get(answering)).text for _ in range(2)] == ["ok", "ok"]
 
 
 async def test_a_line_break_in_a_header_is_never_sent(serve: Serve) -> None:
@@ -628,6 +628,12 @@ async def test_deadline_and_cap_hold_for_fakes_too() -> None:
             await client.get("http://agent/slow")
         with pytest.raises(BodyTooLarge):
             await client.get("http://agent/quick", extensions={"max_bytes": 3})
+
+
+async def test_the_raw_body_of_a_fake_can_be_streamed() -> None:
+    fake = httpx.MockTransport(lambda request: httpx.Response(200, content=b"tides"))
+    async with transport.client(transport=fake) as client, client.stream("GET", "http://agent/") as answer:
+        assert [piece async for piece in answer.aiter_raw()] == [b"tides"]
 
 
 async def test_respx_mocks_the_client() -> None:
