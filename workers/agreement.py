@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.report import Agreement, Contradiction, Side
-from workers import synonyms, text
+from workers import synonyms, words
 from workers.claims import Claim
 from workers.quantities import Quantity
 
@@ -49,7 +49,7 @@ class Verdict:
 def weights(claims: Sequence[Claim]) -> Weights:
     """Inverse document frequency from 0.4 to 1, times 0.4 for words common in any manual."""
     seen = Counter(stem for claim in claims for stem in claim.matter)
-    common = {synonyms.meaning(stem) for stem in text.common_stems()}
+    common = {synonyms.meaning(stem) for stem in words.common_stems()}
     top = math.log(1 + len(claims)) or 1.0
     places = {claim.document for claim in claims}
     named: dict[str, set[str]] = defaultdict(set)
@@ -95,6 +95,7 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
     enough = (
         (likeness >= 0.6 and len(solid) >= 3)
         or (likeness >= 0.5 and len(solid) >= 3 and all(subject))
+        or (likeness >= 0.7 and len(solid) >= 2 and all(subject))
         or (same and likeness >= 0.45 and len(solid) >= 2)
     )
     return Verdict("agree", likeness) if enough else None
@@ -194,8 +195,8 @@ def _opposite(a: Claim, b: Claim) -> str:
         if f"\u00b1{number}" in a.conditions | b.conditions:
             continue
         if (number, 1 - side) in b.sides and (number, side) not in b.sides and (number, 1 - side) not in a.sides:
-            x, y = (next((w for w in text.words(c.text) if opposed.get(w, (-1,))[0] == number), "") for c in (a, b))
-            return f"{x} against {y}" if text.stem(x) != text.stem(y) else DENIES
+            x, y = (next((w for w in words.words(c.text) if opposed.get(w, (-1,))[0] == number), "") for c in (a, b))
+            return f"{x} against {y}" if words.stem(x) != words.stem(y) else DENIES
     return ""
 
 
@@ -248,7 +249,7 @@ def _matter(a: Claim, b: Claim) -> str:
     """The shared words in the order of the shorter statement, as it writes them."""
     short = min((a, b), key=lambda c: len(c.text))
     shared, named = a.matter & b.matter, []
-    for word in text.words(short.text):
+    for word in words.words(short.text):
         if shared.intersection(synonyms.signs(word)) and word not in named:
             named.append(word)
     return " ".join(named[:6])

@@ -11,7 +11,7 @@ from pathlib import Path
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis, Evidence, Finding
-from workers import agreement, relevance, text, topics
+from workers import agreement, relevance, text, topics, words
 from workers.agreement import Weights
 from workers.claims import Claim, claims
 from workers.evidence import Intake, document, intake
@@ -25,8 +25,8 @@ BROAD = 4.5  # a question of more weight is a list of matters, and every stateme
 MAX_QUESTIONS = 20
 NEAR_BEST = 0.58  # of the best answer's score a finding must have
 SUPPORT = (
-    "Support is strong where another document says the same, moderate where one document states it and holds most of the "
-    "question's words, weak otherwise or where another document contradicts it."
+    "Support is strong where another document says the same, moderate where one document states it and holds most of "
+    "the question's words, weak otherwise or where another document contradicts it."
 )
 
 
@@ -127,20 +127,20 @@ def _repeats(one: Ranked, other: Ranked) -> bool:
 def _claims(by_question: Sequence[Sequence[Ranked]], statements: Sequence[Statement]) -> list[Claim]:
     """What is compared: the statements that touch a question first, each once a document."""
     ranked = sorted((r for ranked in by_question for r in ranked), key=lambda r: -r.score)
-    kept: dict[tuple[str, str], Evidence] = {}
+    kept: dict[tuple[str, str], Ranked | Statement] = {}
     ordered: list[Ranked | Statement] = [*ranked, *statements]
     for one in ordered:
-        if one.sentence.alone and len(kept) < MAX_CLAIMS:
-            kept.setdefault((one.sentence.text, document(one.evidence)), one.evidence)
-    parted = [(claims(sentence, evidence, place), evidence) for (sentence, place), evidence in kept.items()]
-    names = frozenset(name for some, _ in parted for one in some for name in one.names)
-    return [one for some, evidence in parted for one in _named(some, evidence, names)]
+        if one.sentence.core and len(kept) < MAX_CLAIMS:
+            kept.setdefault((one.sentence.text, document(one.evidence)), one)
+    parted = [(claims(one.sentence, one.evidence, place), one) for (_, place), one in kept.items()]
+    names = frozenset(name for some, _ in parted for claim in some for name in claim.names)
+    return [claim for some, one in parted for claim in _named(some, one, names)]
 
 
-def _named(some: list[Claim], evidence: Evidence, names: frozenset[str]) -> list[Claim]:
+def _named(some: list[Claim], one: Ranked | Statement, names: frozenset[str]) -> list[Claim]:
     """The same claims, knowing that their first word is a name: it is written as one elsewhere."""
-    first = names.intersection(text.words(some[0].text.split(" ", 1)[0])) - some[0].names
-    return claims(some[0].text, evidence, some[0].document, first) if first else some
+    first = names.intersection(words.words(one.sentence.core.split(" ", 1)[0])) - some[0].names
+    return claims(one.sentence, one.evidence, some[0].document, first) if first else some
 
 
 def _findings(

@@ -1,4 +1,4 @@
-"""What a sentence claims, taken apart so that two sentences can be compared: matter, amounts, denial, conditions, names."""
+"""What a sentence claims, taken apart so that two can be compared: matter, amounts, denial, conditions, names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.report import Evidence
-from workers import quantities, synonyms, text
+from workers import quantities, synonyms
 from workers.quantities import Quantity
+from workers.text import Sentence
+from workers.vocabulary import STOP, VERBS, words_of
 
 DENIED_WORDS = 4  # so many words of content after a "not" stand under it
 
@@ -17,7 +19,8 @@ _PHRASES = tuple(
     for pattern, replacement in (
         (r"\btim(?:e|es|ed|ing)[\s-]out\b", "timeout"),
         (
-            r"\bunless (?:\w+ ){0,3}?(?:configured|set|specified|told|stated|changed|given|overridden|noted)(?: otherwise| differently)?\b",
+            r"\bunless (?:\w+ ){0,3}?(?:configured|set|specified|told|stated|changed|given|overridden|noted)"
+            r"(?: otherwise| differently)?\b",
             "default",
         ),
         (r"\bout of the box\b|\bif nothing else is \w+|\bunless otherwise \w+", "default"),
@@ -32,18 +35,21 @@ _ANY_PHRASE = re.compile(
     r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|not|rather|instead|as opposed|whether|non-)", re.IGNORECASE
 )
 _CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014|,? whereas|,? although|, while|, but)\s+(?=\w+ \w+ \w+)")
-_NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
-_BREAKS = frozenset(
-    "if when unless until while but because and or as since though although whereas so that which".split()
+# What follows explains the claim and is no part of it.
+_TAIL = re.compile(
+    r", (?:which|who|since|because|so|as|even (?:if|though)|though|where|for example|for instance|such as)\b|"
+    r" (?:because|so that) | since (?=the |a |an |it |they |we |you )",
+    re.IGNORECASE,
 )
-_RESTRICTS = frozenset(
-    "that which who whose if when unless until while".split()
-)  # "a message that is not read" denies nothing
-_TURNS = frozenset(
-    "of for in on at to from by that which who between among with within across through under over into as".split()
+_NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
+_BREAKS = words_of("if when unless until while but because and or as since though although whereas so that which")
+_RESTRICTS = words_of("that which who whose if when unless until while")  # "a message that is not read" denies nothing
+_TURNS = words_of(
+    "of for in on at to from by that which who between among with within across through under over into as"
 )
 _CONDITION = re.compile(
-    r"\b(?:if|when|whenever|unless|until|while|once|provided that|as long as|in case|except|with|during|under)\b([^,;:]*)",
+    r"\b(?:(?:if|when|whenever|unless|until|while|once|provided that|as long as|in case|except) ([^,;:]*)|"
+    r"(?:with|during|under) ((?:(?!is |are |was |were |has |can |will |must |that |while |if )[^\s,;:]+ ?){1,4}))",
     re.IGNORECASE,
 )
 _VERB = re.compile(
@@ -80,20 +86,20 @@ class Claim:
     whole: bool = False  # this is all clauses of a sentence together: good for likeness, not for what differs
 
 
-def claims(sentence: str, evidence: Evidence, document: str, known: frozenset[str] = frozenset()) -> list[Claim]:
+def claims(sentence: Sentence, evidence: Evidence, document: str, known: frozenset[str] = frozenset()) -> list[Claim]:
     """The claims of a sentence: of each clause between semicolons, colons and dashes, and of the whole.
 
     `known` are names (lower case) that count as names also where a sentence begins.
     """
-    said = sentence
+    shown, said = sentence.text, sentence.core
     if _ANY_PHRASE.search(said):
         for pattern, replacement in _PHRASES:
             said = pattern.sub(replacement, said)
     clauses = _CLAUSES.split(said)
-    parts = [_claim(clause, sentence, evidence, document, known) for clause in clauses]
-    return (
-        parts if len(parts) == 1 else [*parts, replace(_claim(said, sentence, evidence, document, known), whole=True)]
-    )
+    parts = [_claim(_TAIL.split(clause, maxsplit=1)[0], shown, evidence, document, known) for clause in clauses]
+    if len(parts) == 1 and not _TAIL.search(said):
+        return parts
+    return [*parts, replace(_claim(said, shown, evidence, document, known), whole=True)]
 
 
 def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known: frozenset[str]) -> Claim:
@@ -113,7 +119,7 @@ def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known:
         head=reading.head,
         denied=frozenset(reading.denied),
         amounts=amounts,
-        conditions=_signs(" ".join(_CONDITION.findall(clause))) & matter,
+        conditions=_signs(" ".join(found for pair in _CONDITION.findall(clause) for found in pair)) & matter,
         names=frozenset(reading.names),
         sides=frozenset(reading.sides),
         versions=frozenset(a.low for a in amounts if a.dimension in _VERSIONED),
@@ -150,7 +156,7 @@ class _Reading:
             return
         if word in _BREAKS or token in ",;:":
             self._under = 0
-        if self.head and (word in _TURNS or _VERB.match(word)):
+        if self.head and (word in _TURNS or _VERB.match(word) or word.removesuffix("s") in VERBS - {word}):
             self._headed = True
         if word in synonyms.opposed():
             number, side = synonyms.opposed()[word]
@@ -168,13 +174,13 @@ class _Reading:
             self._last = sign
             if self._under:
                 self.denied.add(sign)
-            if not self._headed:
+            if not self._headed and not word.endswith("ly"):
                 self.head = sign
         self._under = max(0, self._under - 1)
 
     def _is_empty(self, word: str, previous: str) -> bool:
         """Whether a word carries no matter: grammar, numbers, and units after numbers."""
-        if word in text.STOP or quantities.is_number(word) or not word[0].isalpha():
+        if word in STOP or quantities.is_number(word) or not word[0].isalpha():
             return True
         return quantities.is_unit(word) and (
             quantities.is_number(previous.lower())

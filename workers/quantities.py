@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workers import text
+from workers import words
+from workers.vocabulary import STOP
 
 _UNITS: dict[str, tuple[str, float]] = {
     name: (dimension, factor)
@@ -60,13 +61,14 @@ _UNITS: dict[str, tuple[str, float]] = {
     )
     for name in names.split()
 }
-_WORDS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    )
-} | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen
+"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(_ONES.split())}
+_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+_PARTS = frozenset(("half", "third", "thirds", "quarter", "quarters", "fifth", "tenth"))
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "dozen": 12}
 _LABELLED = re.compile(
     r"\b(port|version|release|v|status|code|level|rfc|section|chapter|step|error|page|table|figure|part|appendix|line|column|"
@@ -83,11 +85,19 @@ _PHRASES = (
     (re.compile(r"\ba quarter of an? (hour|year|century)\b", re.IGNORECASE), r"0.25 \1"),
     (
         re.compile(
-            r"\b(?:a|one) (?:full |whole |single )?(second|minute|hour|day|week|fortnight|month|year|decade|century|dozen)\b",
+            r"\b(?:a|one) (?:full |whole |single )?"
+            r"(second|minute|hour|day|week|fortnight|month|year|decade|century|dozen)\b",
             re.IGNORECASE,
         ),
         r"1 \1",
     ),
+    (re.compile(r"\b(?:one|a) half of\b|\bhalf of\b", re.IGNORECASE), "50 percent of"),
+    (re.compile(r"\b(?:one|a) third of\b", re.IGNORECASE), "33.3 percent of"),
+    (re.compile(r"\btwo[ -]thirds of\b", re.IGNORECASE), "66.7 percent of"),
+    (re.compile(r"\b(?:one|a) quarter of\b", re.IGNORECASE), "25 percent of"),
+    (re.compile(r"\bthree[ -]quarters of\b", re.IGNORECASE), "75 percent of"),
+    (re.compile(r"\b(?:one|a) fifth of\b", re.IGNORECASE), "20 percent of"),
+    (re.compile(r"\b(?:one|a) tenth of\b", re.IGNORECASE), "10 percent of"),
     (re.compile(r"\btwice\b", re.IGNORECASE), "2 times"),
     (re.compile(r"\bthrice\b", re.IGNORECASE), "3 times"),
     (
@@ -103,7 +113,9 @@ _PHRASES = (
 _ONE = r"\d[\d,]*(?:\.\d+)?|\b(?:" + "|".join(_WORDS) + r")\b"
 _NUMBER = re.compile(
     r"(?P<near>\b(?:about|around|approximately|roughly|nearly|almost|some)\s+|~)?"
-    r"(?P<bound>\b(?:at least|a minimum of|no (?:fewer|less) than|(?:more|larger|bigger|greater|longer|higher|older) than|over|exceed(?:s|ing)?|above|beyond|up to|at most|a maximum of|no more than|not more than|"
+    r"(?P<bound>\b(?:at least|a minimum of|no (?:fewer|less) than|"
+    r"(?:more|larger|bigger|greater|longer|higher|older) than|"
+    r"over|exceed(?:s|ing)?|above|beyond|up to|at most|a maximum of|no more than|not more than|"
     r"(?:less|fewer|smaller|shorter|lower) than|under|below|within|limited to|a limit of)\s+)?"
     rf"(?:between\s+)?(?<![\w.])(?P<low>{_ONE})(?:\s?(?:-|\u2013|to|and|or)\s?(?P<high>{_ONE}))?"
     r"\s?(?P<scale>hundred|thousand|million|billion|dozen)?\s?-?(?P<unit>%|°[CF]|[a-zµ]+)?(?![\w])",
@@ -111,7 +123,7 @@ _NUMBER = re.compile(
 )
 _COUNTS = re.compile(
     r"\d|\b(?:"
-    + "|".join([*_WORDS, *_SCALES, "half", "quarter", "twice", "thrice"])
+    + "|".join([*_WORDS, *_SCALES, "half", "third", "quarter", "fifth", "tenth", "twice", "thrice"])
     + r")\b|\ban? (?:second|minute|hour|day|week|fortnight|month|year|decade|century|dozen)",
     re.IGNORECASE,
 )
@@ -152,7 +164,7 @@ class Quantity:
 
     def equals(self, other: Quantity) -> bool:
         """Whether both name the same amount."""
-        return self.agrees(other) and self.bound == other.bound or (self.low, self.high) == (other.low, other.high)
+        return (self.agrees(other) and self.bound == other.bound) or (self.low, self.high) == (other.low, other.high)
 
 
 def quantities(sentence: str) -> list[Quantity]:
@@ -184,7 +196,7 @@ def is_unit(word: str) -> bool:
 
 def is_number(word: str) -> bool:
     """Whether a word (lower case) is a number."""
-    return word[:1].isdigit() or word in _WORDS or word in _SCALES
+    return word[:1].isdigit() or word in _WORDS or word in _SCALES or word in _PARTS
 
 
 def _quantity(match: re.Match[str], sentence: str) -> Quantity | None:
@@ -203,7 +215,7 @@ def _quantity(match: re.Match[str], sentence: str) -> Quantity | None:
     if dimension == "bytes" and unit in ("b", "k") and "".join(match["unit"]).islower():
         dimension = ""
     if not dimension:
-        dimension = "#" + text.stem(unit) if len(unit) > 2 and unit not in text.STOP else "#"
+        dimension = "#" + words.stem(unit) if len(unit) > 2 and unit not in STOP else "#"
     bound = match["bound"]
     return Quantity(
         dimension,

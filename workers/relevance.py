@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.report import Evidence
-from workers import synonyms, text
+from workers import synonyms, text, words
 from workers.text import Sentence
 
 ENOUGH = 0.45  # the share of the question's weight a statement (with its heading) must hold to be a finding
@@ -17,15 +17,19 @@ ENOUGH_WEIGHT = 2.2  # of a long question this much is enough
 BARE = 0.2  # the share the statement itself must hold
 
 NAME = 1.4  # the weight of a name
-_THINGS = "protocol server client function method module class library option command format algorithm package tool framework standard"
+_THINGS = """
+protocol server client function method module class library option command format algorithm package tool framework
+standard
+"""
 
 
 # The shape of a question, what an answer to it looks like, and what that look is worth.
 _SHAPES = (
     (
-        r"\bhow (?:many|much|long|often|large|big|fast|far|old|high)\b|\bwhat (?:is the )?(?:\w+ )?(?:port|size|limit|number|maximum|"
-        r"minimum|timeout|value|default)\b|\bwhen (?:was|did|is)\b",
-        r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten)\b",
+        r"\bhow (?:many|much|long|often|large|big|fast|far|old|high)\b|"
+        r"\bwhat (?:is the )?(?:\w+ )?(?:port|size|limit|number|maximum|minimum|timeout|value|default)\b|"
+        r"\bwhen (?:was|did|is)\b",
+        r"(?<![\w.-])\d[\d.,]*(?!\w)|\b(?:one|two|three|four|five|six|seven|eight|nine|ten)\b",
         0.12,
     ),
     (
@@ -54,6 +58,7 @@ _SHAPES = (
 _BARE_VERB = re.compile(
     r"(?:Returns?|Create|Remove|Raises?|Same|Get|Gets|Sets?|Returned|If not|Note) "
 )  # of what, it does not say
+_OLD = re.compile(r"\bversions? \d|\bprior to\b|\blegacy\b|\bdeprecated\b|\bPython 2\b|\bformerly\b", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"\w+[._]\w[\w.]*(?:\(\))?|\w+\(\)|\w*[a-z][A-Z]\w*")
 
 
@@ -67,6 +72,11 @@ class Question:
     @property
     def total(self) -> float:
         return sum(self.weights.values()) or 1.0
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it asks for several matters ("... : storage, limits and ports"), one of which is enough."""
+        return self.total > 4 and self.text.count(",") > 1
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +110,7 @@ class Ranked:
         """Whether this holds more of the question than a stray common word."""
         if question.is_open:
             return True
-        enough = min(ENOUGH, ENOUGH_WEIGHT / question.total)
+        enough = min(ENOUGH, (1.0 if question.is_list else ENOUGH_WEIGHT) / question.total)
         met = [question.weights[s] for s in self.stems if s in question.weights]
         return self.coverage >= enough and self.bare >= min(BARE, enough) and (max(met, default=0) >= 1 or len(met) > 1)
 
@@ -111,15 +121,15 @@ def question(asked: str) -> Question:
     A name is capitalised inside the question, or stands before a common noun ("the zorblatt protocol"); of an
     identifier with dots the last part counts, and the others little.
     """
-    common = text.common_stems()
-    things = frozenset(text.terms(_THINGS))
+    common = words.common_stems()
+    things = frozenset(words.terms(_THINGS))
     weights: dict[str, float] = {}
     written = re.findall(r"[^\s?,;:!()\"]+", asked)
     for place, word in enumerate(written):
-        after = text.terms(written[place + 1]) if place + 1 < len(written) else []
+        after = words.terms(written[place + 1]) if place + 1 < len(written) else []
         named = (place > 0 and word[0].isupper()) or any(c.isdigit() or c == "_" for c in word)
         named = named or (place > 0 and bool(things.intersection(after[:1])) and word.lower() not in common)
-        stems_ = text.terms(word)
+        stems_ = words.terms(word)
         for part, stem in enumerate(stems_):
             weight = 0.35 if stem in common else NAME if named else 1.0
             if "." in word.strip(".") and part < len(stems_) - 1:
@@ -157,6 +167,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
     around: dict[str, set[str]] = defaultdict(set)
     for one in statements:
         around[one.place].update(one.stems & asked.weights.keys())
+    versioned = re.search(r"\d|version|deprecat|old", asked.text) is not None
     ranked: list[Ranked] = []
     for one in statements:
         met = asked.weights.keys() & one.stems
@@ -167,9 +178,10 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         weight, value = asked.weights.__getitem__, local.__getitem__
         bare = sum(map(weight, met)) / asked.total
         coverage = bare + (0.6 * sum(map(weight, beside)) + 0.2 * sum(map(weight, near))) / asked.total
-        score = (sum(map(value, met)) + 0.5 * sum(map(value, beside)) + 0.2 * sum(map(value, near))) / total_local
+        score = (sum(map(value, met)) + 0.65 * sum(map(value, beside)) + 0.2 * sum(map(value, near))) / total_local
         score -= 0.4 * sum(map(weight, met - one.said)) / asked.total
         score += sum(bonus for look, bonus in shapes if look.search(one.sentence.text))
+        score -= 0.06 * (not versioned and _OLD.search(one.sentence.text) is not None)
         score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)
         ranked.append(Ranked(one.sentence, one.evidence, score, coverage, bare, one.stems))
     return sorted(ranked, key=lambda r: -r.score)
@@ -178,7 +190,9 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
 def _manner(sentence: Sentence) -> float:
     """What the way a statement is written adds or takes away, whatever the question."""
     value = 0.04 * (sentence.position == 0) - 0.05 * (not sentence.alone)
-    value -= 0.15 * text.points_elsewhere(sentence.text) + 0.08 * (_BARE_VERB.match(sentence.text) is not None)
+    value -= 0.15 * text.points_elsewhere(sentence.text) + 0.08 * (
+        _BARE_VERB.match(sentence.text) is not None or text.lacks_subject(sentence.text)
+    )
     return value - 0.03 * max(0.0, len(sentence.text) / 100 - 1.6) - 0.06 * (len(sentence.text) < 35)
 
 
@@ -199,9 +213,9 @@ def _central(statements: Sequence[Statement]) -> list[Ranked]:
     return sorted(ranked, key=lambda r: -r.score)
 
 
-def stems(words: str) -> frozenset[str]:
+def stems(written: str) -> frozenset[str]:
     """The meanings of a text's words."""
-    return frozenset(synonyms.meaning(term) for term in text.terms(words))
+    return frozenset(synonyms.meaning(term) for term in words.terms(written))
 
 
 def _local(asked: Question, statements: Sequence[Statement]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from pydantic import JsonValue, ValidationError
 
@@ -16,13 +16,14 @@ from shared.errors import WorkerFault
 from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
 from workers.analyzer import analyse
 from workers.evidence import document, intake
+from workers.topics import FURTHER
 
 Form = Literal["markdown", "html", "json"]
 MAX_TITLE = 110
 MAX_SUMMARY = 4  # sentences
 MADE = (
-    "Made without a model: every statement is quoted from {passages} in {documents}, chosen and grouped by the words of "
-    "the question."
+    "Made without a model: every statement is quoted, from {passages} in {documents}, and chosen and grouped by the "
+    "words of the question."
 )
 
 
@@ -102,7 +103,7 @@ def _composed(question: str, upstream: Mapping[str, JsonValue], missing: Sequenc
     if analyses:
         return compose(question, _merged(analyses), missing)
     found = intake(upstream)
-    if found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values()) or not upstream:
+    if (found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values())) or not upstream:
         return compose(question, analyse(question, found), [*missing, *found.missing])
     return rendering.plain_report(title(question), question, upstream, missing)
 
@@ -149,9 +150,10 @@ def _summary(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list
 
 
 def _nothing(question: str, analysis: Analysis) -> list[Cited]:
-    read = len(analysis.sources)
+    read = analysis.passages or len(analysis.sources)
     said = (
-        f"Nothing was found that answers this question; of {read} passages read, none holds more than stray words of it."
+        f"Nothing was found that answers this question: of {_count(read, 'passage')} read, none holds more than stray "
+        "words of it."
         if read
         else "Nothing was found that answers this question."
     )
@@ -163,7 +165,8 @@ def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> lis
     for f in analysis.findings:
         cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=f.support)
         sections.setdefault(f.topic, []).append(cited)
-    return [Section(title=topic, findings=findings) for topic, findings in sections.items()]
+    ordered = sorted(sections.items(), key=lambda section: section[0] == FURTHER)
+    return [Section(title=topic, findings=findings) for topic, findings in ordered]
 
 
 def _made(read: Sequence[Evidence], numbered: Mapping[str, NumberedSource]) -> str:
@@ -177,10 +180,13 @@ def _count(number: int, noun: str) -> str:
 
 
 def _form(given: JsonValue) -> Form:
-    form = given.get("format", "markdown") if isinstance(given, dict) else "markdown"
-    if form not in ("markdown", "html", "json"):
-        raise WorkerFault(f"format must be markdown, html or json, not {form!r}", type="bad_input")
-    return form
+    wanted = given.get("format") if isinstance(given, dict) else given
+    for form in get_args(Form):
+        if wanted == form:
+            return cast(Form, form)
+    if wanted is None:
+        return "markdown"
+    raise WorkerFault(f"The format must be markdown, html or json, not {wanted!r}.", type="bad_input")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from workers import text
-from workers.text import stem
+from workers.words import stem, terms
 
 # Each line is one meaning. General English and the vocabulary of manuals; no word stands on two lines.
 _SAME = """
@@ -47,6 +46,9 @@ replace substitute
 reply respond answer response
 request query
 node machine host
+concurrent simultaneous parallel concurrently simultaneously concurrency
+undo revert
+avoid prevent
 message event
 copy replica duplicate
 folder directory
@@ -71,7 +73,7 @@ illness disease
 movie film
 area region
 """
-# State words: saying one of a thing denies the other of it. (first side, second side), words of a side separated by spaces.
+# State words: saying one of a thing denies the other of it. The two sides, each as words.
 _OPPOSED = (
     ("enabled enable active", "disabled disable inactive"),
     (
@@ -109,12 +111,13 @@ _OPPOSED = (
 )
 # Words that tell two subjects apart: what is said of one says nothing of the other.
 _APART = """
-read write|client server|producer consumer publisher subscriber|input output|first last|add remove|send receive|upper lower|source
-target destination|primary secondary replica|leader follower|parent child|left right|start stop end|encode decode|inner outer|request
-response|local remote|internal external|day night|adult child|hot cold|male female|connect read write idle|soft hard|minimum maximum
-min max|upload download|inbound outbound|incoming outgoing|ingress egress|north south east west|summer winter spring autumn|hourly
-daily weekly monthly yearly|development production staging|old new|import export|push pull|row column|absolute relative|linux windows
-macos|get post put delete|short long|up down|indoor outdoor|single multiple|small large|signed unsigned
+read write|client server|producer consumer publisher subscriber|input output|first last|add remove|send receive
+upper lower|source target destination|primary secondary replica|leader follower|parent child|left right|start stop end
+encode decode|inner outer|request response|local remote|internal external|day night|adult child|hot cold|male female
+connect read write idle|soft hard|minimum maximum min max|upload download|inbound outbound|incoming outgoing
+ingress egress|north south east west|summer winter spring autumn|hourly daily weekly monthly yearly
+development production staging|old new|import export|push pull|row column|absolute relative|linux windows macos
+get post put delete|short long|up down|indoor outdoor|single multiple|small large|signed unsigned
 """
 
 
@@ -125,9 +128,9 @@ def meaning(word_stem: str) -> str:
 
 @lru_cache(maxsize=20_000)
 def signs(word: str) -> tuple[str, ...]:
-    """What a word stands for when statements are compared: its meaning, and one sign for both sides of an opposition."""
+    """What a word stands for in comparisons: its meaning, or one sign for both sides of an opposition."""
     opposition = opposed().get(word.lower())
-    return (f"\u00b1{opposition[0]}",) if opposition else tuple(meaning(term) for term in text.terms(word))
+    return (f"\u00b1{opposition[0]}",) if opposition else tuple(meaning(term) for term in terms(word))
 
 
 @cache
@@ -145,7 +148,7 @@ def opposed() -> dict[str, tuple[int, int]]:
 def apart() -> dict[str, set[int]]:
     """Stems to the groups of words that tell subjects apart in which they stand."""
     found: dict[str, set[int]] = {}
-    for number, group in enumerate(" ".join(_APART.split()).split("|")):
+    for number, group in enumerate(_APART.strip().replace("\n", "|").split("|")):
         for word in group.split():
             found.setdefault(stem(word), set()).add(number)
     return found

@@ -6,16 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from workers import text
+from workers import prose, words
 from workers.relevance import Ranked
+from workers.vocabulary import STOP
 
 MAX_TOPICS = 4
+FURTHER = "Further findings"
 _NUMBERING = re.compile(
     r"^(?:(?:chapter|section|part|appendix)\s+)?(?:[\dIVX]+(?:\.\d+)*[.):]?|[A-Z](?:\.\d+)+\.?)\s+", re.IGNORECASE
 )
 _EMPTY = re.compile(
     r"^(?:introduction|overview|notes?|examples?|usage|summary|abstract|description|details|general|remarks?|background|preface|"
-    r"contents?|index|readme|untitled|main|misc\w*|other|more|faq|see also|references?|appendix|changes|new features|about|home)$",
+    r"contents?|index|readme|untitled|main|misc\w*|other|more|faq|see also|references?|appendix|changes|"
+    r"new features|about|home)$",
     re.IGNORECASE,
 )
 
@@ -23,7 +26,7 @@ _EMPTY = re.compile(
 def topics(found: Sequence[Ranked]) -> list[str]:
     """A topic for each finding, in their order: a heading of the sources, or the title where the heading says nothing.
 
-    At most four; what fits under none of them stands under "Further findings".
+    At most four; what fits under none of them stands under `FURTHER`.
     """
     names = [heading(r.evidence.heading) or heading(r.evidence.title) or "Findings" for r in found]
     if len(set(names)) <= MAX_TOPICS:
@@ -32,12 +35,12 @@ def topics(found: Sequence[Ranked]) -> list[str]:
     if len(set(titles)) <= MAX_TOPICS and len(set(titles)) > 1:
         return titles
     kept = [name for name, _ in Counter(names).most_common(MAX_TOPICS - 1)]
-    return [name if name in kept else "Further findings" for name in names]
+    return [name if name in kept else FURTHER for name in names]
 
 
 def heading(name: str) -> str:
     """A heading without numbering and marks; "" when it names nothing ("Overview", "Notes")."""
-    last = re.split(r"\s+[>\u203a\u00bb/|]\s+", text.plain(name).strip())[-1]
+    last = re.split(r"\s+[>\u203a\u00bb/|]\s+", prose.plain(name).strip())[-1]
     last = _NUMBERING.sub("", last).strip(" .:#*-\u2014")
     return "" if _EMPTY.match(last) or not 2 < len(last) <= 90 else last
 
@@ -46,12 +49,12 @@ def key_terms(found: Sequence[Ranked], asked: Collection[str], limit: int = 8) -
     """The words, as the findings write them, that come up in more than one finding, the question's own first."""
     written: dict[str, Counter[str]] = {}
     seen: Counter[str] = Counter()
-    common = text.common_stems()
+    common = words.common_stems()
     for ranked in found:
         held = set()
-        for word in text.words(ranked.sentence.text):
-            stem = text.stem(word)
-            if word in text.STOP or stem in common or len(word) < 3 or word[0].isdigit():
+        for word in words.words(ranked.sentence.text):
+            stem = words.stem(word)
+            if word in STOP or stem in common or len(word) < 3 or word[0].isdigit():
                 continue
             written.setdefault(stem, Counter())[word] += 1
             held.add(stem)

@@ -1,0 +1,53 @@
+"""The words of a text, and the stems of those that carry meaning."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import Any
+
+from workers.vocabulary import COMMON, STOP
+
+_LETTER = "A-Za-z\u00c0-\u024f\u0370-\u1fff"
+_WORD = re.compile(rf"[{_LETTER}][\w]*(?:[.\u2019'_-][{_LETTER}0-9_]+)*|\d[\w.,%]*")
+_INNER_CAPITAL = re.compile(r"[A-Z][A-Z]+[a-z]{2}|[a-z][A-Z]")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, in order; dotted and hyphenated names stay whole."""
+    return [word.lower().strip("'.,-_") for word in _WORD.findall(text.replace("\u2019", "'"))]
+
+
+def terms(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in order, repeated ones too."""
+    return [stem for raw in _WORD.findall(text.replace("\u2019", "'")) for stem in _terms_of(raw)]
+
+
+@lru_cache(maxsize=20_000)
+def _terms_of(raw: str) -> tuple[str, ...]:
+    word = raw.lower().strip("'.,-_")
+    if word.isalpha():
+        if word in STOP or len(word) < 2:
+            return ()
+        return (word if _INNER_CAPITAL.search(raw) else stem(word),)  # "URLopener" is no form of "urlopen"
+    parts = re.split(r"[.'_-]", word) if not word[:1].isdigit() else [word]
+    return tuple(stem(part) for part in parts if part and part not in STOP and (len(part) > 1 or part.isdigit()))
+
+
+@lru_cache(maxsize=20_000)
+def stem(word: str) -> str:
+    """The stem of an English word in lower case (Snowball's Porter2)."""
+    return str(_stemmer().stemWord(word)) if word.isalpha() else word.rstrip(".,%")
+
+
+@lru_cache(maxsize=1)
+def common_stems() -> frozenset[str]:
+    """The stems of the words that any manual has."""
+    return frozenset(stem(word) for word in COMMON)
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
