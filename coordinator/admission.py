@@ -28,12 +28,13 @@ class Admission:
         self.running = 0
         self.queued = 0
 
-    def check(self) -> None:
-        """Raises `Overloaded` when as many tasks wait as may."""
-        if self.running < self._max_running or self.queued < self._max_queued:
+    def check(self, open_tasks: int) -> None:
+        """Raises `Overloaded` when as many tasks run and wait as may; those count that are on their way in."""
+        if open_tasks < self._max_running + self._max_queued:
             return
         seconds = self.retry_after()
-        raise Overloaded(f"{self.queued} tasks are waiting; try again in {seconds} s.", retry_after=seconds)
+        waiting = open_tasks - self._max_running
+        raise Overloaded(f"{waiting} tasks are waiting; try again in {seconds} s.", retry_after=seconds)
 
     def retry_after(self) -> int:
         """Seconds until the queue has room for one more, from how fast tasks ended lately."""

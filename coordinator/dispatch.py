@@ -62,6 +62,7 @@ class Dispatcher:
         self._wall = wall
         self._new_id = new_id
         self._live: dict[str, Live] = {}
+        self._accepting = 0
         self._closing = False
 
     @property
@@ -89,7 +90,7 @@ class Dispatcher:
         if self._closing:
             raise Unavailable("The coordinator is stopping.")
         steps = plan(request, known_agents=self._known_agents())
-        self._admission.check()
+        self._admission.check(len(self._live) + self._accepting)
         at = self._wall()
         task = Task(
             id=self._new_id(),
@@ -108,7 +109,12 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
-        if not await self._store.accept(task):
+        self._accepting += 1
+        try:
+            new = await self._store.accept(task)
+        finally:
+            self._accepting -= 1
+        if not new:
             assert idempotency_key is not None
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None

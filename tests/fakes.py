@@ -121,14 +121,15 @@ def agent(name: str, capability: str, run: Run | None = None, **more: Any) -> Ag
     return Agent(name=name, description=f"Does {capability}.", capabilities=(capability,), run=run or echo, **more)
 
 
+MOON = "There are tides because the moon pulls the sea."
 PASSAGE = {
     "id": "tides#1",
     "title": "Tides",
     "location": "tides.md",
     "provider": "fake",
     "score": 0.9,
-    "excerpt": "The moon pulls the sea.",
-    "text": "The moon pulls the sea.",
+    "excerpt": MOON,
+    "text": MOON,
 }
 
 
@@ -143,7 +144,7 @@ async def researches(step: StepRequest, ctx: Context) -> Reply:
 async def analyses(step: StepRequest, ctx: Context) -> Reply:
     """One finding for every passage."""
     passages = [e for output in step.upstream.values() for e in output["evidence"]]
-    finding = {"id": "f1", "statement": "The moon pulls the sea.", "topic": "Tides", "support": "moderate"}
+    finding = {"id": "f1", "statement": MOON, "topic": "Tides", "support": "moderate"}
     findings = [finding | {"evidence": [e["id"]], "question": e["question"]} for e in passages]
     return Reply({"question": step.task_description, "findings": findings, "sources": passages[:1]})
 
@@ -215,7 +216,9 @@ class Suite:
         )
         self.parts = self.app.state.parts
         for one in self._agents:
-            await self.add(one)
+            await self.start(one)
+        for one in self._agents:
+            await self.sees(one.name, "healthy")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -223,6 +226,12 @@ class Suite:
 
     async def add(self, one: Agent, *, host: str | None = None, **settings: Any) -> FastAPI:
         """Starts a worker at `http://host` (its name, if not said) and waits until the coordinator sees it healthy."""
+        app = await self.start(one, host=host, **settings)
+        await self.sees(host or one.name, "healthy")
+        return app
+
+    async def start(self, one: Agent, *, host: str | None = None, **settings: Any) -> FastAPI:
+        """Starts a worker; it will have registered a moment later."""
         host = host or one.name
         app = create_worker_app(
             one,
@@ -232,7 +241,6 @@ class Suite:
         )
         self.network.host(host, app)
         await self._stack.enter_async_context(app.router.lifespan_context(app))
-        await self.sees(host, "healthy")
         return app
 
     async def register(self, name: str, endpoint: str, *capabilities: str, **more: Any) -> dict[str, Any]:
@@ -426,18 +434,18 @@ class Process:
     """One of Muster's services as a process of its own, in a folder of its own."""
 
     def __init__(self, module: str, folder: Path, *arguments: str, **environment: str) -> None:
-        self._argv = [sys.executable, *(module,), *arguments] if module.endswith(".py") else []
-        self._argv = self._argv or [sys.executable, "-m", module, *arguments]
+        what = [module] if module.endswith(".py") else ["-m", module]
+        self._argv = [sys.executable, *what, *arguments]
         self._folder = folder
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
-        self._environment = kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
+        self.environment = kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         self._running: subprocess.Popen[bytes] | None = None
         self._log = folder / f"{Path(module).stem}-{len(list(folder.glob('*.log')))}.log"
 
     def start(self) -> Self:
         with self._log.open("ab") as log:
             self._running = subprocess.Popen(
-                self._argv, cwd=self._folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+                self._argv, cwd=self._folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         return self
 

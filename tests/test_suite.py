@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests import fakes
 from tests.fakes import Suite
 
 
@@ -15,6 +16,6 @@ async def test_a_question_becomes_a_report_with_findings_and_sources(suite: Suit
         ("report", "reporter", "completed"),
     ]
     assert task.result is not None
-    assert "The moon pulls the sea." in str(task.result.report)
+    assert fakes.MOON in str(task.result.report)
     assert [s["location"] for s in task.result.sources] == ["tides.md"]
     assert task.missing == []
