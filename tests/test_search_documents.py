@@ -268,6 +268,18 @@ def test_compressed_large_broken_and_binary_files(tmp_path):
     }
 
 
+def test_a_reader_that_stumbles_costs_one_document(tmp_path, monkeypatch):
+    def stumble(text):
+        raise RecursionError
+
+    monkeypatch.setattr(markdown, "read", stumble)
+    (tmp_path / "a.md").write_text("# Tides")
+
+    [file] = files.files(tmp_path)
+
+    assert files.read(tmp_path, file).note == "cannot be read (RecursionError)"
+
+
 def test_pdf_pages_are_sections(tmp_path):
     (tmp_path / "tide.pdf").write_bytes(_pdf("The tide is high today."))
     (tmp_path / "empty.pdf").write_bytes(_pdf(""))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import WorkerFault
-from workers.search import local, store
+from workers.search import local, ranking, store
 from workers.search.local import Local
 from workers.search.provider import Ask
 
@@ -94,6 +94,21 @@ async def test_same_passage_has_the_same_id_in_every_step(docs, tmp_path):
 
     assert one.evidence[0].id == other.evidence[0].id
     assert len({each.id for each in one.evidence}) == len(one.evidence)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("What's new in 3.11?", ("new", "3.11")),
+        ("Why doesn’t the C API do it?", ("c", "api")),
+        ("How do I do it?", ("how", "do", "i", "it")),
+        ("Größe GRÖSSE größe", ("größe", "grösse")),
+        ("", ()),
+        ("one " * 500 + " ".join(f"w{number}" for number in range(500)), ("one", *(f"w{n}" for n in range(39)))),
+    ],
+)
+def test_a_question_is_asked_by_the_words_that_mean_something(text, terms):
+    assert ranking.question(text).terms == terms
 
 
 @pytest.mark.parametrize(

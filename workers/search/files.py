@@ -86,7 +86,10 @@ def read(folder: Path, file: File) -> Document:
         return _unread(f"cannot be read ({getattr(exc, 'strerror', None) or type(exc).__name__})")
     if len(data) > MAX_BYTES:
         return _unread(f"is larger than {MAX_BYTES // 1_000_000} MB unpacked")
-    document = parsed(data, kind(file.path) or ".txt")
+    try:
+        document = parsed(data, kind(file.path) or ".txt")
+    except Exception as exc:  # a file that a reader stumbles over must not end the indexing of all the others
+        return _unread(f"cannot be read ({type(exc).__name__})")
     if document.title:
         return document
     return Document(PurePosixPath(file.path).name, document.sections, document.note)
