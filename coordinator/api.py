@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.parts import Opened, Parts
@@ -161,6 +162,7 @@ async def execute_task(
         digest=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if idempotency_key else "",
         traceparent=traceparent.get(),
     )
+    structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepted(accept):
         return _stream(task.id, parts, after=0, with_result=True)
     if "respond-async" in prefer.replace(",", " ").replace(";", " ").split():

@@ -167,7 +167,9 @@ def _get(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[s
 
 
 def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    table = Table(*columns.values(), box=None)
+    table = Table(box=None)
+    for title in columns.values():
+        table.add_column(title, overflow="fold")
     for row in rows:
         table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
     out.print(table if rows else "None.")
