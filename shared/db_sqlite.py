@@ -8,6 +8,7 @@ file when two connections do around a WAL reset (https://sqlite.org/wal.html#wal
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import queue
@@ -19,14 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared import logs
 from shared.db import Row, Rows, Statement
 from shared.errors import MusterError, StorageBroken, StorageFull
 from shared.failpoints import At, nowhere
 
 BATCH = 512
 CHECKED_BYTES = 64_000_000  # a larger file is not read through at start; its schema still is
-_FULL = {sqlite3.SQLITE_FULL}
-_UNFIT = (sqlite3.ProgrammingError, OverflowError, UnicodeError)  # a value that no column takes, before any SQL ran
+KEPT_LOG_BYTES = 64_000_000  # what the write-ahead log may keep of the disk after a large write
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python could not even hand over
+    0,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_TOOBIG,
+}
 _HEADER = b"SQLite format 3\x00"
 
 
@@ -54,19 +65,21 @@ def _run(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Row
     return rows
 
 
+def _code(exc: Exception) -> int:
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return code if code in _FULL else code & 0xFF
+
+
 def _translated(exc: Exception) -> MusterError:
-    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _FULL:
+    if _code(exc) in _FULL:
         return StorageFull("The journal's disk is full; nothing was written. Free some space.")
-    return StorageBroken(f"The journal cannot be written: {exc}.")
+    return StorageBroken(f"The journal cannot be used: {exc}.")
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str], where: str) -> None:
     """Brings the file to the newest migration; raises `StorageBroken` for one that is newer than this program."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(migrations):
-        raise StorageBroken(
-            f"{where} was written by a newer Muster (format {version}, this one knows {len(migrations)}): upgrade Muster."
-        )
+    _refuse_newer(version, len(migrations), where)
     for number, script in enumerate(migrations[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
@@ -75,7 +88,7 @@ class Sqlite:
     """The journal in a file; one process holds it at a time."""
 
     def __init__(self, path: Path, *, at: At = nowhere, on_broken: Callable[[str], None] = nowhere) -> None:
-        self._path = path
+        self._path = path.resolve()  # one journal has one lock, whatever links lead to it
         self._at = at
         self._on_broken = on_broken
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
@@ -84,6 +97,8 @@ class Sqlite:
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-reader")
         self._reader: sqlite3.Connection | None = None
         self._lock = -1
+        self._closed = False
+        self._broken: StorageBroken | None = None
 
     async def open(self, migrations: Sequence[str]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,6 +107,7 @@ class Sqlite:
         self._thread.start()
 
     async def close(self) -> None:
+        self._closed = True
         if self._thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -104,6 +120,8 @@ class Sqlite:
             self._lock = -1
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
+        if self._closed:
+            raise StorageBroken("The journal is closed.")
         done: asyncio.Future[Rows | None] = self._loop.create_future()
         self._queue.put(_Unit(name, statements, done))
         return await asyncio.shield(done)
@@ -117,11 +135,13 @@ class Sqlite:
     # --- in the reader's thread
 
     def _read(self, sql: str, params: Mapping[str, Any]) -> list[Row]:
-        if self._reader is None:
-            self._reader = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-        return self._reader.execute(sql, params).fetchall()
+        try:
+            if self._reader is None:
+                uri = f"{self._path.as_uri()}?mode=ro"
+                self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            return self._reader.execute(sql, params).fetchall()
+        except sqlite3.Error as exc:
+            raise _translated(exc) from exc
 
     # --- in threads of their own
 
@@ -129,43 +149,42 @@ class Sqlite:
         where = f"The journal {self._path}"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as exc:
-            raise StorageBroken(f"{where} cannot be opened: {exc.strerror}. Is the folder writable?") from exc
-        self._hold(where)
-        try:
-            self._refuse_foreign(where)
+            self._hold(where)
+            if _is_new(self._path, where):
+                _create(self._path, migrations, where)
+            _examine(self._path, len(migrations), where)
             self._writer = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-8000"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=OFF",
+                "cache_size=-8000",
+                f"journal_size_limit={KEPT_LOG_BYTES}",
+            ):
                 self._writer.execute(f"PRAGMA {pragma}")
-            if self._path.stat().st_size < CHECKED_BYTES:
-                verdict = self._writer.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if verdict != "ok":
-                    raise StorageBroken(f"{where} is damaged ({verdict}). Restore it from a backup, or move it away.")
             migrate(self._writer, migrations, where)
+        except OSError as exc:
+            if exc.errno == errno.ENOSPC:
+                raise StorageFull(f"{where} cannot be opened: the disk is full. Free some space.") from exc
+            raise StorageBroken(f"{where} cannot be opened: {exc.strerror}. Is the folder writable?") from exc
         except sqlite3.Error as exc:
-            if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _FULL:
-                raise StorageFull(f"{where} cannot be opened: the disk is full.") from exc
+            if _code(exc) in _FULL:
+                raise StorageFull(f"{where} cannot be opened: the disk is full. Free some space.") from exc
             raise StorageBroken(
                 f"{where} is damaged or unusable ({exc}). Restore it from a backup, or move it away."
             ) from exc
 
     def _hold(self, where: str) -> None:
+        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        except BlockingIOError as exc:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
             raise StorageBroken(
                 f"{where} is in use by another coordinator (process {holder}). Stop it, or set another DATABASE_URL."
             ) from exc
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-
-    def _refuse_foreign(self, where: str) -> None:
-        if self._path.exists() and self._path.stat().st_size:
-            with self._path.open("rb") as file:
-                if file.read(16) != _HEADER:
-                    raise StorageBroken(f"{where} is no SQLite file. Restore it from a backup, or move it away.")
 
     def _write_loop(self) -> None:
         assert self._writer is not None
@@ -187,6 +206,8 @@ class Sqlite:
     def _commit(self, connection: sqlite3.Connection, batch: list[_Unit]) -> None:
         outcomes: list[Rows | MusterError | None] = []
         try:
+            if self._broken is not None:
+                raise self._broken
             connection.execute("BEGIN IMMEDIATE")
             for unit in batch:
                 self._at(f"{unit.name}.queued")
@@ -195,31 +216,107 @@ class Sqlite:
             connection.execute("COMMIT")
             for unit in batch:
                 self._at(f"{unit.name}.committed")
-        except sqlite3.Error as exc:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            error = _translated(exc)
-            outcomes = [error] * len(batch)
-            if isinstance(error, StorageBroken):  # a disk that fails is not written to again
-                self._on_broken(error.detail)
+        except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
+            outcomes = [self._failed(connection, exc)] * len(batch)
         self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
 
     def _one(self, connection: sqlite3.Connection, unit: _Unit) -> Rows | MusterError | None:
         connection.execute("SAVEPOINT unit")
         try:
             rows = _run(connection, unit.statements)
-        except (sqlite3.IntegrityError, *_UNFIT) as exc:
+        except Exception as exc:  # one unit's own fault is not the others'
+            if _code(exc) not in _UNFIT or not connection.in_transaction:
+                raise
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
             return StorageBroken(f"The write {unit.name} was refused: {exc}.")
         connection.execute("RELEASE unit")
         return rows
 
+    def _failed(self, connection: sqlite3.Connection, exc: Exception) -> MusterError:
+        """Nothing of the batch is written. A full disk is tried again; one that fails is not written to any more."""
+        error = exc if isinstance(exc, MusterError) else _translated(exc)
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, StorageFull):  # the log may hold what has room in the file
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as worse:
+            error = _translated(worse)
+        if isinstance(error, StorageBroken) and self._broken is None:
+            self._broken = error
+            self._loop.call_soon_threadsafe(self._on_broken, error.detail)
+        return error
+
+
+def _is_new(path: Path, where: str) -> bool:
+    """Whether there is no journal yet; raises `StorageBroken` when only its log is left."""
+    if path.exists():
+        return False
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise StorageBroken(f"{where} is not there, but its log {log.name} is. Restore it, or move the log away.")
+    return True
+
+
+def _create(path: Path, migrations: Sequence[str], where: str) -> None:
+    """A new journal is there as a whole or not at all, so that an empty file is never one."""
+    new = Path(f"{path}.new")
+    for file in (new, Path(f"{new}-journal")):
+        file.unlink(missing_ok=True)
+    try:
+        connection = sqlite3.connect(new, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            migrate(connection, migrations, where)
+        finally:
+            connection.close()
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _examine(path: Path, known: int, where: str) -> None:
+    """Raises `StorageBroken` for a file that cannot be trusted; writes nothing."""
+    with path.open("rb") as file:
+        head = file.read(len(_HEADER))
+    if head != _HEADER:
+        what = "is no SQLite file" if head else "is an empty file"
+        raise StorageBroken(f"{where} {what}. Restore it from a backup, or move it away.")
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if (version == 0) != (tables == 0):
+            raise StorageBroken(f"{where} is a SQLite file of another program. Set another DATABASE_URL.")
+        _refuse_newer(version, known, where)
+        if path.stat().st_size < CHECKED_BYTES:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise StorageBroken(f"{where} is damaged ({verdict}). Restore it from a backup, or move it away.")
+    finally:
+        connection.close()
+
+
+def _refuse_newer(version: int, known: int, where: str) -> None:
+    if version > known:
+        raise StorageBroken(
+            f"{where} was written by a newer Muster (format {version}, this one knows {known}): upgrade Muster."
+        )
+
 
 def _resolve(batch: list[_Unit], outcomes: list[Rows | MusterError | None]) -> None:
     for unit, outcome in zip(batch, outcomes, strict=True):
         if unit.then is not None and isinstance(outcome, list):
-            unit.then(outcome)
+            try:
+                unit.then(outcome)
+            except Exception as exc:  # a reader of events that breaks must not keep the others from their answers
+                logs.get().error("journal.reader_broke", write=unit.name, exc_info=exc)
         if unit.done is None or unit.done.done():
             continue
         if isinstance(outcome, MusterError):
@@ -257,9 +354,10 @@ class Memory:
         self._connection.execute("BEGIN")
         try:
             rows = _run(self._connection, statements)
-        except (sqlite3.Error, *_UNFIT) as exc:
+        except Exception as exc:
             self._connection.execute("ROLLBACK")
-            raise _translated(exc) from exc
+            raise StorageBroken(f"The write {name} was refused: {exc}.") from exc
+        self._at(f"{name}.written")
         self._connection.execute("COMMIT")
         self._at(f"{name}.committed")
         return rows
