@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -37,6 +38,7 @@ from shared.service import traceparent
 
 router = APIRouter()
 LATE_SECONDS = 0.75  # after its deadline a waiting caller gets an answer whatever happens
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _FORMATS: dict[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}
 _TYPES: dict[str, str] = {name: type for type, name in _FORMATS.items()}
@@ -92,7 +94,8 @@ async def list_agents(
         if (capability is None or capability in i.registration.capabilities) and (status is None or i.status is status)
     ]
     if cursor is not None:
-        found = [i for i in found if (i.name, i.id) > tuple(_opened_cursor(cursor, 2))]
+        last = tuple(_opened_cursor(cursor, 2))
+        found = [i for i in found if (i.name, i.id) > last]
     page = found[:limit]
     following = _cursor(page[-1].name, page[-1].id) if len(found) > limit else None
     return {"agents": [_agent(i, parts) for i in page], "next_cursor": following}
@@ -150,7 +153,7 @@ async def execute_task(
     accept: Annotated[str, Header()] = "",
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Runs a task: waits for it, or answers 202 (`Prefer: respond-async`), or streams it (`Accept: text/event-stream`)."""
+    """Runs a task and waits, or answers 202 (`Prefer: respond-async`), or streams it (`Accept: text/event-stream`)."""
     wanted = bodies.parsed(TaskRequest, await bodies.read(request))
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
@@ -165,7 +168,7 @@ async def execute_task(
     structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepted(accept):
         return _stream(task.id, parts, after=0, with_result=True)
-    if "respond-async" in prefer.replace(",", " ").replace(";", " ").split():
+    if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
         return _json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
     return _answer(await _waited(task, parts))
 
@@ -180,13 +183,12 @@ async def list_tasks(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Tasks, newest first."""
-    before = _opened_cursor(cursor, 2) if cursor else None
-    try:
-        at = (float(before[0]), before[1]) if before else None
-    except ValueError as exc:
-        raise BadRequest("The cursor is not one of ours.") from exc
+    before = _opened_cursor(cursor, 2) if cursor is not None else None
+    if before and not _NUMBER.match(before[0]):
+        raise BadRequest("The cursor is not one of ours.")
+    at = (float(before[0]), before[1]) if before else None
     lines = await parts.store.list_tasks(
-        status=status, agent=agent, since=since.timestamp() if since else None, before=at, limit=limit + 1
+        status=status, agent=agent, since=_seconds(since) if since else None, before=at, limit=limit + 1
     )
     page = lines[:limit]
     following = _cursor(repr(page[-1].created_at), page[-1].id) if len(lines) > limit else None
@@ -257,7 +259,12 @@ async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
 
 
 def _check_address(pointer: str, url: str, *, private: bool) -> None:
-    if refused := literal_refusal(urlsplit(url).hostname or "", private=private):
+    refused = literal_refusal(urlsplit(url).hostname or "", private=private)
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        refused = f"is no URL: {exc}"
+    if refused:
         raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 
@@ -307,6 +314,11 @@ def _accepted(accept: str) -> Format | None:
 
 def _utc(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def _seconds(at: datetime) -> float:
+    """Unix seconds, also of times that `timestamp()` cannot say; a time without a zone is UTC."""
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)).total_seconds()
 
 
 def _cursor(*values: str) -> str:

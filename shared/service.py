@@ -16,6 +16,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import logs
@@ -27,6 +28,7 @@ from shared.metrics import CONTENT_TYPE, ServiceMetrics
 PROBLEM = "application/problem+json"
 PROBLEM_BASE = "urn:muster:problem:"
 DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
+GONE = 499  # in logs and metrics: the client left before an answer
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -71,7 +73,7 @@ def make_service(
     app = FastAPI(title=f"Muster {name}", version=version, lifespan=lifespan, redirect_slashes=False)
     app.state.stopping = Stopping()
     app.add_middleware(_Edge, name=name, api_key=api_key, metrics=metrics, body_limit=body_limit, now=now)
-    for kind in (MusterError, RequestValidationError, HTTPException, Exception):
+    for kind in (MusterError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _as_problem)
 
     @app.get("/health", tags=["service"])
@@ -134,11 +136,9 @@ async def _as_problem(request: Request, exc: Exception) -> Response:
     elif isinstance(exc, RequestValidationError):
         errors = [{"pointer": plain(e["loc"]), "detail": str(e["msg"])} for e in exc.errors()]
         error = Invalid(f"{errors[0]['pointer']}: {errors[0]['detail']}", errors)
-    elif isinstance(exc, HTTPException):
-        error = _http_error(exc)
     else:
-        logs.get().error("request.broke", exc_info=exc)
-        error = Internal()
+        assert isinstance(exc, HTTPException)
+        error = _http_error(exc)
     return problem(error, instance=request.url.path)
 
 
@@ -171,7 +171,7 @@ class _Edge:
         request_id = wished if _SAFE_ID.match(wished) else uuid4().hex
         trace = headers.get(b"traceparent", "")
         token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
-        began, status = self._now(), 500
+        began, status = self._now(), 0
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -185,21 +185,27 @@ class _Edge:
                 try:
                     self._check(scope["path"], headers.get(b"authorization"))
                     await _refuse_large(headers.get(b"content-length"), self._limit, receive)
+                    await self._app(scope, receive, sent)
                 except MusterError as error:
                     await problem(error, instance=scope["path"])(scope, receive, sent)
-                    return
-                await self._app(scope, receive, sent)
+                except ClientDisconnect:
+                    pass  # nobody is there to be answered
+                except Exception as exc:  # a bug of ours costs one answer
+                    self._log.error("request.broke", exc_info=exc)
+                    if status:  # half an answer cannot be taken back: the server cuts the connection
+                        raise
+                    await problem(Internal(), instance=scope["path"])(scope, receive, sent)
             finally:
                 seconds = self._now() - began
                 traceparent.reset(token)
-                self._metrics.requests.labels(scope["method"], str(status)).inc()
+                self._metrics.requests.labels(scope["method"], str(status or GONE)).inc()
                 self._metrics.seconds.observe(seconds)
                 say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
                 say(
                     "request.done",
                     method=scope["method"],
                     path=scope["path"],
-                    status=status,
+                    status=status or GONE,
                     ms=round(seconds * 1000, 1),
                 )
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from shared.settings import CoordinatorSettings, SearchSettings, WorkerSettings
 from tests import fakes
 from tests.fakes import Network, Suite
 
 _SETTINGS = {n.upper() for kind in (CoordinatorSettings, WorkerSettings, SearchSettings) for n in kind.model_fields}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_logs() -> None:
+    """Warnings and worse, plainly: structlog's own way of printing a traceback takes seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -313,10 +313,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
+async def serving(app: FastAPI, *, lifespan: bool = True) -> AsyncIterator[str]:
     """The app behind a real port, in this loop; the URL. At the end its streams are told to stop."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, lifespan="on", log_config=None, timeout_graceful_shutdown=2, ws="none"))
+    server = _Server(
+        uvicorn.Config(
+            app, lifespan="on" if lifespan else "off", log_config=None, timeout_graceful_shutdown=2, ws="none"
+        )
+    )
     task = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         await eventually(lambda: server.started or task.done())
