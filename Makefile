@@ -1,6 +1,9 @@
-.PHONY: setup run demo test lint
+.PHONY: help setup run demo test lint lock
 PYTHON ?= python3
 BIN := .venv/bin
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 setup: .venv/.ready  ## make .venv with everything that Muster and its tests need
 
@@ -24,3 +27,8 @@ lint: setup  ## style, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock"
+lock:  ## pin what pyproject.toml asks for, with hashes, into requirements.txt and requirements-dev.txt (needs uv)
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
