@@ -19,7 +19,7 @@ from workers import synonyms, words
 from workers.claims import Claim
 from workers.quantities import Quantity
 
-MAX_PAIRS = 60_000  # compared at most: about half a second
+MAX_PAIRS = 30_000  # compared at most: about half a second
 MAX_SHOWN = 8  # of each kind
 DENIES = "one denies what the other says"
 RELEVANT = 0.15  # of the question, with its heading and document, at least one of two statements must have this share
@@ -90,7 +90,7 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
         if (a.names ^ b.names) - weigh.everywhere or (a.scope and b.scope and not a.scope & b.scope):
             return None
         return Verdict("conflict", likeness, conflict)
-    if bool(a.denied) != bool(b.denied) or unlike > 0.5:
+    if unlike > 0.5 or (bool(a.denied) != bool(b.denied) and not a.sides & b.sides):
         return None
     enough = (
         (likeness >= 0.6 and len(solid) >= 3)
@@ -184,6 +184,8 @@ def _amounts(a: Sequence[Quantity], b: Sequence[Quantity]) -> tuple[bool, list[t
 def _denial(a: Claim, b: Claim) -> str:
     for one, other in ((a, b), (b, a)):
         denied = one.denied - one.conditions
+        if other.head in denied:
+            continue  # "the enforcement of keys" does not say that keys are enforced
         if denied and not other.denied and denied <= other.matter - other.conditions:
             return DENIES if not one.sides & other.sides else ""
     return ""
@@ -212,13 +214,14 @@ def _is_limit(claim: Claim) -> bool:
 
 
 def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
-    groups: list[dict[str, Claim]] = []
+    groups: list[dict[tuple[str, str], Claim]] = []
     for _, a, b in sorted(found, key=lambda pair: -pair[0]):
-        group = next((g for g in groups if a.text in g or b.text in g), None)
+        pair = {(c.text, c.document): c for c in (a, b)}
+        group = next((g for g in groups if g.keys() & pair.keys()), None)
         if group is None:
-            groups.append({a.text: a, b.text: b})
+            groups.append(pair)
         else:
-            group |= {a.text: a, b.text: b}
+            group |= pair
     return [
         Agreement(
             statement=_clearest(group.values()).text, evidence=list(dict.fromkeys(c.evidence for c in group.values()))

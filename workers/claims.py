@@ -29,16 +29,20 @@ _PHRASES = tuple(
         (r"\bnot only\b|\bif not\b|\bwhether or not\b|\bno matter\b|\bnot just\b|\bnot necessarily\b", " "),
         (r"\bno(?:t)? (?:more|less|fewer) than\b", "at most"),
         (r"\bnon-(?=\w)", "non"),
+        (r"^(?:yes|no), ", ""),
     )
 )
 _ANY_PHRASE = re.compile(
-    r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|not|rather|instead|as opposed|whether|non-)", re.IGNORECASE
+    r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|not|rather|instead|as opposed|whether|non-|yes)",
+    re.IGNORECASE,
 )
 _CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014|,? whereas|,? although|, while|, but)\s+(?=\w+ \w+ \w+)")
 # What follows explains the claim and is no part of it.
 _TAIL = re.compile(
-    r", (?:which|who|since|because|so|as|even (?:if|though)|though|where|for example|for instance|such as)\b|"
-    r" (?:because|so that) | since (?=the |a |an |it |they |we |you )",
+    r", (?:which|who|after|before|since|because|so|as|even (?:if|though)|though|where|for example|for instance|"
+    r"such as)\b|"
+    r" (?:because|so that) | and (?=(?:is|are|was|were|can|may|must|will|has|have) )|"
+    r" since (?=the |a |an |it |they |we |you )",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
@@ -52,6 +56,7 @@ _CONDITION = re.compile(
     r"(?:with|during|under) ((?:(?!is |are |was |were |has |can |will |must |that |while |if )[^\s,;:]+ ?){1,4}))",
     re.IGNORECASE,
 )
+_CONDITIONAL = re.compile(r"(?:if|when|whenever|unless|until|while|once)\b", re.IGNORECASE)
 _VERB = re.compile(
     r"^(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|may|might|must|shall|should|will|would|cannot|becomes?|"
     r"defaults?|uses?|takes?|lasts?|keeps?|needs?|requires?|supports?|allows?|returns?|gets?|runs?|starts?|stops?|expires?|"
@@ -97,6 +102,8 @@ def claims(sentence: Sentence, evidence: Evidence, document: str, known: frozens
             said = pattern.sub(replacement, said)
     clauses = _CLAUSES.split(said)
     parts = [_claim(_TAIL.split(clause, maxsplit=1)[0], shown, evidence, document, known) for clause in clauses]
+    if _CONDITIONAL.match(said):
+        parts = [replace(part, conditions=part.conditions | parts[0].conditions) for part in parts]
     if len(parts) == 1 and not _TAIL.search(said):
         return parts
     return [*parts, replace(_claim(said, shown, evidence, document, known), whole=True)]
@@ -156,7 +163,7 @@ class _Reading:
             return
         if word in _BREAKS or token in ",;:":
             self._under = 0
-        if self.head and (word in _TURNS or _VERB.match(word) or word.removesuffix("s") in VERBS - {word}):
+        if self.head and self._ends_head(word, previous):
             self._headed = True
         if word in synonyms.opposed():
             number, side = synonyms.opposed()[word]
@@ -177,6 +184,17 @@ class _Reading:
             if not self._headed and not word.endswith("ly"):
                 self.head = sign
         self._under = max(0, self._under - 1)
+
+    @staticmethod
+    def _ends_head(word: str, previous: str) -> bool:
+        """Whether the subject ends here: a preposition or a verb begins what is said of it."""
+        plural = previous.endswith("s") or previous.lower() in ("always", "also", "only", "usually", "often")
+        return (
+            word in _TURNS
+            or _VERB.match(word) is not None
+            or (word.endswith("s") and word[:-1] in VERBS)
+            or (word in VERBS and plural)
+        )
 
     def _is_empty(self, word: str, previous: str) -> bool:
         """Whether a word carries no matter: grammar, numbers, and units after numbers."""

@@ -112,7 +112,7 @@ class Ranked:
             return True
         enough = min(ENOUGH, (1.0 if question.is_list else ENOUGH_WEIGHT) / question.total)
         met = [question.weights[s] for s in self.stems if s in question.weights]
-        return self.coverage >= enough and self.bare >= min(BARE, enough) and (max(met, default=0) >= 1 or len(met) > 1)
+        return self.coverage >= enough and self.bare >= min(BARE, enough) and max(met, default=0) >= 1
 
 
 def question(asked: str) -> Question:
@@ -190,7 +190,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
 def _manner(sentence: Sentence) -> float:
     """What the way a statement is written adds or takes away, whatever the question."""
     value = 0.04 * (sentence.position == 0) - 0.05 * (not sentence.alone)
-    value -= 0.15 * text.points_elsewhere(sentence.text) + 0.08 * (
+    value -= 0.3 * text.points_elsewhere(sentence.text) + 0.08 * (
         _BARE_VERB.match(sentence.text) is not None or text.lacks_subject(sentence.text)
     )
     return value - 0.03 * max(0.0, len(sentence.text) / 100 - 1.6) - 0.06 * (len(sentence.text) < 35)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from workers.prose import LABEL, blocks
-from workers.vocabulary import AUXILIARY, BEFORE_NOUN, STOP, SUBORDINATES, VERBS
+from workers.vocabulary import AUXILIARY, BEFORE_NOUN, NUMBERS, STOP, SUBORDINATES, VERBS, words_of
 from workers.words import stem, terms, words
 
 MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 4, 60, 420  # of a sentence that may be quoted
@@ -64,7 +64,8 @@ _CODE_WORD = re.compile(
     r"^(?:[a-z]+[._][\w.]+(?:\(\))?|[\w.]+\(.*|[a-z]+[A-Z]\w*|--?[a-z][\w-]*|/\w\S*|[a-z]+\d[\w.]*)"
 )
 _RESIDUE = re.compile(r"[{}<>=|\\]{2}|https?://\S+\.$")
-_AFTER_VERB = BEFORE_NOUN - {"of", "and", "or"}
+_AFTER_VERB = BEFORE_NOUN - {"of", "and", "or"} | {"up", "about", "only", "out", "over", "between"}
+_PLURALS = words_of("children people men women data criteria media you we they i who")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def split(block: str) -> list[str]:
             joined[-1] += piece  # "asyncio.Task", "approx. 3", "e.g. this"
         else:
             joined.append(piece)
-    return [re.sub(r"\.\.$", ".", sentence) for piece in joined if (sentence := LABEL.sub("", piece.strip()))]
+    return [re.sub(r"(?<!\.)\.\.$", ".", sentence) for piece in joined if (sentence := LABEL.sub("", piece.strip()))]
 
 
 def is_english(passage: str) -> bool:
@@ -166,12 +167,13 @@ def _is_verb(word: str, before: str, after: str) -> bool:
     if before in BEFORE_NOUN:
         return False
     if word in VERBS:
-        return not before or before.endswith("s") or before in ("you", "we", "they", "i", "who")
+        return not before or before.endswith("s") or before in _PLURALS or before in NUMBERS
     if word.endswith("s") and (word[:-1] in VERBS or word[:-2] in VERBS or word[:-3] + "y" in VERBS):
         return True
     if word.endswith("ed"):
         return bool(before)
-    return bool(before) and word.endswith("s") and not word.endswith(("ss", "us", "is")) and after in _AFTER_VERB
+    ends = word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return bool(before) and ends and (after in _AFTER_VERB or after[:1].isdigit())
 
 
 def _leans(text: str) -> bool:

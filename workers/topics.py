@@ -52,11 +52,12 @@ def key_terms(found: Sequence[Ranked], asked: Collection[str], limit: int = 8) -
     common = words.common_stems()
     for ranked in found:
         held = set()
-        for word in words.words(ranked.sentence.text):
+        for raw in words.written(ranked.sentence.text):
+            word = raw.lower()
             stem = words.stem(word)
-            if word in STOP or stem in common or len(word) < 3 or word[0].isdigit():
+            if word in STOP or stem in common or len(word) < 3 or word[0].isdigit() or word in ("e.g", "i.e"):
                 continue
-            written.setdefault(stem, Counter())[word] += 1
+            written.setdefault(stem, Counter())[word if raw.istitle() else raw] += 1
             held.add(stem)
         seen.update(held)
     scored = {stem: count + 1.5 * (stem in asked) for stem, count in seen.items() if count > 1}

@@ -45,17 +45,38 @@ needn't
 
 # Verbs that manuals use, in their base form; many are nouns too, so what stands before them decides.
 VERBS = words_of("""
-accept act add affect aim allow answer appear apply arrive ask assign avoid be become begin behave belong block
-break bring build call cause change check choose clean close come compare consist contain continue control convert
-copy cost create cut define delete deliver depend describe die differ do drop emit enable end ensure exist expect
-expire explain export extend fail fall fetch find finish fit fix follow force free gain get give go grow guarantee
-handle happen help hold ignore implement import improve include increase indicate inherit install keep know lead
-learn leave let lie limit listen live load lock look lose maintain make manage map mark match mean measure move need
-occur offer open order own parse pass perform pick point prefer prevent produce protect provide publish put raise
-reach read receive recommend reduce refer refuse register reject release reload rely remain remove repeat replace
-report represent require reset resolve respond rest result return rise rotate run save say see send serve set share
-show specify spend split spread start stay stop store suggest support take tell tend test throw treat try turn use
-vary wait want wish work write yield
+abort absorb accept accompany acquire act adapt add adjust admit advise affect agree aim allocate allow announce
+answer appear append apply appoint argue arise arrive ask assess assign assist assume attack attend attract
+authenticate authorize avoid await bake be become beg begin behave believe belong bend bind block bloom blow boil
+book borrow break breed bring buffer build burn buy cache calculate call carry catch cause cease change charge check
+choose claim clarify clean climb close collect combine come command commit compare compile complete compose comprise
+compute conceal concern conclude configure confirm connect consist constitute construct consume contain continue
+control convert cook cool copy correspond cost count cover crack create cross cure cut damage date debug decay
+decide declare decrypt defend define delete deliver demand demonstrate denote deny depart depend deploy derive
+describe deserve design destroy detect determine develop die differ dig direct disconnect discourage discover
+dispatch dive divide do double doubt drag drain draw dream drink drip drive drop dry ease eat elect emerge emit
+employ empty enable encourage encrypt end endure enforce enjoy ensure entail enter equal estimate evaluate evolve
+examine exceed exchange exclude execute exist expand expect expire explain export expose extend fail fall favour
+fear feed feel fetch fight fill filter find finish fire fit fix float flow flush fly fold follow forbid force
+forecast forget form forward free freeze function gain gather generate get give go govern grade grant grow guarantee
+guard guess guide handle happen harvest hatch hate heal hear heat help hibernate hide hire hold hope hunt hurt
+ignore illustrate implement imply import improve include increase index indicate infect influence inform inherit
+insert inspect install instruct interpret invent invite invoke involve join judge jump keep kill know lack last
+launch lay lead leak learn leave lend let lie lift like limit link list listen live load lock log look lose love
+lower mail maintain make manage map mark marry match mate mean measure meet melt mend mention merge migrate mix
+monitor move multiply need note notify occur offer omit open operate order originate owe own pack paint parse pass
+pay perform permit persist pick plan plant play point possess post pour precede predict prefer press presume prevent
+print produce prohibit promise promote propose protect prove provide proxy publish pull push put query queue rain
+raise range rank rate reach react read receive recommend record recover redirect reduce refer reflect refract refuse
+register reject relate release reload rely remain remember remind remove repair repeat repel replace report
+represent request require rescue reserve reset resolve respond rest restrict result retry return reveal revert
+revoke ripen rise roll rot rotate route ruin rule run rust sail save say scale scan schedule score search see seek
+seem select sell send serve set shape share shine ship show shrink shut sign signify sink sit skip sleep slide slow
+smell snow sort sound span speak specify speed spend split spread squeeze stand start state stay steal steer stem
+sting stop store stream stretch study substitute subtract suffer suggest suit support suppose surround survive swap
+swarm swell swim sync take talk taste teach tear tell tend test thank think thrive throw tie trace trade transfer
+transform translate transmit travel treat trigger trust try tune turn understand unload update upgrade use validate
+vary verify violate visit vote wait wake walk want warm warn wash watch wear weigh win wish work wrap write yield
 """)
 
 # The verb after one of these is not the sentence's own.
@@ -67,4 +88,9 @@ that which who whose where if when because while unless
 BEFORE_NOUN = words_of("""
 a an the of in on at for from by with to into its their his her our your my this that these those each every any
 some no all both more most other another such as per and or
+""")
+
+NUMBERS = words_of("""
+two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
+twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
 """)

@@ -18,6 +18,11 @@ def words(text: str) -> list[str]:
     return [word.lower().strip("'.,-_") for word in _WORD.findall(text.replace("\u2019", "'"))]
 
 
+def written(text: str) -> list[str]:
+    """The words of a text as it writes them, in order."""
+    return [word.strip("'.,-_") for word in _WORD.findall(text.replace("\u2019", "'"))]
+
+
 def terms(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeated ones too."""
     return [stem for raw in _WORD.findall(text.replace("\u2019", "'")) for stem in _terms_of(raw)]
