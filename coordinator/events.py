@@ -49,14 +49,17 @@ class Events:
 
     def publish(self, event: TaskEvent) -> None:
         for reader in self._readers:
-            reader(event)
+            try:
+                reader(event)
+            except Exception as exc:  # the event is durable: a reader that breaks must not undo whose it was
+                _LOG.error("reader.broke", type=event.type, exc_info=exc)
 
 
 def log_line(event: TaskEvent) -> None:
     """The log's reader: a line for every end and trouble; each single step only at DEBUG."""
     say = _LOG.info if event.type in _TOLD else _LOG.debug
-    said = {k: v for k, v in event.fields.items() if v is not None and not isinstance(v, dict | list)}
-    say(event.type, task_id=event.task_id, **said)
+    said = {"task_id": event.task_id} | event.fields
+    say(event.type, **{k: v for k, v in said.items() if v is not None and not isinstance(v, dict | list)})
 
 
 class _Past(Protocol):

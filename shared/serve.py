@@ -62,7 +62,11 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, sock: socket.socket) -> None:
-    """Runs the app until SIGTERM or SIGINT; exits with code 1 if a background loop died or the start failed."""
+    """Runs the app until SIGTERM or SIGINT.
+
+    Exits with code 1 if a background loop died, with code 2 if the start was refused in a sentence: starting again
+    would not help.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -75,21 +79,30 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
         timeout_keep_alive=5,
         backlog=2048,
     )
-    logging.getLogger("uvicorn.error").addFilter(_one_sentence)
+    refusal = _Refusal()
+    logging.getLogger("uvicorn.error").addFilter(refusal)
     server = _Server(config, app)
     app.state.on_death = lambda _: server.fail()
-    server.run(sockets=[sock])
+    try:
+        server.run(sockets=[sock])
+    except SystemExit:  # uvicorn's own way to say that the start failed
+        sys.exit(2 if refusal.sentence else 1)
     if server.failed or not server.started:
         sys.exit(1)
 
 
-def _one_sentence(record: logging.LogRecord) -> bool:
-    """A refused start is told in a sentence, without the traceback that uvicorn logs."""
-    text = record.getMessage()
-    found = re.search(r"shared\.errors\.\w+: (.+)", text) if text.startswith("Traceback") else None
-    if found:
-        print(found.group(1), file=sys.stderr)
-    return found is None
+class _Refusal(logging.Filter):
+    """Turns the traceback that uvicorn logs for a refused start into its one sentence on standard error."""
+
+    sentence: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        found = re.search(r"shared\.errors\.\w+: (.+)", text) if text.startswith("Traceback") else None
+        if found:
+            self.sentence = found.group(1)
+            print(self.sentence, file=sys.stderr)
+        return found is None and not (self.sentence and text.startswith("Application startup failed"))
 
 
 class _Server(uvicorn.Server):
