@@ -23,6 +23,9 @@ from shared.errors import Conflict, Invalid, LimitReached, NotFound, StorageFull
 
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
+CLOSE_SECONDS = 1.0  # a task that is being ended may take so long when this process stops
+BROKE = "internal_error"
+LOOK_SECONDS = 0.01  # until a task that another call has just made durable is carried
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Live:
     until: float  # monotonic: the deadline
     ledger: Ledger
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
+    begun: bool = False
     cancelled: bool = False
     ending: bool = False
     carrier: asyncio.Task[None] | None = None
@@ -133,10 +138,12 @@ class Dispatcher:
 
     async def ended(self, task_id: str) -> Task:
         """Waits until the task has ended and its end is durable."""
-        if (live := self._live.get(task_id)) is not None:
-            await live.ended.wait()
-            return live.task
-        return await self.task(task_id)
+        while (live := self._live.get(task_id)) is None:
+            if (task := await self.task(task_id)).ended:
+                return task
+            await asyncio.sleep(LOOK_SECONDS)
+        await live.ended.wait()
+        return live.task
 
     async def cancel(self, task_id: str) -> Task:
         """Stops a task; raises `NotFound`, or `Conflict` for one that has ended otherwise."""
@@ -148,7 +155,8 @@ class Dispatcher:
             return task
         if not live.cancelled and not live.ending and live.carrier is not None:
             live.cancelled = True
-            live.carrier.cancel()
+            if live.begun:  # a carrier that is cancelled before it begins would end nothing
+                live.carrier.cancel()
         return live.task
 
     async def recover(self) -> int:
@@ -165,8 +173,12 @@ class Dispatcher:
     async def close(self) -> None:
         """Ends this process's part in every task, without ending any task."""
         self.stop()
-        carriers = [live.carrier for live in self._live.values() if live.carrier]
-        for carrier in carriers:
+        carriers = {live.carrier: live.ending or live.cancelled for live in self._live.values() if live.carrier}
+        for carrier in (c for c, ending in carriers.items() if not ending):
+            carrier.cancel()
+        if ending := [c for c, ending in carriers.items() if ending]:
+            await asyncio.wait(ending, timeout=CLOSE_SECONDS)
+        for carrier in ending:
             carrier.cancel()
         await asyncio.gather(*carriers, return_exceptions=True)
 
@@ -195,12 +207,17 @@ class Dispatcher:
     async def _carry(self, live: Live) -> None:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
+        live.begun = True
         try:
-            await self._run(live)
+            if not live.cancelled:
+                await self._run(live)
         except asyncio.CancelledError:
             if not live.cancelled:
                 raise  # this process stops; the next one goes on
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
+        except Exception as exc:  # a bug of ours costs what was not done, never the answer
+            logs.get().error("task.broke", exc_info=exc)
+            live.task = replace(live.task, error=_broke(exc))
         await self._end(live)
 
     async def _run(self, live: Live) -> None:
@@ -281,8 +298,7 @@ class Dispatcher:
             )
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
-            broke = StepError(type="internal_error", detail=f"The coordinator broke: {type(exc).__name__}.")
-            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, broke))
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
         live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
         await self._checkpoint(live, ended)
 
@@ -293,30 +309,37 @@ class Dispatcher:
         async def write() -> bool:
             return await self._store.finish_step(live.task, step, first_byte_at=ended.first_byte_at, ledger=live.ledger)
 
-        if await self._durably(write):
+        live.unwritten[step.id] = ended
+        written = await self._durably(write)
+        del live.unwritten[step.id]
+        if written:
             live.task = with_step(live.task, step)
             return
-        if step.status is Status.COMPLETED:
-            self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
         stored = await self._store.task(live.task.id)
-        if stored is not None:  # what was there first is what counts
-            live.task = with_step(live.task, stored.step(step.id))
+        first = stored.step(step.id) if stored is not None else step
+        live.task = with_step(live.task, first)  # what was there first is what counts
+        ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
+        if step.status is Status.COMPLETED and not ours:
+            self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
 
     async def _end(self, live: Live) -> None:
         """Names what is not there, ends the task durably, and wakes who waits for it."""
         live.ending = True
         for step in live.task.steps:
             if not step.ended:
-                await self._checkpoint(live, Ended(self._unfinished(live, step)))
+                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
-        live.task = replace(moved(live.task, status), finished_at=self._wall())
-        await self._durably(lambda: self._store.finish_task(live.task))
+        ended = replace(moved(live.task, status), finished_at=self._wall())
+        await self._durably(lambda: self._store.finish_task(ended))
+        live.task = ended
         self._live.pop(live.task.id, None)
         live.ended.set()
 
     def _unfinished(self, live: Live, step: Step) -> Step:
         if live.cancelled:
             return self._never(step, Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled."))
+        if live.task.error is not None and live.task.error.type == BROKE:
+            return self._never(step, Status.FAILED, live.task.error)
         began = "It was not done" if step.started_at or step.status is Status.RUNNING else "It had not begun"
         detail = f"{began} when the task's {live.task.seconds:.1f} s were over."
         return self._never(step, Status.TIMED_OUT, StepError(type="timeout", detail=detail))
@@ -338,3 +361,7 @@ class Dispatcher:
 
     def _loop_time(self, at: float) -> float:
         return asyncio.get_running_loop().time() + at - self._now()
+
+
+def _broke(exc: Exception) -> StepError:
+    return StepError(type=BROKE, detail=f"The coordinator broke: {type(exc).__name__}.")

@@ -29,6 +29,7 @@ class Stats:
             "muster_step_seconds", "Seconds a step took.", ["agent"], registry=registry, buckets=SECONDS
         )
         self._retries = Counter("muster_step_retries_total", "Attempts that were repeated.", registry=registry)
+        self._late = Counter("muster_late_results_total", "Results that came too late or twice.", registry=registry)
         self.gauges = {
             name: Gauge(f"muster_{name}", text, registry=registry)
             for name, text in (("tasks_running", "Tasks that run."), ("tasks_queued", "Tasks that wait."))
@@ -53,6 +54,8 @@ class Stats:
             self._count_step(event.task_id, event.fields)
         elif event.type == "step.retried":
             self._retries.inc()
+        elif event.type == "step.late":
+            self._late.inc()
 
     def summary(self) -> dict[str, Any]:
         """The body of `/stats` without what only the coordinator knows."""

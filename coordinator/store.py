@@ -191,7 +191,8 @@ class Store:
     def late_result(self, task_id: str, step_id: str, attempt: int, result: str) -> None:
         """A result that came too late or twice: kept and never merged."""
         row = {"task_id": task_id, "step_id": step_id, "attempt": attempt, "at": self._wall(), "result": result}
-        self._db.post("store.late_result", Statement(sql.LATE_RESULT, row))
+        note = self._event(task_id, "step.late", {"step_id": step_id, "attempt": attempt})
+        self._post("store.late_result", Statement(sql.LATE_RESULT, row), note=note)
 
     def note(self, task_id: str | None, type: str, data: Mapping[str, JsonValue]) -> None:
         """An event that goes with no other write: progress, or an agent's change."""
@@ -257,7 +258,8 @@ class Store:
         data = {"attempts": attempts, "delivered": delivered_at is not None, "why": error}
         note = self._event(task_id, "webhook.sent" if delivered_at else "webhook.failed", data)
         rows = await self._db.write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), note)
-        self._told((note,), rows or [])
+        if rows is not None:
+            self._told((note,), rows)
 
     # --- agents, secret, history
 
@@ -265,7 +267,8 @@ class Store:
         note = self._event(None, "agent.registered", {"agent_id": agent_id, "name": registration.name})
         row = {"id": agent_id, "registration": registration.model_dump_json(), "at": self._wall()}
         rows = await self._db.write("store.save_agent", Statement(sql.SAVE_AGENT, row), note)
-        self._told((note,), rows or [])
+        if rows is not None:
+            self._told((note,), rows)
 
     def remove_agent(self, agent_id: str) -> None:
         self._db.post("store.remove_agent", Statement(sql.REMOVE_AGENT, {"id": agent_id, "at": self._wall()}))

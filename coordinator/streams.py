@@ -37,7 +37,7 @@ def event_stream(
                     break
                 yield sse.PING if event is None else sse.event(event.type, _json(event), id=event.id)
             if with_result:
-                yield sse.event("result", view(await dispatcher.task(task_id)).model_dump_json())
+                yield sse.event("result", view(await dispatcher.ended(task_id)).model_dump_json())
         finally:
             stop.cancel()
             if following is not None and not following.done():
