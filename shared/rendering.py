@@ -178,6 +178,7 @@ def _view(report: Report) -> dict[str, Any]:
     by_id = {source.id: source.number for source in report.sources}
     return {
         "report": report,
+        "marked": {"strong support": "strong", "disputed": "disputed"},
         "cite": lambda ids: sorted({by_id[i] for i in ids if i in by_id}),
         "asks": clean(report.question).casefold() != clean(report.title).casefold() and bool(clean(report.question)),
     }
@@ -196,7 +197,9 @@ def _topics(analysis: Analysis, sources: Mapping[str, NumberedSource]) -> list[S
     topics: dict[str, list[Cited]] = {}
     for finding in analysis.findings:
         cited = Cited(
-            statement=finding.statement, citations=numbers(finding.evidence, sources), support=finding.support
+            statement=finding.statement,
+            citations=numbers(finding.evidence, sources),
+            support=f"{finding.support} support",
         )
         topics.setdefault(finding.topic, []).append(cited)
     return [Section(title=topic or "Findings", findings=findings) for topic, findings in topics.items()]

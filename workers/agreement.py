@@ -10,6 +10,7 @@ words for the same thing; they agree when none of these is so and the amounts ar
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from shared.report import Agreement, Contradiction, Side
 from workers import synonyms, words
 from workers.claims import Claim
 from workers.quantities import Quantity
+from workers.vocabulary import NEGATIONS, STOP
 
 MAX_PAIRS = 30_000  # compared at most: about half a second
 MAX_SHOWN = 8  # of each kind
@@ -249,13 +251,30 @@ def _contradictions(found: list[tuple[float, Claim, Claim, Verdict]]) -> list[Co
 
 
 def _matter(a: Claim, b: Claim) -> str:
-    """The shared words in the order of the shorter statement, as it writes them."""
-    short = min((a, b), key=lambda c: len(c.text))
-    shared, named = a.matter & b.matter, []
-    for word in words.words(short.text):
-        if shared.intersection(synonyms.signs(word)) and word not in named:
-            named.append(word)
-    return " ".join(named[:6])
+    """What both speak of, in the words of one: the run of words with its subject that holds most of what they share."""
+    shared = (a.matter & b.matter) - {f"\u00b1{number}" for number, side in a.sides if (number, 1 - side) in b.sides}
+    runs = [run for claim in (a, b) for part in re.split(r"[,;:()]", claim.text) for run in _runs(part, shared)]
+    signs = [[sign for word in run for sign in synonyms.signs(word) if sign in shared] for run in runs]
+    heads = {a.head, b.head}
+    best = max(zip(signs, runs, strict=True), key=lambda s: (not heads.isdisjoint(s[0]), len(s[0])), default=([], []))[
+        1
+    ]
+    named = " ".join(best[:10])
+    return named[:1].upper() + named[1:]
+
+
+def _runs(statement: str, shared: frozenset[str]) -> Iterable[list[str]]:
+    """The runs of shared words and grammar in a statement that begin and end with a shared word."""
+    run: list[str] = []
+    end = 0
+    for word in [*words.written(statement), ""]:
+        is_shared = bool(shared.intersection(synonyms.signs(word)))
+        if is_shared or (run and word.lower() in STOP and word.lower() not in NEGATIONS):
+            run.append(word)
+            end = len(run) if is_shared else end
+        elif run:
+            yield run[:end]
+            run, end = [], 0
 
 
 def _clearest(claims: Iterable[Claim]) -> Claim:

@@ -10,7 +10,7 @@ from shared.report import Evidence
 from workers import quantities, synonyms
 from workers.quantities import Quantity
 from workers.text import Sentence
-from workers.vocabulary import STOP, VERBS, words_of
+from workers.vocabulary import NEGATIONS, STOP, VERBS, words_of
 
 DENIED_WORDS = 4  # so many words of content after a "not" stand under it
 
@@ -45,7 +45,7 @@ _TAIL = re.compile(
     r" since (?=the |a |an |it |they |we |you )",
     re.IGNORECASE,
 )
-_NOT = re.compile(r"^(?:not|no|never|cannot|none|neither|nor|without|hardly|unable|\w+n't)$")
+_NOT = re.compile(rf"^(?:{'|'.join(sorted(NEGATIONS))}|hardly|unable|\w+n't)$")
 _BREAKS = words_of("if when unless until while but because and or as since though although whereas so that which")
 _RESTRICTS = words_of("that which who whose if when unless until while")  # "a message that is not read" denies nothing
 _TURNS = words_of(

@@ -94,6 +94,8 @@ def title(question: str) -> str:
     lines = rendering.clean(question, keep_lines=True).strip().splitlines()
     first = rendering.clean(lines[0]) if lines else ""
     if len(first) > MAX_TITLE:
+        first = first.split(": ", 1)[0]
+    if len(first) > MAX_TITLE:
         first = first[:MAX_TITLE].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
     return first[:1].upper() + first[1:] if first else "Report"
 
@@ -143,8 +145,9 @@ def _summary(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list
     chosen = [*firsts, *(f for f in best if f not in firsts and f.score >= 0.6 * best[0].score)][: min(room, wanted)]
     summary = [Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered)) for f in chosen]
     if analysis.contradictions:
-        about = "; ".join(c.about for c in analysis.contradictions[:3] if c.about)
-        ids = [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
+        shown = analysis.contradictions[:3]
+        about = "; ".join(c.about or "one matter" for c in shown)
+        ids = [i for c in shown for side in c.sides for i in side.evidence]
         summary.append(Cited(statement=f"The sources differ on: {about}.", citations=rendering.numbers(ids, numbered)))
     return summary
 
@@ -162,8 +165,10 @@ def _nothing(question: str, analysis: Analysis) -> list[Cited]:
 
 def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list[Section]:
     sections: dict[str, list[Cited]] = {}
+    disputed = {side.statement for c in analysis.contradictions for side in c.sides}
     for f in analysis.findings:
-        cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=f.support)
+        support = "disputed" if f.statement in disputed else f"{f.support} support"
+        cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=support)
         sections.setdefault(f.topic, []).append(cited)
     ordered = sorted(sections.items(), key=lambda section: section[0] == FURTHER)
     return [Section(title=topic, findings=findings) for topic, findings in ordered]

@@ -26,16 +26,15 @@ _EMPTY = re.compile(
 def topics(found: Sequence[Ranked]) -> list[str]:
     """A topic for each finding, in their order: a heading of the sources, or the title where the heading says nothing.
 
-    At most four; what fits under none of them stands under `FURTHER`.
+    At most four. Where there would be more, those with more than one finding stay, and the rest stands under `FURTHER`.
     """
-    names = [heading(r.evidence.heading) or heading(r.evidence.title) or "Findings" for r in found]
-    if len(set(names)) <= MAX_TOPICS:
-        return names
-    titles = [heading(r.evidence.title) or name for r, name in zip(found, names, strict=True)]
-    if len(set(titles)) <= MAX_TOPICS and len(set(titles)) > 1:
-        return titles
-    kept = [name for name, _ in Counter(names).most_common(MAX_TOPICS - 1)]
-    return [name if name in kept else FURTHER for name in names]
+    titles = [heading(r.evidence.title) or "Findings" for r in found]
+    names = [heading(r.evidence.heading) or title for r, title in zip(found, titles, strict=True)]
+    for grouped in (names, titles):
+        if len(set(grouped)) <= MAX_TOPICS and len(grouped) >= 2 * len(set(grouped)) - 1:
+            return grouped
+    kept = [name for name, count in Counter(names).most_common(MAX_TOPICS - 1) if count > 1]
+    return [name if name in kept else FURTHER if kept else "Findings" for name in names]
 
 
 def heading(name: str) -> str:
@@ -57,9 +56,15 @@ def key_terms(found: Sequence[Ranked], asked: Collection[str], limit: int = 8) -
             stem = words.stem(word)
             if word in STOP or stem in common or len(word) < 3 or word[0].isdigit() or word in ("e.g", "i.e"):
                 continue
-            written.setdefault(stem, Counter())[word if raw.istitle() else raw] += 1
+            written.setdefault(stem, Counter())[raw] += 1
             held.add(stem)
         seen.update(held)
     scored = {stem: count + 1.5 * (stem in asked) for stem, count in seen.items() if count > 1}
     best = sorted(scored, key=lambda stem: (-scored[stem], stem))[:limit]
-    return [written[stem].most_common(1)[0][0] for stem in best]
+    return [_usual(written[stem]) for stem in best]
+
+
+def _usual(forms: Counter[str]) -> str:
+    """The form in small letters where there is one: the others stood at the beginning of a sentence."""
+    small = [form for form in forms if form.islower()]
+    return max(small or forms, key=lambda form: forms[form])

@@ -94,3 +94,5 @@ NUMBERS = words_of("""
 two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
 twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
 """)
+
+NEGATIONS = words_of("not no never cannot none neither nor without")
