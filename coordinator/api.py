@@ -37,6 +37,7 @@ from shared.errors import BadRequest, Conflict, Invalid, MusterError, NotFound, 
 from shared.service import traceparent
 
 router = APIRouter()
+SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
 LATE_SECONDS = 0.75  # after its deadline a waiting caller gets an answer whatever happens
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -188,7 +189,7 @@ async def list_tasks(
         raise BadRequest("The cursor is not one of ours.")
     at = (float(before[0]), before[1]) if before else None
     lines = await parts.store.list_tasks(
-        status=status, agent=agent, since=_seconds(since) if since else None, before=at, limit=limit + 1
+        status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1
     )
     page = lines[:limit]
     following = _cursor(repr(page[-1].created_at), page[-1].id) if len(lines) > limit else None

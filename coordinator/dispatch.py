@@ -127,6 +127,10 @@ class Dispatcher:
         self._carry_on(task)
         return task, True
 
+    def is_open(self, task_id: str) -> bool:
+        """Whether this process carries the task; False once its end is durable."""
+        return task_id in self._live
+
     async def task(self, task_id: str) -> Task:
         """The task as it is now; raises `NotFound`."""
         if (live := self._live.get(task_id)) is not None:

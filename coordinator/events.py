@@ -78,13 +78,16 @@ class Feed:
         for waiting in self._waiting.get(event.task_id or "", ()):
             waiting.set()
 
-    async def follow(self, task_id: str, *, after: int, beat_seconds: float) -> AsyncGenerator[TaskEvent | None, None]:
-        """Events of a task after a position, until `task.finished`; None when nothing happened for a while."""
+    async def follow(
+        self, task_id: str, *, after: int, is_open: Callable[[], bool], beat_seconds: float
+    ) -> AsyncGenerator[TaskEvent | None, None]:
+        """Events of a task after a position, until it has no more; None when nothing happened for a while."""
         news = asyncio.Event()
         self._waiting.setdefault(task_id, set()).add(news)
         try:
             while True:
                 news.clear()
+                over = not is_open()  # asked before the journal, so that no last event is missed
                 past = await self._past(task_id, after=after)
                 for event in past:
                     after = event.id
@@ -93,6 +96,8 @@ class Feed:
                         return
                 if past:
                     continue  # a long past comes in pages
+                if over:
+                    return
                 try:
                     async with asyncio.timeout(beat_seconds):
                         await news.wait()

@@ -15,7 +15,8 @@ UPDATE tasks SET status = 'running', started_at = coalesce(started_at, :at) WHER
 """
 
 START_STEP = """
-UPDATE steps SET status = 'running', attempt = :attempt, instance = :agent_id, started_at = coalesce(started_at, :at)
+UPDATE steps SET status = 'running', attempt = :attempt, instance = :agent_id,
+    started_at = coalesce(started_at, :started_at)
 WHERE task_id = :task_id AND step_id = :step_id AND attempt < :attempt AND status IN ('queued', 'running')
 """  # the newest attempt owns the step
 

@@ -85,7 +85,7 @@ class Stats:
         self._agent_seconds[agent] += data["seconds"]
         self._steps.labels(agent, data["status"]).inc()
         self._step_seconds.labels(agent).observe(data["seconds"])
-        if "error" in data:
+        if data["status"] in _BAD:
             named = {"task_id": task_id, "step_id": data["step_id"], "agent": data.get("agent")}
             self._last_error = {**named, "type": data["error"], "detail": data["why"]}
 

@@ -115,7 +115,7 @@ class Store:
         data = {"step_id": step.id, "attempt": step.attempt, "agent": agent, "instance": step.instance}
         self._post(
             "store.start_attempt",
-            Statement(sql.START_STEP, keys),
+            Statement(sql.START_STEP, keys | {"started_at": step.started_at}),
             Statement(sql.ADD_ATTEMPT, keys | {"queued_at": queued_at}),
             self._ledger(task, ledger),
             note=self._event(task.id, "step.started", data),

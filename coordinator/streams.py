@@ -23,7 +23,9 @@ def event_stream(
     """A response that streams a task's events after a position; `with_result` appends the TaskView as `result`."""
 
     async def body() -> AsyncIterator[bytes]:
-        events = feed.follow(task_id, after=after, beat_seconds=BEAT_SECONDS)
+        events = feed.follow(
+            task_id, after=after, is_open=lambda: dispatcher.is_open(task_id), beat_seconds=BEAT_SECONDS
+        )
         stop = asyncio.create_task(stopping.event.wait())
         following: asyncio.Task[TaskEvent | None] | None = None
         try:
