@@ -61,10 +61,12 @@ class Stage:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `with` blocks end on it as on Ctrl-C
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in reversed(self._running):
             self.end(process)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if kind is KeyboardInterrupt:
+            sys.exit(130)
 
     def start(
         self, module: str, *arguments: str, env: Mapping[str, str] | None = None, core: int | None = None
