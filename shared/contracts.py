@@ -55,7 +55,7 @@ class AgentStatus(StrEnum):
 class _Open(BaseModel):
     """A body that may come from another version: unknown fields are ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class _Closed(BaseModel):

@@ -118,7 +118,8 @@ class AgentLost(StepFailure):
 class AgentBusy(StepFailure):
     """The agent answered 429 or 503: it did not start."""
 
-    type, title, retryable, reached, blames_agent = "agent_busy", "The agent is busy", True, False, False
+    status, type, title = 429, "agent_busy", "The agent is busy"
+    retryable, reached, blames_agent = True, False, False
 
 
 class AgentFailed(StepFailure):

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import structlog
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from shared import logs
 from shared.contracts import Missing, Progress, StepError, StepRequest, StepResult
@@ -147,8 +148,6 @@ class Steps:
         )
         began = self._now()
         result = await self._outcome(request, context, seconds)
-        if result.status == "completed":
-            self._keep((request.task_id, request.step_id), result)
         say = context.log.info if result.status == "completed" else context.log.warning
         say(
             "step.done",
@@ -160,7 +159,8 @@ class Steps:
 
     async def _outcome(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
         def failed(type: str, detail: str, *, retryable: bool = False, status: Any = "failed") -> StepResult:
-            error = StepError(type=type, detail=detail[:2_000], retryable=retryable)
+            said = detail[:2_000].encode(errors="replace").decode()  # an exception's text may hold lone surrogates
+            error = StepError(type=type, detail=said, retryable=retryable)
             return StepResult(
                 task_id=request.task_id, step_id=request.step_id, attempt=request.attempt, status=status, error=error
             )
@@ -169,7 +169,7 @@ class Steps:
         try:
             async with limit:
                 reply = await self._agent.run(request, context)
-            return StepResult(
+            result = StepResult(
                 task_id=request.task_id,
                 step_id=request.step_id,
                 attempt=request.attempt,
@@ -178,6 +178,8 @@ class Steps:
                 usage=reply.usage,
                 missing=[Missing.model_validate(m) for m in reply.missing],
             )
+            self._keep((request.task_id, request.step_id), result)
+            return result
         except asyncio.CancelledError:
             return failed("cancelled", "The step was cancelled.", status="cancelled")
         except TimeoutError as exc:
@@ -190,6 +192,8 @@ class Steps:
             return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
         except ValidationError as exc:
             return failed("bad_output", f"The agent's reply is no JSON of the right shape: {exc.errors()[0]['msg']}.")
+        except PydanticSerializationError as exc:
+            return failed("bad_output", f"The agent's reply cannot be written as JSON: {exc}.")
         except Exception as exc:  # an author's bug fails its step, never the service
             context.log.error("step.broke", exc_info=exc)
             return failed("agent_error", f"{type(exc).__name__}: {exc}")
