@@ -149,7 +149,7 @@ async def test_without_the_name_asked_for_there_is_no_answer(name):
         {"text": KEPT},
         {"answer": KEPT},
         {"evidence": [{"text": KEPT}]},
-        {"evidence": [{"content": KEPT, "url": "https://a.test/x", "score": float("nan")}, {"title": "no text"}]},
+        {"evidence": [{"content": KEPT, "url": "https://a.test/x", "score": 10**400}, {"title": "no text"}]},
         {"results": [{"snippet": KEPT, "link": "https://a.test/x"}]},
         {"documents": [KEPT, None, 3]},
         '{"evidence": [{"text": "' + KEPT + '"}]}',

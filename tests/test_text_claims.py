@@ -33,6 +33,7 @@ def verdict(one: str, other: str) -> str | None:
         ("Compression is enabled by default for topics.", "Compression for topics is disabled by default."),
         ("A password is required for the console.", "A password is optional for the console."),
         ("Replication to followers is synchronous.", "Replication to followers is asynchronous."),
+        ("The router installs firmware updates automatically.", "Firmware updates have to be installed manually."),
         ("Passengers always leave the deck.", "Passengers never leave the deck."),
         ("Pruning increases the harvest of apples.", "Pruning decreases the harvest of apples."),
         ("The index is locked before the pages are copied.", "The index is locked after the pages are copied."),
@@ -52,6 +53,7 @@ def test_contraries_are_found(one, other):
             "The broker acknowledges after messages are on disk.",
         ),
         ("The largest message the broker accepts is 1 MiB.", "The broker refuses messages larger than 1,024 KB."),
+        ("The guest network is switched off by default.", "By default, the guest network is disabled."),
         ("Compression is not enabled for topics by default.", "Compression of topics is disabled by default."),
     ],
 )
@@ -75,6 +77,9 @@ def test_the_same_in_other_words_is_agreement(one, other):
         ("A message that is not acknowledged is sent again.", "A message is acknowledged and sent again."),
         ("The order is guaranteed within a partition.", "There is no guarantee of order between partitions."),
         ("Keys are enforced.", "If the option is off, keys are not enforced."),
+        ("The default maximum trigger recursion depth is 1000.", "The maximum depth is 4095."),
+        ("Enable the breakpoints specified.", "Mark the breakpoint as disabled."),
+        ("Keys of tables are not enforced.", "Query or clear the enforcement of keys."),
         ("The pump runs for 10 minutes.", "The festival lasts for 3 days."),
     ],
 )

@@ -1,4 +1,4 @@
-"""Planted agreements and contradictions in documents of three subjects: how many are found, how many are invented."""
+"""Planted agreements and contradictions in documents on four subjects: how many are found, how many are invented."""
 
 from __future__ import annotations
 
@@ -77,12 +77,13 @@ def test_twelve_documents_on_a_message_broker():
     assert found.false <= 1
 
 
-@pytest.mark.parametrize(("name", "agreements", "contradictions"), [("bees", 3, 2), ("ferry", 2, 2)])
+@pytest.mark.parametrize(("name", "agreements", "contradictions"), [("bees", 3, 2), ("ferry", 2, 2), ("router", 2, 2)])
 def test_documents_on_other_subjects(name, agreements, contradictions):
-    """Held out while tuning on the broker.
+    """Written one after the other, each held out while the rules were tuned on those before.
 
-    First measured: bees 0 of 4 and 1 of 3 with one invented, ferry 2 of 5 and 1 of 3 with none. Then general rules
-    (not words of these documents) were added for what was missed: 4 and 2, 3 and 3, none invented.
+    Of agreements and contradictions, measured first: bees 0 of 4 and 1 of 3 with one invented, ferry 2 of 5 and 1 of 3,
+    router 1 of 3 and 1 of 3 with one invented. That is what to expect of documents never seen. Then general rules (not
+    words of these documents) were added for what was missed: 4 and 2, 3 and 3, 2 and 2, and none invented.
     """
     found = score(name)
 

@@ -81,19 +81,28 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
     subject = a.head in b.matter, b.head in a.matter
     if differing:
         fits = any(subject) and held >= 0.6 and likeness >= 0.5 and (len(solid) > 1 or len(shared) > 2)
+        fits = fits and (len(solid) > 2 or not _narrower(a, b))
         if unlike or whole or not fits or _opposite(a, b):
             return None
         return Verdict("amount", likeness, f"{differing[0][0].shown} against {differing[0][1].shown}")
     if conflict := _opposite(a, b) or _denial(a, b) or _swapped(a, b):
         if same and _is_limit(a) != _is_limit(b):
             return Verdict("agree", likeness)  # "accepts up to 5", "refuses more than 5"
-        if unlike or same or not all(subject) or likeness < 0.6 or len(solid) < 2 or whole:
+        about_one = all(subject) or (any(subject) and held > 0.95 and len(solid) > 2)  # "X does Y", "Y is done"
+        if unlike or same or not about_one or likeness < 0.6 or len(solid) < 2 or whole:
             return None
-        if (a.names ^ b.names) - weigh.everywhere or (a.scope and b.scope and not a.scope & b.scope):
+        if (
+            a.commands
+            or b.commands
+            or (a.names ^ b.names) - weigh.everywhere
+            or (a.scope and b.scope and not a.scope & b.scope)
+        ):
             return None
         return Verdict("conflict", likeness, conflict)
     if unlike > 0.5 or (bool(a.denied) != bool(b.denied) and not a.sides & b.sides):
         return None
+    if bool(a.amounts) != bool(b.amounts) and likeness < 0.7:
+        return None  # one gives a number, the other only speaks of the same things
     enough = (
         (likeness >= 0.6 and len(solid) >= 3)
         or (likeness >= 0.5 and len(solid) >= 3 and all(subject))
@@ -125,6 +134,8 @@ def agreements_and_contradictions(
             agreeing.append((value, a, b))
         else:
             opposing.append((value, a, b, verdict))
+    contrary = {frozenset((a.text, b.text)) for _, a, b, _ in opposing}
+    agreeing = [(value, a, b) for value, a, b in agreeing if frozenset((a.text, b.text)) not in contrary]
     return _agreements(agreeing), _contradictions(opposing)
 
 
@@ -158,6 +169,15 @@ def _apart(a: Claim, b: Claim, everywhere: frozenset[str]) -> bool:
         if x in only_a and y in only_b:
             return True
     return False
+
+
+def _narrower(a: Claim, b: Claim) -> bool:
+    """Whether one puts a word before a shared one that the other has not: "recursion depth" is not any depth."""
+    return any(
+        one.before.get(stem, "") in one.matter - other.matter
+        for one, other in ((a, b), (b, a))
+        for stem in a.matter & b.matter
+    )
 
 
 def _conditions_unlike(a: Claim, b: Claim) -> float:
@@ -219,7 +239,7 @@ def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
     groups: list[dict[tuple[str, str], Claim]] = []
     for _, a, b in sorted(found, key=lambda pair: -pair[0]):
         pair = {(c.text, c.document): c for c in (a, b)}
-        group = next((g for g in groups if g.keys() & pair.keys()), None)
+        group = next((g for g in groups if {said for said, _ in g} & {said for said, _ in pair}), None)
         if group is None:
             groups.append(pair)
         else:

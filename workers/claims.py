@@ -29,11 +29,13 @@ _PHRASES = tuple(
         (r"\bnot only\b|\bif not\b|\bwhether or not\b|\bno matter\b|\bnot just\b|\bnot necessarily\b", " "),
         (r"\bno(?:t)? (?:more|less|fewer) than\b", "at most"),
         (r"\bnon-(?=\w)", "non"),
+        (r"\b(?:switch|turn|power)(?:s|ed)? (?:off|down)\b", "disabled"),
+        (r"\b(?:switch|turn|power)(?:s|ed)? on\b", "enabled"),
         (r"^(?:yes|no), ", ""),
     )
 )
 _ANY_PHRASE = re.compile(
-    r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|not|rather|instead|as opposed|whether|non-|yes)",
+    r"\b(?:tim(?:e|es|ed|ing)[\s-]out|unless|out of|if n|no|rather|instead|as opposed|whether|yes|switch|turn|power)",
     re.IGNORECASE,
 )
 _CLAUSES = re.compile(r"(?:;|:| \u2013| \u2014|,? whereas|,? although|, while|, but)\s+(?=\w+ \w+ \w+)")
@@ -88,6 +90,7 @@ class Claim:
     earlier: frozenset[str]  # of "B after A" and "A before B": what comes first, and
     later: frozenset[str]  # what comes then
     scope: frozenset[str]  # "in" for within and inside, "out" for across and between
+    commands: bool = False  # it tells the reader to do something, and so denies nothing
     whole: bool = False  # this is all clauses of a sentence together: good for likeness, not for what differs
 
 
@@ -133,6 +136,7 @@ def _claim(clause: str, sentence: str, evidence: Evidence, document: str, known:
         before=reading.before,
         earlier=earlier,
         later=later,
+        commands=bool(tokens) and tokens[0].lower() in VERBS,
         scope=frozenset(_SCOPES[word] for token in tokens if (word := token.lower()) in _SCOPES),
     )
 

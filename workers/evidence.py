@@ -108,7 +108,7 @@ def _evidence(item: JsonValue, step: str, question: str) -> Evidence | None:
         "title": _string(item, _TITLE) or location or step,
         "location": location or step,
         "provider": _string(item, ("provider",)),
-        "score": float(score) if isinstance(score, int | float) and score == score else 0.0,  # NaN is not itself
+        "score": max(0.0, min(1.0, score)) if isinstance(score, int | float) else 0.0,
         "excerpt": _string(item, ("excerpt", "snippet")) or text[:400],
         "text": text,
         "heading": _string(item, ("heading", "section")),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from workers.prose import LABEL, blocks
-from workers.vocabulary import AUXILIARY, BEFORE_NOUN, NUMBERS, STOP, SUBORDINATES, VERBS, words_of
+from workers.vocabulary import AUXILIARY, BEFORE_NOUN, NUMBERS, PAST, STOP, SUBORDINATES, VERBS, words_of
 from workers.words import stem, terms, words
 
 MIN_WORDS, MAX_WORDS, MAX_CHARACTERS = 4, 60, 420  # of a sentence that may be quoted
@@ -170,7 +170,7 @@ def _is_verb(word: str, before: str, after: str) -> bool:
         return not before or before.endswith("s") or before in _PLURALS or before in NUMBERS
     if word.endswith("s") and (word[:-1] in VERBS or word[:-2] in VERBS or word[:-3] + "y" in VERBS):
         return True
-    if word.endswith("ed"):
+    if word.endswith("ed") or word in PAST:
         return bool(before)
     ends = word.endswith("s") and not word.endswith(("ss", "us", "is"))
     return bool(before) and ends and (after in _AFTER_VERB or after[:1].isdigit())

@@ -96,3 +96,11 @@ twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
 """)
 
 NEGATIONS = words_of("not no never cannot none neither nor without")
+
+# Irregular past forms.
+PAST = words_of("""
+became began bent bought bound broke brought built burnt came caught chose crept cut dealt did drank drew drove dug fell
+felt fled flew forgot found froze gave got grew heard held hid hit hung hurt kept knew laid lay learnt led left lent lit
+lost made meant met paid put ran rang read rose said sang sank sat saw sent set shone shook shot shut slept slid sold
+spent spoke stood stole struck stuck sung swam taught thought threw told took tore understood went woke won wore wrote
+""")
