@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 
 from coordinator.registry import Breaker, Instance, Registry
 from coordinator.store import Store
@@ -122,20 +122,22 @@ class Agents:
         """Tells an agent, without waiting, that nobody waits for a step any more."""
         self._background.once(f"cancel:{task_id}:{step_id}", self._client.cancel(instance, task_id, step_id, attempt))
 
-    @contextmanager
-    def call(self, instance: Instance, limit: asyncio.Timeout) -> Iterator[None]:
-        """While it lasts, `limit` ends at once when the instance falls silent; raises `AgentLost` then."""
-        self._calls[instance.id].add(limit)
+    @asynccontextmanager
+    async def call(self, instance: Instance, *, seconds: float) -> AsyncIterator[None]:
+        """Raises `TimeoutError` after so many seconds, and `AgentLost` at once when the instance falls silent."""
         try:
-            yield
+            async with asyncio.timeout(seconds) as limit:
+                self._calls[instance.id].add(limit)
+                try:
+                    yield
+                finally:
+                    self._calls[instance.id].discard(limit)
+                    if not self._calls[instance.id]:
+                        del self._calls[instance.id]
         except TimeoutError as exc:
             if instance.status is AgentStatus.UNREACHABLE:
                 raise AgentLost(f"The agent fell silent in the middle of the step: {instance.last_error}.") from exc
             raise
-        finally:
-            self._calls[instance.id].discard(limit)
-            if not self._calls[instance.id]:
-                del self._calls[instance.id]
 
     def suspect(self, instance: Instance, error: str) -> None:
         """A call did not get through: the instance is left alone until a probe, made at once, has got through."""
@@ -215,4 +217,5 @@ class Agents:
             for instance in self.registry.lapsed():
                 self._tell(instance)
                 for limit in tuple(self._calls.get(instance.id, ())):
-                    limit.reschedule(0)
+                    if not limit.expired():
+                        limit.reschedule(0)

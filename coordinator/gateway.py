@@ -38,7 +38,7 @@ async def forward(name: str, path: str, request: Request, parts: Opened) -> Resp
     sent = parts.http.build_request(
         request.method,
         _target(instance, name, request),
-        headers=[(k, v) for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED],
+        headers=[(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in _NOT_FORWARDED],
         content=request.stream() if request.method not in ("GET", "OPTIONS", "DELETE") else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
     )

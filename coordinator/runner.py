@@ -162,16 +162,15 @@ class Runner:
         )
         self._budget.called()
         try:
-            async with asyncio.timeout(seconds + 0.05) as limit:
-                with self._agents.call(instance, limit):
-                    answer = await self._client.execute(
-                        instance,
-                        request,
-                        envelope,
-                        seconds=seconds,
-                        on_progress=lambda p: self._tell(task, step, p),
-                        traceparent=task.traceparent,
-                    )
+            async with self._agents.call(instance, seconds=seconds + 0.05):
+                answer = await self._client.execute(
+                    instance,
+                    request,
+                    envelope,
+                    seconds=seconds,
+                    on_progress=lambda p: self._tell(task, step, p),
+                    traceparent=task.traceparent,
+                )
             error = None
             return answer
         except TimeoutError as exc:

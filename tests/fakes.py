@@ -378,7 +378,7 @@ async def bad_peer(behaviour: Behaviour) -> AsyncIterator[BadPeer]:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             request = await _read(reader)
             if request.method == "POST":
-                peer.steps.append(request.step())
+                peer.steps += [request.step()] if request.path == "/execute" else []
                 await behaviour(request, writer)
             else:
                 if request.method == "DELETE":
