@@ -1,0 +1,40 @@
+# One image for every service; they differ by command. Built in two stages: what pip needs stays in the first.
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+RUN python -m venv --without-pip /opt/muster
+COPY requirements.txt /tmp/requirements.txt
+# A layer of its own: it is built again only when a dependency changes.
+RUN python -m pip --python /opt/muster/bin/python install --no-compile --require-hashes -r /tmp/requirements.txt \
+    # courlan asks Babel only whether a language exists; its texts in 1,000 locales are a fifth of the image
+    && find /opt/muster -path '*/babel/locale-data/*' -name '*.dat' ! -name 'en*.dat' ! -name 'root.dat' -delete \
+    && find /opt/muster \( -name tests -o -name test \) -type d -path '*site-packages*' -prune -exec rm -rf {} + \
+    # bytecode is worth its 30 MB: a service starts in half the time, and the file system is read-only later
+    && python -m compileall -q -j 0 /opt/muster
+
+FROM python:3.13-slim
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Muster" \
+      org.opencontainers.image.description="A multi-agent backend for small teams" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+RUN groupadd --system --gid 10001 muster \
+    && useradd --system --uid 10001 --gid muster --home-dir /data --shell /usr/sbin/nologin muster \
+    && install -d -o muster -g muster /data /knowledge
+COPY --from=build /opt/muster /opt/muster
+WORKDIR /app
+COPY coordinator/ coordinator/
+COPY shared/ shared/
+COPY workers/ workers/
+COPY docs/ docs/
+RUN python -m compileall -q coordinator shared workers
+ENV PATH=/opt/muster/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app \
+    STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000
+USER muster
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# bash's /dev/tcp needs no curl and costs 1.4 ms; a Python one-liner costs 194 ms of CPU a probe.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${PORT} && printf 'GET /ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
+CMD ["python", "-m", "coordinator", "--host", "0.0.0.0", "--port", "8000"]
