@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -131,16 +132,26 @@ class Running:
                 os.kill(self.pid, number)
 
 
-def start(module: str, *args: str, folder: Path, env: Mapping[str, str] | None = None, warm: bool = True) -> Running:
-    """`python -m module args`, run in `folder`; its output is appended to files there."""
+def start(
+    module: str,
+    *args: str,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    warm: bool = True,
+    through: Sequence[str] = (),
+) -> Running:
+    """`python -m module args`, run in `folder`; its output is appended to files there.
+
+    `through` is a command that runs the command after it; such a process cannot be warm.
+    """
     name = module.rpartition(".")[2]
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     kept = {key: os.environ[key] for key in KEPT if key in os.environ}
     environ = kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | dict(env or {})
-    if warm:
+    if warm and not through:
         process: _Process = _Warm(_run_module, module, args, str(folder), environ, str(out), str(err))
     else:
-        command = [sys.executable, "-m", module, *args]
+        command = [*through, sys.executable, "-m", module, *args]
         process = _Cold(command, folder=folder, env=environ, out=out, err=err)
     for path in (out, err):
         path.touch()
@@ -153,10 +164,19 @@ class Coordinator:
     `warm` ones are forked from a process that has imported everything: the same code, started in 0.1 s, not 1.2 s.
     """
 
-    def __init__(self, folder: Path, *, warm: bool = True, journal: Path | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        warm: bool = True,
+        journal: Path | None = None,
+        through: Sequence[str] = (),
+        **settings: object,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.journal = journal or folder / "muster.db"
+        self._through = through
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._warm = warm
@@ -179,7 +199,8 @@ class Coordinator:
     def start(self, *, failpoint: str = "") -> Self:
         assert self._running is None or not self._running.alive, "it runs already"
         env = self._env | ({"MUSTER_FAILPOINT": failpoint} if failpoint else {})
-        self._running = start("coordinator", "--port", str(self.port), folder=self.folder, env=env, warm=self._warm)
+        port = ("--port", str(self.port))
+        self._running = start("coordinator", *port, folder=self.folder, env=env, warm=self._warm, through=self._through)
         return self
 
     def ready(self, seconds: float = READY_SECONDS) -> Self:
@@ -205,6 +226,73 @@ def wait_until_it_answers(url: str, process: Running, seconds: float = READY_SEC
                     return
             time.sleep(0.01)
     raise AssertionError(f"{url} did not answer within {seconds} s: {process.err[-2000:]} {process.out[-2000:]}")
+
+
+# --- a small disk ---------------------------------------------------------------------------------
+
+
+class Disk:
+    """A tmpfs of so many bytes, mounted at `path`: by root, or by anybody in a namespace of its own.
+
+    Processes that are to use it are started `through` it; this process sees it at `seen`.
+    """
+
+    def __init__(self, path: Path, *, size: str, read_only: bool = False) -> None:
+        self.path = self.seen = path
+        self.through: list[str] = []
+        self._mount = ["mount", "-t", "tmpfs", "-o", f"size={size}{',ro' if read_only else ''}", "tmpfs", str(path)]
+        self._holder: subprocess.Popen[bytes] | None = None
+        self._filler: threading.Thread | None = None
+        self._freed = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.path.mkdir(parents=True, exist_ok=True)
+        if subprocess.run(self._mount, capture_output=True, check=False).returncode == 0:
+            return self
+        script = f"{' '.join(self._mount)} && echo mounted && exec sleep infinity"
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+        self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        assert self._holder.stderr is not None
+        assert self._holder.stdout.readline() == b"mounted\n", self._holder.stderr.read()
+        pid = str(self._holder.pid)
+        self.through = ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", pid]
+        self.seen = Path(f"/proc/{pid}/root{self.path}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+        if self._holder is None:
+            subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+            return
+        self._holder.kill()
+        self._holder.communicate()
+
+    def fill(self) -> None:
+        """Leaves no room for another byte until `free`, whatever others give back meanwhile."""
+        self._fill()
+        self._freed.clear()
+        self._filler = threading.Thread(target=self._keep_full, daemon=True)
+        self._filler.start()
+
+    def free(self) -> None:
+        """Gives back what `fill` took."""
+        self._freed.set()
+        if self._filler is not None:
+            self._filler.join()
+            (self.seen / "ballast").unlink()
+            self._filler = None
+
+    def _keep_full(self) -> None:
+        while not self._freed.wait(0.005):
+            self._fill()
+
+    def _fill(self) -> None:
+        with (self.seen / "ballast").open("ab", buffering=0) as file:
+            for size in (65_536, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(b"x" * size):
+                        pass
 
 
 # --- agents ---------------------------------------------------------------------------------------
