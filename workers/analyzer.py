@@ -23,6 +23,7 @@ MAX_CLAIMS = 1_200  # sentences that are compared with each other, the most rele
 MAX_SOURCES = 40
 BROAD = 4.5  # a question of more weight is a list of matters, and every statement found for it is worth comparing
 MAX_QUESTIONS = 20
+CORROBORATED = 0.1  # added to the score of a finding that another document supports
 NEAR_BEST = 0.58  # of the best answer's score a finding must have
 SUPPORT = (
     "Support is strong where another document says the same, moderate where one document states it and holds most of "
@@ -171,13 +172,14 @@ def _finding(
     number: int, question: Question, ranked: Ranked, topic: str, agreeing: Sequence[str], disputed: bool
 ) -> Finding:
     evidence = list(dict.fromkeys([ranked.evidence.id, *agreeing]))
+    score = ranked.score + (CORROBORATED if len(evidence) > 1 else 0.0)
     return Finding(
         id=f"f{number}",
         statement=ranked.sentence.text,
         topic=topic,
         evidence=evidence[:6],
         support="weak" if disputed else "strong" if len(evidence) > 1 else "moderate" if ranked.bare >= 0.5 else "weak",
-        score=round(min(1.0, max(0.0, ranked.score)), 3),
+        score=round(min(1.0, max(0.0, score)), 3),
         question=question.text,
     )
 

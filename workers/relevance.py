@@ -17,6 +17,8 @@ ENOUGH_WEIGHT = 2.2  # of a long question this much is enough
 BARE = 0.2  # the share the statement itself must hold
 
 NAME = 1.4  # the weight of a name
+TELLING = 0.8  # of words that any manual has, but nobody puts in a question by the way
+_TELLING = "default port version order support"
 _THINGS = """
 protocol server client function method module class library option command format algorithm package tool framework
 standard
@@ -58,6 +60,7 @@ _SHAPES = (
 _BARE_VERB = re.compile(
     r"(?:Returns?|Create|Remove|Raises?|Same|Get|Gets|Sets?|Returned|If not|Note) "
 )  # of what, it does not say
+_TIME_OUT = re.compile(r"\btim(?:e|es|ed|ing) out\b", re.IGNORECASE)
 _OLD = re.compile(r"\bversions? \d|\bprior to\b|\blegacy\b|\bdeprecated\b|\bPython 2\b|\bformerly\b", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"\w+[._]\w[\w.]*(?:\(\))?|\w+\(\)|\w*[a-z][A-Z]\w*")
 
@@ -122,16 +125,17 @@ def question(asked: str) -> Question:
     identifier with dots the last part counts, and the others little.
     """
     common = words.common_stems()
+    telling = frozenset(words.terms(_TELLING))
     things = frozenset(words.terms(_THINGS))
     weights: dict[str, float] = {}
-    written = re.findall(r"[^\s?,;:!()\"]+", asked)
+    written = re.findall(r"[^\s?,;:!()\"]+", _TIME_OUT.sub("timeout", asked))
     for place, word in enumerate(written):
         after = words.terms(written[place + 1]) if place + 1 < len(written) else []
         named = (place > 0 and word[0].isupper()) or any(c.isdigit() or c == "_" for c in word)
         named = named or (place > 0 and bool(things.intersection(after[:1])) and word.lower() not in common)
         stems_ = words.terms(word)
         for part, stem in enumerate(stems_):
-            weight = 0.35 if stem in common else NAME if named else 1.0
+            weight = TELLING if stem in telling else 0.35 if stem in common else NAME if named else 1.0
             if "." in word.strip(".") and part < len(stems_) - 1:
                 weight = 0.3
             stem = synonyms.meaning(stem)
@@ -167,6 +171,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
     around: dict[str, set[str]] = defaultdict(set)
     for one in statements:
         around[one.place].update(one.stems & asked.weights.keys())
+    how_to = re.match(r"how (?:to|do|can|should)\b", asked.text, re.IGNORECASE) is not None
     versioned = re.search(r"\d|version|deprecat|old", asked.text) is not None
     ranked: list[Ranked] = []
     for one in statements:
@@ -183,6 +188,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         score += sum(bonus for look, bonus in shapes if look.search(one.sentence.text))
         score -= 0.06 * (not versioned and _OLD.search(one.sentence.text) is not None)
         score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)
+        score -= 0.08 * (not how_to and text.commands(one.sentence.text))
         ranked.append(Ranked(one.sentence, one.evidence, score, coverage, bare, one.stems))
     return sorted(ranked, key=lambda r: -r.score)
 
@@ -190,7 +196,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
 def _manner(sentence: Sentence) -> float:
     """What the way a statement is written adds or takes away, whatever the question."""
     value = 0.04 * (sentence.position == 0) - 0.05 * (not sentence.alone)
-    value -= 0.3 * text.points_elsewhere(sentence.text) + 0.08 * (
+    value -= 0.3 * text.points_elsewhere(sentence.text) + 0.12 * (
         _BARE_VERB.match(sentence.text) is not None or text.lacks_subject(sentence.text)
     )
     return value - 0.03 * max(0.0, len(sentence.text) / 100 - 1.6) - 0.06 * (len(sentence.text) < 35)

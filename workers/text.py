@@ -189,6 +189,11 @@ def lacks_subject(text: str) -> bool:
     return _is_verb(first, "the option", "the") and first.endswith("s")
 
 
+def commands(text: str) -> bool:
+    """Whether a statement tells the reader to do something ("Open the file.")."""
+    return text.split(" ", 1)[0].lower() in VERBS
+
+
 def points_elsewhere(text: str) -> bool:
     """Whether a statement speaks of its page ("see below", "the following table") and so says less when quoted."""
     return _POINTS_ELSEWHERE.search(text) is not None

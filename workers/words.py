@@ -10,6 +10,7 @@ from workers.vocabulary import COMMON, STOP
 
 _LETTER = "A-Za-z\u00c0-\u024f\u0370-\u1fff"
 _WORD = re.compile(rf"[{_LETTER}][\w]*(?:[.\u2019'_-][{_LETTER}0-9_]+)*|\d[\w.,%]*")
+_TIME_OUT = re.compile(r"\btim(?:e|es|ed|ing)[\s-]out\b", re.IGNORECASE)
 _INNER_CAPITAL = re.compile(r"[A-Z][A-Z]+[a-z]{2}|[a-z][A-Z]")
 
 
@@ -25,7 +26,8 @@ def written(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeated ones too."""
-    return [stem for raw in _WORD.findall(text.replace("\u2019", "'")) for stem in _terms_of(raw)]
+    text = _TIME_OUT.sub("timeout", text.replace("\u2019", "'"))
+    return [stem for raw in _WORD.findall(text) for stem in _terms_of(raw)]
 
 
 @lru_cache(maxsize=20_000)
