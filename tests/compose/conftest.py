@@ -1,0 +1,54 @@
+"""Fixtures of the container tests: one image a session, and what every container said when a test failed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.compose.docker import docker, run
+from tests.compose.stack import Stack, open_stacks
+
+BUILD_SECONDS = 900.0  # from nothing, over a slow line
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[str]:
+    """The image of this work tree, under a name that no other session uses."""
+    tag = f"muster:test-{secrets.token_hex(4)}"
+    run("docker", "build", "--quiet", "--tag", tag, ".", seconds=BUILD_SECONDS)
+    yield tag
+    docker("rmi", "--force", tag, check=False)
+
+
+@pytest.fixture
+def make_stack(image: str) -> Iterator[Callable[..., Stack]]:
+    """Makes stacks that are not up yet; at the end of the test they are gone with their volumes."""
+    made: list[Stack] = []
+
+    def make(**options: Any) -> Stack:
+        made.append(Stack(image, **options).__enter__())
+        return made[-1]
+
+    yield make
+    for stack in made:
+        stack.__exit__()
+
+
+@pytest.fixture(scope="module")
+def stack(image: str) -> Iterator[Stack]:
+    """One stack for all tests of a file, up and registered."""
+    with Stack(image) as stack:
+        stack.up().wait_serving()
+        yield stack
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Adds the last lines of every container to the report of a failed test."""
+    report = yield
+    if report.failed:
+        report.sections.extend((f"containers of {stack.name}", stack.logs(tail=40)) for stack in open_stacks)
+    return report
