@@ -136,10 +136,10 @@ class History:
         if self.events[: len(before.events)] != before.events:
             yield "the event log is no continuation of what it was"
         for key in before.ended_steps:
-            if self.steps[key] != before.steps[key]:
+            if self.steps.get(key) != before.steps[key]:
                 yield f"I3: step {key} changed after its end"
         for id in before.tasks.keys() - before.open_tasks:
-            if self.tasks[id] != before.tasks[id]:
+            if self.tasks.get(id) != before.tasks[id]:
                 yield f"I1: task {id} changed after its end"
 
 

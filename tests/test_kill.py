@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,12 +15,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
+from httpx_sse import aconnect_sse
 
 from coordinator.store import WRITES
+from tests.fakes import eventually
 from tests.history import Answer, History
-from tests.processes import Agents, Coordinator, output_of
+from tests.processes import Agents, Coordinator, output_of, suite
 
 SEED = int(os.environ.get("MUSTER_TEST_SEED", "20261121"))
 KILLS = 60
@@ -267,3 +271,117 @@ async def test_a_kill_at_every_named_write_and_send_loses_nothing_and_repeats_no
     assert bench.problems == []
     assert figures["kills"] == 2 * len(POINTS)
     assert figures.items() >= NOTHING_WRONG.items()
+
+
+# --- one caller, one key, one reader ---------------------------------------------------------------
+
+
+def _task(**given: Any) -> dict[str, Any]:
+    plan = [
+        {"id": "a", "capability": "plain"},
+        {"id": "b", "capability": "worker", "needs": ["a"], "input": given},
+    ]
+    return {"task_description": "Wait for it", "timeout_seconds": 60.0, "plan": plan}
+
+
+async def _steps(http: httpx.AsyncClient, task_id: str) -> dict[str, str]:
+    return {s["step_id"]: s["status"] for s in (await http.get(f"/tasks/{task_id}")).json()["results"]}
+
+
+async def test_a_waiting_caller_gets_its_answer_after_the_restart_with_the_same_key(tmp_path):
+    """Its connection breaks; the task is the same, and so is what was done of it. Started as everybody starts it."""
+    with Coordinator(tmp_path / "c", warm=False) as coordinator:
+        coordinator.start().ready()
+        with Agents(tmp_path / "agents", coordinator.url) as agents:
+            agents.register()
+            async with httpx.AsyncClient(base_url=coordinator.url, timeout=60.0) as http:
+                key = {"Idempotency-Key": "the-one"}
+                waiting = asyncio.create_task(http.post("/execute_task", json=_task(delay_ms=1_500), headers=key))
+
+                async def halfway() -> bool:
+                    found = (await http.get("/tasks")).json()["tasks"]
+                    return bool(found) and (await _steps(http, found[0]["task_id"]))["a"] == "completed"
+
+                await eventually(halfway)
+                coordinator.kill()
+                with pytest.raises(httpx.TransportError):
+                    await waiting
+                coordinator.start().ready()
+
+                answer = await http.post("/execute_task", json=_task(delay_ms=1_500), headers=key)
+                again = await http.post("/execute_task", json=_task(delay_ms=1_500), headers=key)
+                other = await http.post("/execute_task", json=_task(delay_ms=1), headers=key)
+                listed = (await http.get("/tasks")).json()["tasks"]
+
+            view = answer.json()
+            assert (answer.status_code, view["status"]) == (200, "completed")
+            assert {s["step_id"]: s["output"] for s in view["results"]} == {
+                s: output_of(view["task_id"], s) for s in "ab"
+            }
+            assert again.json() == view
+            assert other.status_code == 422
+            assert [t["task_id"] for t in listed] == [view["task_id"]]
+            assert [step for _, _, step in agents.executions()].count("a") == 1
+
+
+async def test_a_reader_that_comes_back_with_last_event_id_sees_every_event_once(tmp_path):
+    """Three kills while it reads; positions only grow, and the stream of a task that has ended ends too."""
+    with suite(tmp_path) as (coordinator, _):
+        async with httpx.AsyncClient(base_url=coordinator.url, timeout=20.0) as http:
+            answer = await http.post("/execute_task", json=_task(delay_ms=600), headers={"Prefer": "respond-async"})
+            id = answer.json()["task_id"]
+            seen: list[tuple[int, str]] = []
+            reading = asyncio.create_task(_read_all(http, id, seen))
+            for _ in range(3):
+                await asyncio.sleep(0.25)
+                coordinator.kill()
+                coordinator.start().ready()
+            async with asyncio.timeout(20):
+                await reading
+            after_the_end = await http.get(f"/tasks/{id}/events", headers={"Last-Event-ID": str(seen[-1][0])})
+        coordinator.kill()
+
+        history = History(coordinator.journal)
+        assert seen == [(e.id, e.type) for e in history.events_of[id]]
+        assert [type for _, type in seen].count("task.finished") == 1
+        assert sorted({n for n, _ in seen}) == [n for n, _ in seen]
+        assert (after_the_end.status_code, after_the_end.text) == (200, "")
+
+
+async def _read_all(http: httpx.AsyncClient, id: str, seen: list[tuple[int, str]]) -> None:
+    while True:
+        headers = {"Last-Event-ID": str(seen[-1][0])} if seen else {}
+        with contextlib.suppress(httpx.TransportError):
+            async with aconnect_sse(http, "GET", f"/tasks/{id}/events", headers=headers) as source:
+                async for event in source.aiter_sse():
+                    if event.event != "ping":
+                        seen.append((int(event.id), event.event))
+                    if event.event == "task.finished":
+                        return
+        await asyncio.sleep(0.02)
+
+
+async def test_a_key_asked_for_a_thousand_times_over_a_kill_is_one_task(tmp_path):
+    with suite(tmp_path) as (coordinator, agents):
+        async with aiohttp.ClientSession(coordinator.url, connector=aiohttp.TCPConnector(limit=200)) as http:
+
+            async def ask() -> str:
+                while True:
+                    try:
+                        key = {"Idempotency-Key": "the-one"}
+                        async with http.post("/execute_task", json=_task(delay_ms=200), headers=key) as answer:
+                            text = await answer.text()
+                            assert answer.status == 200, text
+                            return text
+                    except aiohttp.ClientConnectionError:
+                        await asyncio.sleep(0.05)
+
+            asking = [asyncio.create_task(ask()) for _ in range(1_000)]
+            await asyncio.sleep(0.15)
+            coordinator.kill()
+            coordinator.start()
+            answers = set(await asyncio.gather(*asking))
+
+        [answer] = answers
+        assert json.loads(answer)["status"] == "completed"
+        assert len({task for _, task, _ in agents.executions()}) == 1
