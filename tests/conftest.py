@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from shared.settings import CoordinatorSettings, SearchSettings, WorkerSettings
 from tests import fakes
 from tests.fakes import Network, Suite
+
+settings.register_profile("muster", derandomize=True, database=None, deadline=None)
+settings.load_profile("muster")
 
 _SETTINGS = {n.upper() for kind in (CoordinatorSettings, WorkerSettings, SearchSettings) for n in kind.model_fields}
 
