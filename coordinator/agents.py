@@ -16,7 +16,7 @@ from shared.background import Background
 from shared.contracts import AgentStatus, Registration
 from shared.errors import AgentLost, NoAgent, NotFound, StepTimeout
 
-LAPSE_SECONDS = 0.5  # between two looks at the leases
+LAPSE_SECONDS = 1.0  # between two looks at the leases
 PROBES_AT_ONCE = 32
 PATIENCE_SECONDS = 10.0  # for agents that are known but away
 FIRST_PROBES = (0.0, 0.1, 0.3, 0.6)  # pauses: a worker registers a moment before it listens

@@ -19,9 +19,10 @@ from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
 from coordinator.parts import Parts
 from coordinator.registry import Registry
+from coordinator.rows import CODE_VERSION
 from coordinator.runner import Runner
 from coordinator.stats import Stats
-from coordinator.store import CODE_VERSION, Store
+from coordinator.store import Store
 from coordinator.webhooks import Webhooks
 from coordinator.worker_client import WorkerClient
 from shared import logs, transport
@@ -105,9 +106,9 @@ def create_app(
             stack.push_async_callback(dispatcher.close)
             await agents.load()
             agents.start()
-            recovered = await dispatcher.recover()
-            if recovered:
+            if recovered := await dispatcher.recover():
                 logs.get().info("tasks.recovered", tasks=recovered)
+                background.once("recovery", dispatcher.resume())
             background.loop("history", lambda: reaper.prune_for_ever(store, days=settings.history_days, wall=wall))
             background.loop("webhooks", webhooks.run)
             background.once("stop", _stop_with(app, dispatcher))

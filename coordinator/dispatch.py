@@ -25,6 +25,7 @@ END_SECONDS = 0.25  # kept back of every task's time to write its end and answer
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
 CLOSE_SECONDS = 1.0  # a task that is being ended may take so long when this process stops
 BROKE = "internal_error"
+RESUMED_AT_ONCE = 200
 LOOK_SECONDS = 0.01  # until a task that another call has just made durable is carried
 
 
@@ -124,7 +125,8 @@ class Dispatcher:
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None
             return self._same(known, digest), False
-        self._carry_on(task)
+        live = self._live[task.id] = self._taken_up(task)
+        self._carry_on(live)
         return task, True
 
     def is_open(self, task_id: str) -> bool:
@@ -157,18 +159,25 @@ class Dispatcher:
             if task.status is not Status.CANCELLED:
                 raise Conflict(f"Task {task_id} has ended already: it is {task.status}.")
             return task
-        if not live.cancelled and not live.ending and live.carrier is not None:
+        if not live.cancelled and not live.ending:
             live.cancelled = True
-            if live.begun:  # a carrier that is cancelled before it begins would end nothing
+            if live.carrier is not None and live.begun:  # one that is cancelled before it begins would end nothing
                 live.carrier.cancel()
         return live.task
 
     async def recover(self) -> int:
-        """Goes on with every task that the journal has and that has not ended; returns how many."""
-        tasks = await self._store.open_tasks()
-        for task in tasks:
-            self._carry_on(task)
-        return len(tasks)
+        """Takes up every task that the journal has and that has not ended; returns how many. `resume` goes on."""
+        for task in await self._store.open_tasks():
+            self._live[task.id] = self._taken_up(task)
+        return len(self._live)
+
+    async def resume(self) -> None:
+        """Goes on with the tasks that were taken up, some at a time: new callers must not wait for thousands."""
+        waiting = [live for live in self._live.values() if live.carrier is None]
+        for start in range(0, len(waiting), RESUMED_AT_ONCE):
+            for live in waiting[start : start + RESUMED_AT_ONCE]:
+                self._carry_on(live)
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         """Takes no more tasks; those that run go on after the next start."""
@@ -194,9 +203,10 @@ class Dispatcher:
             raise Invalid("This Idempotency-Key was used with another body.", [pointer])
         return known
 
-    def _carry_on(self, task: Task) -> None:
-        open_steps = tuple(replace(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
-        task = replace(task, steps=open_steps)
+    def _taken_up(self, task: Task) -> Live:
+        if any(s.status is Status.RUNNING for s in task.steps):
+            open_steps = (replace(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
+            task = replace(task, steps=tuple(open_steps))
         spent = sum((s.usage for s in task.steps if s.ended), Usage())
         ledger = Ledger(
             max_calls=task.max_calls,
@@ -204,9 +214,10 @@ class Dispatcher:
             spent_calls=spent.calls,
             spent_tokens=spent.input_tokens + spent.output_tokens,
         )
-        live = Live(task, self._now() + task.deadline - self._wall(), ledger)
-        self._live[task.id] = live
-        live.carrier = asyncio.create_task(self._carry(live), name=f"task:{task.id}")
+        return Live(task, self._now() + task.deadline - self._wall(), ledger)
+
+    def _carry_on(self, live: Live) -> None:
+        live.carrier = asyncio.create_task(self._carry(live), name=f"task:{live.task.id}")
 
     async def _carry(self, live: Live) -> None:
         structlog.contextvars.clear_contextvars()

@@ -45,7 +45,7 @@ WHERE id = :id
 
 FINISH_TASK = """
 UPDATE tasks SET status = :status, finished_at = :finished_at, started_at = :started_at, error = :error,
-    reserved_calls = 0, reserved_tokens = 0
+    reserved_calls = 0, reserved_tokens = 0, spent_calls = :calls, spent_tokens = :tokens
 WHERE id = :id AND finished_at IS NULL
 """  # a task ends once
 

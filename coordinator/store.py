@@ -6,21 +6,19 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
 
 from coordinator import statements as sql
 from coordinator.events import TaskEvent
 from coordinator.ledger import Ledger
+from coordinator.rows import json_text, step_row, task_from, task_row
 from coordinator.schema import MIGRATIONS
 from coordinator.tasks import Step, Task
-from shared.contracts import Missing, Registration, Status, StepError, Usage
+from shared.contracts import Registration, Status, StepError
 from shared.db import Database, Row, Rows, Statement
 
-CODE_VERSION = "0.1.0"
 WRITES = (
     "store.accept",
     "store.start_task",
@@ -29,7 +27,6 @@ WRITES = (
     "store.finish_step",
     "store.finish_task",
 )
-_PLANNED = ("id", "capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
 
 
 class TaskLine(NamedTuple):
@@ -69,26 +66,6 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
-        kept = {
-            "context": task.context,
-            "format": task.format,
-            "max_calls": task.max_calls,
-            "max_tokens": task.max_tokens,
-        }
-        row = {
-            "id": task.id,
-            "tenant": task.tenant,
-            "description": task.description,
-            "request": _json(kept | {"webhook_url": task.webhook_url}),
-            "priority": task.priority,
-            "created_at": task.created_at,
-            "deadline": task.deadline,
-            "idempotency_key": task.idempotency_key,
-            "request_digest": task.request_digest,
-            "traceparent": task.traceparent,
-            "plan": _json([{name: getattr(step, name) for name in _PLANNED} for step in task.steps]),
-            "code_version": CODE_VERSION,
-        }
         steps = [{"id": s.id, "capability": s.capability, "agent": s.agent, "needs": list(s.needs)} for s in task.steps]
         noted = (
             self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
@@ -96,7 +73,7 @@ class Store:
         )
         rows = await self._db.write(
             "store.accept",
-            Statement(sql.ACCEPT, row),
+            Statement(sql.ACCEPT, task_row(task)),
             Statement(sql.ADD_STEP, [{"task_id": task.id, "step_id": step.id} for step in task.steps]),
             *noted,
         )
@@ -117,7 +94,7 @@ class Store:
             "store.start_attempt",
             Statement(sql.START_STEP, keys | {"started_at": step.started_at}),
             Statement(sql.ADD_ATTEMPT, keys | {"queued_at": queued_at}),
-            self._ledger(task, ledger),
+            *self._ledger(task, ledger),
             note=self._event(task.id, "step.started", data),
         )
 
@@ -143,25 +120,11 @@ class Store:
             data |= {"error": step.error.type, "why": step.error.detail}
         done = step.status is Status.COMPLETED
         note = self._event(task.id, "step.finished" if done else "step.failed", data)
-        row = {
-            "task_id": task.id,
-            "step_id": step.id,
-            "status": step.status,
-            "attempt": step.attempt,
-            "instance": step.instance,
-            "answered_by": step.answered_by,
-            "output": _json(step.output) if done else None,
-            "usage": step.usage.model_dump_json(),
-            "missing": _json([m.model_dump() for m in step.missing]) if step.missing else None,
-            "error": step.error.model_dump_json() if step.error else None,
-            "started_at": step.started_at,
-            "finished_at": step.finished_at,
-        }
         rows = await self._db.write(
             "store.finish_step",
-            Statement(sql.FINISH_STEP, row),
+            Statement(sql.FINISH_STEP, step_row(task, step)),
             self._attempt_ended(task, step, error=step.error, first_byte_at=first_byte_at),
-            self._ledger(task, ledger),
+            *self._ledger(task, ledger),
             note,
         )
         if rows is not None:
@@ -180,6 +143,8 @@ class Store:
             "finished_at": task.finished_at,
             "started_at": task.started_at,
             "error": task.error.model_dump_json() if task.error else None,
+            "calls": task.usage.calls,
+            "tokens": task.usage.input_tokens + task.usage.output_tokens,
         }
         hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
         outbox = (Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()
@@ -202,18 +167,18 @@ class Store:
 
     async def task(self, task_id: str) -> Task | None:
         rows = await self._db.read(sql.TASK, {"id": task_id})
-        return _task(rows[0], await self._db.read(sql.TASK_STEPS, {"id": task_id})) if rows else None
+        return task_from(rows[0], await self._db.read(sql.TASK_STEPS, {"id": task_id})) if rows else None
 
     async def task_by_key(self, tenant: str, key: str) -> Task | None:
         rows = await self._db.read(sql.TASK_BY_KEY, {"tenant": tenant, "idempotency_key": key})
-        return _task(rows[0], await self._db.read(sql.TASK_STEPS, {"id": rows[0][0]})) if rows else None
+        return task_from(rows[0], await self._db.read(sql.TASK_STEPS, {"id": rows[0][0]})) if rows else None
 
     async def open_tasks(self) -> list[Task]:
         """Every task that has not ended, oldest first, with the results of its finished steps."""
         steps: dict[str, list[Row]] = defaultdict(list)
         for row in await self._db.read(sql.OPEN_STEPS):
             steps[row[0]].append(row)
-        return [_task(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+        return [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
 
     async def list_tasks(
         self,
@@ -295,7 +260,7 @@ class Store:
     # --- how it is done
 
     def _event(self, task_id: str | None, type: str, data: Mapping[str, Any]) -> Statement:
-        return Statement(sql.ADD_EVENT, {"task_id": task_id, "type": type, "at": self._wall(), "data": _json(data)})
+        return Statement(sql.ADD_EVENT, {"task_id": task_id, "type": type, "at": self._wall(), "data": json_text(data)})
 
     def _post(self, name: str, *statements: Statement, note: Statement) -> None:
         self._db.post(name, *statements, note, then=lambda rows: self._told((note,), rows))
@@ -318,55 +283,7 @@ class Store:
         }
         return Statement(sql.END_ATTEMPT, row)
 
-    def _ledger(self, task: Task, ledger: Ledger) -> Statement:
-        return Statement(sql.LEDGER, {"id": task.id, **vars(ledger)})
-
-
-def _json(value: Any) -> str:
-    return to_json(value).decode()
-
-
-def _error(text: str | None) -> StepError | None:
-    return StepError.model_validate_json(text) if text else None
-
-
-def _task(row: Row, steps: list[Row]) -> Task:
-    id, tenant, status, description, request, priority, created_at, deadline, started_at, finished_at = row[:10]
-    key, digest, traceparent, plan, error = row[10:]
-    found = {s[1]: s for s in steps}
-    planned = [Step(**(p | {"needs": tuple(p["needs"])})) for p in from_json(plan)]
-    return Task(
-        id=id,
-        tenant=tenant,
-        status=Status(status),
-        description=description,
-        priority=priority,
-        created_at=created_at,
-        deadline=deadline,
-        started_at=started_at,
-        finished_at=finished_at,
-        idempotency_key=key,
-        request_digest=digest,
-        traceparent=traceparent,
-        steps=tuple(_step(p, found[p.id]) if p.id in found else p for p in planned),
-        error=_error(error),
-        **from_json(request),
-    )
-
-
-def _step(planned: Step, row: Row) -> Step:
-    _, _, status, attempt, instance, answered_by, output, usage, missing, error, started_at, finished_at, failed = row
-    return replace(
-        planned,
-        status=Status(status),
-        attempt=attempt,
-        failed_attempts=failed,
-        instance=instance,
-        answered_by=answered_by,
-        output=from_json(output) if output else None,
-        usage=Usage.model_validate_json(usage) if usage else Usage(),
-        missing=tuple(Missing.model_validate(m) for m in from_json(missing)) if missing else (),
-        error=_error(error),
-        started_at=started_at,
-        finished_at=finished_at,
-    )
+    def _ledger(self, task: Task, ledger: Ledger) -> tuple[Statement, ...]:
+        """Written with every step where there is a limit to keep; else what was spent is written at the end."""
+        limited = task.max_calls is not None or task.max_tokens is not None
+        return (Statement(sql.LEDGER, {"id": task.id, **vars(ledger)}),) if limited else ()

@@ -11,7 +11,7 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
-from coordinator.registry import Instance
+from coordinator.registry import MAX_AGENTS, Instance
 from shared import sse
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult, strict_json
 from shared.envelope import HEADER, Envelope, sealed
@@ -57,6 +57,7 @@ class WorkerClient:
         self._key_of = key_of
         self._at = at
         self._wall = wall
+        self._urls: dict[str, httpx.URL] = {}
 
     async def execute(
         self,
@@ -84,9 +85,8 @@ class WorkerClient:
         self._at("send.execute.before")
         try:
             # Built by hand: merging the client's defaults into it costs as much as the send.
-            wanted = httpx.Request(
-                "POST", f"{instance.registration.endpoint}/execute", content=body, headers=headers, extensions=limits
-            )
+            url = self._execute_url(instance.registration.endpoint)
+            wanted = httpx.Request("POST", url, content=body, headers=headers, extensions=limits)
             response = await self._http.send(wanted, stream=True)
             try:
                 self._at("send.execute.sent")
@@ -102,6 +102,14 @@ class WorkerClient:
             raise BadResponse(f"The agent's answer cannot be read: {type(exc).__name__}: {exc}") from exc
         self._at("send.execute.answered")
         return Answer(_checked(result, request), first_byte_at)
+
+    def _execute_url(self, endpoint: str) -> httpx.URL:
+        """Parsed once for each endpoint; at most as many are kept as there may be agents."""
+        if endpoint not in self._urls:
+            if len(self._urls) >= MAX_AGENTS:
+                self._urls.clear()
+            self._urls[endpoint] = httpx.URL(f"{endpoint}/execute")
+        return self._urls[endpoint]
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
         """Asks the agent to stop a step; whether it heard is not known."""

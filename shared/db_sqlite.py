@@ -14,6 +14,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from shared.errors import MusterError, StorageBroken, StorageFull
 from shared.failpoints import At, nowhere
 
 BATCH = 512
+POSTED_SECONDS = 0.025  # that writes nobody waits for may wait for company: half the commits of a lone task
 CHECKED_BYTES = 64_000_000  # a larger file is not read through at start; its schema still is
 KEPT_LOG_BYTES = 64_000_000  # what the write-ahead log may keep of the disk after a large write
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -188,22 +190,35 @@ class Sqlite:
 
     def _write_loop(self) -> None:
         assert self._writer is not None
-        while True:
-            unit = self._queue.get()
-            batch = [unit] if unit is not None else []
-            while unit is not None and len(batch) < BATCH:
-                try:
-                    unit = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if unit is not None:
-                    batch.append(unit)
+        ending = False
+        while not ending:
+            batch, ending = self._batch()
             if batch:
                 self._commit(self._writer, batch)
-            if unit is None:
-                return
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Unit]) -> None:
+    def _batch(self) -> tuple[list[_Unit], bool]:
+        """What is written with one commit: all that waits, at once if somebody awaits it; and whether it is the end."""
+        batch: list[_Unit] = []
+        awaited, until = False, 0.0
+        while len(batch) < BATCH:
+            try:
+                if not batch:
+                    unit = self._queue.get()
+                    until = time.monotonic() + POSTED_SECONDS
+                elif awaited:
+                    unit = self._queue.get_nowait()
+                else:
+                    unit = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if unit is None:
+                return batch, True
+            batch.append(unit)
+            awaited = awaited or unit.done is not None
+        return batch, False
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Unit], *, apart: bool = False) -> None:
+        """Writes a batch; only when a unit of it turns out unfit, once more with the units kept apart."""
         outcomes: list[Rows | MusterError | None] = []
         try:
             if self._broken is not None:
@@ -211,12 +226,16 @@ class Sqlite:
             connection.execute("BEGIN IMMEDIATE")
             for unit in batch:
                 self._at(f"{unit.name}.queued")
-                outcomes.append(self._one(connection, unit))
+                outcomes.append(self._one(connection, unit) if apart else _run(connection, unit.statements))
                 self._at(f"{unit.name}.written")
             connection.execute("COMMIT")
             for unit in batch:
                 self._at(f"{unit.name}.committed")
         except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
+            if _code(exc) in _UNFIT and connection.in_transaction and not apart:
+                connection.execute("ROLLBACK")
+                self._commit(connection, batch, apart=True)
+                return
             outcomes = [self._failed(connection, exc)] * len(batch)
         self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import gc
 import logging
 import re
 import socket
@@ -21,6 +23,7 @@ from shared.definition import Agent
 from shared.errors import MusterError
 from shared.settings import Settings, WorkerSettings
 
+GC_THRESHOLD = (50_000, 20, 50)
 GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
 S = TypeVar("S", bound=Settings)
 
@@ -117,6 +120,18 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """Wakes once a second, for the Date header, where uvicorn's own loop does ten times: a quarter of idle CPU."""
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays; looking through it again and again was 10 % of a task
+        gc.set_threshold(*GC_THRESHOLD)
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._app.state.stopping.event.wait()
+            if self._app.state.stopping:
+                self.should_exit = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self._loop is not None:

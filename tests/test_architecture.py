@@ -25,9 +25,9 @@ ROWS = {
         {"serve"},
     ),
     "coordinator": (
-        {"ledger", "plan", "questions", "registry", "tasks", "view"},
+        {"ledger", "plan", "questions", "registry", "rows", "tasks", "view"},
         {"events", "schema", "statements"},
-        {"rows", "store", "worker_client"},
+        {"store", "worker_client"},
         {"admission", "agents", "dispatch", "reaper", "runner", "stats", "webhooks"},
         {"api", "gateway", "parts", "problems", "streams", "watch"},
         {"__main__", "app", "cli", "suite"},

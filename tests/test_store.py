@@ -275,11 +275,12 @@ async def test_each_attempt_has_its_row(journal):
     ]
 
 
-async def test_what_is_spent_is_written_with_the_step(journal):
-    await journal.store.accept(task())
+async def test_what_is_spent_is_written_with_the_step_where_there_is_a_limit(journal):
+    limited = task(max_calls=9)
+    await journal.store.accept(limited)
     ledger = Ledger(max_calls=9, spent_calls=2, reserved_calls=3, spent_tokens=40, reserved_tokens=50)
 
-    await journal.store.finish_step(task(), done(task()), first_byte_at=None, ledger=ledger)
+    await journal.store.finish_step(limited, done(limited), first_byte_at=None, ledger=ledger)
 
     spent = await journal.rows("SELECT spent_calls, reserved_calls, spent_tokens, reserved_tokens FROM tasks")
     assert spent == [(2, 3, 40, 50)]
