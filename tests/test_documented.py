@@ -73,3 +73,17 @@ def test_unknown_settings_are_ignored(tmp_path):
     env.write_text("REDIS_URL=redis://old\nLOG_LEVEL=DEBUG\n")
 
     assert CoordinatorSettings(_env_file=env).log_level == "DEBUG"
+
+
+def test_readme_shows_the_worker_that_a_test_runs():
+    """What people copy is what is tested, letter by letter."""
+    example = (ROOT / "tests" / "examples" / "fourth_worker.py").read_text().rstrip()
+
+    assert f"```python\n{example}\n```" in (ROOT / "README.md").read_text()
+
+
+def test_pages_that_the_readme_names_are_there():
+    named = re.findall(r"\]\(([^)#:]+\.md)\)", (ROOT / "README.md").read_text())
+
+    assert len(named) >= 9
+    assert [name for name in named if not (ROOT / name).is_file()] == []
