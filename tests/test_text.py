@@ -24,6 +24,9 @@ def quoted(passage: str) -> list[str]:
         "Table of contents is shown here.",
         "How long is the default timeout?",
         "The number of lines in the file.",
+        "The order of settings in files.",
+        "A table of task names.",
+        "Agent settings and their defaults.",
         "A read-only description of the dialect.",
         "The function takes the arguments (host, port.",
         "The server is started as follows:",
@@ -45,11 +48,28 @@ def test_what_is_no_statement_is_not_quoted(junk):
         "Children under six travel free of charge.",
         "It takes three weeks from the egg to the bee.",
         "The largest message that the broker accepts is 1 MiB.",
+        "A lease lasts 6 seconds.",
+        "Each worker renews it.",
+        "A worker renews leases quickly.",
+        "Workers renew the lease every 2 seconds.",
+        "After six seconds of silence, the lease lapses.",
+        "The report comes in these formats: Markdown (the default), HTML and JSON.",
     ],
 )
 def test_a_whole_statement_is_quoted_as_it_stands(sentence):
     """Dots in names, numbers and abbreviations end no sentence."""
     assert quoted(f"Some words come first in the text. {sentence} Other words come after it here.")[1] == sentence
+
+
+def test_a_sentence_may_begin_with_a_command():
+    """A command or name in small letters after a full stop begins a sentence of its own; an abbreviation ends none."""
+    found = quoted("Set the folder and start Muster. make demo asks one question, e.g. the default. etcd is not used.")
+
+    assert found == [
+        "Set the folder and start Muster.",
+        "make demo asks one question, e.g. the default.",
+        "etcd is not used.",
+    ]
 
 
 def test_a_sentence_that_leans_on_another_is_given_with_it():

@@ -20,7 +20,7 @@ _NAVIGATION = re.compile(
     re.IGNORECASE,
 )
 _ABBREVIATED = re.compile(
-    r"\b(?:approx|ca|cf|resp|incl|excl|max|min|sec|fig|no|vol|pp|ch|dept|est|vs|e\.g|i\.e)\.\s*$", re.IGNORECASE
+    r"\b(?:approx|ca|cf|resp|incl|excl|max|min|sec|fig|no|vol|pp|ch|dept|est|vs|etc|e\.g|i\.e)\.\s*$", re.IGNORECASE
 )
 _DANGLING = re.compile(
     r"^(?!it (?:takes|is (?:not |also )?(?:possible|impossible|necessary|important|safe|advisable|recommended|best)) )"
@@ -47,6 +47,7 @@ _THIS = re.compile(
     r"(?:(?:first|second|last|new|same|kind of|type of|particular)\s+)?(\w+)",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"\s*:\s+\S")  # "these formats: Markdown, HTML and JSON" leans on nothing
 _HEADLESS = re.compile(
     r"^(?:is|are|was|were|has|can|may|same|similar|like|equivalent|subclass|superclass|alias|called|raised|used|given|"
     r"if so|see|please|returned|available|deprecated|defaults?) ",
@@ -63,9 +64,12 @@ _POINTS_ELSEWHERE = re.compile(
 _CODE_WORD = re.compile(
     r"^(?:[a-z]+[._][\w.]+(?:\(\))?|[\w.]+\(.*|[a-z]+[A-Z]\w*|--?[a-z][\w-]*|/\w\S*|[a-z]+\d[\w.]*)"
 )
+_ENDED = re.compile(r"\w[\w)\]\"']+[.!?]\s+$")
 _RESIDUE = re.compile(r"[{}<>=|\\]{2}|https?://\S+\.$")
 _AFTER_VERB = BEFORE_NOUN - {"of", "and", "or"} | {"up", "about", "only", "out", "over", "between"}
 _PLURALS = words_of("children people men women data criteria media you we they i who")
+_NOUN_GOES_ON = frozenset(("of", "and", "or", ""))  # "settings of", "names and"
+_OBJECT = words_of("a an the its their his her our your my this that these those each every any some no all it them")
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ def sentences(passage: str) -> list[Sentence]:
     english = is_english(passage)
     for block in blocks(passage):
         before = ""
-        for text in split(block):
-            if not is_statement(text, english=english):
+        for place, text in enumerate(split(block)):
+            if not is_statement(text, english=english, follows=place > 0):
                 before = ""
                 continue
             if not _leans(text):
@@ -111,7 +115,7 @@ def split(block: str) -> list[str]:
     joined: list[str] = []
     for piece in segment("en", block):
         before = joined[-1] if joined else ""
-        lower = piece[:1].islower() and not _CODE_WORD.match(piece)
+        lower = piece[:1].islower() and not _CODE_WORD.match(piece) and not _ENDED.search(before)
         if before and (lower or not before[-1].isspace() or _ABBREVIATED.search(before)):
             joined[-1] += piece  # "asyncio.Task", "approx. 3", "e.g. this"
         else:
@@ -125,8 +129,11 @@ def is_english(passage: str) -> bool:
     return sum(word in STOP for word in all_words) >= ENGLISH * len(all_words)
 
 
-def is_statement(text: str, *, english: bool = True) -> bool:
-    """Whether this is a whole sentence of prose that states something; in other languages verbs are not looked for."""
+def is_statement(text: str, *, english: bool = True, follows: bool = False) -> bool:
+    """Whether this is a whole sentence of prose that states something; in other languages verbs are not looked for.
+
+    After another sentence (`follows`) it may begin in small letters, as a command or a name does.
+    """
     parts = text.split()
     if _HEADLESS.match(text):
         return False
@@ -136,7 +143,8 @@ def is_statement(text: str, *, english: bool = True) -> bool:
     if not core.endswith((".", "!")) or core.endswith(("...", "\u2026")) or _NAVIGATION.match(text):
         return False
     first = text.lstrip("\"'\u201c\u2018(")
-    if not (first[:1].isupper() or first[:1].isdigit() or _CODE_WORD.match(first)):
+    named = follows and not STOP.issuperset(words(parts[0]))
+    if not (first[:1].isupper() or first[:1].isdigit() or named or _CODE_WORD.match(first)):
         return False
     if text.count("(") != text.count(")") or text.count('"') % 2 or text.count("[") != text.count("]"):
         return False
@@ -152,7 +160,7 @@ def _has_verb(parts: list[str]) -> bool:
         around = (lower[place - 1] if place else "", lower[place + 1] if place + 1 < len(lower) else "")
         if word in SUBORDINATES:
             inside = True
-        elif _is_verb(word, *around):
+        elif _is_verb(word, *around) or (place > 1 and _ends_clause(parts, lower, place)):
             if not inside:
                 return True
             inside = False
@@ -172,15 +180,43 @@ def _is_verb(word: str, before: str, after: str) -> bool:
         return True
     if word.endswith("ed") or word in PAST:
         return bool(before)
-    ends = word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    return bool(before) and ends and (after in _AFTER_VERB or after[:1].isdigit())
+    return bool(before) and _inflected(word, before, after)
+
+
+def _inflected(word: str, before: str, after: str) -> bool:
+    """Whether an unknown word agrees with the noun before it as a verb does: "a worker renews", "workers renew the"."""
+    if not word.isalpha() or (before in STOP and before not in _PLURALS | {"it", "he", "she"}):
+        return False
+    if _is_plural(word):
+        return after in _AFTER_VERB or after[:1].isdigit() or not (after in _NOUN_GOES_ON or _is_plural(before))
+    return word not in STOP and _is_plural(before) and after in _OBJECT and not word.endswith(("ing", "ly"))
+
+
+def _ends_clause(parts: list[str], lower: list[str], place: int) -> bool:
+    """Whether the word is the verb of a clause of three: "the lease lapses"."""
+    starts = place == 2 or parts[place - 3].endswith(",")
+    return (
+        starts
+        and lower[place - 2] in _OBJECT
+        and _is_plural(lower[place])
+        and not _is_plural(lower[place - 1])
+        and (place + 1 == len(lower) or parts[place].endswith((",", ".")))
+    )
+
+
+def _is_plural(word: str) -> bool:
+    """Whether a word ends like a plural, or like a verb in the third person."""
+    return word.endswith("s") and not word.endswith(("ss", "us", "is"))
 
 
 def _leans(text: str) -> bool:
     """Whether a sentence needs the one before it: it begins with "it" or "however", or says "this method"."""
     if _DANGLING.match(text):
         return True
-    return any(stem(m[1].lower()) not in terms(text[: m.start()]) for m in _THIS.finditer(text))
+    return any(
+        stem(m[1].lower()) not in terms(text[: m.start()]) and not _LISTED.match(text, m.end())
+        for m in _THIS.finditer(text)
+    )
 
 
 def lacks_subject(text: str) -> bool:
