@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test lint lock
+.PHONY: help setup run demo test containers lint lock
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -24,6 +24,9 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 
 test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest
+
+containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
+	$(BIN)/python -m pytest tests/compose
 
 lint: .venv/.dev  ## style, types
 	$(BIN)/ruff check .
