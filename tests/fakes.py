@@ -258,11 +258,12 @@ class Suite:
     async def sees(self, host: str, status: str, *, seconds: float = 5.0) -> AgentView:
         """Waits until the agent at `host` has this status in the eyes of the coordinator."""
 
-        async def seen() -> AgentView | None:
-            view = (await self.agents()).get(host)
-            return view if view is not None and view.status == status else None
+        def seen() -> bool:
+            known = self.parts.agents.registry.all()
+            return any(i.status == status for i in known if i.registration.endpoint.partition("//")[2] == host)
 
-        return await eventually(seen, seconds=seconds, why=f"{host} did not become {status}")
+        await eventually(seen, seconds=seconds, why=f"{host} did not become {status}")
+        return (await self.agents())[host]
 
     async def ask(self, description: str = "Why are there tides?", *, headers: Any = None, **fields: Any) -> Any:
         """POST /execute_task; the answer as it is."""

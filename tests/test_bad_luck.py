@@ -603,7 +603,7 @@ async def started(folder: Path, *, workers: int) -> AsyncIterator[tuple[httpx.As
                     return False
                 return [a["status"] for a in found] == ["healthy"] * workers
 
-            await eventually(all_well, seconds=20)
+            await eventually(all_well, seconds=40)
             yield client, agents
 
 

@@ -97,7 +97,7 @@ async def test_the_fourth_worker_joins_by_itself_and_works_with_the_built_in_one
                     return False
                 return {a["name"] for a in found} == {"counter", "researcher"}
 
-            await eventually(both_are_there, seconds=20, why=fourth.output)
+            await eventually(both_are_there, seconds=40, why=fourth.output)
             task = (await client.post("/execute_task", json={"task_description": "Count", "plan": plan})).json()
             nothing = await client.post(
                 "/execute_task", json={"task_description": "Count", "plan": [plan[1] | {"needs": []}]}
