@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
 
 from coordinator import registry
+from shared.contracts import Registration, StepResult, TaskRequest
 from tests.fakes import Network, Suite, agent, serving
 
 ASKED = {"task_description": "Why are there tides?"}
@@ -491,3 +493,65 @@ async def test_a_worker_refuses_a_step_it_cannot_read(coordinator: Suite) -> Non
     async with httpx.AsyncClient(transport=coordinator.network, base_url="http://echo") as client:
         for body, status in ((b"{", 400), (b"[]", 422), (b'{"step_id": 7}', 422), (b'{"task_id": NaN}', 400)):
             problem(await client.post("/execute", content=body), status)
+
+
+# --- anything -----------------------------------------------------------------------------------------
+
+ODD = [
+    None, True, False, 0, -1, 1, 5, 0.5, -0.0, 1e308, 2**31, 2**63, -(2**64), "", " ", "a", "research", "echo",
+    "\u0000", "\u202e", "💧" * 50, "a/b", "../x", "http://echo", "http://[", "http://169.254.169.254", [], {}, [[]], [None],
+    [1, "a"],
+    {"id": "a"}, {"id": "a", "capability": "echo"}, [{"id": "a", "agent": "echo"}], ["echo"], {"": {}},
+]  # fmt: skip
+
+
+def anything(chance: Random, fields: list[str]) -> dict[str, Any]:
+    """A body of known fields, mostly, with odd values."""
+    body = {field: chance.choice(ODD) for field in chance.sample(fields, chance.randint(1, len(fields)))}
+    if chance.random() < 0.3:
+        body[str(chance.choice(ODD))] = chance.choice(ODD)
+    return body
+
+
+async def test_whatever_is_sent_no_answer_is_a_500_and_every_refusal_is_a_problem(coordinator: Suite) -> None:
+    chance = Random(7)
+    await coordinator.register("echo", "http://echo", "echo")
+    tasks, agents = list(TaskRequest.model_fields), list(Registration.model_fields)
+    seen = set()
+    for _ in range(400):
+        task = ASKED | anything(chance, tasks)
+        answers = [
+            await coordinator.client.post("/execute_task", json=task, headers={"Prefer": "respond-async"}),
+            await coordinator.client.post("/register_agent", json=AGENT | anything(chance, agents)),
+        ]
+        for answer in answers:
+            seen.add(answer.status_code)
+            if answer.status_code >= 400:
+                assert problem(answer, 422)["errors"]
+
+    assert seen == {200, 201, 202, 422}
+
+
+async def test_whatever_an_agent_answers_its_step_ends_with_a_name(coordinator: Suite) -> None:
+    chance = Random(8)
+
+    async def anything_at_all(request: httpx.Request) -> httpx.Response:
+        step = json.loads(request.content)
+        right = {name: step[name] for name in ("task_id", "step_id", "attempt")} | {"status": "completed", "output": 1}
+        odd = right | anything(chance, list(StepResult.model_fields) if chance.random() < 0.5 else ["output", "usage"])
+        return httpx.Response(chance.choice([200, 200, 200, 201, 302, 404, 500]), json=odd)
+
+    await coordinator.add(agent("odd", "work"))
+    coordinator.network.answer("odd", anything_at_all)
+    plan = [{"id": f"s{i}", "capability": "work"} for i in range(200)]
+
+    task = await coordinator.execute(plan=plan, timeout_seconds=3)
+
+    assert len(task.results) == 200
+    assert all((s.error is None) == (s.status == "completed") for s in task.results)
+    assert {"completed", "failed"} <= {s.status for s in task.results}
+    assert {s.error.type for s in task.results if s.error} - {"timeout", "no_agent"} >= {
+        "bad_response",
+        "agent_refused",
+    }
+    assert "internal_error" not in {s.error.type for s in task.results if s.error}
