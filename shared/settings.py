@@ -19,9 +19,12 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if not path:
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+            value = Path(path).read_text(encoding="utf-8").strip()
         except OSError as exc:
             raise ValueError(f"{field_name.upper()}_FILE={path} cannot be read: {exc.strerror}") from exc
+        if not value:  # an empty key would leave open what was meant to be closed
+            raise ValueError(f"{field_name.upper()}_FILE={path} is empty. Write the secret into it.")
+        return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

@@ -67,6 +67,15 @@ def test_unreadable_secret_file_is_named(tmp_path, monkeypatch):
         Settings(_env_file=None)
 
 
+def test_an_empty_secret_file_is_no_open_door(tmp_path, monkeypatch):
+    """Who names a file wants a key; without one the coordinator would be open."""
+    (tmp_path / "key").write_text("\n")
+    monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "key"))
+
+    with pytest.raises(ValueError, match="API_KEY_FILE=.*key is empty"):
+        Settings(_env_file=None)
+
+
 def test_unknown_settings_are_ignored(tmp_path):
     """An old REDIS_URL in .env does no harm."""
     env = tmp_path / ".env"
