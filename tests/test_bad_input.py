@@ -499,8 +499,8 @@ async def test_a_worker_refuses_a_step_it_cannot_read(coordinator: Suite) -> Non
 
 ODD = [
     None, True, False, 0, -1, 1, 5, 0.5, -0.0, 1e308, 2**31, 2**63, -(2**64), "", " ", "a", "research", "echo",
-    "\u0000", "\u202e", "💧" * 50, "a/b", "../x", "http://echo", "http://[", "http://169.254.169.254", [], {}, [[]], [None],
-    [1, "a"],
+    "\u0000", "\u202e", "💧" * 50, "a/b", "../x", "http://echo", "http://[", "http://169.254.169.254", [], {}, [[]],
+    [None], [1, "a"],
     {"id": "a"}, {"id": "a", "capability": "echo"}, [{"id": "a", "agent": "echo"}], ["echo"], {"": {}},
 ]  # fmt: skip
 
