@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
+from coordinator import doctor
+from coordinator.doctor_http import NoAddress
+from coordinator.doctor_rules import examine
 from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask, said
 
@@ -144,6 +147,33 @@ def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url =
     with _client(url, key) as client:
         answer = _checked(client, "POST", f"/tasks/{task_id}/cancel").json()
     out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
+
+
+@cli.command("doctor")
+def doctor_command(
+    url: Url = URL,
+    key: Key = None,
+    project: Annotated[
+        str | None,
+        typer.Option(envvar="COMPOSE_PROJECT_NAME", help="Compose project, where the port does not name it."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for the five usual failures and name the command that mends each.
+
+    Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
+    """
+    try:
+        facts = doctor.look(url, key, name=project)
+    except NoAddress as exc:
+        err.print(str(exc), style="red", highlight=False, markup=False)
+        raise typer.Exit(doctor.CANNOT_LOOK) from exc
+    findings = examine(facts)
+    if json:
+        typer.echo(doctor.as_json(facts, findings))
+    else:
+        doctor.show(facts, findings, out)
+    raise typer.Exit(doctor.exit_code(facts, findings))
 
 
 def _client(url: str, key: str | None) -> httpx.Client:

@@ -25,11 +25,11 @@ ROWS = {
         {"serve"},
     ),
     "coordinator": (
-        {"ledger", "plan", "questions", "registry", "rows", "tasks", "view"},
+        {"doctor_facts", "doctor_reach", "doctor_rules", "ledger", "plan", "questions", "registry", "rows", "tasks", "view"},
         {"events", "schema", "statements"},
-        {"store", "worker_client"},
+        {"doctor_docker", "doctor_http", "store", "worker_client"},
         {"admission", "agents", "dispatch", "reaper", "runner", "stats", "webhooks"},
-        {"api", "gateway", "parts", "problems", "streams", "watch"},
+        {"api", "doctor", "gateway", "parts", "problems", "streams", "watch"},
         {"__main__", "app", "cli", "suite"},
     ),
 }

@@ -1,0 +1,186 @@
+"""PURE: what the doctor has seen, as plain facts, and what it says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+Check = Literal["reach", "memory", "disk", "health", "limits"]
+Severity = Literal["ok", "warning", "problem"]
+COORDINATOR = "coordinator"
+RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One sentence about the suite; `mend` is the command that helps."""
+
+    check: Check
+    severity: Severity
+    what: str
+    why: str = ""
+    mend: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """Something that could not be looked at; without an `essential` one nobody can say that all is well."""
+
+    what: str
+    why: str
+    mend: str | None = None
+    essential: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line of a container's log; `event` is empty where the line is none of ours."""
+
+    at: float  # Unix seconds
+    event: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """The file system under a folder."""
+
+    folder: str
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def used(self) -> float:
+        return 1 - self.free_bytes / self.total_bytes if self.total_bytes else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """One container of the compose project; `environ` holds only what the rules ask for, no secrets."""
+
+    name: str
+    service: str
+    hostname: str = ""
+    status: str = "running"  # created, running, paused, restarting, exited, dead
+    exit_code: int = 0
+    oom_killed: bool = False
+    restarts: int = 0
+    running_seconds: float = 0.0
+    health: str = "healthy"  # starting, healthy, unhealthy, none
+    health_said: str = ""
+    log_driver: str = "json-file"
+    log_rotated: bool = True
+    log_bytes: int | None = None
+    memory_limit: int = 512 * 2**20  # bytes; 0: none
+    memory_share: float | None = None  # of the limit
+    networks: tuple[str, ...] = ("muster",)
+    published: tuple[str, ...] = ()  # "127.0.0.1:8000"
+    environ: Mapping[str, str] = field(default_factory=dict)
+    disks: tuple[Disk, ...] = ()
+    log: tuple[LogLine, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
+
+    @property
+    def well(self) -> bool:
+        """Running, and no check of its own has failed: what is wrong with it is to be looked for elsewhere."""
+        return self.running and self.health != "unhealthy" and not self.oom_killed
+
+    def last(self, *events: str) -> LogLine | None:
+        return next((line for line in reversed(self.log) if line.event in events), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The containers of one compose project; `compose` is how its commands begin."""
+
+    compose: str = "docker compose"
+    containers: tuple[Container, ...] = ()
+
+    def service(self, name: str) -> Container | None:
+        return next((c for c in self.containers if c.service == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenAgent:
+    """An agent as `/agents` shows it."""
+
+    id: str
+    name: str
+    endpoint: str
+    capabilities: tuple[str, ...] = ()
+    status: str = "healthy"
+    load: int = 0
+    max_concurrency: int | None = None
+    breaker: str = "closed"
+    last_error: str = ""
+    silent_seconds: float | None = None  # since its last sign of life
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.endpoint).hostname or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinator:
+    """What the coordinator said over HTTP; None where it was not asked or did not say."""
+
+    url: str
+    silent: str | None = None  # why it gave no answer
+    stranger: str | None = None  # who answers there instead
+    missing: str | None = None  # why it is not ready
+    agents: tuple[SeenAgent, ...] | None = None
+    running: int = 0
+    queued: int = 0
+    refused: int = 0  # answers 429 since its start
+    failed: int = 0  # tasks in the last ten minutes
+    last_error: str = ""
+    last_error_type: str = ""
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many tasks the coordinator runs at once, and lets wait."""
+
+    running: int = 64
+    queued: int = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything that was seen, at Unix second `at`."""
+
+    at: float
+    coordinator: Coordinator
+    project: Project | None = None
+    disks: tuple[Disk, ...] = ()  # of this machine: the journal's, Docker's
+    memory_available: float | None = None  # share of this machine's memory
+    limits: Limits | None = None
+    unseen: tuple[Unseen, ...] = ()
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        return self.project.containers if self.project else ()
+
+    @property
+    def compose(self) -> str:
+        return self.project.compose if self.project else "docker compose"
+
+    def container_of(self, agent: SeenAgent) -> Container | None:
+        """The container that an agent's endpoint names."""
+        return next((c for c in self.containers if agent.host in (c.hostname, c.service, c.name)), None)
+
+    def up(self, service: str, *options: str, environ: str = "") -> str:
+        """The command that makes one service anew and leaves the others alone."""
+        words = (environ, self.compose, "up -d --no-deps", *options, service)
+        return " ".join(word for word in words if word)

@@ -1,0 +1,130 @@
+"""Asks the coordinator over HTTP how it is, and reads its answers into facts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from coordinator.doctor_facts import COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
+
+HTTP_SECONDS = 3.0
+
+
+class NoAddress(Exception):
+    """The URL is none that can be asked; the text says why."""
+
+
+def look(
+    url: str, key: str | None, *, transport: httpx.BaseTransport | None = None
+) -> tuple[Coordinator, list[Unseen]]:
+    """What the coordinator says, and what it would not; raises `NoAddress`."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        client = httpx.Client(base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport)
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise NoAddress(f"{url} is no URL: {exc}.") from exc
+    with client:
+        try:
+            return _asked(client, url.rstrip("/"))
+        except httpx.UnsupportedProtocol as exc:
+            raise NoAddress(f"{url} is no http(s) URL.") from exc
+        except httpx.TimeoutException:
+            return Coordinator(url=url, silent=f"No answer within {HTTP_SECONDS:.0f} s"), []
+        except httpx.HTTPError as exc:
+            return Coordinator(url=url, silent=str(exc) or type(exc).__name__), []
+
+
+def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
+    health = client.get("/health")
+    name = _object(health).get("name")
+    if name != COORDINATOR:
+        who = f"The {name}" if isinstance(name, str) else f"Something that is not Muster (HTTP {health.status_code})"
+        return Coordinator(url=url, stranger=who), []
+    ready = client.get("/ready")
+    missing = None if ready.is_success else str(_object(ready).get("missing", f"HTTP {ready.status_code}"))
+    answer = client.get("/agents", params={"limit": 1_000})
+    if not answer.is_success:
+        return Coordinator(url=url, missing=missing), [_refused(answer)]
+    stats = _object(client.get("/stats"))
+    now, last = stats.get("now") or {}, stats.get("last_error") or {}
+    at = _server_time(answer)
+    return Coordinator(
+        url=url,
+        missing=missing,
+        agents=tuple(_agent(agent, at) for agent in _object(answer).get("agents", ())),
+        running=now.get("running", 0),
+        queued=now.get("queued", 0),
+        refused=_refusals(client.get("/metrics").text),
+        failed=_failed(client, at),
+        last_error=str(last.get("detail", "")),
+        last_error_type=str(last.get("type", "")),
+    ), []
+
+
+def _refused(answer: httpx.Response) -> Unseen:
+    what = "agents, tasks and limits"
+    if answer.status_code in (401, 403):
+        why = "the coordinator asks for a key, and refuses the one it was sent"
+        if "authorization" not in answer.request.headers:
+            why = "the coordinator asks for a key; set API_KEY"
+        mend = f"API_KEY=… python -m coordinator.cli doctor --url {answer.request.url.copy_with(raw_path=b'')}"
+        return Unseen(what=what, why=why, mend=mend, essential=True)
+    return Unseen(what=what, why=f"/agents answered HTTP {answer.status_code}", essential=True)
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        data = answer.json()
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
+    seen = _time(data.get("last_seen"))
+    return SeenAgent(
+        id=data["agent_id"],
+        name=data["name"],
+        endpoint=data["endpoint"],
+        capabilities=tuple(data.get("capabilities") or ()),
+        status=data.get("status", ""),
+        load=data.get("load", 0),
+        max_concurrency=data.get("max_concurrency"),
+        breaker=data.get("breaker", "closed"),
+        last_error=data.get("last_error") or "",
+        silent_seconds=(at - seen).total_seconds() if seen else None,
+    )
+
+
+def _failed(client: httpx.Client, at: datetime) -> int:
+    """Tasks that failed in the last ten minutes, as many as one page shows."""
+    found = 0
+    for status in ("failed", "timed_out"):
+        rows = _object(client.get("/tasks", params={"status": status, "limit": 200})).get("tasks", ())
+        times = [_time(row.get("finished_at")) for row in rows]
+        found += sum((at - time).total_seconds() < RECENT_SECONDS for time in times if time)
+    return found
+
+
+def _refusals(metrics: str) -> int:
+    """The counter of answers with status 429, of Prometheus' text."""
+    rows = [line for line in metrics.splitlines() if line.startswith("muster_http_requests_total{")]
+    return sum(round(float(line.rsplit(" ", 1)[1])) for line in rows if 'status="429"' in line)
+
+
+def _server_time(answer: httpx.Response) -> datetime:
+    """The coordinator's own clock, where it says it: ages are not to depend on two clocks."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"])
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,133 @@
+"""PURE: the doctor's rules for who cannot reach whom."""
+
+from __future__ import annotations
+
+from coordinator.doctor_facts import COORDINATOR, Container, Facts, Finding, SeenAgent
+
+NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
+BEAT_SECONDS = 6.0  # an agent heard within this time is alive
+AWAY = ("no_agent", "agent_unreachable", "agent_lost")
+
+
+def reach(facts: Facts) -> list[Finding]:
+    """Coordinator, agents, and the two directions between them."""
+    seen = facts.coordinator
+    if seen.stranger is not None:
+        why = f"{seen.stranger} answers there."
+        return [_problem(f"The coordinator is not at {seen.url}.", why, f"ss -ltnp 'sport = :{seen.port}'")]
+    down = _down(facts)
+    if down is not None:
+        return [down]
+    lost = [(c, finding) for c in facts.containers if (finding := _lost_worker(facts, c))]
+    found = [finding for _, finding in lost]
+    explained = {c.name for c, _ in lost}
+    for agent in seen.agents or ():
+        home = facts.container_of(agent)
+        if agent.status == "unreachable" and not (home and (home.name in explained or not home.well)):
+            found.append(_unreachable(facts, agent, home))
+    if seen.agents is not None and not found:
+        found += _nobody(facts)
+    if not found and seen.failed and seen.last_error_type in AWAY:
+        found.append(_failed(facts))
+    return found
+
+
+def _problem(what: str, why: str, mend: str) -> Finding:
+    return Finding(check="reach", severity="problem", what=what, why=why, mend=mend)
+
+
+def _down(facts: Facts) -> Finding | None:
+    """Why the coordinator gives no answer, from its container where there is one."""
+    seen = facts.coordinator
+    if seen.silent is None:
+        return None
+    what = f"The coordinator does not answer at {seen.url}."
+    home = facts.project.service(COORDINATOR) if facts.project else None
+    if facts.project is None:
+        return _problem(what, f"{seen.silent}.", "make run")
+    if home is None:
+        return _problem(what, "The project has no coordinator container.", facts.up(COORDINATOR))
+    if not home.running:
+        said = f", and said last: {home.log[-1].text}" if home.log and home.exit_code else ""
+        ending = " after it ran out of memory" if home.oom_killed else ""
+        why = f"Its container is {home.status} with exit code {home.exit_code}{ending}{said}"
+        again = f"{facts.compose} unpause {COORDINATOR}" if home.status == "paused" else facts.up(COORDINATOR)
+        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.status == "restarting" else again
+        return _problem(what, why.rstrip(".") + ".", mend)
+    if home.health == "unhealthy":
+        why = f"Its container runs, and its health check fails: {home.health_said}."
+        return _problem(what, why, f"{facts.compose} restart {COORDINATOR}")
+    if not home.networks:
+        return _problem(what, "Its container is on no network.", facts.up(COORDINATOR, "--force-recreate"))
+    if home.health == "starting":
+        why = f"Its container started {home.running_seconds:.0f} s ago; give it 20 s."
+        return _problem(what, why, f"{facts.compose} logs --tail 50 {COORDINATOR}")
+    elsewhere = [where for where in home.published if not where.endswith(f":{seen.port}")]
+    if elsewhere and len(elsewhere) == len(home.published):
+        why = f"Its container is published at {elsewhere[0]}."
+        return _problem(what, why, f"python -m coordinator.cli doctor --url http://{elsewhere[0]}")
+    if not home.published:
+        return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))
+    return _problem(what, f"Its container runs, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
+
+
+def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
+    """A worker that says it cannot reach the coordinator, or shares no network with it."""
+    home = facts.project.service(COORDINATOR) if facts.project else None
+    if not worker.well or worker.service == COORDINATOR or (home is not None and not home.well):
+        return None
+    what = f"{worker.service} cannot reach the coordinator."
+    if home is not None and worker.environ.get("COORDINATOR_URL") and not set(home.networks) & set(worker.networks):
+        if not home.networks:
+            return _problem(what, "The coordinator is on no network.", facts.up(COORDINATOR, "--force-recreate"))
+        mend = f"docker network connect --alias {worker.service} {home.networks[0]} {worker.name}"
+        return _problem(what, f"Its container {worker.name} is not on the coordinator's network.", mend)
+    line = worker.last("coordinator.unreachable", "agent.registered")
+    if line is None or line.event == "agent.registered":
+        return None
+    url = line.fields.get("coordinator", "COORDINATOR_URL")
+    why = f"It tries {url}: {line.fields.get('why', 'no answer')[:200]}".rstrip(".") + "."
+    if "HTTP 401" in why or "HTTP 403" in why:
+        why = f"{url} refuses its API_KEY; set the same API_KEY for all in .env."
+    elif url.rstrip("/") != f"http://{COORDINATOR}:8000":
+        why += f" Set its COORDINATOR_URL to http://{COORDINATOR}:8000."
+    return _problem(what, why, facts.up(worker.service))
+
+
+def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:
+    error = agent.last_error.rstrip(".") or "no reason is known"
+    spare = any(a.name == agent.name and a.status == "healthy" for a in facts.coordinator.agents or ())
+    url = facts.coordinator.url.rstrip("/")
+    if spare:
+        why = f"{error}; another {agent.name} is healthy."
+        mend = f"curl -X DELETE {url}/agents/{agent.id}"
+        return Finding(check="reach", severity="warning", what=f"{agent.id} is away.", why=why, mend=mend)
+    alive = agent.silent_seconds is not None and agent.silent_seconds <= BEAT_SECONDS
+    if alive:
+        why = f"It sends heartbeats, but {agent.endpoint} does not answer: {error}. Set its ADVERTISE_URL."
+        mend = facts.up(home.service) if home else f"curl -s -m 3 {agent.endpoint}/health"
+        return _problem(f"The coordinator cannot reach {agent.name}.", why, mend)
+    why = f"{agent.endpoint}: {error}."
+    if home is not None:
+        return _problem(f"{agent.name} has gone silent.", why, f"{facts.compose} restart {home.service}")
+    return _problem(f"{agent.name} cannot be reached.", why, f"curl -s -m 3 {agent.endpoint}/health")
+
+
+def _nobody(facts: Facts) -> list[Finding]:
+    """Capabilities that the default plan needs and that no agent has."""
+    can = {word for agent in facts.coordinator.agents or () for word in agent.capabilities}
+    down = {c.service for c in facts.containers if not c.well}  # other checks speak of them
+    away = {word: name for word, name in NEEDED.items() if word not in can and name not in down}
+    if not away:
+        return []
+    names = list(away.values())
+    mend = " ".join([f"{facts.compose} up -d", *names]) if facts.project else "make run"
+    what = f"No agent can {', '.join(away)}."
+    why = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} not registered; a task without a plan needs them."
+    return [Finding(check="reach", severity="warning", what=what, why=why, mend=mend)]
+
+
+def _failed(facts: Facts) -> Finding:
+    what = f"{facts.coordinator.failed} tasks failed in the last ten minutes."
+    mend = f"python -m coordinator.cli tasks --status failed --url {facts.coordinator.url}"
+    return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

@@ -1,0 +1,274 @@
+"""PURE: the doctor's rules for memory, disks, health checks and limits, and the table of all rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from coordinator.doctor_facts import (
+    COORDINATOR,
+    RECENT_SECONDS,
+    Check,
+    Container,
+    Disk,
+    Facts,
+    Finding,
+    LogLine,
+    Severity,
+)
+from coordinator.doctor_reach import AWAY, reach
+
+KILLED = 137  # 128 + SIGKILL
+TIGHT_MEMORY = 0.9  # of a container's limit
+SCARCE_MEMORY = 0.05  # of the machine, available
+FULL_DISK, TIGHT_DISK = 0.97, 0.85
+TIGHT_BYTES = 200 * 2**20
+LARGE_LOG_BYTES = 100 * 2**20
+LOOP_SECONDS = 60.0  # a container that was restarted and runs for less is still in its loop
+BUSY = ("agent_busy", "limit_reached", "timeout")
+FULL_WORDS = ("disk is full", "no space left on device", "database or disk is full")
+
+
+def examine(facts: Facts) -> list[Finding]:
+    """What every rule finds, in the table's order; one that finds nothing says what it saw, if it saw anything."""
+    found = []
+    for check, (rule, well) in RULES.items():
+        said = well(facts)
+        found += rule(facts) or ([Finding(check=check, severity="ok", what=said)] if said else [])
+    return found
+
+
+def memory(facts: Facts) -> list[Finding]:
+    """Containers that were killed for want of memory, or soon will be."""
+    found = []
+    for c in facts.containers:
+        short, limit = _megabytes(c.memory_limit), f"its limit of {_megabytes(c.memory_limit)} MB"
+        again = f", and was restarted {c.restarts} times" if c.restarts else ""
+        if c.oom_killed:
+            what = f"{c.service} ran out of memory."
+            why = f"Its container was killed at {limit}{again}." if short else "The machine had no memory left."
+            found.append(_finding("memory", "problem", what, why, _more_memory(facts, c)))
+        elif c.exit_code == KILLED and not c.running:
+            why = f"Exit code 137{again}: out of memory, `docker kill`, or a stop that took too long."
+            found.append(_finding("memory", "problem", f"{c.service} was killed.", why, facts.up(c.service)))
+        elif c.memory_share is not None and c.memory_share >= TIGHT_MEMORY and short:
+            what = f"{c.service} is short of memory."
+            found.append(
+                _finding(
+                    "memory", "warning", what, f"It takes {c.memory_share:.0%} of {limit}.", _more_memory(facts, c)
+                )
+            )
+        elif not short:
+            why = "One container can take the memory of all."
+            found.append(
+                _finding("memory", "warning", f"{c.service} has no memory limit.", why, _more_memory(facts, c))
+            )
+    if facts.memory_available is not None and facts.memory_available < SCARCE_MEMORY:
+        why = f"{facts.memory_available:.0%} is available."
+        found.append(
+            _finding("memory", "warning", "This machine is short of memory.", why, "ps aux --sort=-rss | head")
+        )
+    return found
+
+
+def disk(facts: Facts) -> list[Finding]:
+    """Disks that are full, and logs that will fill them."""
+    found = []
+    for c in facts.containers:
+        full = [_room(d, c.service, _free(facts, d, c)) for d in c.disks]
+        found += [f for f in full if f]
+        line = next((n for n in reversed(c.log) if _says_full(n) and facts.at - n.at < RECENT_SECONDS), None)
+        if line is not None and not any(f and f.severity == "problem" for f in full):
+            gone = bool(c.disks) and c.running
+            what = f"{c.service}'s disk {'was' if gone else 'is'} full."
+            why = f"Its log says {line.event or line.text[:200]!r}{'; there is room now' if gone else ''}."
+            severity: Severity = "warning" if gone else "problem"
+            found.append(_finding("disk", severity, what, why, f"{facts.compose} logs --tail 50 {c.service}"))
+        if not c.log_rotated:
+            size = f"; its log has {_megabytes(c.log_bytes)} MB" if c.log_bytes else ""
+            why = f"The driver {c.log_driver} keeps everything{size}. Set max-size and max-file under `logging`."
+            worse: Severity = "problem" if (c.log_bytes or 0) > LARGE_LOG_BYTES else "warning"
+            mend = facts.up(c.service, "--force-recreate")
+            found.append(_finding("disk", worse, f"{c.service}'s log is not rotated.", why, mend))
+    folders = [_room(d, "this machine", f"du -xh {d.folder} | sort -h | tail") for d in facts.disks]
+    return found + [f for f in folders if f]
+
+
+def health(facts: Facts) -> list[Finding]:
+    """Health checks that fail, and containers that do not run."""
+    found = []
+    for c in facts.containers:
+        logs = f"{facts.compose} logs --tail 50 {c.service}"
+        if c.oom_killed or (c.exit_code == KILLED and not c.running):
+            continue  # memory speaks of it
+        last = f" It said last: {c.log[-1].text[:300]}" if c.log else ""
+        if c.status == "paused":
+            what = f"{c.service} is paused."
+            found.append(_finding("health", "problem", what, "", f"{facts.compose} unpause {c.service}"))
+        elif c.status == "restarting" or (c.running and c.restarts and c.running_seconds < LOOP_SECONDS):
+            what = f"{c.service} is restarted again and again."
+            why = f"It ended {c.restarts} times" + (f", last with exit code {c.exit_code}." if not c.running else ".")
+            found.append(_finding("health", "problem", what, why + last, logs))
+        elif not c.running:
+            why = f"Its container is {c.status}, with exit code {c.exit_code}." + (last if c.exit_code else "")
+            found.append(_finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service)))
+        elif c.health == "unhealthy":
+            why = f"{c.health_said or 'The check fails'}. Docker leaves an unhealthy container as it is."
+            mend = f"{facts.compose} restart {c.service}"
+            found.append(_finding("health", "problem", f"{c.service}'s health check fails.", why, mend))
+        elif c.health == "none":
+            why = "Nobody notices when it hangs. Give it the image's HEALTHCHECK again."
+            mend = facts.up(c.service, "--force-recreate")
+            found.append(_finding("health", "warning", f"{c.service} has no health check.", why, mend))
+    missing = facts.coordinator.missing
+    if missing is not None:
+        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if facts.project else "make run"
+        found.append(_finding("health", "problem", "The coordinator is not ready.", f"It says: {missing}.", mend))
+    seen = facts.coordinator
+    if seen.failed and seen.last_error_type not in (*AWAY, *BUSY):
+        found.append(_failed("health", facts))
+    return found
+
+
+def limits(facts: Facts) -> list[Finding]:
+    """Queues that are full, requests that were refused, agents that take no more."""
+    seen, most = facts.coordinator, facts.limits
+    found = []
+    recent = {c.service: _refusals(facts, c) for c in facts.containers}
+    at_most = most.running if most else 64
+    wider = f"MAX_CONCURRENT_TASKS={2 * at_most}"
+    mend = facts.up(COORDINATOR, environ=wider) if facts.project else f"{wider} make run"
+    here = f"{seen.running} tasks run and {seen.queued} wait"
+    if recent.get(COORDINATOR):
+        why = f"{recent[COORDINATOR]} answers were 429 in the last ten minutes; {here}."
+        found.append(_finding("limits", "problem", "The coordinator refuses tasks.", why, mend))
+    elif most is not None and most.queued and seen.queued >= most.queued:
+        why = f"{here}; MAX_QUEUED_TASKS is {most.queued}."
+        found.append(_finding("limits", "problem", "The queue is full.", why, mend))
+    elif most is not None and seen.running >= most.running:
+        why = f"{here}; MAX_CONCURRENT_TASKS is {most.running}."
+        found.append(_finding("limits", "warning", "All places for tasks are taken.", why, mend))
+    elif seen.refused:
+        why = f"{seen.refused} answers were 429 since its start; {here}."
+        found.append(_finding("limits", "warning", "The coordinator has refused tasks.", why, mend))
+    found += _agents_at_their_limit(facts)
+    for service, count in recent.items():
+        if service != COORDINATOR and count:
+            why = f"It answered 429 to {count} steps in the last ten minutes."
+            found.append(_finding("limits", "warning", f"{service} was full.", why, _another(facts, service)))
+    if seen.failed and seen.last_error_type in BUSY:
+        found.append(_failed("limits", facts))
+    return found
+
+
+def _agents_at_their_limit(facts: Facts) -> list[Finding]:
+    found = []
+    for agent in facts.coordinator.agents or ():
+        home = facts.container_of(agent)
+        if agent.breaker != "closed":
+            why = f"Five calls in a row failed, the last with: {agent.last_error or 'no reason'}"
+            look = f"curl -s -m 3 {agent.endpoint}/health"
+            mend = f"{facts.compose} logs --tail 50 {home.service}" if home else look
+            what = f"{agent.name}'s breaker is {agent.breaker.replace('_', ' ')}."
+            found.append(_finding("limits", "problem", what, why.rstrip(".") + ".", mend))
+        elif agent.max_concurrency is not None and agent.load >= agent.max_concurrency:
+            why = f"It works on {agent.load} steps and takes {agent.max_concurrency}."
+            mend = _another(facts, home.service if home else agent.name)
+            found.append(_finding("limits", "warning", f"{agent.name} is full.", why, mend))
+    return found
+
+
+def _well_reached(facts: Facts) -> str:
+    if facts.coordinator.agents is None:
+        return f"The coordinator answers at {facts.coordinator.url}."
+    healthy = sum(agent.status == "healthy" for agent in facts.coordinator.agents)
+    return f"The coordinator answers at {facts.coordinator.url} and reaches {healthy} agents."
+
+
+def _well_remembered(facts: Facts) -> str:
+    if facts.containers:
+        return f"{len(facts.containers)} containers are within their limits, and none was killed."
+    share = facts.memory_available
+    return f"This machine has {share:.0%} of its memory available." if share is not None else ""
+
+
+def _well_stored(facts: Facts) -> str:
+    folders = [d.folder for d in (*facts.disks, *(d for c in facts.containers for d in c.disks))]
+    rotated = " Logs are rotated." if facts.containers else ""
+    return f"There is room in {', '.join(dict.fromkeys(folders))}.{rotated}" if folders else ""
+
+
+def _well(facts: Facts) -> str:
+    if facts.containers:
+        return f"{len(facts.containers)} containers pass their health checks."
+    return "The coordinator is ready." if facts.coordinator.silent is None else ""
+
+
+def _well_limited(facts: Facts) -> str:
+    seen = facts.coordinator
+    return f"{seen.running} tasks run, {seen.queued} wait; nothing was refused." if seen.agents is not None else ""
+
+
+RULES: dict[Check, tuple[Callable[[Facts], list[Finding]], Callable[[Facts], str]]] = {
+    "reach": (reach, _well_reached),
+    "memory": (memory, _well_remembered),
+    "disk": (disk, _well_stored),
+    "health": (health, _well),
+    "limits": (limits, _well_limited),
+}
+
+
+def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -> Finding:
+    return Finding(check=check, severity=severity, what=what, why=why, mend=mend)
+
+
+def _failed(check: Check, facts: Facts) -> Finding:
+    seen = facts.coordinator
+    mend = f"python -m coordinator.cli tasks --status failed --url {seen.url}"
+    why = f"The last: {seen.last_error.rstrip('.') or 'no reason is known'}."
+    return _finding(check, "warning", f"{seen.failed} tasks failed in the last ten minutes.", why, mend)
+
+
+def _more_memory(facts: Facts, c: Container) -> str:
+    usual, name = (1024, "COORDINATOR_MEMORY") if c.service == COORDINATOR else (512, "WORKER_MEMORY")
+    return facts.up(c.service, environ=f"{name}={max(usual, 2 * _megabytes(c.memory_limit))}m")
+
+
+def _another(facts: Facts, name: str) -> str:
+    if facts.project:
+        count = sum(c.service == name for c in facts.containers) + 1
+        return facts.up(name, "--no-recreate", f"--scale {name}={count}")
+    return f"COORDINATOR_URL={facts.coordinator.url} .venv/bin/python -m workers.{name} --port 8012"
+
+
+def _room(place: Disk, whose: str, mend: str) -> Finding | None:
+    what = f"{whose}: {place.folder} is {'full' if place.used >= FULL_DISK else 'nearly full'}."
+    why = (
+        f"{place.used:.0%} of {_megabytes(place.total_bytes)} MB are used, {_megabytes(place.free_bytes)} MB are free."
+    )
+    if place.used >= FULL_DISK:
+        return _finding("disk", "problem", what, why, mend)
+    if place.used >= TIGHT_DISK or place.free_bytes < min(TIGHT_BYTES, place.total_bytes / 4):
+        return _finding("disk", "warning", what, why, mend)
+    return None
+
+
+def _free(facts: Facts, place: Disk, c: Container) -> str:
+    """A disk of its own is looked into; one that Docker shares is rid of what Docker does not need."""
+    if place.total_bytes < 10 * 2**30:
+        return f"{facts.compose} exec {c.service} du -ah {place.folder}"
+    return "docker image prune -f && docker builder prune -f"
+
+
+def _says_full(line: LogLine) -> bool:
+    return line.event == "journal.full" or any(words in line.text.lower() for words in FULL_WORDS)
+
+
+def _refusals(facts: Facts, c: Container) -> int:
+    return sum(
+        line.event == "request.done" and line.fields.get("status") == "429" and facts.at - line.at < RECENT_SECONDS
+        for line in c.log
+    )
+
+
+def _megabytes(count: int | None) -> int:
+    return round((count or 0) / 2**20)
