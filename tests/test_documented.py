@@ -63,7 +63,7 @@ def test_secret_is_read_from_a_file(name, tmp_path, monkeypatch):
 def test_unreadable_secret_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "nowhere"))
 
-    with pytest.raises(ValueError, match="API_KEY_FILE=.*nowhere"):
+    with pytest.raises(ValueError, match=r"API_KEY_FILE=.*nowhere"):
         Settings(_env_file=None)
 
 
@@ -72,7 +72,7 @@ def test_an_empty_secret_file_is_no_open_door(tmp_path, monkeypatch):
     (tmp_path / "key").write_text("\n")
     monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "key"))
 
-    with pytest.raises(ValueError, match="API_KEY_FILE=.*key is empty"):
+    with pytest.raises(ValueError, match=r"API_KEY_FILE=.*key is empty"):
         Settings(_env_file=None)
 
 
