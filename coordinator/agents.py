@@ -50,12 +50,14 @@ class Agents:
         self._changed = asyncio.Event()
         self._calls: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
         self._probing: set[str] = set()
+        self._saved: dict[str, Registration] = {}  # as the journal has them
 
     async def load(self) -> None:
         """Takes the agents from the journal; each is probed at once."""
         for agent_id, registration, present in await self._store.agents():
             self.registry.remember(registration.capabilities)
             if present:
+                self._saved[agent_id] = registration
                 self.registry.register(agent_id, registration.model_copy(update={"draining": False}))
                 self._probe_soon(agent_id)
 
@@ -67,11 +69,11 @@ class Agents:
         """Adds an agent or takes its heartbeat; says whether it is new."""
         agent_id = id_of(registration)
         known = self.registry.get(agent_id)
-        before = known.registration if known else None
         was = known.status if known else None
         instance, new = self.registry.register(agent_id, registration)
-        if before != registration:
+        if self._saved.get(agent_id) != registration:
             await self._store.save_agent(agent_id, registration)
+            self._saved[agent_id] = registration
         if instance.status in (AgentStatus.PENDING, AgentStatus.UNREACHABLE):
             self._probe_soon(agent_id)
         if instance.status is not was:
@@ -83,7 +85,7 @@ class Agents:
         instance = self.registry.remove(agent_id)
         if instance is None:
             raise NotFound(f"No agent has the id {agent_id!r}.")
-        self._store.remove_agent(agent_id)
+        self._forget(agent_id)
         self._store.note(None, "agent.status", {"agent_id": agent_id, "name": instance.name, "status": "removed"})
         self.changed()
         return instance
@@ -219,3 +221,9 @@ class Agents:
                 for limit in tuple(self._calls.get(instance.id, ())):
                     if not limit.expired():
                         limit.reschedule(0)
+            for agent_id in self._saved.keys() - {i.id for i in self.registry.all()}:
+                self._forget(agent_id)  # silent for too long, or replaced
+
+    def _forget(self, agent_id: str) -> None:
+        self._saved.pop(agent_id, None)
+        self._store.remove_agent(agent_id)

@@ -124,3 +124,9 @@ PRUNE = (
     """DELETE FROM tasks WHERE id IN
        (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
 )
+
+PRUNE_AGENTS = "DELETE FROM agents WHERE removed_at < :before"
+PRUNE_AGENT_EVENTS = """
+DELETE FROM events WHERE id IN
+    (SELECT id FROM (SELECT id, at FROM events WHERE task_id IS NULL ORDER BY id LIMIT :limit) WHERE at < :before)
+"""

@@ -250,8 +250,13 @@ class Store:
         return bytes.fromhex((await self._db.read(sql.GET_META, {"key": "secret"}))[0][0])
 
     async def prune(self, *, before: float, limit: int = 500) -> int:
-        """Deletes up to `limit` tasks that ended before a time, oldest first; returns how many."""
+        """Deletes up to `limit` tasks that ended before a time, oldest first; returns how many.
+
+        Agents that left and what was told of agents before that time go too.
+        """
         params = {"before": before, "limit": limit}
+        for text in (sql.PRUNE_AGENTS, sql.PRUNE_AGENT_EVENTS):
+            self._db.post("store.prune", Statement(text, params))
         found = await self._db.read("SELECT count(*) FROM tasks WHERE finished_at < :before", params)
         if found[0][0]:
             await self._db.write("store.prune", *(Statement(text, params) for text in sql.PRUNE))

@@ -199,6 +199,45 @@ async def test_a_disk_that_fills_up_under_load_loses_nothing(client, coordinator
     assert [id for id, was in zip(accepted, seen, strict=True) if was == "completed" and id in crashed.open_tasks] == []
 
 
+async def test_an_agent_that_registers_on_a_full_disk_is_kept_once_there_is_room(client, coordinator, disk):
+    """Its first call is refused with a name; the same call again makes it durable."""
+    body = {"name": "late", "endpoint": "http://127.0.0.1:9", "capabilities": ["late"]}
+    disk.fill()
+    refused = await client.post("/register_agent", json=body)
+    disk.free()
+    taken = await client.post("/register_agent", json=body)
+    coordinator.kill()
+    coordinator.start()
+    await asyncio.to_thread(coordinator.ready)
+
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:muster:problem:storage_full")
+    assert taken.status_code == 200
+    assert (await client.get("/agents/late")).status_code == 200
+
+
+async def test_sigterm_on_a_full_disk_ends_within_ten_seconds_and_what_could_not_be_written_is_done_again(
+    client, coordinator, disk
+):
+    ids = [await begin(client, delay_ms=300) for _ in range(10)]
+    disk.fill()
+    await asyncio.sleep(1.0)
+    began = time.monotonic()
+    coordinator.terminate()
+    code = await asyncio.to_thread(coordinator.process.wait, 12)
+    seconds = time.monotonic() - began
+    disk.free()
+
+    coordinator.start()
+    await asyncio.to_thread(coordinator.ready)
+
+    assert code is not None
+    assert seconds < 10
+    for id in ids:
+        await eventually(lambda id=id: _ended(client, id))
+        assert await status(client, id) == "completed"
+    assert (await history(coordinator, disk)).problems(accepted=ids) == []
+
+
 def test_a_start_on_a_full_disk_is_refused_in_a_sentence(disk, tmp_path):
     disk.fill()
     with Coordinator(tmp_path / "c", journal=disk.path / "muster.db", through=disk.through) as coordinator:

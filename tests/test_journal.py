@@ -461,6 +461,33 @@ async def test_attempts_cut_off_by_the_coordinator_s_own_death_do_not_count(tmp_
         assert max(attempt for _, _, attempt in end.attempts) > 3
 
 
+async def test_agents_that_are_replaced_by_others_do_not_pile_up_in_the_journal(tmp_path):
+    """Containers are made anew under new names: the silent one's place is taken, also in the file."""
+    with Coordinator(tmp_path) as coordinator:
+        coordinator.start().ready()
+        async with talking_to(coordinator) as client:
+            for port in range(9_001, 9_006):
+                body = {
+                    "name": "echo",
+                    "endpoint": f"http://127.0.0.1:{port}",
+                    "capabilities": ["x"],
+                    "instance": "one",
+                }
+                assert (await client.post("/register_agent", json=body)).status_code == 201
+
+                async def unreachable(endpoint: str = body["endpoint"]) -> bool:
+                    found = (await client.get("/agents", params={"status": "unreachable"})).json()["agents"]
+                    return [a["endpoint"] for a in found] == [endpoint]
+
+                await eventually(unreachable)
+            await asyncio.sleep(1.5)
+        coordinator.terminate()
+        coordinator.process.wait()
+
+        with closing(sqlite3.connect(coordinator.journal)) as connection:
+            assert connection.execute("SELECT count(*) FROM agents WHERE removed_at IS NULL").fetchone() == (1,)
+
+
 # --- the checker itself ---------------------------------------------------------------------------
 
 DAMAGE = {

@@ -440,6 +440,22 @@ async def test_pruning_removes_every_row_of_old_tasks_and_nothing_else(journal):
     assert after == {table: n // 2 for table, n in before.items()} | {"webhooks": 1}
 
 
+async def test_pruning_forgets_agents_that_left_long_ago_and_what_was_told_of_them(journal):
+    """An agent that flaps for a year fills no disk. The store's clock stands at 1,000."""
+    for name in ("here", "gone"):
+        registration = Registration(name=name, endpoint=f"http://{name}", capabilities=["research"])
+        await journal.store.save_agent(name, registration)
+        journal.store.note(None, "agent.status", {"name": name})
+    journal.store.remove_agent("gone")
+
+    await journal.store.prune(before=999.0)
+    assert (len(await journal.store.agents()), await journal.count("events")) == (2, 4)
+    await journal.store.prune(before=1_001.0)
+
+    assert await journal.count("events") == 0
+    assert [id for id, _, _ in await journal.store.agents()] == ["here"]
+
+
 # --- the named points -----------------------------------------------------------------------------
 
 
