@@ -1,0 +1,113 @@
+"""What every run has at hand, and the three ways to measure: a step of callers, a schedule, one task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from load.calls import Call, Sender
+from load.display import Display
+from load.drive import Collected, Limits, by_the_clock, callers
+from load.observed import Observed, Observer
+from load.options import Options
+from load.rows import Row, row
+
+TICK_SECONDS = 0.25
+BUSY = 0.8  # of a core: then this program itself may be what is slow
+SLICES = 12
+
+
+@dataclass
+class Bench:
+    """One run. `notes` are sentences that whoever reads the figures must know."""
+
+    options: Options
+    session: aiohttp.ClientSession
+    sender: Sender
+    display: Display
+    limits: Limits
+    notes: list[str] = field(default_factory=list)
+
+    def observer(self, *, every_seconds: float = 0.5) -> Observer:
+        return Observer(self.session, self.options.url, self.options.api_key, every_seconds)
+
+    async def step(self, count: int) -> tuple[Row, Observed]:
+        """So many callers for --seconds."""
+        collected, seconds, label = Collected(), self.options.seconds, str(count)
+
+        def tick() -> None:
+            self.display.running(label, collected, share=(time.monotonic() - collected.began) / seconds)
+
+        async with self.observer() as observer, self._watched(tick):
+            await callers(self.sender.send, count, seconds, self.limits, collected)
+        taken = min(seconds, time.monotonic() - collected.began) if self.limits.over else seconds
+        measured = row(collected.calls, label=label, x=count, began=collected.began, seconds=taken)
+        self.display.row(measured)
+        return measured, observer.seen
+
+    async def schedule(self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]) -> list[Row]:
+        """Tasks by the clock; a row for each slice of the time (`slices` are where they begin, and the end)."""
+        rows: list[Row] = []
+
+        def tick() -> None:
+            now = time.monotonic() - into.began
+            answered = min(into.open, default=into.began + now) - into.began
+            while len(rows) + 1 < len(slices) and answered > slices[len(rows) + 1]:
+                self._slice(rows, into.calls, into.began, slices)
+            running = max((n for n, start in enumerate(slices[:-1]) if start <= now), default=0)
+            self.display.running(label(slices, running), into, share=now / slices[-1])
+
+        async with self._watched(tick):
+            await by_the_clock(self.sender.send, starts, self.limits, into)
+        over = time.monotonic() - into.began
+        while len(rows) + 1 < len(slices) and slices[len(rows)] < over:
+            self._slice(rows, into.calls, into.began, slices)
+        return [some for some in rows if some.tasks]
+
+    def _slice(self, rows: list[Row], calls: Sequence[Call], began: float, slices: Sequence[float]) -> None:
+        number = len(rows)
+        start, end = slices[number], slices[number + 1]
+        inside = [call for call in calls if start <= call.began - began < end]
+        name = label(slices, number)
+        rows.append(row(inside, label=name, x=start, began=began + start, seconds=end - start, whole=False))
+        if inside:
+            self.display.row(rows[-1])
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, tick: Callable[[], None]) -> AsyncIterator[None]:
+        """Calls `tick` four times a second; notes when this program used most of a core."""
+
+        async def every() -> None:
+            while True:
+                tick()
+                await asyncio.sleep(TICK_SECONDS)
+
+        began, spent = time.monotonic(), time.process_time()
+        ticking = asyncio.create_task(every(), name="display")
+        try:
+            yield
+        finally:
+            ticking.cancel()
+            await asyncio.wait({ticking})
+            if not ticking.cancelled():
+                ticking.result()
+        share = (time.process_time() - spent) / max(0.001, time.monotonic() - began)
+        if share > BUSY:
+            self.notes.append(
+                f"This program itself used {share:.0%} of a core for a while: the rates are a lower bound."
+            )
+
+
+def label(slices: Sequence[float], number: int) -> str:
+    return f"{slices[number]:.3g}–{slices[number + 1]:.3g} s"
+
+
+def even(seconds: float) -> list[float]:
+    """Slices of a second or more, at most 12."""
+    count = max(1, min(SLICES, int(seconds)))
+    return [seconds * n / count for n in range(count + 1)]

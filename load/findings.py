@@ -1,0 +1,64 @@
+"""What a run has found, whole: for the terminal, as JSON, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from load.knee import Suggestion
+from load.observed import Observed
+from load.reasons import Lever
+from load.rows import Row
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One figure of a scenario, ready to be shown; `value` is the same for programs."""
+
+    name: str
+    value: float | str | None
+    shown: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`ok` is what the exit code says; `axis` names what the rows' `x` is; `marks` are named places on it."""
+
+    scenario: str
+    url: str
+    ok: bool
+    verdict: str
+    axis: str
+    rows: Sequence[Row]
+    observed: Sequence[Observed] = ()
+    knee: Row | None = None
+    reasons: Sequence[str] = ()
+    levers: Sequence[Lever] = ()
+    suggestion: Suggestion | None = None
+    facts: Sequence[Fact] = ()
+    notes: Sequence[str] = ()
+    marks: Mapping[float, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object; times are seconds."""
+        suggested = self.suggestion
+        return {
+            "scenario": self.scenario,
+            "url": self.url,
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "knee": _row(self.knee) if self.knee else None,
+            "reasons": list(self.reasons),
+            "settings": [asdict(lever) for lever in self.levers],
+            "suggestion": {**asdict(suggested), "env_line": suggested.env_line} if suggested else None,
+            "figures": {fact.name: fact.value for fact in self.facts},
+            "notes": list(self.notes),
+            "axis": self.axis,
+            "rows": [_row(row) for row in self.rows],
+            "observed": [asdict(seen) for seen in self.observed],
+        }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "success_percent": round(row.success_percent, 3)}

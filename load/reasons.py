@@ -1,0 +1,110 @@
+"""Why tasks failed or waited, in sentences, and which setting moves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from load.knee import MOSTLY, Broke
+from load.observed import AgentSeen, Observed
+from load.rows import Row
+
+SENTENCES = {
+    "overloaded": "refused with 429: as many tasks ran and waited as may",
+    "unavailable": "refused with 503: the coordinator was stopping or could not write",
+    "storage_full": "refused with 503: the journal's disk is full",
+    "unauthorized": "refused with 401: the API key is wrong",
+    "partial": "answered in part: some steps were not done in time or had no agent",
+    "task_timed_out": "timed out with nothing ready",
+    "task_failed": "failed",
+    "cancelled": "cancelled by somebody",
+    "no_answer": "without any answer 2 s after their deadline",
+    "connection_failed": "whose connection was refused or broke",
+    "not_sent": "not sent: this program had 5,000 open already",
+    "bad_answer": "answered with something that is no task",
+}
+LATE = ("partial", "task_timed_out", "no_answer")
+GREW = 1.5  # times the first step's time: that agent got slower
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A setting, or another thing to change, and what speaks for it."""
+
+    setting: str
+    why: str
+
+
+def reasons(row: Row) -> list[str]:
+    """One sentence for each way in which tasks of this row did not complete, most frequent first."""
+    found = []
+    for reason, count in row.reasons.items():
+        sentence = f"{count:,} of {row.tasks:,} tasks {SENTENCES.get(reason, f'ended with {reason}')}"
+        if reason == "overloaded" and row.retry_after:
+            sentence += f" (Retry-After up to {row.retry_after:g} s)"
+        found.append(f"{sentence}.")
+    if row.culprits:
+        worst = ", ".join(f"{name} ({count:,})" for name, count in list(row.culprits.items())[:3])
+        found.append(f"Steps that were not done, by agent and error: {worst}.")
+    return found
+
+
+def levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
+    """What to change, the most likely first; empty when nothing broke. `first` is what was seen of the first row."""
+    if broke is None:
+        return []
+    found = _places(seen)
+    if refused := row.reasons.get("overloaded"):
+        why = f"{refused:,} tasks were refused; a longer queue refuses fewer and makes them wait, it ends none sooner."
+        found.append(Lever("MAX_QUEUED_TASKS", why))
+    if not any(agent.full_share >= MOSTLY for agent in seen.agents):
+        found += _slowest(row, seen, first)
+    if late := sum(row.reasons.get(reason, 0) for reason in LATE):
+        why = f"{late:,} tasks had not ended at their deadline; more time helps only if fewer are started than end."
+        found.append(Lever("--timeout here, REQUEST_TIMEOUT for callers that name none", why))
+    return found or [
+        Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
+    ]
+
+
+def _places(seen: Observed) -> list[Lever]:
+    """Who had no place left: an agent, or else the coordinator."""
+    full = [agent for agent in seen.agents if agent.full_share >= MOSTLY]
+    found = [
+        Lever(
+            f"more instances of {agent.name}, or its MAX_CONCURRENCY",
+            f"{agent.name} was full: {agent.peak_load} of {agent.most} places taken in {agent.full_share:.0%} of the "
+            f"looks. More places help if it waits for others, more instances if it works itself.",
+        )
+        for agent in sorted(full, key=lambda agent: -agent.full_share)
+    ]
+    if not full and seen.queued_share >= MOSTLY:
+        why = f"At most {seen.peak_running} tasks ran while up to {seen.peak_queued:,} waited, and no agent was full."
+        found.append(Lever("MAX_CONCURRENT_TASKS", why))
+    return found
+
+
+def _slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
+    """The agent whose steps take longest, if they explain the time of a task; else the coordinator itself."""
+    timed = [(agent.step_seconds, agent) for agent in seen.agents if agent.step_seconds is not None]
+    if not timed or not row.average:
+        return []
+    seconds, agent = max(timed, key=lambda pair: pair[0])
+    together = sum(seconds for seconds, _ in timed)
+    if together < 0.5 * row.average and seen.queued_share < MOSTLY:
+        why = (
+            f"Agents took about {together:.2g} s of the {row.average:.2g} s of a task and no task waited for a place: "
+            f"the rest is the coordinator itself. A faster core or disk for it moves this, or a second coordinator."
+        )
+        return [Lever("none of ours", why)]
+    before = _step_seconds(agent, first)
+    grew = before is not None and seconds > GREW * before
+    if not grew and seen.queued_share >= MOSTLY:
+        return []
+    why = f"{agent.name} is the slowest: {seconds:.2g} s a step" + (
+        f", {before:.2g} s in the first step." if grew else "."
+    )
+    return [Lever(f"more instances of {agent.name}", why)]
+
+
+def _step_seconds(agent: AgentSeen, seen: Observed) -> float | None:
+    return next((other.step_seconds for other in seen.agents if other.name == agent.name), None)
