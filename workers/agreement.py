@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.report import Agreement, Contradiction, Side
@@ -113,11 +113,15 @@ def compare(a: Claim, b: Claim, weigh: Weights) -> Verdict | None:
 
 
 def agreements_and_contradictions(
-    claims: Sequence[Claim], relevance: Mapping[str, float], out_of_time: Callable[[], bool] = lambda: False
+    claims: Sequence[Claim],
+    relevance: Mapping[str, float],
+    answers: Collection[str],
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Agreement], list[Contradiction]]:
     """The agreements and contradictions among claims, most relevant first, at most eight each.
 
-    `relevance` is from 0 to 1 by sentence. The work is bounded by `MAX_PAIRS`, and ends early when `out_of_time`.
+    `relevance` is from 0 to 1 by sentence; of two that agree, one must be among the `answers`. The work is bounded by
+    `MAX_PAIRS`, and ends early when `out_of_time`.
     """
     weigh = weights(claims)
     agreeing: list[tuple[float, Claim, Claim]] = []
@@ -130,13 +134,15 @@ def agreements_and_contradictions(
         if (verdict := compare(a, b, weigh)) is None:
             continue
         value = verdict.likeness + relevance.get(a.text, 0.0) + relevance.get(b.text, 0.0)
+        if verdict.kind == "agree" and not (a.text in answers or b.text in answers):
+            continue
         if verdict.kind == "agree":
             agreeing.append((value, a, b))
         else:
             opposing.append((value, a, b, verdict))
     contrary = {frozenset((a.text, b.text)) for _, a, b, _ in opposing}
     agreeing = [(value, a, b) for value, a, b in agreeing if frozenset((a.text, b.text)) not in contrary]
-    return _agreements(agreeing), _contradictions(opposing)
+    return _agreements(agreeing, answers), _contradictions(opposing)
 
 
 def _pairs(claims: Sequence[Claim], weigh: Weights) -> Iterable[tuple[Claim, Claim]]:
@@ -235,7 +241,7 @@ def _is_limit(claim: Claim) -> bool:
     return any(amount.bound == "least" for amount in claim.amounts)
 
 
-def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
+def _agreements(found: list[tuple[float, Claim, Claim]], answers: Collection[str]) -> list[Agreement]:
     groups: list[dict[tuple[str, str], Claim]] = []
     for _, a, b in sorted(found, key=lambda pair: -pair[0]):
         pair = {(c.text, c.document): c for c in (a, b)}
@@ -246,7 +252,8 @@ def _agreements(found: list[tuple[float, Claim, Claim]]) -> list[Agreement]:
             group |= pair
     return [
         Agreement(
-            statement=_clearest(group.values()).text, evidence=list(dict.fromkeys(c.evidence for c in group.values()))
+            statement=_clearest([c for c in group.values() if c.text in answers]).text,
+            evidence=list(dict.fromkeys(c.evidence for c in group.values())),
         )
         for group in groups[:MAX_SHOWN]
     ]

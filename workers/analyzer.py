@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 
 from shared.contracts import StepRequest
@@ -18,13 +18,15 @@ from workers.evidence import Intake, document, intake
 from workers.relevance import Question, Ranked, Statement
 
 MAX_FINDINGS = 12
+MAX_OF_ONE = 8  # of one question
+BEST = 1.6  # a score that hardly any statement exceeds: a finding's score is a share of it
 MIN_FINDINGS = 3  # of each sub-question
 MAX_CLAIMS = 1_200  # sentences that are compared with each other, the most relevant first
 MAX_SOURCES = 40
 BROAD = 4.5  # a question of more weight is a list of matters, and every statement found for it is worth comparing
 MAX_QUESTIONS = 20
 CORROBORATED = 0.1  # added to the score of a finding that another document supports
-NEAR_BEST = 0.58  # of the best answer's score a finding must have
+NEAR_BEST = 0.66  # of the best answer's score a finding must have
 SUPPORT = (
     "Support is strong where another document says the same, moderate where one document states it and holds most of "
     "the question's words, weak otherwise or where another document contradicts it."
@@ -55,14 +57,16 @@ def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: 
     """What the evidence says about a task, by rules alone: statements are quoted, never made up."""
     passages = sorted(found.evidence.values(), key=lambda e: -e.score)
     statements, late = _statements(passages, out_of_time)
-    asked = [relevance.known(one, _about(one, statements, found)) for one in _questions(task, found)]
-    by_question = [relevance.rank(one, _about(one, statements, found)) for one in asked]
+    asked = [relevance.known(one, statements) for one in _questions(task, found)]
+    by_question = [relevance.rank(one, statements) for one in asked]
     chosen = _shares(asked, by_question)
     compared = _claims(by_question, statements) if chosen else []
     relevant = {r.sentence.text: min(1.0, r.coverage) for ranked in by_question for r in ranked}
-    if any(one.total > BROAD for one in asked):
-        relevant = {s.sentence.text: max(agreement.RELEVANT, relevant.get(s.sentence.text, 0.0)) for s in statements}
-    agreements, contradictions = agreement.agreements_and_contradictions(compared, relevant, out_of_time)
+    answers = {r.sentence.text for one, some in zip(asked, by_question, strict=True) for r in some if r.is_answer(one)}
+    if any(one.total > BROAD or one.is_open for one in asked):
+        answers = {s.sentence.text for s in statements}
+        relevant = {said: max(agreement.RELEVANT, relevant.get(said, 0.0)) for said in answers}
+    agreements, contradictions = agreement.agreements_and_contradictions(compared, relevant, answers, out_of_time)
     findings = _findings(chosen, compared, [s.statement for c in contradictions for s in c.sides])
     cited = {i for f in findings for i in f.evidence} | {i for a in agreements for i in a.evidence}
     cited |= {i for c in contradictions for side in c.sides for i in side.evidence}
@@ -96,27 +100,24 @@ def _questions(task: str, found: Intake) -> list[Question]:
     return [relevance.question(q) for q in asked[:MAX_QUESTIONS]]
 
 
-def _about(asked: Question, statements: Sequence[Statement], found: Intake) -> list[Statement]:
-    """The statements of the passages that were found for a question, and of those found for none in particular."""
-    return [s for s in statements if asked.text in (found.questions.get(s.evidence.id) or (asked.text,))]
-
-
 def _shares(asked: Sequence[Question], by_question: Sequence[Sequence[Ranked]]) -> list[tuple[Question, Ranked]]:
     """Each question's best answers, without repetition, in turn, so that each gets its share."""
-    share = max(MIN_FINDINGS, MAX_FINDINGS // max(1, len(asked)))
-    columns: list[list[tuple[Question, Ranked]]] = []
-    taken: list[Ranked] = []
-    for question, ranked in zip(asked, by_question, strict=True):
-        mine: list[tuple[Question, Ranked]] = []
-        best = ranked[0].score if ranked else 0.0
-        for one in ranked[:400]:
-            if len(mine) == share or one.score < NEAR_BEST * best:
-                break
-            if one.is_answer(question) and not any(_repeats(one, other) for other in taken):
-                mine.append((question, one))
-                taken.append(one)
-        columns.append(mine)
-    return [pair for row in zip_longest(*columns) for pair in row if pair is not None]
+    share = min(MAX_OF_ONE, max(MIN_FINDINGS, MAX_FINDINGS // max(1, len(asked))))
+    chosen: list[tuple[Question, Ranked]] = []
+    columns = [(one, _answers(one, ranked)) for one, ranked in zip(asked, by_question, strict=True)]
+    for _ in range(share):
+        for question, answers in columns:
+            fresh = (one for one in answers if not any(_repeats(one, taken) for _, taken in chosen))
+            chosen += [(question, one) for one in islice(fresh, 1)]
+    return chosen
+
+
+def _answers(question: Question, ranked: Sequence[Ranked]) -> Iterator[Ranked]:
+    """The answers near the best one; where nothing answers, the three statements that come nearest."""
+    best = ranked[0].score if ranked else 0.0
+    near = list(takewhile(lambda one: one.score >= NEAR_BEST * best, ranked[:400]))
+    answers = [one for one in near if one.is_answer(question)]
+    return iter(answers or [one for one in near if one.touches(question)][:MIN_FINDINGS])
 
 
 def _repeats(one: Ranked, other: Ranked) -> bool:
@@ -172,7 +173,7 @@ def _finding(
     number: int, question: Question, ranked: Ranked, topic: str, agreeing: Sequence[str], disputed: bool
 ) -> Finding:
     evidence = list(dict.fromkeys([ranked.evidence.id, *agreeing]))
-    score = ranked.score + (CORROBORATED if len(evidence) > 1 else 0.0)
+    score = ranked.score / BEST + (CORROBORATED if len(evidence) > 1 else 0.0)
     return Finding(
         id=f"f{number}",
         statement=ranked.sentence.text,

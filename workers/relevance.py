@@ -9,52 +9,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.report import Evidence
-from workers import synonyms, text, words
+from workers import shapes, synonyms, text, words
 from workers.text import Sentence
 
 ENOUGH = 0.45  # the share of the question's weight a statement (with its heading) must hold to be a finding
 ENOUGH_WEIGHT = 2.2  # of a long question this much is enough
+IN_CODE = 0.6  # what a word loses that stands in an identifier only: "envelope_refused" is not about envelopes
+OPENS = 0.12  # for the first sentence below a heading that holds all of the question
 BARE = 0.2  # the share the statement itself must hold
+HELD = 0.5  # the share, by what words are worth among these passages, that a finding and its heading must hold
+EVERYWHERE = 0.7  # a name in more than this share of the passages, and in three documents, tells nothing apart
 
 NAME = 1.4  # the weight of a name
 TELLING = 0.8  # of words that any manual has, but nobody puts in a question by the way
 _TELLING = "default port version order support"
+_DO = re.compile(
+    r"^how (?:to|(?:do|can|should) (?:i|you|we|one)) (?!(?:use|get|make|do|work|know|find|need)\b)(\w+)", re.IGNORECASE
+)
 _THINGS = """
 protocol server client function method module class library option command format algorithm package tool framework
 standard
 """
-
-
-# The shape of a question, what an answer to it looks like, and what that look is worth.
-_SHAPES = (
-    (
-        r"\bhow (?:many|much|long|often|large|big|fast|far|old|high)\b|"
-        r"\bwhat (?:is the )?(?:\w+ )?(?:port|size|limit|number|maximum|minimum|timeout|value|default)\b|"
-        r"\bwhen (?:was|did|is)\b",
-        r"(?<![\w.-])\d[\d.,]*(?!\w)|\b(?:one|two|three|four|five|six|seven|eight|nine|ten)\b",
-        0.12,
-    ),
-    (
-        r"\bwhy\b|\breasons?\b",
-        r"\b(?:because|so that|in order to|due to|reason|avoid|prevents?|otherwise|therefore)\b",
-        0.12,
-    ),
-    (
-        r"\bhow (?:to|do|does|can|should|is|are)\b",
-        r"\b(?:use|call|set|pass|run|create|by \w+ing|you can|must)\b|^(?:To|Use|Call|Set|Pass)\b",
-        0.06,
-    ),
-    (
-        r"\b(?:differ\w*|versus|vs|compare\w*|between)\b",
-        r"\b(?:whereas|while|unlike|but|rather than|instead|differ\w*|than|only)\b",
-        0.1,
-    ),
-    (
-        r"^(?:what (?:is|are|does)|define|explain)\b",
-        r"\b(?:is|are) (?:a|an|the|used|defined|called)\b|\b(?:means|refers to|represents|defines)\b",
-        0.12,
-    ),
-)
 
 
 _BARE_VERB = re.compile(
@@ -107,13 +82,18 @@ class Ranked:
     score: float
     coverage: float
     bare: float  # the share held by the statement itself, without its heading
+    held: float  # the share it holds with its heading, where words that nearly every statement has count less
     stems: frozenset[str]
 
     def is_answer(self, question: Question) -> bool:
-        """Whether this holds more of the question than a stray common word."""
+        """Whether this and its heading hold most of the question, as far as its words tell these passages apart."""
+        return question.is_open or (self.touches(question) and self.held >= min(HELD, _enough(question) + 0.05))
+
+    def touches(self, question: Question) -> bool:
+        """Whether this holds more of the question than a stray common word: enough where nothing answers."""
         if question.is_open:
             return True
-        enough = min(ENOUGH, (1.0 if question.is_list else ENOUGH_WEIGHT) / question.total)
+        enough = _enough(question)
         met = [question.weights[s] for s in self.stems if s in question.weights]
         return self.coverage >= enough and self.bare >= min(BARE, enough) and max(met, default=0) >= 1
 
@@ -128,6 +108,7 @@ def question(asked: str) -> Question:
     telling = frozenset(words.terms(_TELLING))
     things = frozenset(words.terms(_THINGS))
     weights: dict[str, float] = {}
+    done = words.terms(action[1]) if (action := _DO.match(asked)) else []
     written = re.findall(r"[^\s?,;:!()\"]+", _TIME_OUT.sub("timeout", asked))
     for place, word in enumerate(written):
         after = words.terms(written[place + 1]) if place + 1 < len(written) else []
@@ -135,7 +116,15 @@ def question(asked: str) -> Question:
         named = named or (place > 0 and bool(things.intersection(after[:1])) and word.lower() not in common)
         stems_ = words.terms(word)
         for part, stem in enumerate(stems_):
-            weight = TELLING if stem in telling else 0.35 if stem in common else NAME if named else 1.0
+            weight = (
+                TELLING
+                if stem in telling or (stem in done and stem in common)
+                else 0.35
+                if stem in common
+                else NAME
+                if named
+                else 1.0
+            )
             if "." in word.strip(".") and part < len(stems_) - 1:
                 weight = 0.3
             stem = synonyms.meaning(stem)
@@ -144,9 +133,26 @@ def question(asked: str) -> Question:
 
 
 def known(asked: Question, statements: Iterable[Statement]) -> Question:
-    """The question, with names that no statement has weighing half as much again: without them there is no answer."""
-    held = frozenset(s for one in statements for s in one.stems if s in asked.weights)
-    return Question(asked.text, {s: w * 1.5 if w == NAME and s not in held else w for s, w in asked.weights.items()})
+    """The question, knowing what the passages have.
+
+    Names that no statement has weigh half as much again: without them there is no answer. A name that nearly every
+    passage has, as manuals name their product, weighs as little as a common word.
+    """
+    passages: dict[str, set[str]] = defaultdict(set)
+    documents: dict[str, set[str]] = defaultdict(set)
+    ids, held = set(), set()
+    for one in statements:
+        ids.add(one.evidence.id)
+        for stem in one.stems & asked.weights.keys():
+            held.add(stem)
+            passages[stem].add(one.evidence.id)
+            documents[stem].add(one.place)
+    names = {s for s, w in asked.weights.items() if w == NAME}
+    everywhere = {s for s in names if len(documents[s]) > 2 and len(passages[s]) > EVERYWHERE * len(ids)}
+    if all(w < 1 or s in everywhere for s, w in asked.weights.items()):
+        everywhere = set()  # it is what is asked for
+    weight = {s: 0.35 if s in everywhere else w * 1.5 if s in names - held else w for s, w in asked.weights.items()}
+    return Question(asked.text, weight)
 
 
 def statement(sentence: Sentence, evidence: Evidence, place: str) -> Statement:
@@ -162,16 +168,13 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         return _central(statements)
     local = _local(asked, statements)
     total_local = sum(local.values()) or 1.0
-    shapes = [
-        (re.compile(look, re.IGNORECASE), bonus)
-        for ask, look, bonus in _SHAPES
-        if re.search(ask, asked.text, re.IGNORECASE)
-    ]
+    shape = shapes.shape(asked.text, asked.weights)
     above = {e.id: stems(f"{e.title} {e.heading}") for e in {s.evidence.id: s.evidence for s in statements}.values()}
     around: dict[str, set[str]] = defaultdict(set)
     for one in statements:
         around[one.place].update(one.stems & asked.weights.keys())
     how_to = re.match(r"how (?:to|do|can|should)\b", asked.text, re.IGNORECASE) is not None
+    of_code = _IDENTIFIER.search(asked.text) is not None
     versioned = re.search(r"\d|version|deprecat|old", asked.text) is not None
     ranked: list[Ranked] = []
     for one in statements:
@@ -183,14 +186,27 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         weight, value = asked.weights.__getitem__, local.__getitem__
         bare = sum(map(weight, met)) / asked.total
         coverage = bare + (0.6 * sum(map(weight, beside)) + 0.2 * sum(map(weight, near))) / asked.total
-        score = (sum(map(value, met)) + 0.65 * sum(map(value, beside)) + 0.2 * sum(map(value, near))) / total_local
+        held = (sum(map(value, met)) + 0.65 * sum(map(value, beside))) / total_local
+        score = held + 0.2 * sum(map(value, near)) / total_local
+        if not of_code:
+            held -= IN_CODE * sum(map(value, met - one.said)) / total_local
         score -= 0.4 * sum(map(weight, met - one.said)) / asked.total
-        score += sum(bonus for look, bonus in shapes if look.search(one.sentence.text))
+        score += shape.bonus(one.sentence.text)
+        score += (
+            OPENS
+            * (one.sentence.position == 0)
+            * sum(map(weight, asked.weights.keys() & above[one.evidence.id]))
+            / asked.total
+        )
         score -= 0.06 * (not versioned and _OLD.search(one.sentence.text) is not None)
         score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)
         score -= 0.08 * (not how_to and text.commands(one.sentence.text))
-        ranked.append(Ranked(one.sentence, one.evidence, score, coverage, bare, one.stems))
+        ranked.append(Ranked(one.sentence, one.evidence, score, coverage, bare, held, one.stems))
     return sorted(ranked, key=lambda r: -r.score)
+
+
+def _enough(asked: Question) -> float:
+    return min(ENOUGH, (1.0 if asked.is_list else ENOUGH_WEIGHT) / asked.total)
 
 
 def _manner(sentence: Sentence) -> float:
@@ -210,6 +226,7 @@ def _central(statements: Sequence[Statement]) -> list[Ranked]:
             one.sentence,
             one.evidence,
             min(1.0, sum(seen[s] > 1 for s in one.stems) / (len(one.stems) + 3)) + _manner(one.sentence),
+            0.5,
             0.5,
             0.5,
             one.stems,
