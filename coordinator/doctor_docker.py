@@ -121,7 +121,7 @@ def container_of(
         health=checks.get("Status") or "none",
         health_said=" ".join(failed[-1].get("Output", "").split())[:200].rstrip(".") if failed else "",
         log_driver=driver,
-        log_rotated=driver in ROTATING or "max-size" in options,
+        log_rotated=driver in ROTATING or options.get("max-size", "-1") not in ("", "-1"),
         log_bytes=_log_bytes(one.get("LogPath") or ""),
         memory_limit=host.get("Memory") or 0,
         memory_share=share,
@@ -204,11 +204,12 @@ def _compose(labels: Mapping[str, str], folder: Path) -> str:
     files = [f for f in labels.get(LABEL + "project.config_files", "").split(",") if f]
     project = labels.get(LABEL + "project", "")
     usual = [str(folder / "docker-compose.yml")]
-    words = ["docker", "compose"]
+    environ = labels.get(LABEL + "project.environment_file")
+    words = ["docker", "compose", *(["--env-file", environ] if environ else [])]
     if files != usual or project != re.sub(r"[^a-z0-9_-]", "", folder.name.lower()):
         words += ["-p", project]
     if files != usual:
-        words += [word for file in files for word in ("-f", os.path.relpath(file, folder) if file in usual else file)]
+        words += [word for file in files for word in ("-f", os.path.basename(file) if file in usual else file)]
     return shlex.join(words)
 
 

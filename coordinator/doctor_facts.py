@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 Check = Literal["reach", "memory", "disk", "health", "limits"]
 Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
+CLI = ".venv/bin/python -m coordinator.cli"
+KILLED = 137  # exit code: 128 + SIGKILL
 RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
@@ -91,6 +93,10 @@ class Container:
         """Running, and no check of its own has failed: what is wrong with it is to be looked for elsewhere."""
         return self.running and self.health != "unhealthy" and not self.oom_killed
 
+    @property
+    def killed(self) -> bool:
+        return self.exit_code == KILLED and not self.running
+
     def last(self, *events: str) -> LogLine | None:
         return next((line for line in reversed(self.log) if line.event in events), None)
 
@@ -113,6 +119,7 @@ class SeenAgent:
     id: str
     name: str
     endpoint: str
+    instance: str = ""  # a worker of ours: its host name and port
     capabilities: tuple[str, ...] = ()
     status: str = "healthy"
     load: int = 0
@@ -122,8 +129,9 @@ class SeenAgent:
     silent_seconds: float | None = None  # since its last sign of life
 
     @property
-    def host(self) -> str:
-        return urlsplit(self.endpoint).hostname or ""
+    def hosts(self) -> tuple[str, str]:
+        """The names of the machine it runs on, by its own word and by its address."""
+        return self.instance.rpartition("-")[0], urlsplit(self.endpoint).hostname or ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +185,9 @@ class Facts:
         return self.project.compose if self.project else "docker compose"
 
     def container_of(self, agent: SeenAgent) -> Container | None:
-        """The container that an agent's endpoint names."""
-        return next((c for c in self.containers if agent.host in (c.hostname, c.service, c.name)), None)
+        """The container that an agent runs in, if it is one of the project's."""
+        names = [host for host in agent.hosts if host]
+        return next((c for c in self.containers for n in names if n in (c.hostname, c.service, c.name)), None)
 
     def up(self, service: str, *options: str, environ: str = "") -> str:
         """The command that makes one service anew and leaves the others alone."""

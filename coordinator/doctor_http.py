@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
-from coordinator.doctor_facts import COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
+from coordinator.doctor_facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
 
 HTTP_SECONDS = 3.0
 
@@ -21,20 +22,28 @@ def look(
     url: str, key: str | None, *, transport: httpx.BaseTransport | None = None
 ) -> tuple[Coordinator, list[Unseen]]:
     """What the coordinator says, and what it would not; raises `NoAddress`."""
+    url = _checked(url.rstrip("/"))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        client = httpx.Client(base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport)
-    except (httpx.InvalidURL, ValueError) as exc:
-        raise NoAddress(f"{url} is no URL: {exc}.") from exc
-    with client:
+    with httpx.Client(
+        base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport
+    ) as client:
         try:
-            return _asked(client, url.rstrip("/"))
-        except httpx.UnsupportedProtocol as exc:
-            raise NoAddress(f"{url} is no http(s) URL.") from exc
+            return _asked(client, url)
         except httpx.TimeoutException:
             return Coordinator(url=url, silent=f"No answer within {HTTP_SECONDS:.0f} s"), []
         except httpx.HTTPError as exc:
             return Coordinator(url=url, silent=str(exc) or type(exc).__name__), []
+
+
+def _checked(url: str) -> str:
+    try:
+        httpx.URL(url)
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0:
+            return url
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise NoAddress(f"{url} is no URL: {exc}.") from exc
+    raise NoAddress(f"{url} is no http(s) URL.")
 
 
 def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
@@ -70,7 +79,7 @@ def _refused(answer: httpx.Response) -> Unseen:
         why = "the coordinator asks for a key, and refuses the one it was sent"
         if "authorization" not in answer.request.headers:
             why = "the coordinator asks for a key; set API_KEY"
-        mend = f"API_KEY=… python -m coordinator.cli doctor --url {answer.request.url.copy_with(raw_path=b'')}"
+        mend = f"API_KEY=… {CLI} doctor --url {answer.request.url.copy_with(raw_path=b'')}"
         return Unseen(what=what, why=why, mend=mend, essential=True)
     return Unseen(what=what, why=f"/agents answered HTTP {answer.status_code}", essential=True)
 
@@ -89,6 +98,7 @@ def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
         id=data["agent_id"],
         name=data["name"],
         endpoint=data["endpoint"],
+        instance=data.get("instance") or "",
         capabilities=tuple(data.get("capabilities") or ()),
         status=data.get("status", ""),
         load=data.get("load", 0),

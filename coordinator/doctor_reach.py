@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.doctor_facts import COORDINATOR, Container, Facts, Finding, SeenAgent
+from coordinator.doctor_facts import CLI, COORDINATOR, Container, Facts, Finding, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
 BEAT_SECONDS = 6.0  # an agent heard within this time is alive
@@ -65,7 +65,7 @@ def _down(facts: Facts) -> Finding | None:
     elsewhere = [where for where in home.published if not where.endswith(f":{seen.port}")]
     if elsewhere and len(elsewhere) == len(home.published):
         why = f"Its container is published at {elsewhere[0]}."
-        return _problem(what, why, f"python -m coordinator.cli doctor --url http://{elsewhere[0]}")
+        return _problem(what, why, f"{CLI} doctor --url http://{elsewhere[0]}")
     if not home.published:
         return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))
     return _problem(what, f"Its container runs, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
@@ -97,7 +97,7 @@ def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:
     error = agent.last_error.rstrip(".") or "no reason is known"
     spare = any(a.name == agent.name and a.status == "healthy" for a in facts.coordinator.agents or ())
-    url = facts.coordinator.url.rstrip("/")
+    url = facts.coordinator.url
     if spare:
         why = f"{error}; another {agent.name} is healthy."
         mend = f"curl -X DELETE {url}/agents/{agent.id}"
@@ -129,5 +129,5 @@ def _nobody(facts: Facts) -> list[Finding]:
 
 def _failed(facts: Facts) -> Finding:
     what = f"{facts.coordinator.failed} tasks failed in the last ten minutes."
-    mend = f"python -m coordinator.cli tasks --status failed --url {facts.coordinator.url}"
+    mend = f"{CLI} tasks --status failed --url {facts.coordinator.url}"
     return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

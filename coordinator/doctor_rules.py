@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from coordinator.doctor_facts import (
+    CLI,
     COORDINATOR,
+    KILLED,
     RECENT_SECONDS,
     Check,
     Container,
@@ -17,7 +19,6 @@ from coordinator.doctor_facts import (
 )
 from coordinator.doctor_reach import AWAY, reach
 
-KILLED = 137  # 128 + SIGKILL
 TIGHT_MEMORY = 0.9  # of a container's limit
 SCARCE_MEMORY = 0.05  # of the machine, available
 FULL_DISK, TIGHT_DISK = 0.97, 0.85
@@ -39,29 +40,7 @@ def examine(facts: Facts) -> list[Finding]:
 
 def memory(facts: Facts) -> list[Finding]:
     """Containers that were killed for want of memory, or soon will be."""
-    found = []
-    for c in facts.containers:
-        short, limit = _megabytes(c.memory_limit), f"its limit of {_megabytes(c.memory_limit)} MB"
-        again = f", and was restarted {c.restarts} times" if c.restarts else ""
-        if c.oom_killed:
-            what = f"{c.service} ran out of memory."
-            why = f"Its container was killed at {limit}{again}." if short else "The machine had no memory left."
-            found.append(_finding("memory", "problem", what, why, _more_memory(facts, c)))
-        elif c.exit_code == KILLED and not c.running:
-            why = f"Exit code 137{again}: out of memory, `docker kill`, or a stop that took too long."
-            found.append(_finding("memory", "problem", f"{c.service} was killed.", why, facts.up(c.service)))
-        elif c.memory_share is not None and c.memory_share >= TIGHT_MEMORY and short:
-            what = f"{c.service} is short of memory."
-            found.append(
-                _finding(
-                    "memory", "warning", what, f"It takes {c.memory_share:.0%} of {limit}.", _more_memory(facts, c)
-                )
-            )
-        elif not short:
-            why = "One container can take the memory of all."
-            found.append(
-                _finding("memory", "warning", f"{c.service} has no memory limit.", why, _more_memory(facts, c))
-            )
+    found = [finding for c in facts.containers if (finding := _memory_of(facts, c))]
     if facts.memory_available is not None and facts.memory_available < SCARCE_MEMORY:
         why = f"{facts.memory_available:.0%} is available."
         found.append(
@@ -70,63 +49,88 @@ def memory(facts: Facts) -> list[Finding]:
     return found
 
 
+def _memory_of(facts: Facts, c: Container) -> Finding | None:
+    limit = f"its limit of {_size(c.memory_limit)}" if c.memory_limit else "the machine's memory"
+    again = f", and was restarted {c.restarts} times" if c.restarts else ""
+    if c.oom_killed:
+        why = f"Its container was killed at {limit}{again}."
+        return _finding("memory", "problem", f"{c.service} ran out of memory.", why, _more_memory(facts, c))
+    if c.killed:
+        why = f"Exit code {KILLED}{again}: out of memory, `docker kill`, or a stop that took too long."
+        return _finding("memory", "problem", f"{c.service} was killed.", why, facts.up(c.service))
+    if not c.memory_limit:
+        why = "It can take the memory of all others."
+        return _finding("memory", "warning", f"{c.service} has no memory limit.", why, _more_memory(facts, c))
+    if c.memory_share is not None and c.memory_share >= TIGHT_MEMORY:
+        why = f"It takes {c.memory_share:.0%} of {limit}."
+        return _finding("memory", "warning", f"{c.service} is short of memory.", why, _more_memory(facts, c))
+    return None
+
+
 def disk(facts: Facts) -> list[Finding]:
     """Disks that are full, and logs that will fill them."""
-    found = []
+    rooms = [_room(d, "this machine", f"du -xh {d.folder} | sort -h | tail") for d in facts.disks]
+    found = [finding for finding in rooms if finding]
     for c in facts.containers:
-        full = [_room(d, c.service, _free(facts, d, c)) for d in c.disks]
-        found += [f for f in full if f]
-        line = next((n for n in reversed(c.log) if _says_full(n) and facts.at - n.at < RECENT_SECONDS), None)
-        if line is not None and not any(f and f.severity == "problem" for f in full):
-            gone = bool(c.disks) and c.running
-            what = f"{c.service}'s disk {'was' if gone else 'is'} full."
-            why = f"Its log says {line.event or line.text[:200]!r}{'; there is room now' if gone else ''}."
-            severity: Severity = "warning" if gone else "problem"
-            found.append(_finding("disk", severity, what, why, f"{facts.compose} logs --tail 50 {c.service}"))
+        full = [finding for d in c.disks if (finding := _room(d, c.service, _free(facts, d, c)))]
+        found += full or _said_full(facts, c)
         if not c.log_rotated:
-            size = f"; its log has {_megabytes(c.log_bytes)} MB" if c.log_bytes else ""
+            size = f"; its log has {_size(c.log_bytes)}" if c.log_bytes is not None else ""
             why = f"The driver {c.log_driver} keeps everything{size}. Set max-size and max-file under `logging`."
-            worse: Severity = "problem" if (c.log_bytes or 0) > LARGE_LOG_BYTES else "warning"
+            severity: Severity = "problem" if (c.log_bytes or 0) > LARGE_LOG_BYTES else "warning"
             mend = facts.up(c.service, "--force-recreate")
-            found.append(_finding("disk", worse, f"{c.service}'s log is not rotated.", why, mend))
-    folders = [_room(d, "this machine", f"du -xh {d.folder} | sort -h | tail") for d in facts.disks]
-    return found + [f for f in folders if f]
+            found.append(_finding("disk", severity, f"{c.service}'s log is not rotated.", why, mend))
+    return found
+
+
+def _said_full(facts: Facts, c: Container) -> list[Finding]:
+    """A disk that the log says was full lately, though nothing can be seen of it now."""
+    line = next((n for n in reversed(c.log) if _says_full(n) and facts.at - n.at < RECENT_SECONDS), None)
+    if line is None:
+        return []
+    over = bool(c.disks)
+    what = f"{c.service}'s disk {'was' if over else 'is'} full."
+    why = f"Its log says {line.event or line.text[:200]!r}{'; there is room now' if over else ''}."
+    return [
+        _finding("disk", "warning" if over else "problem", what, why, f"{facts.compose} logs --tail 50 {c.service}")
+    ]
 
 
 def health(facts: Facts) -> list[Finding]:
     """Health checks that fail, and containers that do not run."""
-    found = []
-    for c in facts.containers:
-        logs = f"{facts.compose} logs --tail 50 {c.service}"
-        if c.oom_killed or (c.exit_code == KILLED and not c.running):
-            continue  # memory speaks of it
-        last = f" It said last: {c.log[-1].text[:300]}" if c.log else ""
-        if c.status == "paused":
-            what = f"{c.service} is paused."
-            found.append(_finding("health", "problem", what, "", f"{facts.compose} unpause {c.service}"))
-        elif c.status == "restarting" or (c.running and c.restarts and c.running_seconds < LOOP_SECONDS):
-            what = f"{c.service} is restarted again and again."
-            why = f"It ended {c.restarts} times" + (f", last with exit code {c.exit_code}." if not c.running else ".")
-            found.append(_finding("health", "problem", what, why + last, logs))
-        elif not c.running:
-            why = f"Its container is {c.status}, with exit code {c.exit_code}." + (last if c.exit_code else "")
-            found.append(_finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service)))
-        elif c.health == "unhealthy":
-            why = f"{c.health_said or 'The check fails'}. Docker leaves an unhealthy container as it is."
-            mend = f"{facts.compose} restart {c.service}"
-            found.append(_finding("health", "problem", f"{c.service}'s health check fails.", why, mend))
-        elif c.health == "none":
-            why = "Nobody notices when it hangs. Give it the image's HEALTHCHECK again."
-            mend = facts.up(c.service, "--force-recreate")
-            found.append(_finding("health", "warning", f"{c.service} has no health check.", why, mend))
-    missing = facts.coordinator.missing
-    if missing is not None:
-        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if facts.project else "make run"
-        found.append(_finding("health", "problem", "The coordinator is not ready.", f"It says: {missing}.", mend))
+    found = [finding for c in facts.containers if (finding := _health_of(facts, c))]
     seen = facts.coordinator
+    if seen.missing is not None:
+        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if facts.project else "make run"
+        found.append(_finding("health", "problem", "The coordinator is not ready.", f"It says: {seen.missing}.", mend))
     if seen.failed and seen.last_error_type not in (*AWAY, *BUSY):
         found.append(_failed("health", facts))
     return found
+
+
+def _health_of(facts: Facts, c: Container) -> Finding | None:
+    if c.oom_killed or c.killed:
+        return None  # memory speaks of it
+    last = f" It said last: {c.log[-1].text[:300]}" if c.log else ""
+    if c.status == "paused":
+        mend = f"{facts.compose} unpause {c.service}"
+        return _finding("health", "problem", f"{c.service} is paused.", "Somebody ran `docker pause`.", mend)
+    if c.status == "restarting" or (c.running and c.restarts and c.running_seconds < LOOP_SECONDS):
+        why = f"It ended {c.restarts} times" + ("." if c.running else f", last with exit code {c.exit_code}.") + last
+        mend = f"{facts.compose} logs --tail 50 {c.service}"
+        return _finding("health", "problem", f"{c.service} is restarted again and again.", why, mend)
+    if not c.running:
+        why = f"Its container is {c.status}, with exit code {c.exit_code}." + (last if c.exit_code else "")
+        return _finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service))
+    if c.health == "unhealthy":
+        why = f"{c.health_said or 'The check fails'}. Docker leaves an unhealthy container as it is."
+        mend = f"{facts.compose} restart {c.service}"
+        return _finding("health", "problem", f"{c.service}'s health check fails.", why, mend)
+    if c.health == "none":
+        why = "Nobody notices when it hangs. Give it the image's HEALTHCHECK again."
+        mend = facts.up(c.service, "--force-recreate")
+        return _finding("health", "warning", f"{c.service} has no health check.", why, mend)
+    return None
 
 
 def limits(facts: Facts) -> list[Finding]:
@@ -139,7 +143,7 @@ def limits(facts: Facts) -> list[Finding]:
     mend = facts.up(COORDINATOR, environ=wider) if facts.project else f"{wider} make run"
     here = f"{seen.running} tasks run and {seen.queued} wait"
     if recent.get(COORDINATOR):
-        why = f"{recent[COORDINATOR]} answers were 429 in the last ten minutes; {here}."
+        why = f"It answered 429 {recent[COORDINATOR]} times in the last ten minutes; {here}."
         found.append(_finding("limits", "problem", "The coordinator refuses tasks.", why, mend))
     elif most is not None and most.queued and seen.queued >= most.queued:
         why = f"{here}; MAX_QUEUED_TASKS is {most.queued}."
@@ -148,12 +152,12 @@ def limits(facts: Facts) -> list[Finding]:
         why = f"{here}; MAX_CONCURRENT_TASKS is {most.running}."
         found.append(_finding("limits", "warning", "All places for tasks are taken.", why, mend))
     elif seen.refused:
-        why = f"{seen.refused} answers were 429 since its start; {here}."
+        why = f"It answered 429 {seen.refused} times since its start; {here}."
         found.append(_finding("limits", "warning", "The coordinator has refused tasks.", why, mend))
     found += _agents_at_their_limit(facts)
     for service, count in recent.items():
         if service != COORDINATOR and count:
-            why = f"It answered 429 to {count} steps in the last ten minutes."
+            why = f"It answered 429 {count} times in the last ten minutes."
             found.append(_finding("limits", "warning", f"{service} was full.", why, _another(facts, service)))
     if seen.failed and seen.last_error_type in BUSY:
         found.append(_failed("limits", facts))
@@ -186,7 +190,7 @@ def _well_reached(facts: Facts) -> str:
 
 def _well_remembered(facts: Facts) -> str:
     if facts.containers:
-        return f"{len(facts.containers)} containers are within their limits, and none was killed."
+        return f"{len(facts.containers)} containers are within their limits; none was killed."
     share = facts.memory_available
     return f"This machine has {share:.0%} of its memory available." if share is not None else ""
 
@@ -199,7 +203,7 @@ def _well_stored(facts: Facts) -> str:
 
 def _well(facts: Facts) -> str:
     if facts.containers:
-        return f"{len(facts.containers)} containers pass their health checks."
+        return f"{sum(c.well for c in facts.containers)} containers pass their health checks."
     return "The coordinator is ready." if facts.coordinator.silent is None else ""
 
 
@@ -223,14 +227,14 @@ def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -
 
 def _failed(check: Check, facts: Facts) -> Finding:
     seen = facts.coordinator
-    mend = f"python -m coordinator.cli tasks --status failed --url {seen.url}"
+    mend = f"{CLI} tasks --status failed --url {seen.url}"
     why = f"The last: {seen.last_error.rstrip('.') or 'no reason is known'}."
     return _finding(check, "warning", f"{seen.failed} tasks failed in the last ten minutes.", why, mend)
 
 
 def _more_memory(facts: Facts, c: Container) -> str:
     usual, name = (1024, "COORDINATOR_MEMORY") if c.service == COORDINATOR else (512, "WORKER_MEMORY")
-    return facts.up(c.service, environ=f"{name}={max(usual, 2 * _megabytes(c.memory_limit))}m")
+    return facts.up(c.service, environ=f"{name}={max(usual, 2 * c.memory_limit // 2**20)}m")
 
 
 def _another(facts: Facts, name: str) -> str:
@@ -242,9 +246,7 @@ def _another(facts: Facts, name: str) -> str:
 
 def _room(place: Disk, whose: str, mend: str) -> Finding | None:
     what = f"{whose}: {place.folder} is {'full' if place.used >= FULL_DISK else 'nearly full'}."
-    why = (
-        f"{place.used:.0%} of {_megabytes(place.total_bytes)} MB are used, {_megabytes(place.free_bytes)} MB are free."
-    )
+    why = f"{place.used:.0%} of {_size(place.total_bytes)} are used, {_size(place.free_bytes)} are free."
     if place.used >= FULL_DISK:
         return _finding("disk", "problem", what, why, mend)
     if place.used >= TIGHT_DISK or place.free_bytes < min(TIGHT_BYTES, place.total_bytes / 4):
@@ -270,5 +272,8 @@ def _refusals(facts: Facts, c: Container) -> int:
     )
 
 
-def _megabytes(count: int | None) -> int:
-    return round((count or 0) / 2**20)
+def _size(count: int) -> str:
+    for unit, size in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
+        if count >= size:
+            return f"{count / size:.0f} {unit}" if count >= 10 * size else f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
