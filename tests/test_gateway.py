@@ -98,8 +98,8 @@ async def test_an_answer_streams(coordinator: Suite) -> None:
     async with mirrored(coordinator) as client, client.stream("GET", "/agents/mirror/count") as answer:
         came = [(float(line.split()[1]), time.monotonic()) async for line in answer.aiter_lines()]
 
-    assert len(came) == 3
-    assert all(arrived - sent < 0.08 for sent, arrived in came)
+    (_, first_arrived), _, (last_sent, _) = came
+    assert first_arrived < last_sent
 
 
 async def test_two_megabytes_go_up_in_pieces(coordinator: Suite) -> None:
