@@ -292,3 +292,13 @@ def test_a_passage_found_for_one_part_answers_the_other_too():
     assert {f.question: f.statement for f in found.findings}[
         "How long does a lease last?"
     ] == "The lease lasts 6 seconds."
+
+
+def test_rows_of_tables_are_quoted():
+    """Settings stand in tables: a row whose cells have names is a statement."""
+    rows = "DATABASE_URL | default: sqlite:///data/zorb.db | meaning: where the journal is kept"
+    other = "When the journal is in use, another process runs with the same DATABASE_URL."
+
+    found = statements("What does DATABASE_URL do?", evidence(f"{other}\n\nsetting | default | meaning\n\n{rows}"))
+
+    assert found[0] == "DATABASE_URL \u2014 default: sqlite:///data/zorb.db; meaning: where the journal is kept."

@@ -116,7 +116,7 @@ def test_html_keeps_what_was_written_and_drops_furniture():
         "height(day)",
         "The height in metres.",
         "Port | Height",
-        "Brest | 7 m",
+        "Brest | Height: 7 m",
     ]
 
 
@@ -156,7 +156,7 @@ def test_markdown_has_githubs_anchors_and_plain_text():
         "- two",
         "    # not a heading\n    make fast",
     ]
-    assert document.sections[3].blocks[-1].text == "reef | weak"
+    assert document.sections[3].blocks[-1].text == "reef | strength: weak"
 
 
 def test_rfc_loses_page_breaks_contents_and_boilerplate():

@@ -17,6 +17,7 @@ _BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+"
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s")
 _RULE = re.compile(r"^\s*([=\-~^\"'*+#_.])\1{2,}\s*$")
 _TABLE = re.compile(r"^\s*\|.*|.*\|\s*$|^\s*[+|][-=+|]{3,}|.*\S \| \S.*\|")
+_ROW = re.compile(r"^(?P<about>\S[^|]{0,80}) \| (?P<cells>[^|:]{1,40}: \S[^|]*(?: \| [^|:]{1,40}: \S[^|]*)*)$")
 _CODE_LINE = re.compile(
     r"^\s*(?:>>>|\.\.\. |\$ |#!|//|/\*|\* @|[})\];]+\s*$|import \w|from \w+ import|def \w+\(|class \w+[(:]|"
     r"return\b.*[;)]$|.*[{;]\s*$|(?:await |async |const |let |var )?[\w.\[\]]+\s*(?:[-+*/|&]?=|:=)\s*\S)"
@@ -51,7 +52,7 @@ def blocks(passage: str) -> Iterator[str]:
             bullet = _BULLET.match(line)
             if _RULE.match(line) and len(block) == 1:
                 block = []  # the line before was a heading
-            prose = not (_RULE.match(line) or _HEADING.match(line) or _TABLE.match(line))
+            prose = not (_ROW.match(line) or _RULE.match(line) or _HEADING.match(line) or _TABLE.match(line))
             if (bullet or not prose) and block:
                 yield plain(" ".join(block))
                 block = []
@@ -59,6 +60,14 @@ def blocks(passage: str) -> Iterator[str]:
                 block.append(line[bullet.end() :] if bullet else line.strip())
         if block:
             yield plain(" ".join(block))
+
+
+def rows(passage: str) -> Iterator[str]:
+    """The rows of tables whose cells have names (`PORT | Default: 8000`), each as one line: `PORT — Default: 8000.`"""
+    for line in passage[:MAX_CHARACTERS].splitlines():
+        if found := _ROW.match(line):
+            cells = (cell.strip().rstrip(".") for cell in found["cells"].split(" | "))
+            yield plain(f"{found['about']} \u2014 {'; '.join(cells)}.")
 
 
 def plain(text: str) -> str:

@@ -51,13 +51,14 @@ _NUMBER = r"(?:\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten)"
 _RATE = r"(?! (?:(?:a|per|each|every|in one) )?(?:second|minute|hour|day)\b)"
 _DEFINED = re.compile(
     r"^(?:what|who) (?:is|are|was|were|exactly is) (?:an? |the )?([^?,]+?)(?: for)?\s*\?*$|"
+    r"^what (?:does|do) (?:an? |the )?([^?,]+?) (?:do|mean)\s*\?*$|"
     r"^(?:define|explain) ([^?,]+)\??$",
     re.IGNORECASE,
 )
 _IS = re.compile(
     r"^(?:an? |the |[\"'\u201c])*(.{1,60}?)[\"'\u201d]?(?: \([^)]*\))?,? "
-    r"(?:is|are|was|means?|refers? to|represents?|stands for|denotes?|consists? of|allows?|provides?|lets?)\b"
-    r"(?! (?:not|no|only|also|never)\b)",
+    r"(?:\u2014|(?:is|are|was|means?|refers? to|represents?|stands for|denotes?|consists? of|allows?|provides?|lets?)\b"
+    r"(?! (?:not|no|only|also|never)\b))",
     re.IGNORECASE,
 )
 _CASE = re.compile(
@@ -89,7 +90,7 @@ def shape(asked: str, weights: Mapping[str, float]) -> Shape:
         noun = re.escape(words.stem(counted[1].lower())[:6])
         looks.append(_matching(rf"\b{_NUMBER}\s+(?:[\w-]+\s+){{0,2}}?{noun}\w*{_RATE}", AMOUNT))
     if defined := _DEFINED.match(asked.strip()):
-        thing = frozenset(_stems(defined[1] or defined[2]))
+        thing = frozenset(_stems(next(filter(None, defined.groups()))))
         looks.append(lambda sentence: _defines(sentence, thing))
     if not re.search(r"\b(?:if|when|after|while|once)\b", asked, re.IGNORECASE):
         looks.append(_matching(_CASE.pattern, -0.08))

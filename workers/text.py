@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from workers import prose
 from workers.prose import LABEL, blocks
 from workers.vocabulary import AUXILIARY, BEFORE_NOUN, NUMBERS, PAST, STOP, SUBORDINATES, VERBS, words_of
 from workers.words import stem, terms, words
@@ -86,7 +87,8 @@ def sentences(passage: str) -> list[Sentence]:
     """The statements of a passage that can be quoted by themselves, in order.
 
     Headings, code, tables, navigation, fragments and questions are left out. A sentence that begins with "this",
-    "it", "however" is given together with the one before it, or left out where there is none.
+    "it", "however" is given together with the one before it, or left out where there is none. Rows of tables come
+    last, where their cells have names; they are quoted, but not compared with other statements.
     """
     found: list[Sentence] = []
     english = is_english(passage)
@@ -105,7 +107,8 @@ def sentences(passage: str) -> list[Sentence]:
                 before = ""
             else:
                 before = ""
-    return found
+    rows = (row for row in prose.rows(passage) if len(row.split()) >= MIN_WORDS and len(row) <= MAX_CHARACTERS)
+    return found + [Sentence(row, place) for place, row in enumerate(rows, max(1, len(found)))]
 
 
 def split(block: str) -> list[str]:

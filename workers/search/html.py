@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workers.search import tables
 from workers.search.passages import Block, Document, Section, indented
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class _Walk:
     blocks: list[Block] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     row: list[str] | None = None
+    header: list[str] = field(default_factory=list)  # the names of the table's columns
+    data: bool = False  # whether the row has cells that are no header
     row_says: bool = False  # whether the row has more than links
     anchor: str = ""
     next_anchor: str = ""
@@ -123,7 +126,11 @@ class _Walk:
             if tag == "pre":
                 self.inside = "pre"
             elif tag == "tr":
-                self.row, self.row_says = [], False
+                self.row, self.row_says, self.data = [], False, False
+            elif tag == "table":
+                self.header = []
+            elif tag == "td":
+                self.data = True
             elif tag == "li":
                 self.text.append("- ")
         if anchor and not self.inside:
@@ -146,7 +153,8 @@ class _Walk:
         elif not self.inside and tag in BLOCKS:
             self._flush()
             if tag == "tr" and self.row is not None:
-                self._block(" | ".join(self.row) if self.row_says else "")
+                self._block(tables.row(self.header, self.row) if self.row_says else "")
+                self.header = self.header if self.data else self.row
                 self.row = None
         if tag == "a":
             self.links = max(0, self.links - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from workers.search import tables
 from workers.search.passages import Block, Document, Section, indented
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def read(text: str) -> Document:
     anchor = title = ""
     taken: dict[str, int] = {}
     row: list[str] | None = None
+    header: list[str] = []
     item = False
     for position, token in enumerate(tokens):
         if token.type == "heading_open" and token.level == 0:
@@ -50,8 +52,11 @@ def read(text: str) -> Document:
         elif token.type == "tr_open":
             row = []
         elif token.type == "tr_close" and row is not None:
-            blocks.append(Block(" | ".join(cell for cell in row if cell)))
+            blocks.append(Block(tables.row(header, row)))
+            header = header or row
             row = None
+        elif token.type == "table_close":
+            header = []
         elif token.type == "list_item_open":
             item = True
         elif token.type == "inline" and not (tokens[position - 1].type == "heading_open" and token.level == 1):
