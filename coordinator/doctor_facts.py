@@ -12,6 +12,7 @@ Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
 CLI = ".venv/bin/python -m coordinator.cli"
 KILLED = 137  # exit code: 128 + SIGKILL
+TOLD_TO_STOP = (0, 130, 143)  # exit codes after SIGINT and SIGTERM are no failures
 RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
@@ -96,6 +97,17 @@ class Container:
     @property
     def killed(self) -> bool:
         return self.exit_code == KILLED and not self.running
+
+    @property
+    def ending(self) -> str:
+        """How it is and how it got there, as the end of a sentence."""
+        if self.status in ("exited", "created") and self.exit_code in TOLD_TO_STOP:
+            return "was stopped" if self.status == "exited" else "was never started"
+        if self.status == "paused":
+            return "is paused"
+        memory = " after it ran out of memory" if self.oom_killed else ""
+        said = f", and said last: {self.log[-1].text[:300].rstrip('.')}" if self.log else ""
+        return f"is {self.status} with exit code {self.exit_code}{memory}{said}"
 
     def last(self, *events: str) -> LogLine | None:
         return next((line for line in reversed(self.log) if line.event in events), None)

@@ -48,12 +48,9 @@ def _down(facts: Facts) -> Finding | None:
     if home is None:
         return _problem(what, "The project has no coordinator container.", facts.up(COORDINATOR))
     if not home.running:
-        said = f", and said last: {home.log[-1].text}" if home.log and home.exit_code else ""
-        ending = " after it ran out of memory" if home.oom_killed else ""
-        why = f"Its container is {home.status} with exit code {home.exit_code}{ending}{said}"
         again = f"{facts.compose} unpause {COORDINATOR}" if home.status == "paused" else facts.up(COORDINATOR)
         mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.status == "restarting" else again
-        return _problem(what, why.rstrip(".") + ".", mend)
+        return _problem(what, f"Its container {home.ending}.", mend)
     if home.health == "unhealthy":
         why = f"Its container runs, and its health check fails: {home.health_said}."
         return _problem(what, why, f"{facts.compose} restart {COORDINATOR}")

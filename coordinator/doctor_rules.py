@@ -120,7 +120,7 @@ def _health_of(facts: Facts, c: Container) -> Finding | None:
         mend = f"{facts.compose} logs --tail 50 {c.service}"
         return _finding("health", "problem", f"{c.service} is restarted again and again.", why, mend)
     if not c.running:
-        why = f"Its container is {c.status}, with exit code {c.exit_code}." + (last if c.exit_code else "")
+        why = f"Its container {c.ending}."
         return _finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service))
     if c.health == "unhealthy":
         why = f"{c.health_said or 'The check fails'}. Docker leaves an unhealthy container as it is."

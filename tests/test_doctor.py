@@ -176,7 +176,7 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "no health check": (contained(worker(health="none")), "health", "warning", "no health check", "--force-recreate"),
     "paused": (contained(worker(status="paused")), "health", "problem", "is paused", "docker compose unpause analyzer"),
-    "stopped": (contained(worker(status="exited")), "health", "problem", "does not run", "--no-deps analyzer"),
+    "stopped": (contained(worker(status="exited")), "health", "problem", "was stopped", "--no-deps analyzer"),
     "a wrong setting, again and again": (
         contained(worker(status="restarting", exit_code=2, restarts=7, log=said("", text="MAX_CONCURRENCY: no"))),
         "health", "problem", "7 times, last with exit code 2. It said last: MAX_CONCURRENCY", "logs --tail 50 analyzer",
