@@ -24,6 +24,7 @@ from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepF
 MAX_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter
 LONGEST_PAUSE_SECONDS = 5.0
+PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row in the journal
 RETRY_SHARE = 0.1  # of all calls may be retries of answers that agents gave, plus one a second
 RETRY_BURST = 20.0
 
@@ -160,6 +161,14 @@ class Runner:
             tokens=allowance.tokens,
             tenant=task.tenant,
         )
+        told_at = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal told_at
+            if self._now() - told_at >= PROGRESS_SECONDS:
+                told_at = self._now()
+                self._tell(task, step, progress)
+
         self._budget.called()
         try:
             async with self._agents.call(instance, seconds=seconds + 0.05):
@@ -168,7 +177,7 @@ class Runner:
                     request,
                     envelope,
                     seconds=seconds,
-                    on_progress=lambda p: self._tell(task, step, p),
+                    on_progress=tell,
                     traceparent=task.traceparent,
                 )
             error = None

@@ -39,7 +39,7 @@ ROWS = {
         },
         {"events", "schema", "statements"},
         {"doctor_docker", "doctor_http", "store", "worker_client"},
-        {"admission", "agents", "dispatch", "reaper", "runner", "stats", "webhooks"},
+        {"admission", "agents", "conductor", "dispatch", "reaper", "runner", "stats", "webhooks"},
         {"api", "doctor", "gateway", "parts", "problems", "streams", "watch"},
         {"__main__", "app", "cli", "suite"},
     ),

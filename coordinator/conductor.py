@@ -1,0 +1,233 @@
+"""Carries one task through its plan; whatever the deadline finds ready is the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+import structlog
+from pydantic_core import to_json
+
+from coordinator.admission import Admission
+from coordinator.ledger import Ledger
+from coordinator.runner import Allowance, Ended, Runner
+from coordinator.store import Store
+from coordinator.tasks import Step, Task, missing, moved, outcome, ready, skipped, with_step
+from shared import logs
+from shared.contracts import Status, StepError, Usage
+from shared.errors import LimitReached, StorageFull
+
+END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
+REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
+BROKE = "internal_error"
+
+
+@dataclass
+class Live:
+    """A task that has not ended, as this process carries it."""
+
+    task: Task
+    until: float  # monotonic: the deadline
+    ledger: Ledger
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
+    begun: bool = False
+    cancelled: bool = False
+    ending: bool = False
+    carrier: asyncio.Task[None] | None = None
+
+
+class Conductor:
+    """Runs the plan of one task after another; ends each exactly once."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runner: Runner,
+        admission: Admission,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._admission = admission
+        self._now = now
+        self._wall = wall
+
+    def take_up(self, task: Task) -> Live:
+        """A task from its acceptance or from the journal: its running steps are ready again."""
+        if any(s.status is Status.RUNNING for s in task.steps):
+            open_steps = (replace(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
+            task = replace(task, steps=tuple(open_steps))
+        spent = sum((s.usage for s in task.steps if s.ended), Usage())
+        ledger = Ledger(
+            max_calls=task.max_calls,
+            max_tokens=task.max_tokens,
+            spent_calls=spent.calls,
+            spent_tokens=spent.input_tokens + spent.output_tokens,
+        )
+        return Live(task, self._now() + task.deadline - self._wall(), ledger)
+
+    async def carry(self, live: Live) -> None:
+        """Carries the task to its end; cancelled without `live.cancelled`, it leaves it for the next start."""
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(task_id=live.task.id)
+        live.begun = True
+        try:
+            if not live.cancelled:
+                await self._run(live)
+        except asyncio.CancelledError:
+            if not live.cancelled:
+                raise  # this process stops; the next one goes on
+            asyncio.current_task().uncancel()  # type: ignore[union-attr]
+        except Exception as exc:  # a bug of ours costs what was not done, never the answer
+            logs.get().error("task.broke", exc_info=exc)
+            live.task = replace(live.task, error=_broke(exc))
+        await self._end(live)
+
+    async def _run(self, live: Live) -> None:
+        if self._now() >= self._ends_at(live):
+            return
+        try:
+            async with asyncio.timeout_at(self._loop_time(self._ends_at(live))):
+                await self._admission.enter(live.task.priority)
+        except TimeoutError:
+            why = "The task waited for a free place until its time was over."
+            live.task = replace(live.task, error=StepError(type="timeout", detail=why, retryable=True))
+            return
+        try:
+            await self._conduct(live)
+        finally:
+            self._admission.leave()
+
+    async def _conduct(self, live: Live) -> None:
+        live.task = replace(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
+        self._store.start_task(live.task)
+        running: set[asyncio.Task[None]] = set()
+        cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
+        try:
+            while True:
+                for step, why in skipped(live.task):
+                    error = StepError(type="skipped", detail=why)
+                    await self._checkpoint(live, Ended(self._never(step, Status.SKIPPED, error)))
+                starting = ready(live.task)
+                for step in starting:
+                    self._start(live, step, running, sharers=len(starting))
+                if not running:
+                    if not ready(live.task) and not skipped(live.task):
+                        return
+                    continue
+                done, running = await asyncio.wait(
+                    running, timeout=max(0.0, cut_at - self._now()), return_when=asyncio.FIRST_COMPLETED
+                )
+                for ended in done:
+                    ended.result()
+                if not done:
+                    return
+        finally:
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
+
+    def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int) -> None:
+        try:
+            live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers)
+        except LimitReached as exc:
+            error = StepError(type=exc.type, detail=exc.detail)
+            failed = Ended(self._never(step, Status.FAILED, error))
+            live.task = with_step(live.task, failed.step)
+            running.add(asyncio.create_task(self._checkpoint(live, failed), name=f"{live.task.id}:{step.id}"))
+            return
+        live.task = with_step(live.task, replace(step, status=Status.RUNNING))
+        work = self._step(live, step, calls=calls, tokens=tokens)
+        running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
+
+    async def _step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
+        task = live.task
+        latest = live.until - (1 - step.latest) * task.seconds
+        until = min(self._ends_at(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
+        if step.timeout_seconds is not None:
+            until = min(until, self._now() + step.timeout_seconds)
+        allowance = Allowance(
+            calls if task.max_calls is not None else None, tokens if task.max_tokens is not None else None
+        )
+
+        def show(now: Step) -> Ledger:
+            live.task = with_step(live.task, now)
+            return live.ledger
+
+        try:
+            ended = await self._runner.run(
+                task, step, until=until, allowance=allowance, show=show, missing=missing(task)
+            )
+        except Exception as exc:  # a bug of ours costs its step, never the task's end
+            logs.get().error("step.broke", step_id=step.id, exc_info=exc)
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
+        live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
+        await self._checkpoint(live, ended)
+
+    async def _checkpoint(self, live: Live, ended: Ended) -> None:
+        """Makes a step's end durable, then part of the task."""
+        step = ended.step
+
+        async def write() -> bool:
+            return await self._store.finish_step(live.task, step, first_byte_at=ended.first_byte_at, ledger=live.ledger)
+
+        live.unwritten[step.id] = ended
+        written = await self._durably(write)
+        del live.unwritten[step.id]
+        if written:
+            live.task = with_step(live.task, step)
+            return
+        stored = await self._store.task(live.task.id)
+        first = stored.step(step.id) if stored is not None else step
+        live.task = with_step(live.task, first)  # what was there first is what counts
+        ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
+        if step.status is Status.COMPLETED and not ours:
+            self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
+
+    async def _end(self, live: Live) -> None:
+        """Names what is not there, ends the task durably, and wakes who waits for it."""
+        live.ending = True
+        for step in live.task.steps:
+            if not step.ended:
+                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
+        status = Status.CANCELLED if live.cancelled else outcome(live.task)
+        ended = replace(moved(live.task, status), finished_at=self._wall())
+        await self._durably(lambda: self._store.finish_task(ended))
+        live.task = ended
+        live.ended.set()
+
+    def _unfinished(self, live: Live, step: Step) -> Step:
+        if live.cancelled:
+            return self._never(step, Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled."))
+        if live.task.error is not None and live.task.error.type == BROKE:
+            return self._never(step, Status.FAILED, live.task.error)
+        began = "It was not done" if step.started_at or step.status is Status.RUNNING else "It had not begun"
+        detail = f"{began} when the task's {live.task.seconds:.1f} s were over."
+        return self._never(step, Status.TIMED_OUT, StepError(type="timeout", detail=detail))
+
+    def _never(self, step: Step, status: Status, error: StepError) -> Step:
+        return replace(step, status=status, error=error, finished_at=self._wall())
+
+    async def _durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Writes, and while the disk is full again and again: nothing that is done is forgotten."""
+        while True:
+            try:
+                return await write()
+            except StorageFull:
+                logs.get().warning("journal.full")
+                await asyncio.sleep(REWRITE_SECONDS)
+
+    def _ends_at(self, live: Live) -> float:
+        return live.until - min(END_SECONDS, 0.05 * live.task.seconds)
+
+    def _loop_time(self, at: float) -> float:
+        return asyncio.get_running_loop().time() + at - self._now()
+
+
+def _broke(exc: Exception) -> StepError:
+    return StepError(type=BROKE, detail=f"The coordinator broke: {type(exc).__name__}.")
