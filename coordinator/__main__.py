@@ -10,7 +10,7 @@ from shared.settings import CoordinatorSettings
 if __name__ == "__main__":
     args = arguments(
         prog="python -m coordinator",
-        description="Muster's coordinator: keeps the registry of agents and carries every task. Settings: .env.example.",
+        description="Muster's coordinator: the registry of agents, and the way of every task. Settings: .env.example.",
         default_port=8000,
     )
     settings = load_settings(CoordinatorSettings)

@@ -38,7 +38,7 @@ from shared.service import traceparent
 
 router = APIRouter()
 SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
-LATE_SECONDS = 0.75  # after its deadline a waiting caller gets an answer whatever happens
+LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer whatever happens
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _FORMATS: dict[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}

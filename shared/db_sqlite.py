@@ -8,8 +8,6 @@ file when two connections do around a WAL reset (https://sqlite.org/wal.html#wal
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import os
 import queue
 import sqlite3
@@ -21,16 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import logs
+from shared import journal_file, logs
 from shared.db import Row, Rows, Statement
 from shared.errors import MusterError, StorageBroken, StorageFull
 from shared.failpoints import At, nowhere
 
 BATCH = 512
 POSTED_SECONDS = 0.025  # that writes nobody waits for may wait for company: half the commits of a lone task
-CHECKED_BYTES = 64_000_000  # a larger file is not read through at start; its schema still is
-KEPT_LOG_BYTES = 64_000_000  # what the write-ahead log may keep of the disk after a large write
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python could not even hand over
     0,
     sqlite3.SQLITE_ERROR,
@@ -40,7 +35,6 @@ _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python 
     sqlite3.SQLITE_RANGE,
     sqlite3.SQLITE_TOOBIG,
 }
-_HEADER = b"SQLite format 3\x00"
 
 
 @dataclass(frozen=True)
@@ -65,25 +59,6 @@ def _run(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Row
         if number == 0 and not rows[0] and cursor.rowcount == 0:
             return None
     return rows
-
-
-def _code(exc: Exception) -> int:
-    code: int = getattr(exc, "sqlite_errorcode", 0)
-    return code if code in _FULL else code & 0xFF
-
-
-def _translated(exc: Exception) -> MusterError:
-    if _code(exc) in _FULL:
-        return StorageFull("The journal's disk is full; nothing was written. Free some space.")
-    return StorageBroken(f"The journal cannot be used: {exc}.")
-
-
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str], where: str) -> None:
-    """Brings the file to the newest migration; raises `StorageBroken` for one that is newer than this program."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    _refuse_newer(version, len(migrations), where)
-    for number, script in enumerate(migrations[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
 class Sqlite:
@@ -143,50 +118,13 @@ class Sqlite:
                 self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
             return self._reader.execute(sql, params).fetchall()
         except sqlite3.Error as exc:
-            raise _translated(exc) from exc
+            raise journal_file.translated(exc) from exc
 
     # --- in threads of their own
 
     def _open(self, migrations: Sequence[str]) -> None:
-        where = f"The journal {self._path}"
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._hold(where)
-            if _is_new(self._path, where):
-                _create(self._path, migrations, where)
-            _examine(self._path, len(migrations), where)
-            self._writer = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "foreign_keys=OFF",
-                "cache_size=-8000",
-                f"journal_size_limit={KEPT_LOG_BYTES}",
-            ):
-                self._writer.execute(f"PRAGMA {pragma}")
-            migrate(self._writer, migrations, where)
-        except OSError as exc:
-            if exc.errno == errno.ENOSPC:
-                raise StorageFull(f"{where} cannot be opened: the disk is full. Free some space.") from exc
-            raise StorageBroken(f"{where} cannot be opened: {exc.strerror}. Is the folder writable?") from exc
-        except sqlite3.Error as exc:
-            if _code(exc) in _FULL:
-                raise StorageFull(f"{where} cannot be opened: the disk is full. Free some space.") from exc
-            raise StorageBroken(
-                f"{where} is damaged or unusable ({exc}). Restore it from a backup, or move it away."
-            ) from exc
-
-    def _hold(self, where: str) -> None:
-        self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise StorageBroken(
-                f"{where} is in use by another coordinator (process {holder}). Stop it, or set another DATABASE_URL."
-            ) from exc
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = journal_file.held(self._path)
+        self._writer = journal_file.opened(self._path, migrations)
 
     def _write_loop(self) -> None:
         assert self._writer is not None
@@ -232,7 +170,7 @@ class Sqlite:
             for unit in batch:
                 self._at(f"{unit.name}.committed")
         except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
-            if _code(exc) in _UNFIT and connection.in_transaction and not apart:
+            if journal_file.code(exc) in _UNFIT and connection.in_transaction and not apart:
                 connection.execute("ROLLBACK")
                 self._commit(connection, batch, apart=True)
                 return
@@ -244,7 +182,7 @@ class Sqlite:
         try:
             rows = _run(connection, unit.statements)
         except Exception as exc:  # one unit's own fault is not the others'
-            if _code(exc) not in _UNFIT or not connection.in_transaction:
+            if journal_file.code(exc) not in _UNFIT or not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
@@ -254,79 +192,18 @@ class Sqlite:
 
     def _failed(self, connection: sqlite3.Connection, exc: Exception) -> MusterError:
         """Nothing of the batch is written. A full disk is tried again; one that fails is not written to any more."""
-        error = exc if isinstance(exc, MusterError) else _translated(exc)
+        error = exc if isinstance(exc, MusterError) else journal_file.translated(exc)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, StorageFull):  # the log may hold what has room in the file
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as worse:
-            error = _translated(worse)
+            error = journal_file.translated(worse)
         if isinstance(error, StorageBroken) and self._broken is None:
             self._broken = error
             self._loop.call_soon_threadsafe(self._on_broken, error.detail)
         return error
-
-
-def _is_new(path: Path, where: str) -> bool:
-    """Whether there is no journal yet; raises `StorageBroken` when only its log is left."""
-    if path.exists():
-        return False
-    log = Path(f"{path}-wal")
-    if log.exists() and log.stat().st_size:
-        raise StorageBroken(f"{where} is not there, but its log {log.name} is. Restore it, or move the log away.")
-    return True
-
-
-def _create(path: Path, migrations: Sequence[str], where: str) -> None:
-    """A new journal is there as a whole or not at all, so that an empty file is never one."""
-    new = Path(f"{path}.new")
-    for file in (new, Path(f"{new}-journal")):
-        file.unlink(missing_ok=True)
-    try:
-        connection = sqlite3.connect(new, isolation_level=None)
-        try:
-            connection.execute("PRAGMA synchronous=FULL")
-            migrate(connection, migrations, where)
-        finally:
-            connection.close()
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _examine(path: Path, known: int, where: str) -> None:
-    """Raises `StorageBroken` for a file that cannot be trusted; writes nothing."""
-    with path.open("rb") as file:
-        head = file.read(len(_HEADER))
-    if head != _HEADER:
-        what = "is no SQLite file" if head else "is an empty file"
-        raise StorageBroken(f"{where} {what}. Restore it from a backup, or move it away.")
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if (version == 0) != (tables == 0):
-            raise StorageBroken(f"{where} is a SQLite file of another program. Set another DATABASE_URL.")
-        _refuse_newer(version, known, where)
-        if path.stat().st_size < CHECKED_BYTES:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                raise StorageBroken(f"{where} is damaged ({verdict}). Restore it from a backup, or move it away.")
-    finally:
-        connection.close()
-
-
-def _refuse_newer(version: int, known: int, where: str) -> None:
-    if version > known:
-        raise StorageBroken(
-            f"{where} was written by a newer Muster (format {version}, this one knows {known}): upgrade Muster."
-        )
 
 
 def _resolve(batch: list[_Unit], outcomes: list[Rows | MusterError | None]) -> None:
@@ -352,7 +229,7 @@ class Memory:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
 
     async def open(self, migrations: Sequence[str]) -> None:
-        migrate(self._connection, migrations, "The journal in memory")
+        journal_file.migrate(self._connection, migrations, "The journal in memory")
 
     async def close(self) -> None:
         self._connection.close()

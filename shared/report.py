@@ -68,7 +68,7 @@ class Contradiction(_Open):
 
 
 class Analysis(_Open):
-    """Output of capability `analyze`. Every `evidence` id in it stands in `sources`; `passages` counts what was read."""
+    """Output of capability `analyze`. Every `evidence` id stands in `sources`; `passages` counts what was read."""
 
     question: str
     findings: list[Finding] = Field(default_factory=list)

@@ -19,7 +19,7 @@ ROWS = {
     "shared": (
         {"addresses", "contracts", "db", "definition", "envelope", "errors", "rendering", "report", "sse"},
         {"auth", "background", "failpoints", "logs", "metrics", "settings"},
-        {"db_sqlite", "transport"},
+        {"db_sqlite", "journal_file", "transport"},
         {"bodies", "heartbeat", "service", "steps"},
         {"worker"},
         {"serve"},
