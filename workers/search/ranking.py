@@ -22,7 +22,9 @@ SHARES = (1.0, 0.7, 0.5, 0.3, 0.2)  # what a page's passages count for it, best 
 BARE_COST = 0.4  # what a passage that is all code or labels loses against prose
 LABEL = 100  # characters
 ENDS = ".!?:;…)\"'”’"
+NEAR_BEST = 0.3  # a hit with a smaller share of the best score than this only fills a place
 THIN = 0.34  # a best hit that covers less of the question than this is no answer
+DEFINES = 1.5  # what a passage is worth more that says what the thing asked for is
 ASIDE = 0.6  # what a change log's or an index's score is worth beside an explanation's
 
 _STOP = (
@@ -42,6 +44,9 @@ _ASIDE = re.compile(
     r"change ?log|changes?$|what.?s new|release notes|history|news|index|table of contents|contents|glossary|license"
     r"|licence|copyright|credits|acknowledg|bibliography|references|authors?$|deprecat|whatsnew",
     re.IGNORECASE,
+)
+_DEFINED = re.compile(
+    r"^what (?:is|are|was|were) (?:an? |the )?((?:[\w-]+ ){0,2}[\w-]+)(?: for)?\s*\?*$", re.IGNORECASE
 )
 _ASIDE_FILE = re.compile(
     r"(?:^|/)(?:licen[cs]e|copying|l?gpl|changes|changelog|history|news|authors|notice|contents)[^/]*$", re.IGNORECASE
@@ -106,7 +111,7 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     having = {term: store.with_term(connection, term) for term in asked.terms}
     weights = {term: math.log(1 + total / (1 + len(ids))) for term, ids in having.items()}
     unknown = tuple(term for term, ids in having.items() if not ids)
-    own = _own(hits, about_asides=bool(_ASIDE.search(asked.text)))
+    own = _own(hits, asked, about_asides=bool(_ASIDE.search(asked.text)))
     worth = _with_page(hits, own)
     hits.sort(key=lambda hit: -worth[hit.id])
     coverage = {
@@ -122,11 +127,27 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     return Ranking(tuple(found), weights, unknown)
 
 
-def _own(hits: Sequence[Hit], *, about_asides: bool) -> dict[int, float]:
+def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[int, float]:
+    definition = _definition(asked.text)
     return {
-        hit.id: max(hit.bm25, 1e-9) * (1 - BARE_COST * _bare(hit)) * (ASIDE if _aside(hit) and not about_asides else 1)
+        hit.id: max(hit.bm25, 1e-9)
+        * (1 - BARE_COST * _bare(hit))
+        * (DEFINES if definition and definition.search(hit.body) else 1)
+        * (ASIDE if _aside(hit) and not about_asides else 1)
         for hit in hits
     }
+
+
+def _definition(asked: str) -> re.Pattern[str] | None:
+    """For "What is a lease?": how a sentence begins that says so, "A lease is the", also "Long Name (LN) is a"."""
+    if not (thing := _DEFINED.match(asked.strip())):
+        return None
+    name = re.escape(thing[1])
+    return re.compile(
+        rf"(?:^|\n|[.:] )(?:an? |the )?(?:{name}s?|[\w -]{{3,60}} \({name}s?\)|{name}s? \([^)]{{3,60}}\)),? "
+        r"(?:is|are|means|refers to|stands for|allows?) (?:an? |the |used |to )?",
+        re.IGNORECASE,
+    )
 
 
 def _with_page(hits: Sequence[Hit], own: Mapping[int, float]) -> dict[int, float]:
@@ -150,7 +171,10 @@ def own(ranked: Sequence[Ranked], others: Sequence[tuple[int, Sequence[Ranked]]]
 
 
 def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
-    """At most `limit`, best first; at most three of one page among the first eight, unless there are too few others."""
+    """At most `limit`, best first, without those far below the best; at most three of one page among the first eight,
+    unless there are too few others.
+    """
+    ranked = [each for each in ranked if each.score >= NEAR_BEST * ranked[0].score]
     first: list[Ranked] = []
     later: list[Ranked] = []
     of_page: dict[str, int] = {}
