@@ -18,7 +18,7 @@ from load.rows import Row
 WIDTH, HEIGHT = 760, 205
 LEFT, RIGHT, TOP, BOTTOM = 58, 86, 22, 34
 LABEL_PIXELS = 15  # between two names at the right
-MOST_LABELS = 12  # below the x axis
+MOST_LABELS = 8  # below the x axis
 LOGARITHMIC_FROM = 25.0  # times the smallest value
 
 

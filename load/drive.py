@@ -110,11 +110,12 @@ async def _all_or_stop(tasks: set[asyncio.Task[None]], stop: asyncio.Event) -> N
     """Until all tasks are done; cancels those that are left when `stop` is set."""
     if not tasks:
         return
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    everything = asyncio.gather(*tasks, return_exceptions=True)
-    either: set[asyncio.Future[Any]] = {stopping, everything}
+    waiting: set[asyncio.Task[Any]] = {
+        asyncio.create_task(asyncio.wait(tasks), name="answers"),
+        asyncio.create_task(stop.wait(), name="stop"),
+    }
     try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        stopping.cancel()
-        everything.cancel()
+        for task in (*waiting, *tasks):
+            task.cancel()

@@ -66,7 +66,7 @@ def suggestion(row: Row, seen: Observed) -> Suggestion | None:
     if not row.average or not row.carried_per_second:
         return None
     inside = row.carried_per_second * row.average
-    product = f"{row.carried_per_second:.3g} tasks/s x {row.average:.3g} s = {inside:.3g} tasks open at once"
+    product = f"{row.carried_per_second:.1f} tasks/s x {row.average:.3f} s = {inside:.1f} tasks open at once"
     full = [agent.name for agent in seen.agents if agent.full_share >= MOSTLY]
     if seen.queued_share >= MOSTLY and not full:
         value = sensible(2 * seen.peak_running)

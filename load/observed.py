@@ -52,7 +52,7 @@ class AgentSeen:
 
 @dataclass(frozen=True)
 class Observed:
-    """A step of the run as the coordinator saw it; `queued_share` is of the samples in which tasks waited."""
+    """A step of the run as the coordinator saw it; shares are of the samples in which any task ran."""
 
     samples: int = 0
     peak_running: int = 0
@@ -103,6 +103,7 @@ class Observer:
 
 def observed(samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]) -> Observed:
     """Samples summed up, with what `agents` of `/stats` said before and after them."""
+    samples = [sample for sample in samples if sample.running] or samples
     if not samples:
         return Observed()
     names = sorted({agent["name"] for sample in samples for agent in sample.agents} | after.keys())

@@ -52,18 +52,42 @@ def levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | None) ->
     """What to change, the most likely first; empty when nothing broke. `first` is what was seen of the first row."""
     if broke is None:
         return []
-    found = _places(seen)
+    alike = _alike(seen, first)
+    found = [alike] if alike else _places(seen)
     if refused := row.reasons.get("overloaded"):
         why = f"{refused:,} tasks were refused; a longer queue refuses fewer and makes them wait, it ends none sooner."
         found.append(Lever("MAX_QUEUED_TASKS", why))
-    if not any(agent.full_share >= MOSTLY for agent in seen.agents):
+    late = sum(row.reasons.get(reason, 0) for reason in LATE)
+    if (late or broke == "latency") and not alike and not any(agent.full_share >= MOSTLY for agent in seen.agents):
         found += _slowest(row, seen, first)
-    if late := sum(row.reasons.get(reason, 0) for reason in LATE):
+    if late:
         why = f"{late:,} tasks had not ended at their deadline; more time helps only if fewer are started than end."
         found.append(Lever("--timeout here, REQUEST_TIMEOUT for callers that name none", why))
-    return found or [
-        Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
-    ]
+    return found or [_unexplained(row)]
+
+
+def _unexplained(row: Row) -> Lever:
+    worst = next(iter(row.culprits), None)
+    if worst is None:
+        return Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
+    agent, _, error = worst.partition(": ")
+    return Lever("none of ours", f"Steps end with {error} whatever the load; look at {agent} and its log.")
+
+
+def _alike(seen: Observed, first: Observed) -> Lever | None:
+    """Steps of every agent that got slower by the same, none of them full: what they share is the limit."""
+    pairs = [(a.step_seconds, _step_seconds(a, first)) for a in seen.agents if a.step_seconds is not None]
+    grown = [now / before for now, before in pairs if before]
+    if len(grown) < 2 or len(grown) < len(pairs) or min(grown) < GREW or max(grown) > GREW * min(grown):
+        return None
+    if any(agent.full_share >= MOSTLY for agent in seen.agents):
+        return None
+    why = (
+        f"The steps of every agent got slower alike, {min(grown):.1f} to {max(grown):.1f} times the first step's, and "
+        f"none was full: the limit is what they share, the processor or the coordinator itself. A faster machine moves "
+        f"this, or agents on another one."
+    )
+    return Lever("none of ours", why)
 
 
 def _places(seen: Observed) -> list[Lever]:

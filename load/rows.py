@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, quantiles
 
 from load.calls import Call
+
+MOST = 0.95  # of the answers: the rest are stragglers
 
 
 @dataclass(frozen=True)
@@ -52,27 +55,24 @@ def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
 def row(calls: Collection[Call], *, label: str, x: float, began: float, seconds: float, whole: bool = True) -> Row:
     """Sums up calls of a stretch that began at `began` and took so long.
 
-    Rates: with `whole`, a task that reaches over the end counts with the share of its time that lay inside, so that
-    long tasks in a short stretch do not count as more than there was time for. Without, as many as were begun.
+    Rates: with `whole`, tasks answered a second until 95 % had their answer, or until the end of the stretch if that
+    is later; so neither the queue that a short stretch leaves behind nor one straggler bends the rate. Without, tasks
+    that began in it.
     """
     carried = [call for call in calls if call.carried]
     completed = [call for call in calls if call.ok]
     times = [call.seconds for call in carried]
     p50, p95, p99 = percentiles(times) if times else (None, None, None)
-    rates = [
-        (sum(_share(call, began, began + seconds) for call in some) if whole else len(some)) / seconds
-        if seconds > 0
-        else 0.0
-        for some in (completed, carried)
-    ]
+    until = max(began + seconds, _answered(carried)) if whole else math.inf
+    span = until - began if whole else seconds
     return Row(
         label=label,
         x=x,
         seconds=seconds,
         tasks=len(calls),
         completed=len(completed),
-        per_second=rates[0],
-        carried_per_second=rates[1],
+        per_second=_ended(completed, until) / span if span > 0 else 0.0,
+        carried_per_second=_ended(carried, until) / span if span > 0 else 0.0,
         average=fmean(times) if times else None,
         p50=p50,
         p95=p95,
@@ -83,10 +83,11 @@ def row(calls: Collection[Call], *, label: str, x: float, began: float, seconds:
     )
 
 
-def _share(call: Call, began: float, until: float) -> float:
-    """How much of a call's time lay inside."""
-    ended = call.began + call.seconds
-    if ended <= until and call.began >= began:
-        return 1.0
-    inside = min(ended, until) - max(call.began, began)
-    return max(0.0, inside / call.seconds) if call.seconds else 0.0
+def _answered(calls: Collection[Call]) -> float:
+    """When 95 % of the calls had their answer."""
+    ends = sorted(call.began + call.seconds for call in calls)
+    return ends[int(MOST * (len(ends) - 1))] if ends else 0.0
+
+
+def _ended(calls: Collection[Call], until: float) -> int:
+    return sum(call.began + call.seconds <= until for call in calls)

@@ -20,7 +20,7 @@ from load.recovery import noticed, recovery
 from load.rows import Row, percentiles, row
 
 MEMORY_EVERY_SECONDS = 5.0
-LOOK_SECONDS = 0.2  # between two looks while an agent dies
+LOOK_SECONDS = 0.2  # between two looks where things happen fast
 
 
 async def steady(bench: Bench) -> Findings:
@@ -38,7 +38,7 @@ async def burst(bench: Bench) -> Findings:
     count = max(1, math.ceil(options.seconds / each))
     slices = [each * n for n in range(count + 1)]
     collected = Collected()
-    async with bench.observer() as observer:
+    async with bench.observer(every_seconds=LOOK_SECONDS) as observer:
         starts = (start for start in slices[:-1] for _ in range(options.burst))
         rows = await bench.schedule(starts, collected, slices=slices)
     refused = [call.seconds for call in collected.calls if call.reason == "overloaded"]
@@ -152,9 +152,10 @@ async def slow_worker(bench: Bench) -> Findings:
         marks[joined_at[0] - collected.began] = "slow agent"
         before, during = _parted(collected.calls, joined_at[0])
         facts = _compared(before, during)
-        share = 100 * agent.steps / len(during) if during else 0.0
-        shown = f"{share:.1f} % ({agent.steps:,} of {len(during):,} tasks' steps)"
-        facts.append(Fact("share of the steps that the slow agent got", share, shown))
+        if during:
+            share = 100 * agent.steps / len(during)
+            shown = f"{share:.1f} % ({agent.steps:,} for {len(during):,} tasks)"
+            facts.append(Fact("share of the steps that the slow agent got", share, shown))
     return _findings(bench, "slow-worker", collected, rows, observer.seen, facts, marks)
 
 
@@ -212,7 +213,7 @@ def _findings(
         _seconds("average", whole.average),
         *(_seconds(p, value) for p, value in (("p50", whole.p50), ("p95", whole.p95), ("p99", whole.p99))),
     ]
-    if whole.average and whole.carried_per_second:
+    if whole.average and whole.carried_per_second and ok and name != "burst":
         inside = whole.carried_per_second * whole.average
         fits = f"{inside:.3g} (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
         rate.append(Fact("open at once on average (Little's law)", inside, fits))

@@ -48,8 +48,10 @@ async def served(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, st
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, 0)
-        await site.start()
+        try:
+            await web.TCPSite(runner, host, 0).start()
+        except OSError as exc:
+            raise NotJoined(f"The slow agent cannot listen at --slow-host {host}: {exc.strerror}") from exc
         port = runner.addresses[0][1]
         yield agent, f"http://{host}:{port}"
     finally:
