@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+import threading
+from functools import lru_cache
 from typing import Any
 
 from workers.vocabulary import COMMON, STOP
@@ -53,8 +54,13 @@ def common_stems() -> frozenset[str]:
     return frozenset(stem(word) for word in COMMON)
 
 
-@cache
 def _stemmer() -> Any:
-    import snowballstemmer
+    """This thread's own: a stemmer keeps the word in itself, and two threads would cut each other's."""
+    if not hasattr(_of_thread, "stemmer"):
+        import snowballstemmer
 
-    return snowballstemmer.stemmer("english")
+        _of_thread.stemmer = snowballstemmer.stemmer("english")
+    return _of_thread.stemmer
+
+
+_of_thread = threading.local()
