@@ -302,3 +302,20 @@ def test_rows_of_tables_are_quoted():
     found = statements("What does DATABASE_URL do?", evidence(f"{other}\n\nsetting | default | meaning\n\n{rows}"))
 
     assert found[0] == "DATABASE_URL \u2014 default: sqlite:///data/zorb.db; meaning: where the journal is kept."
+
+
+async def test_one_text_in_two_formats_is_one_document():
+    """The same page as HTML and as text supports nothing twice."""
+    found, _ = await analysed({"r": research(evidence(KEPT, "a.html#x"), evidence(KEPT, "a.txt#y"))})
+
+    assert found.agreements == []
+    assert found.findings[0].support == "moderate"
+
+
+async def test_the_same_words_never_contradict_each_other():
+    """Another apostrophe is no other opinion."""
+    said = "Messages of the broker aren{}t removed before 7 days, but the broker keeps messages for 14 days."
+
+    found, _ = await analysed({"r": research(evidence(said.format("'")), evidence(said.format("\u2019"), "b.md"))})
+
+    assert found.contradictions == []

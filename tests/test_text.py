@@ -24,6 +24,7 @@ def quoted(passage: str) -> list[str]:
         "Table of contents is shown here.",
         "How long is the default timeout?",
         "The number of lines in the file.",
+        "The number of lines read from the source.",
         "The order of settings in files.",
         "A table of task names.",
         "Agent settings and their defaults.",

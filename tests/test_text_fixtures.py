@@ -13,7 +13,7 @@ import pytest
 
 from shared.report import Analysis, Evidence
 from workers.analyzer import analyse
-from workers.evidence import Intake, document
+from workers.evidence import Intake
 
 DATA = Path(__file__).parent / "data" / "analysis"
 
@@ -61,7 +61,7 @@ def _planted(items: list[Mapping[str, Any]], ids: set[str], analysis: Analysis) 
             place
             for place, words in item["statements"].items()
             for p in passages
-            if document(p) == place and words in " ".join(p.text.split())
+            if p.location.split("#")[0] == place and words in " ".join(p.text.split())
         }
         if len(hit) > 1:
             return str(item["about"])

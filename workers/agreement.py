@@ -133,6 +133,8 @@ def agreements_and_contradictions(
             continue
         if (verdict := compare(a, b, weigh)) is None:
             continue
+        if verdict.kind != "agree" and words.words(a.text) == words.words(b.text):
+            continue  # one text, written with other apostrophes or dashes
         value = verdict.likeness + relevance.get(a.text, 0.0) + relevance.get(b.text, 0.0)
         if verdict.kind == "agree" and not (a.text in answers or b.text in answers):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from shared.contracts import Missing
 from shared.report import Evidence
 
 MAX_EVIDENCE = 2_000  # passages that are read; the best by score when there are more
+_FORMAT = re.compile(r"(?<=\w)\.(?:html?|xhtml|md|markdown|rst|te?xt|pdf)(?:\.gz)?$", re.IGNORECASE)
 _TEXT = ("text", "content", "body", "passage", "snippet", "excerpt", "summary", "answer", "report", "output", "message")
 _TITLE = ("title", "name", "heading")
 _LOCATION = ("location", "url", "link", "href", "uri", "path", "source")
@@ -54,8 +56,8 @@ def intake(upstream: Mapping[str, JsonValue]) -> Intake:
 
 
 def document(item: Evidence) -> str:
-    """Which document a passage is from: its location without the anchor."""
-    return item.location.split("#", 1)[0] or item.id
+    """Which document a passage is from: its location without anchor and format; `a.txt` and `a.html` are one."""
+    return _FORMAT.sub("", item.location.split("#", 1)[0]) or item.id
 
 
 def _take(found: Intake, step: str, output: JsonValue) -> None:

@@ -69,6 +69,7 @@ _ENDED = re.compile(r"\w[\w)\]\"']+[.!?]\s+$")
 _RESIDUE = re.compile(r"[{}<>=|\\]{2}|https?://\S+\.$")
 _AFTER_VERB = BEFORE_NOUN - {"of", "and", "or"} | {"up", "about", "only", "out", "over", "between"}
 _PLURALS = words_of("children people men women data criteria media you we they i who")
+_FROM = [[word] for word in ("from", "by", "in", "for", "as", "to", "with", "at", "on")]
 _NOUN_GOES_ON = frozenset(("of", "and", "or", ""))  # "settings of", "names and"
 _OBJECT = words_of("a an the its their his her our your my this that these those each every any some no all it them")
 
@@ -163,6 +164,8 @@ def _has_verb(parts: list[str]) -> bool:
         around = (lower[place - 1] if place else "", lower[place + 1] if place + 1 < len(lower) else "")
         if word in SUBORDINATES:
             inside = True
+        elif _tells_which(lower, place):
+            continue
         elif _is_verb(word, *around) or (place > 1 and _ends_clause(parts, lower, place)):
             if not inside:
                 return True
@@ -170,6 +173,12 @@ def _has_verb(parts: list[str]) -> bool:
         if parts[place].endswith(","):
             inside = False
     return False
+
+
+def _tells_which(lower: list[str], place: int) -> bool:
+    """Whether a past form only tells which things are meant: "the number of lines read from a file"."""
+    past = lower[place].endswith("ed") or lower[place] in PAST
+    return past and "of" in lower[max(0, place - 2) : place - 1] and lower[place + 1 : place + 2] in _FROM
 
 
 def _is_verb(word: str, before: str, after: str) -> bool:
