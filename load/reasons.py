@@ -71,6 +71,8 @@ def _unexplained(row: Row) -> Lever:
     if worst is None:
         return Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
     agent, _, error = worst.partition(": ")
+    if error == "no_agent":
+        return Lever("none of ours", f"Nobody took the steps of {agent} whatever the load; start an agent for it.")
     return Lever("none of ours", f"Steps end with {error} whatever the load; look at {agent} and its log.")
 
 

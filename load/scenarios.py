@@ -204,7 +204,7 @@ def _findings(
     marks: Mapping[float, str] | None = None,
 ) -> Findings:
     options = bench.options
-    seconds = max(0.001, min(options.seconds, time.monotonic() - collected.began))
+    seconds = max(0.001, time.monotonic() - collected.began) if bench.limits.over else options.seconds
     whole = row(collected.calls, label="all", x=0, began=collected.began, seconds=seconds, whole=False)
     ok = whole.tasks > 0 and whole.success_percent >= options.min_success
     rate = [
