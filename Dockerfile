@@ -28,13 +28,17 @@ COPY coordinator/ coordinator/
 COPY shared/ shared/
 COPY workers/ workers/
 COPY docs/ docs/
-RUN python -m compileall -q coordinator shared workers
-ENV PATH=/opt/muster/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app \
-    STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000
+ENV PATH=/opt/muster/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app
+# The base comes without bytecode: what is imported of Python's own modules is compiled here, 5 MB, once and not at
+# every start of a read-only container, where it is half of a start (1.3 s of processor time instead of 2.3).
+RUN python -m compileall -q coordinator shared workers \
+    && python -c "import coordinator.__main__, coordinator.cli, workers.researcher, workers.analyzer, workers.reporter, \
+uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on"
+ENV STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000
 USER muster
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # bash's /dev/tcp needs no curl and costs 1.4 ms; a Python one-liner costs 194 ms of CPU a probe.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${PORT} && printf 'GET /ready HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
 CMD ["python", "-m", "coordinator", "--host", "0.0.0.0", "--port", "8000"]
