@@ -23,7 +23,7 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 	@$(BIN)/python -m coordinator.cli demo
 
 test: .venv/.dev  ## all tests that need no container
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest tests/compose
