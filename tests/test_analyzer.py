@@ -238,16 +238,16 @@ def test_the_name_of_the_product_tells_nothing_apart():
 
 
 def test_stray_words_of_a_question_make_no_findings():
-    """A sentence that holds only the word that every sentence here has is no answer."""
-    answer = "A POST request to the address of the task cancels the task."
-    stray = "A step is one piece of work inside a task. A task is a description and a few options."
+    """A sentence that holds one word of the question, which many sentences here have, is no answer."""
+    answer = "You add a worker of your own by writing one file."
+    stray = "More places do not help when the workers are the limit."
 
-    assert statements("How do I cancel a task?", evidence(f"{answer} {stray}")) == [answer]
+    assert statements("How do I add my own worker?", evidence(answer), evidence(stray, "b.md")) == [answer]
 
 
 def test_only_agreements_on_the_question_are_told():
     """Two documents may say the same about another matter: nobody asked."""
-    aside = "An agent with another protocol is listed, but the steps sent to it fail."
+    aside = "When steps fail with envelope_refused, the agent is registered at another coordinator."
     items = [
         evidence(f"The envelope is a signed header. {aside}", heading="Envelope"),
         evidence(f"Agents are listed. {aside}", "b.md", heading="Envelope"),
