@@ -74,7 +74,7 @@ class Bench:
         start, end = slices[number], slices[number + 1]
         inside = [call for call in calls if start <= call.began - began < end]
         name = label(slices, number)
-        rows.append(row(inside, label=name, x=start, began=began + start, seconds=end - start, whole=False))
+        rows.append(row(inside, label=name, x=start, began=began + start, seconds=end - start, among=calls))
         if inside:
             self.display.row(rows[-1])
 

@@ -178,9 +178,11 @@ def decades(low: float, high: float) -> list[float]:
 
 
 def _spread(lines: Sequence[Line]) -> list[Line]:
-    """Names moved apart where lines end close to each other."""
+    """Names moved apart where lines end close to each other, and none below the axis."""
     placed: list[Line] = []
-    for line in sorted(lines, key=lambda line: line.name_y):
-        least = placed[-1].name_y + LABEL_PIXELS if placed else 0.0
-        placed.append(Line(line.name, line.kind, line.points, max(line.name_y, least)))
+    most = float(HEIGHT - BOTTOM)
+    for line in sorted(lines, key=lambda line: -line.name_y):
+        y = min(line.name_y, most)
+        placed.append(Line(line.name, line.kind, line.points, y))
+        most = y - LABEL_PIXELS
     return placed

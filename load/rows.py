@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,27 +51,35 @@ def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
     return cuts[49], cuts[94], cuts[98]
 
 
-def row(calls: Collection[Call], *, label: str, x: float, began: float, seconds: float, whole: bool = True) -> Row:
+def row(
+    calls: Collection[Call],
+    *,
+    label: str,
+    x: float,
+    began: float,
+    seconds: float,
+    among: Collection[Call] | None = None,
+) -> Row:
     """Sums up calls of a stretch that began at `began` and took so long.
 
-    Rates: with `whole`, tasks answered a second until 95 % had their answer, or until the end of the stretch if that
-    is later; so neither the queue that a short stretch leaves behind nor one straggler bends the rate. Without, tasks
-    that began in it.
+    Rates are of answers: over the time until 95 % of these calls had theirs, or until the end of the stretch if that is
+    later; so neither the queue that a short stretch leaves behind nor one straggler bends them. With `among`, the calls
+    of all stretches, they are what was answered within this one, whenever it had begun.
     """
     carried = [call for call in calls if call.carried]
-    completed = [call for call in calls if call.ok]
     times = [call.seconds for call in carried]
     p50, p95, p99 = percentiles(times) if times else (None, None, None)
-    until = max(began + seconds, _answered(carried)) if whole else math.inf
-    span = until - began if whole else seconds
+    until = began + seconds if among is not None else max(began + seconds, _answered(carried))
+    answered = [call for call in (calls if among is None else among) if began < call.began + call.seconds <= until]
+    span = until - began
     return Row(
         label=label,
         x=x,
         seconds=seconds,
         tasks=len(calls),
-        completed=len(completed),
-        per_second=_ended(completed, until) / span if span > 0 else 0.0,
-        carried_per_second=_ended(carried, until) / span if span > 0 else 0.0,
+        completed=sum(call.ok for call in calls),
+        per_second=sum(call.ok for call in answered) / span if span > 0 else 0.0,
+        carried_per_second=sum(call.carried for call in answered) / span if span > 0 else 0.0,
         average=fmean(times) if times else None,
         p50=p50,
         p95=p95,
@@ -87,7 +94,3 @@ def _answered(calls: Collection[Call]) -> float:
     """When 95 % of the calls had their answer."""
     ends = sorted(call.began + call.seconds for call in calls)
     return ends[int(MOST * (len(ends) - 1))] if ends else 0.0
-
-
-def _ended(calls: Collection[Call], until: float) -> int:
-    return sum(call.began + call.seconds <= until for call in calls)

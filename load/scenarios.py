@@ -13,7 +13,7 @@ from load.bench import Bench, even
 from load.calls import Call, stopped
 from load.drive import Collected
 from load.findings import Fact, Findings
-from load.knee import sensible
+from load.knee import MOSTLY, sensible
 from load.observed import Observed, memory_bytes
 from load.reasons import levers, reasons
 from load.recovery import noticed, recovery
@@ -205,7 +205,7 @@ def _findings(
 ) -> Findings:
     options = bench.options
     seconds = max(0.001, time.monotonic() - collected.began) if bench.limits.over else options.seconds
-    whole = row(collected.calls, label="all", x=0, began=collected.began, seconds=seconds, whole=False)
+    whole = row(collected.calls, label="all", x=0, began=collected.began, seconds=seconds)
     ok = whole.tasks > 0 and whole.success_percent >= options.min_success
     rate = [
         Fact("success", whole.success_percent, f"{whole.success_percent:.2f} %"),
@@ -215,8 +215,9 @@ def _findings(
     ]
     if whole.average and whole.carried_per_second and ok and name != "burst":
         inside = whole.carried_per_second * whole.average
-        fits = f"{inside:.3g} (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
-        rate.append(Fact("open at once on average (Little's law)", inside, fits))
+        fits = f" (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
+        shown = f"{inside:.1f}{fits if seen.queued_share < MOSTLY else ', most of them waiting'}"
+        rate.append(Fact("open at once on average (Little's law)", inside, shown))
     if whole.tasks:
         verdict = f"{whole.completed:,} of {whole.tasks:,} tasks completed ({whole.success_percent:.2f} %)" + (
             f", p95 {whole.p95:.3f} s." if whole.p95 is not None else "."

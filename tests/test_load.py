@@ -95,6 +95,18 @@ def test_one_straggler_does_not_bend_the_rate():
     assert row(calls, label="1", x=1, began=0, seconds=1).per_second == 99
 
 
+def test_the_rate_of_one_stretch_among_others_is_what_was_answered_in_it():
+    calls = [Call(n / 10, 1.0, "completed") for n in range(20)]
+
+    early, late = (
+        row([c for c in calls if start <= c.began < start + 1], label="", x=0, began=start, seconds=1, among=calls)
+        for start in (0, 1)
+    )
+
+    assert (early.completed, early.per_second) == (10, 1)  # begun in the first second; answered in it
+    assert (late.completed, late.per_second) == (10, 10)
+
+
 def test_a_row_of_nothing():
     summed = row([], label="1", x=1, began=0, seconds=0)
 
