@@ -13,7 +13,7 @@ from load.bench import Bench, even
 from load.calls import Call, stopped
 from load.drive import Collected
 from load.findings import Fact, Findings
-from load.knee import MOSTLY, sensible
+from load.knee import NEARLY, sensible
 from load.observed import Observed, memory_bytes
 from load.reasons import levers, reasons
 from load.recovery import noticed, recovery
@@ -215,9 +215,14 @@ def _findings(
     ]
     if whole.average and whole.carried_per_second and ok and name != "burst":
         inside = whole.carried_per_second * whole.average
-        fits = f" (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
-        shown = f"{inside:.1f}{fits if seen.queued_share < MOSTLY else ', most of them waiting'}"
-        rate.append(Fact("open at once on average (Little's law)", inside, shown))
+        kept_up = whole.carried_per_second > NEARLY * whole.tasks / seconds
+        fits = f"{inside:.1f} (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
+        rate.append(Fact("open at once on average (Little's law)", inside, fits if kept_up else f"{inside:.1f}"))
+        if not kept_up:
+            sent = (
+                f"{whole.tasks / seconds:.1f} tasks/s were sent, {whole.carried_per_second:.1f} tasks/s were answered"
+            )
+            bench.notes.append(f"It did not keep up: {sent}. With more time, latency grows without end.")
     if whole.tasks:
         verdict = f"{whole.completed:,} of {whole.tasks:,} tasks completed ({whole.success_percent:.2f} %)" + (
             f", p95 {whole.p95:.3f} s." if whole.p95 is not None else "."
