@@ -121,7 +121,7 @@ def container_of(
         health=checks.get("Status") or "none",
         health_said=" ".join(failed[-1].get("Output", "").split())[:200].rstrip(".") if failed else "",
         log_driver=driver,
-        log_rotated=driver in ROTATING or options.get("max-size", "-1") not in ("", "-1"),
+        log_rotated=driver in ROTATING or "max-size" in options,
         log_bytes=_log_bytes(one.get("LogPath") or ""),
         memory_limit=host.get("Memory") or 0,
         memory_share=share,

@@ -13,6 +13,7 @@ COORDINATOR = "coordinator"
 CLI = ".venv/bin/python -m coordinator.cli"
 KILLED = 137  # exit code: 128 + SIGKILL
 TOLD_TO_STOP = (0, 130, 143)  # exit codes after SIGINT and SIGTERM are no failures
+LOOP_SECONDS = 60.0  # a container that was restarted and runs for less is still in its loop
 RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
@@ -99,15 +100,27 @@ class Container:
         return self.exit_code == KILLED and not self.running
 
     @property
+    def looping(self) -> bool:
+        """It ends, is restarted, and ends again."""
+        return self.status == "restarting" or (
+            self.running and self.restarts > 0 and self.running_seconds < LOOP_SECONDS
+        )
+
+    @property
     def ending(self) -> str:
         """How it is and how it got there, as the end of a sentence."""
         if self.status in ("exited", "created") and self.exit_code in TOLD_TO_STOP:
             return "was stopped" if self.status == "exited" else "was never started"
         if self.status == "paused":
             return "is paused"
-        memory = " after it ran out of memory" if self.oom_killed else ""
-        said = f", and said last: {self.log[-1].text[:300].rstrip('.')}" if self.log else ""
-        return f"is {self.status} with exit code {self.exit_code}{memory}{said}"
+        if self.status == "restarting" or self.running:
+            code = f", last with exit code {self.exit_code}" if self.exit_code else ""
+            how = f"ended {self.restarts} times{code}, and is restarted each time"
+        else:
+            how = f"is {self.status} with exit code {self.exit_code}"
+        memory = "; it ran out of memory" if self.oom_killed else ""
+        said = f"; it said last: {self.log[-1].text[:300].rstrip('.')}" if self.log else ""
+        return f"{how}{memory}{said}"
 
     def last(self, *events: str) -> LogLine | None:
         return next((line for line in reversed(self.log) if line.event in events), None)

@@ -6,6 +6,7 @@ from coordinator.doctor_facts import CLI, COORDINATOR, Container, Facts, Finding
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
 BEAT_SECONDS = 6.0  # an agent heard within this time is alive
+KEYS_SECONDS = 30.0  # a worker tries every 2 s
 AWAY = ("no_agent", "agent_unreachable", "agent_lost")
 
 
@@ -47,9 +48,9 @@ def _down(facts: Facts) -> Finding | None:
         return _problem(what, f"{seen.silent}.", "make run")
     if home is None:
         return _problem(what, "The project has no coordinator container.", facts.up(COORDINATOR))
-    if not home.running:
+    if not home.running or home.looping:
         again = f"{facts.compose} unpause {COORDINATOR}" if home.status == "paused" else facts.up(COORDINATOR)
-        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.status == "restarting" else again
+        mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.looping else again
         return _problem(what, f"Its container {home.ending}.", mend)
     if home.health == "unhealthy":
         why = f"Its container runs, and its health check fails: {home.health_said}."
@@ -84,11 +85,20 @@ def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
         return None
     url = line.fields.get("coordinator", "COORDINATOR_URL")
     why = f"It tries {url}: {line.fields.get('why', 'no answer')[:200]}".rstrip(".") + "."
-    if "HTTP 401" in why or "HTTP 403" in why:
+    if "HTTP 401" in why or (home is not None and _refuses_keys(facts, home)):
         why = f"{url} refuses its API_KEY; set the same API_KEY for all in .env."
     elif url.rstrip("/") != f"http://{COORDINATOR}:8000":
         why += f" Set its COORDINATOR_URL to http://{COORDINATOR}:8000."
     return _problem(what, why, facts.up(worker.service))
+
+
+def _refuses_keys(facts: Facts, home: Container) -> bool:
+    """Whether somebody tries to register with a wrong key now: a worker logs only its first failure in a row."""
+    return any(
+        (line.event, line.fields.get("path"), line.fields.get("status")) == ("request.done", "/register_agent", "401")
+        and facts.at - line.at < KEYS_SECONDS
+        for line in home.log
+    )
 
 
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:

@@ -22,9 +22,8 @@ from coordinator.doctor_reach import AWAY, reach
 TIGHT_MEMORY = 0.9  # of a container's limit
 SCARCE_MEMORY = 0.05  # of the machine, available
 FULL_DISK, TIGHT_DISK = 0.97, 0.85
-TIGHT_BYTES = 200 * 2**20
+FULL_BYTES, TIGHT_BYTES = 2**20, 200 * 2**20  # a journal that cannot grow by a megabyte takes no tasks
 LARGE_LOG_BYTES = 100 * 2**20
-LOOP_SECONDS = 60.0  # a container that was restarted and runs for less is still in its loop
 BUSY = ("agent_busy", "limit_reached", "timeout")
 FULL_WORDS = ("disk is full", "no space left on device", "database or disk is full")
 
@@ -111,14 +110,14 @@ def health(facts: Facts) -> list[Finding]:
 def _health_of(facts: Facts, c: Container) -> Finding | None:
     if c.oom_killed or c.killed:
         return None  # memory speaks of it
-    last = f" It said last: {c.log[-1].text[:300]}" if c.log else ""
     if c.status == "paused":
         mend = f"{facts.compose} unpause {c.service}"
         return _finding("health", "problem", f"{c.service} is paused.", "Somebody ran `docker pause`.", mend)
-    if c.status == "restarting" or (c.running and c.restarts and c.running_seconds < LOOP_SECONDS):
-        why = f"It ended {c.restarts} times" + ("." if c.running else f", last with exit code {c.exit_code}.") + last
+    if c.looping:
         mend = f"{facts.compose} logs --tail 50 {c.service}"
-        return _finding("health", "problem", f"{c.service} is restarted again and again.", why, mend)
+        return _finding(
+            "health", "problem", f"{c.service} is restarted again and again.", f"Its container {c.ending}.", mend
+        )
     if not c.running:
         why = f"Its container {c.ending}."
         return _finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service))
@@ -245,13 +244,12 @@ def _another(facts: Facts, name: str) -> str:
 
 
 def _room(place: Disk, whose: str, mend: str) -> Finding | None:
-    what = f"{whose}: {place.folder} is {'full' if place.used >= FULL_DISK else 'nearly full'}."
+    full = place.used >= FULL_DISK or place.free_bytes < FULL_BYTES
+    if not full and place.used < TIGHT_DISK and place.free_bytes >= min(TIGHT_BYTES, place.total_bytes / 4):
+        return None
+    what = f"{whose}: {place.folder} is {'full' if full else 'nearly full'}."
     why = f"{place.used:.0%} of {_size(place.total_bytes)} are used, {_size(place.free_bytes)} are free."
-    if place.used >= FULL_DISK:
-        return _finding("disk", "problem", what, why, mend)
-    if place.used >= TIGHT_DISK or place.free_bytes < min(TIGHT_BYTES, place.total_bytes / 4):
-        return _finding("disk", "warning", what, why, mend)
-    return None
+    return _finding("disk", "problem" if full else "warning", what, why, mend)
 
 
 def _free(facts: Facts, place: Disk, c: Container) -> str:
