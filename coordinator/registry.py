@@ -164,7 +164,10 @@ class Registry:
         fresh = [i for i in able if i.id not in avoid] or able
         if not fresh:
             return None
-        return min(fresh, key=lambda i: ((i.load + 1) * (i.latency or 0.001), self._random.random()))
+        # A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
+        quickest = min((i.latency for i in fresh if i.latency is not None), default=1.0)
+        expected = {i.id: (i.load + 1) * (quickest if i.latency is None else i.latency) for i in fresh}
+        return min(fresh, key=lambda i: (expected[i.id], self._random.random()))
 
     def began(self, instance: Instance) -> None:
         instance.load += 1

@@ -124,6 +124,24 @@ def test_the_thousand_and_first_agent_is_refused(registry: Registry) -> None:
 # --- who is next --------------------------------------------------------------------------------------
 
 
+def test_a_newcomer_that_has_not_answered_yet_gets_no_more_than_its_share(registry: Registry) -> None:
+    """A slow one beside quick ones would otherwise get every step until its first answer."""
+    quick, _ = adds(registry, "quick"), adds(registry, "newcomer")
+    registry.began(quick)
+    registry.ended(quick, seconds=0.02, error=None, blame=False)
+
+    got = []
+    for _ in range(20):
+        instance = registry.choose(capability="work", agent=None)
+        assert instance is not None
+        registry.began(instance)
+        got.append(instance.id)
+        if instance is quick:
+            registry.ended(quick, seconds=0.02, error=None, blame=False)
+
+    assert got.count("newcomer") == 1
+
+
 def test_the_least_loaded_of_equals_is_chosen(registry: Registry) -> None:
     one, two = adds(registry, "one"), adds(registry, "two")
     registry.began(one)
