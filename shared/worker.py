@@ -19,7 +19,7 @@ from shared.background import Background
 from shared.contracts import Registration, StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import HEADER, Envelope, opened
-from shared.errors import EnvelopeRefused
+from shared.errors import EnvelopeRefused, Unavailable
 from shared.heartbeat import Heartbeat
 from shared.service import make_service
 from shared.settings import WorkerSettings
@@ -88,7 +88,9 @@ def create_worker_app(
         header = request.headers.get(HEADER)
         if heartbeat is None:
             return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
-        if header is None or heartbeat.key is None:
+        if heartbeat.key is None:  # started again, and found by the coordinator before it has registered
+            raise Unavailable("This worker is not registered yet.", retry_after=1)
+        if header is None:
             raise EnvelopeRefused(f"This worker takes steps only from its coordinator, signed in {HEADER}.")
         envelope = opened(header, key=heartbeat.key, body=body)
         if (envelope.task, envelope.step) != (task, step):

@@ -353,6 +353,26 @@ async def test_a_worker_with_a_coordinator_takes_only_what_was_signed_for_it_and
         assert (await client.post("/execute", content=body, headers={HEADER: good})).status_code == 200
 
 
+async def test_a_worker_that_is_not_registered_yet_asks_to_be_tried_again(network: Network) -> None:
+    """A probe may find it before it has its key: a refusal that is final would cost the step."""
+    app = create_worker_app(
+        agent("early", "work"),
+        settings=worker_settings(coordinator_url="http://coordinator"),
+        endpoint="http://early",
+        inner=network,
+    )
+    network.host("early", app)
+    body = STEP.model_dump_json().encode()
+    sealed_for_it = sealed(Envelope(task="t", step="s", attempt=1, milliseconds=1_000), key=b"k" * 32, body=body)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=network, base_url="http://early") as client,
+    ):
+        answer = await client.post("/execute", content=body, headers={HEADER: sealed_for_it})
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
 async def test_the_key_of_one_agent_opens_no_other(coordinator: Suite) -> None:
     one = await coordinator.register("one", "http://one")
     two = await coordinator.register("two", "http://two")
