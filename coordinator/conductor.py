@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import structlog
 from pydantic_core import to_json
@@ -17,6 +17,7 @@ from coordinator.tasks import Step, Task, missing, moved, outcome, ready, skippe
 from shared import logs
 from shared.contracts import Status, StepError, Usage
 from shared.errors import LimitReached, StorageFull
+from shared.frozen import changed
 
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
@@ -59,8 +60,8 @@ class Conductor:
     def take_up(self, task: Task) -> Live:
         """A task from its acceptance or from the journal: its running steps are ready again."""
         if any(s.status is Status.RUNNING for s in task.steps):
-            open_steps = (replace(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
-            task = replace(task, steps=tuple(open_steps))
+            open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
+            task = changed(task, steps=tuple(open_steps))
         spent = sum((s.usage for s in task.steps if s.ended), Usage())
         ledger = Ledger(
             max_calls=task.max_calls,
@@ -84,7 +85,7 @@ class Conductor:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
         except Exception as exc:  # a bug of ours costs what was not done, never the answer
             logs.get().error("task.broke", exc_info=exc)
-            live.task = replace(live.task, error=_broke(exc))
+            live.task = changed(live.task, error=_broke(exc))
         await self._end(live)
 
     async def _run(self, live: Live) -> None:
@@ -95,7 +96,7 @@ class Conductor:
                 await self._admission.enter(live.task.priority)
         except TimeoutError:
             why = "The task waited for a free place until its time was over."
-            live.task = replace(live.task, error=StepError(type="timeout", detail=why, retryable=True))
+            live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
             return
         try:
             await self._conduct(live)
@@ -103,7 +104,7 @@ class Conductor:
             self._admission.leave()
 
     async def _conduct(self, live: Live) -> None:
-        live.task = replace(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
+        live.task = changed(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
         self._store.start_task(live.task)
         running: set[asyncio.Task[None]] = set()
         cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
@@ -141,7 +142,7 @@ class Conductor:
             live.task = with_step(live.task, failed.step)
             running.add(asyncio.create_task(self._checkpoint(live, failed), name=f"{live.task.id}:{step.id}"))
             return
-        live.task = with_step(live.task, replace(step, status=Status.RUNNING))
+        live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         work = self._step(live, step, calls=calls, tokens=tokens)
         running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
 
@@ -196,7 +197,7 @@ class Conductor:
             if not step.ended:
                 await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
-        ended = replace(moved(live.task, status), finished_at=self._wall())
+        ended = changed(moved(live.task, status), finished_at=self._wall())
         await self._durably(lambda: self._store.finish_task(ended))
         live.task = ended
         live.ended.set()
@@ -211,7 +212,7 @@ class Conductor:
         return self._never(step, Status.TIMED_OUT, StepError(type="timeout", detail=detail))
 
     def _never(self, step: Step, status: Status, error: StepError) -> Step:
-        return replace(step, status=status, error=error, finished_at=self._wall())
+        return changed(step, status=status, error=error, finished_at=self._wall())
 
     async def _durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
         """Writes, and while the disk is full again and again: nothing that is done is forgotten."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,9 +58,11 @@ class Events:
 
 def log_line(event: TaskEvent) -> None:
     """The log's reader: a line for every end and trouble; each single step only at DEBUG."""
-    say = _LOG.info if event.type in _TOLD else _LOG.debug
+    level = logging.INFO if event.type in _TOLD else logging.DEBUG
+    if not _LOG.is_enabled_for(level):
+        return
     said = {"task_id": event.task_id} | event.fields
-    say(event.type, **{k: v for k, v in said.items() if v is not None and not isinstance(v, dict | list)})
+    _LOG.log(level, event.type, **{k: v for k, v in said.items() if v is not None and not isinstance(v, dict | list)})
 
 
 class _Past(Protocol):

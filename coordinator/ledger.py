@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.contracts import Usage
 from shared.errors import LimitReached
+from shared.frozen import changed
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Ledger:
         """
         calls = _share(self.calls_left, sharers, "calls", self.max_calls)
         tokens = _share(self.tokens_left, sharers, "tokens", self.max_tokens)
-        reserved = replace(
+        reserved = changed(
             self, reserved_calls=self.reserved_calls + calls, reserved_tokens=self.reserved_tokens + tokens
         )
         return reserved, calls, tokens
 
     def settle(self, *, calls: int, tokens: int, usage: Usage) -> Ledger:
         """Gives back what was reserved and books what was used."""
-        return replace(
+        return changed(
             self,
             reserved_calls=self.reserved_calls - calls,
             reserved_tokens=self.reserved_tokens - tokens,

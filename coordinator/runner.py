@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from pydantic import JsonValue
@@ -17,9 +17,10 @@ from coordinator.registry import Instance
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, upstream
 from coordinator.worker_client import Answer, WorkerClient
-from shared.contracts import Missing, Progress, Status, StepError, StepRequest, Usage
+from shared.contracts import CONTRACT, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout
+from shared.frozen import changed
 
 MAX_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter
@@ -106,13 +107,13 @@ class Runner:
         `missing` is what did not arrive so far, for the agent to know.
         """
         since, queued_at, tried = self._now(), self._wall(), set[str]()
-        step = replace(step, started_at=step.started_at or queued_at)
+        step = changed(step, started_at=step.started_at or queued_at)
         while True:
             try:
                 instance = await self._agents.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
                 return Ended(self._failed(step, failure))
-            step = replace(
+            step = changed(
                 step,
                 status=Status.RUNNING,
                 attempt=step.attempt + 1,
@@ -125,7 +126,7 @@ class Runner:
                 return Ended(self._completed(step, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
-                step = replace(step, failed_attempts=step.failed_attempts + 1)
+                step = changed(step, failed_attempts=step.failed_attempts + 1)
                 pause = self._pause(step, failure, until, allowance)
                 if pause is None:
                     return Ended(self._failed(step, failure))
@@ -141,7 +142,8 @@ class Runner:
         error: str | None = "cancelled"
         blame = gone = False
         abandoned = True  # cancelled or out of time: the agent must not work on for nobody
-        request = StepRequest(
+        request = StepRequest.model_construct(  # of values that have been checked
+            contract=CONTRACT,
             task_id=task.id,
             step_id=step.id,
             attempt=step.attempt,
@@ -216,7 +218,7 @@ class Runner:
 
     def _completed(self, step: Step, answer: Answer) -> Step:
         result = answer.result
-        return replace(
+        return changed(
             step,
             status=Status.COMPLETED,
             output=result.output,
@@ -229,7 +231,7 @@ class Runner:
     def _failed(self, step: Step, failure: StepFailure) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
         used = Usage(calls=step.failed_attempts)
-        return replace(step, status=status, error=_error(failure), usage=used, finished_at=self._wall())
+        return changed(step, status=status, error=_error(failure), usage=used, finished_at=self._wall())
 
     def _tell(self, task: Task, step: Step, progress: Progress) -> None:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}

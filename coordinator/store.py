@@ -143,8 +143,8 @@ class Store:
             "finished_at": task.finished_at,
             "started_at": task.started_at,
             "error": task.error.model_dump_json() if task.error else None,
-            "calls": task.usage.calls,
-            "tokens": task.usage.input_tokens + task.usage.output_tokens,
+            "calls": (usage := task.usage).calls,
+            "tokens": usage.input_tokens + usage.output_tokens,
         }
         hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
         outbox = (Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()

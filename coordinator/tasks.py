@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import JsonValue
 
 from shared.contracts import Format, Missing, Status, StepError, Usage
 from shared.errors import Conflict
+from shared.frozen import changed
 
 MOVES: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset(
@@ -115,12 +116,12 @@ def moved(task: Task, to: Status) -> Task:
     """The task in its next state; raises `Conflict` for a move that the table does not have."""
     if to not in MOVES.get(task.status, ()):
         raise Conflict(f"Task {task.id} is {task.status}; it cannot become {to}.")
-    return replace(task, status=to)
+    return changed(task, status=to)
 
 
 def with_step(task: Task, step: Step) -> Task:
     """The task with this step in the place of its earlier self."""
-    return replace(task, steps=tuple(step if s.id == step.id else s for s in task.steps))
+    return changed(task, steps=tuple(step if s.id == step.id else s for s in task.steps))
 
 
 def ready(task: Task) -> list[Step]:

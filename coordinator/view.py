@@ -18,7 +18,7 @@ TITLE_CHARACTERS = 120
 def view(task: Task) -> TaskView:
     """The TaskView of a task, open or ended."""
     base = f"/tasks/{task.id}"
-    return TaskView(
+    return TaskView.model_construct(
         task_id=task.id,
         status=task.status,
         task_description=task.description,
@@ -120,7 +120,7 @@ def _outputs(task: Task, capability: str) -> list[Any]:
 
 def _step(step: Step) -> StepView:
     seconds = step.finished_at - step.started_at if step.finished_at and step.started_at else None
-    return StepView(
+    return StepView.model_construct(  # of values that have been checked
         step_id=step.id,
         capability=step.capability,
         agent=step.answered_by or step.agent,

@@ -200,7 +200,7 @@ class Usage(_Open):
     output_tokens: Count = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
+        return Usage.model_construct(  # both have been checked
             calls=min(MAX_COUNT, self.calls + other.calls),
             input_tokens=min(MAX_COUNT, self.input_tokens + other.input_tokens),
             output_tokens=min(MAX_COUNT, self.output_tokens + other.output_tokens),
@@ -230,7 +230,7 @@ class StepView(BaseModel):
     status: Status
     attempt: int
     output: JsonValue = None
-    usage: Usage = Usage()
+    usage: Usage = Field(default_factory=Usage)
     error: StepError | None = None
     started_at: datetime | None = None
     duration_seconds: float | None = None
@@ -299,7 +299,7 @@ class StepResult(_Open):
     attempt: int
     status: Literal["completed", "failed", "cancelled"]
     output: JsonValue = None
-    usage: Usage = Usage()
+    usage: Usage = Field(default_factory=Usage)
     missing: list[Missing] = Field(default_factory=list)
     error: StepError | None = None
 

@@ -13,6 +13,8 @@ import hmac
 import json
 from dataclasses import dataclass, replace
 
+from pydantic_core import to_json
+
 from shared.errors import EnvelopeRefused, LimitReached
 
 HEADER = "Muster-Envelope"
@@ -39,7 +41,7 @@ class Envelope:
 def sealed(envelope: Envelope, *, key: bytes, body: bytes) -> str:
     """The header value for this body, signed with the receiver's key."""
     claims = vars(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
-    payload = _encoded(json.dumps(claims, separators=(",", ":")).encode())
+    payload = _encoded(to_json(claims))
     return f"{payload}.{_encoded(_signature(payload, key))}"
 
 

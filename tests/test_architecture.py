@@ -17,7 +17,7 @@ FOREIGN = {
 # pure, tools, outside world, behaviour, edge, start
 ROWS = {
     "shared": (
-        {"addresses", "contracts", "db", "definition", "envelope", "errors", "rendering", "report", "sse"},
+        {"addresses", "contracts", "db", "definition", "envelope", "errors", "frozen", "rendering", "report", "sse"},
         {"auth", "background", "failpoints", "logs", "metrics", "settings"},
         {"db_sqlite", "journal_file", "transport"},
         {"bodies", "heartbeat", "service", "steps"},
