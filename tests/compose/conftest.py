@@ -1,4 +1,4 @@
-"""Fixtures of the container tests: one image a session, and what every container said when a test failed."""
+"""Fixtures of the container tests: one image a session, and what went wrong in the containers of a failed test."""
 
 from __future__ import annotations
 
@@ -50,5 +50,10 @@ def pytest_runtest_makereport() -> Any:
     """Adds the last lines of every container to the report of a failed test."""
     report = yield
     if report.failed:
-        report.sections.extend((f"containers of {stack.name}", stack.logs(tail=40)) for stack in open_stacks)
+        report.sections.extend((f"containers of {stack.name}", _told(stack)) for stack in open_stacks)
     return report
+
+
+def _told(stack: Stack) -> str:
+    lines = [line for line in stack.logs(tail=500).splitlines() if '"level": "info"' not in line]
+    return "\n".join([*lines[-60:], stack.compose("ps", "-a", check=False).stdout])

@@ -147,6 +147,15 @@ class Stack:
         wanted = sorted(names)
         return self.wait_for(lambda: self.healthy() == wanted, seconds=seconds, why=f"healthy {wanted}")
 
+    def serves_anew(self, service: str, *, since: float) -> bool:
+        """Whether a service answers from a process that began after `since` (monotonic), and all workers take steps."""
+        path = "/health" if service == "coordinator" else f"/agents/{service}/health"
+        with contextlib.suppress(httpx.HTTPError), self.client(5.0) as client:
+            answer = client.get(path)
+            uptime = answer.json().get("uptime_seconds") if answer.status_code == 200 else None
+            return uptime is not None and uptime < time.monotonic() - since and self.healthy() == sorted(WORKERS)
+        return False
+
     # --- hurting
 
     def crash(self, container: str) -> None:

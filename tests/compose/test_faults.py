@@ -1,0 +1,101 @@
+"""Containers that crash, stand still, lose the network or move, under load: nothing lost, everything back by itself."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.compose.docker import docker, inspected
+from tests.compose.stack import SERVICES, WORKERS
+from tests.compose.traffic import Traffic, assert_nothing_lost
+
+AGAIN_SECONDS = 20.0  # 8 are promised; a machine that builds other things besides takes longer
+
+pytestmark = pytest.mark.timeout(180, func_only=True)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_crashed_container_serves_again_and_nothing_is_lost(stack, service):
+    container = stack.container(service)
+    before = stack.restarts(container)
+
+    with Traffic(stack) as traffic:
+        traffic.run_for(3)
+        crashed_at = time.monotonic()
+        stack.crash(container)
+        stack.wait_for(lambda: stack.restarts(container) > before, why="restarted by Docker")
+        stack.wait_for(lambda: stack.exec(service, "cat", "/proc/uptime", check=False), why="running")
+        started = time.monotonic() - crashed_at
+        stack.wait_for(lambda: stack.serves_anew(service, since=crashed_at), seconds=AGAIN_SECONDS)
+        outage = time.monotonic() - crashed_at
+        print(f"{service}: started after {started:.1f} s, serving after {outage:.1f} s")
+        traffic.run_for(3)
+
+    assert_nothing_lost(stack, traffic, f"{service} crashed", outage=outage)
+    assert container == stack.container(service)
+
+
+@pytest.mark.parametrize("service", ["researcher", "coordinator"])
+def test_container_that_stands_still_for_ten_seconds(stack, service):
+    with Traffic(stack) as traffic:
+        traffic.run_for(2)
+        began = time.monotonic()
+        with stack.paused(stack.container(service)):
+            time.sleep(10)
+        print(f"{service}: serving {stack.wait_serving(seconds=AGAIN_SECONDS):.1f} s after it went on")
+        outage = time.monotonic() - began
+        traffic.run_for(2)
+
+    assert_nothing_lost(stack, traffic, f"{service} paused for 10 s", outage=outage)
+
+
+@pytest.mark.parametrize("service", ["analyzer", "coordinator"])
+def test_container_that_loses_the_network_rejoins_by_itself(stack, service):
+    with Traffic(stack) as traffic:
+        traffic.run_for(2)
+        began = time.monotonic()
+        with stack.disconnected(stack.container(service), service):
+            if service in WORKERS:
+                seen = stack.wait_for(lambda: service not in stack.healthy(), seconds=AGAIN_SECONDS)
+                print(f"{service}: noticed after {seen:.1f} s")
+            time.sleep(3)
+        print(f"{service}: serving {stack.wait_serving(seconds=AGAIN_SECONDS):.1f} s after the network was back")
+        outage = time.monotonic() - began
+        traffic.run_for(2)
+
+    assert_nothing_lost(stack, traffic, f"{service} disconnected", outage=outage)
+
+
+@pytest.mark.parametrize("service", ["researcher", "coordinator"])
+def test_container_made_anew_at_another_address(stack, service):
+    network = f"{stack.name}_muster"
+    container = stack.container(service)
+    before = inspected(container)["NetworkSettings"]["Networks"][network]["IPAddress"]
+
+    with Traffic(stack) as traffic:
+        traffic.run_for(2)
+        stack.compose("rm", "--stop", "--force", service)
+        taker = docker("run", "-d", "--rm", "--network", network, stack.image, "sleep", "120")
+        stack.compose("up", "-d", "--no-recreate", service)
+        try:
+            print(f"{service}: serving {stack.wait_serving(seconds=AGAIN_SECONDS):.1f} s after it was made anew")
+            traffic.run_for(2)
+        finally:
+            docker("rm", "--force", taker)
+
+    after = inspected(stack.container(service))["NetworkSettings"]["Networks"][network]["IPAddress"]
+    assert after != before
+    assert_nothing_lost(stack, traffic, f"{service} moved from {before} to {after}")
+
+
+def test_all_four_crash_at_once(stack):
+    """The power cut: whoever is first back waits for nobody."""
+    with Traffic(stack) as traffic:
+        traffic.run_for(3)
+        for container in [stack.container(service) for service in SERVICES]:
+            stack.crash(container)
+        print(f"all four: serving after {stack.wait_serving(seconds=2 * AGAIN_SECONDS):.1f} s")
+        traffic.run_for(2)
+
+    assert_nothing_lost(stack, traffic, "all four crashed")

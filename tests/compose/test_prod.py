@@ -1,0 +1,102 @@
+"""The production file: alone, with a key from a file, under both versions of Compose, and as a Swarm stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.compose.docker import docker, inspected, run
+from tests.compose.stack import V1, V2, Stack
+
+FILE = "docker-compose.prod.yml"
+KEY = "a-key-for-tests-0123456789"
+TWO_EACH = ["analyzer", "analyzer", "reporter", "reporter", "researcher", "researcher"]
+
+pytestmark = pytest.mark.timeout(180, func_only=True)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "api_key"
+    path.write_text(f"{KEY}\n")
+    path.chmod(0o644)  # under Compose a secret keeps its mode, and the service is not root
+    return path
+
+
+def agents(stack: Stack, key: str | None) -> httpx.Response:
+    with stack.client() as client:
+        return client.get("/agents", headers={"Authorization": f"Bearer {key}"} if key else {})
+
+
+@pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
+def test_up_with_a_key_from_a_file(image, key_file, program):
+    with Stack(image, file=FILE, program=program, env={"API_KEY_FILE": str(key_file)}) as stack:
+        stack.compose("up", "-d", *(["--no-build"] if program == V1 else []))
+
+        def serving() -> bool:
+            try:
+                answer = agents(stack, KEY)
+            except httpx.TransportError:
+                return False
+            return sorted(a["name"] for a in answer.json()["agents"] if a["status"] == "healthy") == TWO_EACH
+
+        stack.wait_for(serving, seconds=60, why="two of each worker")
+        assert agents(stack, None).status_code == 401
+        assert agents(stack, "another").status_code == 401
+        with stack.client() as client:
+            headers = {"Authorization": f"Bearer {KEY}"}
+            body = {"task_description": "How does Muster survive a crash?"}
+            assert client.post("/execute_task", json=body, headers=headers).json()["status"] == "completed"
+        for service in ("coordinator", "researcher", "analyzer", "reporter"):
+            for container in stack.containers(service):
+                found = inspected(container)
+                host = found["HostConfig"]
+                assert host["Memory"] == (1024 if service == "coordinator" else 512) * 1024**2
+                assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+                assert host["RestartPolicy"]["Name"] == "unless-stopped"
+                assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
+                assert KEY not in json.dumps(found)  # neither in the environment nor in the command
+                assert KEY not in docker("logs", container)
+                assert all(json.loads(line) for line in docker("logs", container).splitlines())
+
+
+@pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
+def test_without_a_key_nothing_starts(image, tmp_path, program):
+    missing = tmp_path / "nowhere" / "api_key"
+    with Stack(image, file=FILE, program=program, env={"API_KEY_FILE": str(missing)}) as stack:
+        done = stack.compose("up", "-d", *(["--no-build"] if program == V1 else []), check=False)
+
+        assert done.returncode != 0
+        assert str(missing) in done.stdout + done.stderr
+        assert [stack.state(id)["Running"] for id in stack.containers("coordinator")] in ([], [False])
+
+
+def test_an_empty_key_is_none(image, tmp_path):
+    empty = tmp_path / "api_key"
+    empty.write_text("\n")
+    with Stack(image, file=FILE, env={"API_KEY_FILE": str(empty)}) as stack:
+        stack.compose("up", "-d", "coordinator")
+        container = stack.container("coordinator")
+        said = "API_KEY_FILE=/run/secrets/api_key is empty. Write the secret into it."
+        stack.wait_for(lambda: said in run("docker", "logs", container).stderr, why=said)
+
+
+def test_a_key_that_the_service_may_not_read_is_named(image, key_file):
+    """`make secrets` makes the folder private, not the file."""
+    key_file.chmod(0o600)
+    with Stack(image, file=FILE, env={"API_KEY_FILE": str(key_file)}) as stack:
+        stack.compose("up", "-d", "coordinator")
+        container = stack.container("coordinator")
+        said = "API_KEY_FILE=/run/secrets/api_key cannot be read: Permission denied"
+        stack.wait_for(lambda: said in run("docker", "logs", container).stderr, why=said)
+
+
+def test_swarm_takes_the_file(key_file):
+    """What a stack refuses is not in it; what it ignores, it says."""
+    done = run("docker", "stack", "config", "-c", FILE, env={"API_KEY_FILE": str(key_file)})
+
+    assert "replicas: 2" in done.stdout
+    assert "/run/secrets/api_key" in done.stdout
