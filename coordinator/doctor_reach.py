@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from coordinator.doctor_facts import CLI, COORDINATOR, Container, Facts, Finding, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
@@ -48,6 +50,10 @@ def _down(facts: Facts) -> Finding | None:
         return _problem(what, f"{seen.silent}.", "make run")
     if home is None:
         return _problem(what, "The project has no coordinator container.", facts.up(COORDINATOR))
+    if home.published and not any(where.endswith(f":{seen.port}") for where in home.published):
+        where = home.published[0]
+        why = f"The container {home.name} is published at {where}."
+        return _problem(what, why, f"{CLI} doctor --url http://{where}")
     if not home.running or home.looping:
         again = f"{facts.compose} unpause {COORDINATOR}" if home.status == "paused" else facts.up(COORDINATOR)
         mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.looping else again
@@ -60,10 +66,6 @@ def _down(facts: Facts) -> Finding | None:
     if home.health == "starting":
         why = f"Its container started {home.running_seconds:.0f} s ago; give it 20 s."
         return _problem(what, why, f"{facts.compose} logs --tail 50 {COORDINATOR}")
-    elsewhere = [where for where in home.published if not where.endswith(f":{seen.port}")]
-    if elsewhere and len(elsewhere) == len(home.published):
-        why = f"Its container is published at {elsewhere[0]}."
-        return _problem(what, why, f"{CLI} doctor --url http://{elsewhere[0]}")
     if not home.published:
         return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))
     return _problem(what, f"Its container runs, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
@@ -117,7 +119,17 @@ def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Find
     why = f"{agent.endpoint}: {error}."
     if home is not None:
         return _problem(f"{agent.name} has gone silent.", why, f"{facts.compose} restart {home.service}")
-    return _problem(f"{agent.name} cannot be reached.", why, f"curl -s -m 3 {agent.endpoint}/health")
+    return _problem(f"{agent.name} cannot be reached.", why, _revive(facts, agent))
+
+
+def _revive(facts: Facts, agent: SeenAgent) -> str:
+    """For a worker of ours that is a plain process on this machine; of others only they know how to start them."""
+    parts = urlsplit(agent.endpoint)
+    if facts.project or agent.name not in NEEDED.values() or parts.hostname not in ("127.0.0.1", "localhost"):
+        return f"curl -s -m 3 {agent.endpoint}/health"
+    if "refused" in agent.last_error.lower():
+        return f"COORDINATOR_URL={facts.coordinator.url} .venv/bin/python -m workers.{agent.name} --port {parts.port}"
+    return f"fuser -k -KILL {parts.port}/tcp  # it hangs; `make run` starts it again"
 
 
 def _nobody(facts: Facts) -> list[Finding]:

@@ -120,6 +120,15 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
         contained(worker(), coordinator=agents(status="unreachable", last_error="silent for 9 s", silent_seconds=9.0)),
         "reach", "problem", "analyzer has gone silent", "docker compose restart analyzer",
     ),
+    "a process of ours has ended": (
+        plain(agents(endpoint="http://127.0.0.1:8002", status="unreachable", last_error="Connection refused")),
+        "reach", "problem", "analyzer cannot be reached",
+        "COORDINATOR_URL=http://127.0.0.1:8000 .venv/bin/python -m workers.analyzer --port 8002",
+    ),
+    "a process of ours hangs": (
+        plain(agents(endpoint="http://127.0.0.1:8002", status="unreachable", last_error="No answer within 2.0 s")),
+        "reach", "problem", "analyzer cannot be reached", "fuser -k -KILL 8002/tcp",
+    ),
     "one of two is away": (
         plain(Coordinator(url=URL, agents=(*TRIO, SeenAgent(id="analyzer-2", name="analyzer", endpoint="http://x:1",
                                                             status="unreachable")))),
