@@ -16,6 +16,8 @@ FORGET_SECONDS = 600.0  # a leased agent that stayed silent for so long is taken
 BREAKER_OPENS_AFTER = 5  # consecutive failures
 BREAKER_SECONDS = (1.0, 60.0)  # first and longest pause before one trial call
 LATENCY_WEIGHT = 0.3  # of the newest measurement in the moving average
+LATENCY_HALVES_SECONDS = 2.0  # nobody is avoided for long because of one slow answer, a first one with cold caches say
+ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
 
 Breaker = Literal["closed", "open", "half_open"]
 
@@ -32,6 +34,7 @@ class Instance:
     lease_until: float | None = None
     load: int = 0
     latency: float | None = None
+    measured_at: float = 0.0
     failures: int = 0
     open_until: float | None = None
     trial: bool = False
@@ -164,10 +167,21 @@ class Registry:
         fresh = [i for i in able if i.id not in avoid] or able
         if not fresh:
             return None
-        # A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
-        quickest = min((i.latency for i in fresh if i.latency is not None), default=1.0)
-        expected = {i.id: (i.load + 1) * (quickest if i.latency is None else i.latency) for i in fresh}
+        expected = self._expected(fresh, now)
         return min(fresh, key=lambda i: (expected[i.id], self._random.random()))
+
+    def _expected(self, instances: Collection[Instance], now: float) -> dict[str, float]:
+        """What each would take, by id: in steps of the quickest.
+
+        A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
+        """
+        quickest = max(min((i.latency for i in instances if i.latency is not None), default=1.0), 1e-6)
+        expected = {}
+        for i in instances:
+            latency = i.latency if i.latency is not None else quickest
+            believed = latency * 0.5 ** ((now - i.measured_at) / LATENCY_HALVES_SECONDS)
+            expected[i.id] = (i.load + 1) * (believed / quickest if believed > ALIKE * quickest else 1.0)
+        return expected
 
     def began(self, instance: Instance) -> None:
         instance.load += 1
@@ -182,7 +196,7 @@ class Registry:
             instance.failures, instance.open_until, instance.pause = 0, None, BREAKER_SECONDS[0]
             instance.last_error = None
             if seconds is not None:
-                old = instance.latency
+                old, instance.measured_at = instance.latency, self._now()
                 instance.latency = seconds if old is None else old + LATENCY_WEIGHT * (seconds - old)
             return
         instance.last_error = error

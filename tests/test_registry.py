@@ -287,3 +287,36 @@ def test_a_suspect_is_left_alone_until_a_probe_got_through(registry: Registry) -
     registry.probed("a", None)
 
     assert chosen(registry) == "a"
+
+
+def works(registry: Registry, instance: Instance, seconds: float) -> None:
+    registry.began(instance)
+    registry.ended(instance, seconds=seconds, error=None, blame=False)
+
+
+def shares(registry: Registry, times: int = 300) -> dict[str, float]:
+    """How often each is chosen by steps that come one after the other."""
+    found = [chosen(registry) for _ in range(times)]
+    return {id: found.count(id) / times for id in set(found) if id}
+
+
+def test_replicas_that_are_alike_share_alike(registry: Registry) -> None:
+    """What noise makes of their latencies must not send everything to one."""
+    for id, latency in (("a", 0.020), ("b", 0.028), ("c", 0.055)):
+        works(registry, adds(registry, id), latency)
+
+    assert all(0.25 <= share <= 0.42 for share in shares(registry).values())
+    assert set(shares(registry)) == {"a", "b", "c"}
+
+
+def test_a_slow_one_is_left_alone_and_tried_again_after_a_while(registry: Registry, clock: Clock) -> None:
+    """A first answer with cold caches is no verdict for ever."""
+    works(registry, adds(registry, "quick"), 0.02)
+    slow = adds(registry, "slow")
+    works(registry, slow, 0.5)
+    assert shares(registry) == {"quick": 1.0}
+
+    clock.passes(8)
+    assert set(shares(registry)) == {"quick", "slow"}
+    works(registry, slow, 0.5)
+    assert shares(registry) == {"quick": 1.0}
