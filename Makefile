@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test containers lint lock
+.PHONY: help setup run demo test containers lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -27,6 +27,12 @@ test: .venv/.dev  ## all tests that need no container
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest tests/compose
+
+secrets:  ## a new API key in secrets/api_key, for docker-compose.prod.yml; one that is there is kept
+	@mkdir -p secrets && chmod 700 secrets
+	@test -s secrets/api_key || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > secrets/api_key
+	@chmod 444 secrets/api_key  # the containers' user must read it; the folder keeps others out
+	@echo "The key is in secrets/api_key."
 
 lint: .venv/.dev  ## style, types
 	$(BIN)/ruff check .

@@ -16,6 +16,13 @@ FIELDS = {
 }
 
 
+def compose_only() -> dict[str, str]:
+    """Name and default of every variable of the compose files that is no setting of a service."""
+    text = "".join((ROOT / f).read_text() for f in ("docker-compose.yml", "docker-compose.prod.yml"))
+    found = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
+    return {name: value for name, value in found.items() if name not in FIELDS and not name.endswith("_FILE")}
+
+
 def example() -> dict[str, str]:
     """Name and value of every setting in .env.example; a commented one has no default."""
     lines = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
@@ -34,11 +41,11 @@ def default(name: str) -> str:
 
 
 def test_example_lists_every_setting_with_its_default():
-    assert example() == {name: default(name) for name in FIELDS}
+    assert example() == {name: default(name) for name in FIELDS} | compose_only()
 
 
 def test_readme_lists_every_setting_with_its_default():
-    assert readme() == {name: default(name) or "unset" for name in FIELDS}
+    assert readme() == {name: default(name) or "unset" for name in FIELDS} | compose_only()
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
