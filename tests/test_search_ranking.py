@@ -34,3 +34,58 @@ def test_the_passage_that_says_what_a_thing_is_comes_first():
         found = ranking.rank(connection, asked, Scope())
 
     assert [each.hit.path for each in found.hits] == ["intro", "settings"]
+
+
+def first(asked: str, *pages: tuple[str, str, str]) -> list[str]:
+    """The paths of what is found, best first, in pages of (path, heading, text)."""
+    with closing(store.in_memory()) as connection:
+        for path, heading, text in pages:
+            store.put(connection, path, Document("Manual", (Section((heading,), "", (Block(text),)),)))
+        return [each.hit.path for each in ranking.rank(connection, ranking.question(asked), Scope()).hits]
+
+
+def test_a_grammar_word_before_statement_is_its_name():
+    """ "the with statement" asks for `with`; so do quotes."""
+    assert ranking.question("What does the with statement do?").terms == ("with", "statement")
+    assert ranking.question("What does 'not' do?").terms == ("not",)
+    assert ranking.question("What does the other option do?").terms == ("option",)
+
+
+def test_a_verb_of_two_words_is_found_as_the_noun_and_the_noun_as_the_verb():
+    """ "back up" finds "backup", and where a text says it as the question does, that counts as well."""
+    found = first(
+        "How do I back up a database?",
+        ("noun", "Safety", "A backup of the database takes minutes."),
+        ("verb", "Safety", "To back up the database, stop it."),
+        ("other", "Safety", "Go back to the database."),
+    )
+
+    assert set(found[:2]) == {"noun", "verb"}
+
+
+def test_related_words_lead_to_a_page_but_exact_words_come_first():
+    """What the question calls by another name is found, behind what has the question's own words."""
+    found = first(
+        "How are nodes discovered?",
+        ("related", "Start", "Every node sends a registration when it starts."),
+        ("exact", "Start", "Nodes are discovered by broadcast when they start."),
+        ("neither", "Start", "Fish swim in the sea at night."),
+    )
+
+    assert found == ["exact", "related"]
+
+
+def test_the_passage_under_the_heading_that_is_the_question_comes_first():
+    """Of two passages with the same words the one whose heading asks the question is the answer."""
+    text = "You may add a column to the table when it is empty, or later."
+    found = first("How do I add a column?", ("a", "Types of data", text), ("b", "Adding a column", text + " Do."))
+
+    assert found == ["b", "a"]
+
+
+def test_a_page_in_two_formats_counts_once():
+    """`guide.html` and `guide.txt` say the same and must not fill the places twice."""
+    text = "The tide turns twice a day."
+    found = first("When does the tide turn?", ("guide.html", "Tides", text), ("guide.txt", "Tide", text + " So."))
+
+    assert found == ["guide.html"]

@@ -35,7 +35,6 @@ standard
 _BARE_VERB = re.compile(
     r"(?:Returns?|Create|Remove|Raises?|Same|Get|Gets|Sets?|Returned|If not|Note) "
 )  # of what, it does not say
-_TIME_OUT = re.compile(r"\btim(?:e|es|ed|ing) out\b", re.IGNORECASE)
 _OLD = re.compile(r"\bversions? \d|\bprior to\b|\blegacy\b|\bdeprecated\b|\bPython 2\b|\bformerly\b", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"\w+[._]\w[\w.]*(?:\(\))?|\w+\(\)|\w*[a-z][A-Z]\w*")
 
@@ -109,7 +108,7 @@ def question(asked: str) -> Question:
     things = frozenset(words.terms(_THINGS))
     weights: dict[str, float] = {}
     done = words.terms(action[1]) if (action := _DO.match(asked)) else []
-    written = re.findall(r"[^\s?,;:!()\"]+", _TIME_OUT.sub("timeout", asked))
+    written = re.findall(r"[^\s?,;:!()\"]+", words.joined(asked))
     for place, word in enumerate(written):
         after = words.terms(written[place + 1]) if place + 1 < len(written) else []
         named = (place > 0 and word[0].isupper()) or any(c.isdigit() or c == "_" for c in word)
@@ -129,6 +128,7 @@ def question(asked: str) -> Question:
                 weight = 0.3
             stem = synonyms.meaning(stem)
             weights[stem] = max(weight, weights.get(stem, 0))
+    weights |= dict.fromkeys(words.named(asked), NAME)
     return Question(asked, weights)
 
 

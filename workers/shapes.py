@@ -56,9 +56,9 @@ _DEFINED = re.compile(
     re.IGNORECASE,
 )
 _IS = re.compile(
-    r"^(?:an? |the |[\"'\u201c])*(.{1,60}?)[\"'\u201d]?(?: \([^)]*\))?,? "
+    r"^(?:an? |the |[\"'\u201c])*(.{1,60}?)[\"'\u201d]?(?: \(([^)]*)\))?,? "
     r"(?:\u2014|(?:is|are|was|means?|refers? to|represents?|stands for|denotes?|consists? of|allows?|provides?|lets?)\b"
-    r"(?! (?:not|no|only|also|never)\b))",
+    r"(?! (?:not|no|only|also|never|\w+ly)\b))",
     re.IGNORECASE,
 )
 _CASE = re.compile(
@@ -112,7 +112,7 @@ def _defines(sentence: str, thing: frozenset[str]) -> float:
     subject = _IS.match(sentence)
     if subject is None or not thing or _CASE.match(sentence):
         return 0.0
-    return DEFINES if thing == frozenset(_stems(subject[1])) else 0.0
+    return DEFINES if any(thing == frozenset(_stems(name or "")) for name in subject.groups()) else 0.0
 
 
 def _opening(weights: Mapping[str, float]) -> Look:

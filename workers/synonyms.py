@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from workers.words import stem, terms
+from workers.words import common_stems, stem, terms
 
 # Each line is one meaning. General English and the vocabulary of manuals; no word stands on two lines.
 _SAME = """
@@ -73,6 +73,38 @@ illness disease
 movie film
 area region
 """
+# Words that lead to an answer in another's words without meaning the same: a search takes them as well, for less.
+_RELATED = """
+discover discovered find register registration lookup
+add append insert create
+backup dump
+delete remove drop
+kill cancel stop abort terminate
+wait block timeout
+long longer length maximum duration
+sort sorted sorting order
+dictionary dictionaries dict
+string text
+argument arguments parameter option
+directory folder
+ignore ignored exclude skip
+undo revert reset restore
+resolve fix
+run execute launch
+pass passes expire expired
+deadline timeout
+dies die dead crash crashed killed unreachable
+blocking lock locks concurrently
+web internet online
+login password authentication
+update upgrade
+kept keep retain expire
+speed performance
+error exception failure
+setup install configure
+number count
+port address
+"""
 # State words: saying one of a thing denies the other of it. The two sides, each as words.
 _OPPOSED = (
     ("enabled enable active", "disabled disable inactive"),
@@ -124,6 +156,15 @@ get post put delete|short long|up down|indoor outdoor|single multiple|small larg
 def meaning(word_stem: str) -> str:
     """The stem that stands for all stems of the same meaning."""
     return _meanings().get(word_stem, word_stem)
+
+
+@lru_cache(maxsize=20_000)
+def related(word: str) -> tuple[str, ...]:
+    """Other words under which a text may speak of the same matter, as a table has them; none for most words."""
+    same = stem(word.lower())
+    table = _RELATED if same in common_stems() else f"{_SAME}{_RELATED}"  # "need" and "allow" lead anywhere
+    lines = [line.split() for line in table.splitlines()]
+    return tuple(dict.fromkeys(o for line in lines if same in map(stem, line) for o in line if stem(o) != same))
 
 
 @lru_cache(maxsize=20_000)

@@ -11,7 +11,30 @@ from workers.vocabulary import COMMON, STOP
 
 _LETTER = "A-Za-z\u00c0-\u024f\u0370-\u1fff"
 _WORD = re.compile(rf"[{_LETTER}][\w]*(?:[.\u2019'_-][{_LETTER}0-9_]+)*|\d[\w.,%]*")
-_TIME_OUT = re.compile(r"\btim(?:e|es|ed|ing)[\s-]out\b", re.IGNORECASE)
+# Verbs that manuals write as one word when they are names: "to back up" is about the backup.
+_SPLIT = (
+    (re.compile(r"\btim(?:e|es|ed|ing)[\s-]out\b", re.IGNORECASE), "timeout"),
+    (re.compile(r"\bback(?:s|ed|ing)?[\s-]up\b", re.IGNORECASE), "backup"),
+    (re.compile(r"\bset(?:s|ting)?[\s-]up\b", re.IGNORECASE), "setup"),
+    (re.compile(r"\blog(?:s|ged|ging)?[\s-]in\b(?!\s+(?:the|a|an)\b)", re.IGNORECASE), "login"),
+    (re.compile(r"\bshut(?:s|ting)?[\s-]down\b", re.IGNORECASE), "shutdown"),
+    (re.compile(r"\broll(?:s|ed|ing)?[\s-]back\b", re.IGNORECASE), "rollback"),
+)
+_VERBS = {
+    "timeout": "time out",
+    "backup": "back up",
+    "setup": "set up",
+    "login": "log in",
+    "shutdown": "shut down",
+    "rollback": "roll back",
+}
+# A grammar word between these is a name: "the with statement".
+_NAMED = re.compile(
+    r"(?:^|\b(?:the|an?)\s+)(?=([a-z]+)\s+(?:statement|keyword|command|option|clause)\b)", re.IGNORECASE
+)
+_NO_NAME = frozenset(
+    ("all", "any", "each", "every", "few", "more", "most", "no", "one", "only", "other", "own", "same")
+)
 _INNER_CAPITAL = re.compile(r"[A-Z][A-Z]+[a-z]{2}|[a-z][A-Z]")
 
 
@@ -27,8 +50,32 @@ def written(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order, repeated ones too."""
-    text = _TIME_OUT.sub("timeout", text.replace("\u2019", "'"))
-    return [stem for raw in _WORD.findall(text) for stem in _terms_of(raw)]
+    text = joined(text.replace("\u2019", "'"))
+    own = {found.start(1) for found in _named(text)}
+    found = ((raw[0].lower(),) if raw.start() in own else _terms_of(raw[0]) for raw in _WORD.finditer(text))
+    return [stem for stems in found for stem in stems]
+
+
+def joined(text: str) -> str:
+    """The text with verbs of two words as the one word that their noun is: "back up" as "backup"."""
+    for verb, noun in _SPLIT:
+        text = verb.sub(noun, text)
+    return text
+
+
+def parted(noun: str) -> str:
+    """The verb of two words that a noun comes from: "back up" of "backup"; "" for most words."""
+    return _VERBS.get(noun, "")
+
+
+def named(text: str) -> list[str]:
+    """The grammar words, in lower case, that a text uses as names: `with` of "the with statement"."""
+    return [found[1].lower() for found in _named(text)]
+
+
+def _named(text: str) -> list[re.Match[str]]:
+    found = _NAMED.finditer(text)
+    return [one for one in found if one[1].lower() in STOP and one[1].lower() not in _NO_NAME]
 
 
 @lru_cache(maxsize=20_000)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from workers import synonyms, words
 from workers.search import store
 from workers.search.passages import CODE
 from workers.search.store import Hit, Scope
@@ -25,6 +26,8 @@ ENDS = ".!?:;…)\"'”’"
 NEAR_BEST = 0.3  # a hit with a smaller share of the best score than this only fills a place
 THIN = 0.34  # a best hit that covers less of the question than this is no answer
 DEFINES = 1.5  # what a passage is worth more that says what the thing asked for is
+RELATED = 0.3  # of a passage's worth, what it is worth for the question with related words beside its own
+NAMED = 0.3  # what a passage is worth more whose heading is the question
 ASIDE = 0.6  # what a change log's or an index's score is worth beside an explanation's
 
 _STOP = (
@@ -39,6 +42,8 @@ _STOP = (
 )
 STOP = frozenset(_STOP.split())
 _WORD = re.compile(r"\d+(?:\.\d+)+|\w+")  # "3.11" asked for in quotes is a phrase to FTS5
+_SHORT = re.compile(r"\(([^()]+)\)")  # "Write-Ahead Logging (WAL)" has two names
+_QUOTED = re.compile(r"[\"'`\u201c\u2018](\w+)[\"'`\u201d\u2019](?!\w)")
 _ENDING = re.compile(r"(?<=\w)['’](?:s|t|d|m|re|ve|ll)\b")
 _ASIDE = re.compile(
     r"change ?log|changes?$|what.?s new|release notes|history|news|index|table of contents|contents|glossary|license"
@@ -83,7 +88,13 @@ class Question:
 
     @property
     def query(self) -> str:
-        return " OR ".join(f'"{term}"' for term in self.terms)
+        return _any(form for term in self.terms for form in _forms(term))
+
+    @property
+    def wider(self) -> str:
+        """The query that asks for related words, too; as `query` where there are none."""
+        others = [other for term in self.terms for other in synonyms.related(term)]
+        return " OR ".join(dict.fromkeys([self.query, *([_any(others)] if others else [])]))
 
 
 def question(text: str) -> Question:
@@ -91,9 +102,19 @@ def question(text: str) -> Question:
 
     Raw text must not reach FTS5: `C++`, `AND`, `a-b` and `x.y` are syntax to it.
     """
-    words = list(dict.fromkeys(_WORD.findall(_ENDING.sub("", text.lower()))))
-    terms = [word for word in words if word not in STOP] or words
+    plain = _ENDING.sub("", words.joined(text.lower()))
+    asked = list(dict.fromkeys(_WORD.findall(plain)))
+    meant = {*words.named(plain), *_QUOTED.findall(plain)}
+    terms = [word for word in asked if word not in STOP or word in meant] or asked
     return Question(text, tuple(terms[:MAX_TERMS]))
+
+
+def _forms(term: str) -> list[str]:
+    return [term, verb] if (verb := words.parted(term)) else [term]
+
+
+def _any(terms: Iterable[str]) -> str:
+    return " OR ".join(f'"{term}"' for term in terms)
 
 
 def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranking:
@@ -106,13 +127,15 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     """
     if not asked.terms:
         return Ranking()
-    hits = _distinct(store.ranked(connection, asked.query, scope))
+    hits = _distinct(_found(connection, asked, scope))
     total = store.counts(connection, Scope())[1]
-    having = {term: store.with_term(connection, term) for term in asked.terms}
+    having = {term: {id_ for form in _forms(term) for id_ in store.with_term(connection, form)} for term in asked.terms}
     weights = {term: math.log(1 + total / (1 + len(ids))) for term, ids in having.items()}
     unknown = tuple(term for term, ids in having.items() if not ids)
     own = _own(hits, asked, about_asides=bool(_ASIDE.search(asked.text)))
-    worth = _with_page(hits, own)
+    stems = {stem: weights[term] for term in asked.terms for stem in words.terms(term) or [term]}
+    by_id = {hit.id: hit for hit in hits}
+    worth = {id_: value * (1 + NAMED * _named(by_id[id_], stems)) for id_, value in _with_page(hits, own).items()}
     hits.sort(key=lambda hit: -worth[hit.id])
     coverage = {
         hit.id: sum(weights[term] for term, ids in having.items() if hit.id in ids) / sum(weights.values())
@@ -127,6 +150,24 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     return Ranking(tuple(found), weights, unknown)
 
 
+def _found(connection: sqlite3.Connection, asked: Question, scope: Scope) -> list[Hit]:
+    """Passages with the question's words, and for a smaller part of their worth those with related words."""
+    hits = store.ranked(connection, asked.query, scope)
+    if asked.wider == asked.query:
+        return hits
+    wider = {hit.id: hit for hit in store.ranked(connection, asked.wider, scope)}
+    exact = {hit.id: hit for hit in hits}
+    both = [
+        replace(
+            hit,
+            bm25=(1 - RELATED) * (exact[id_].bm25 if id_ in exact else 0.0)
+            + RELATED * (wider[id_].bm25 if id_ in wider else 0.0),
+        )
+        for id_, hit in (exact | wider).items()
+    ]
+    return sorted(both, key=lambda hit: (-hit.bm25, hit.path, hit.id))
+
+
 def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[int, float]:
     definition = _definition(asked.text)
     return {
@@ -136,6 +177,18 @@ def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[in
         * (ASIDE if _aside(hit) and not about_asides else 1)
         for hit in hits
     }
+
+
+def _named(hit: Hit, asked: Mapping[str, float]) -> float:
+    """How far the heading is the question, from 0 to 1: what it holds of it, times what of the heading that is."""
+    heading = hit.heading.rsplit(" \u203a ", 1)[-1] or hit.title
+    return max(_overlap(set(words.terms(name)), asked) for name in (heading, *_SHORT.findall(heading)))
+
+
+def _overlap(name: set[str], asked: Mapping[str, float]) -> float:
+    name = {stem for stem in name if not stem[0].isdigit()}
+    met = name & asked.keys()
+    return sum(asked[stem] for stem in met) / sum(asked.values()) * len(met) / len(name) if met else 0.0
 
 
 def _definition(asked: str) -> re.Pattern[str] | None:
@@ -197,10 +250,14 @@ def _score(each: Ranked) -> float:
 
 
 def _distinct(hits: list[Hit]) -> list[Hit]:
-    """Without repeats of the same text on other pages."""
+    """Without repeats of the same text on other pages; of a page in two formats (`a.html`, `a.txt`) only the first."""
     seen: dict[str, Hit] = {}
+    formats: dict[str, str] = {}
+    for hit in sorted(hits, key=lambda hit: hit.path):
+        formats.setdefault(hit.path.rsplit(".", 1)[0], hit.path)
     for hit in hits:
-        seen.setdefault(hit.body, hit)
+        if formats[hit.path.rsplit(".", 1)[0]] == hit.path:
+            seen.setdefault(hit.body, hit)
     return list(seen.values())
 
 
