@@ -60,6 +60,8 @@ def opened(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     try:
         if _is_new(path, where):
             _create(path, migrations, where)
+        if not os.access(path, os.R_OK | os.W_OK):  # a restored file that is root's; SQLite would speak of damage
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         _examine(path, len(migrations), where)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in (
@@ -158,4 +160,8 @@ def _name(path: Path) -> str:
 def _unusable(where: str, exc: OSError) -> MusterError:
     if exc.errno == errno.ENOSPC:
         return StorageFull(f"{where} cannot be opened: the disk is full. Free some space.")
+    if exc.errno in (errno.EACCES, errno.EPERM):
+        folder = Path(str(exc.filename)).parent
+        what = f"This user must own the folder: chown -R {os.geteuid()} {folder}"
+        return StorageBroken(f"{where} cannot be opened: {exc.strerror}. {what}")
     return StorageBroken(f"{where} cannot be opened: {exc.strerror}. Is the folder writable?")
