@@ -151,6 +151,22 @@ async def test_two_analyses_make_one_report():
     assert len(out.document.sources) == 2
 
 
+def test_findings_that_are_all_in_the_summary_are_shown_once():
+    """Of few findings a reader is told once, with the support that is not the usual one."""
+    kept = Finding(id="f1", statement="It is 30.", topic="Limits", evidence=["e"], support="moderate", score=0.9)
+    removed = Finding(id="f2", statement="It grows.", topic="Limits", evidence=["e"], support="weak", score=0.8)
+    source = Evidence(id="e", title="Guide", location="guide.md", provider="local", score=1.0, excerpt="It is 30.")
+
+    document = reporter.compose("What?", Analysis(question="What?", findings=[kept, removed], sources=[source]), [])
+
+    assert document.sections == []
+    assert [(one.statement, one.support) for one in document.summary] == [
+        ("It is 30.", ""),
+        ("It grows.", "weak support"),
+    ]
+    assert "It grows. [1](#source-1) (weak support)" in reporter.rendered(document, "markdown")
+
+
 @pytest.mark.parametrize("upstream", [{}, {"a": None}, {"a": {"findings": [{"bad": 1}]}}])
 async def test_unusable_input_still_makes_a_report(upstream):
     out = await reported(upstream)

@@ -71,11 +71,17 @@ def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Re
     numbered: dict[str, NumberedSource] = {}
     rendering.number_sources([by_id[i] for i in dict.fromkeys(cited) if i in by_id], numbered)
     answered = bool(analysis.findings)
+    summary = _summary(analysis, numbered) if answered else _nothing(question, analysis)
+    sections = _sections(analysis, numbered)
+    if {one.statement for section in sections for one in section.findings} <= {one.statement for one in summary}:
+        labels = {one.statement: one.support for section in sections for one in section.findings}
+        summary = [one.model_copy(update={"support": labels.get(one.statement, "")}) for one in summary]
+        sections = []  # the summary is all there is to say
     return Report(
         title=title(question),
         question=question,
-        summary=_summary(analysis, numbered) if answered else _nothing(question, analysis),
-        sections=_sections(analysis, numbered),
+        summary=summary,
+        sections=sections,
         agreements=[
             Cited(statement=a.statement, citations=rendering.numbers(a.evidence, numbered)) for a in analysis.agreements
         ],
@@ -167,7 +173,9 @@ def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> lis
     sections: dict[str, list[Cited]] = {}
     disputed = {side.statement for c in analysis.contradictions for side in c.sides}
     for f in analysis.findings:
-        support = "disputed" if f.statement in disputed else f"{f.support} support"
+        # Most findings have moderate support; only what differs from that tells a reader something.
+        usual = "" if f.support == "moderate" else f"{f.support} support"
+        support = "disputed" if f.statement in disputed else usual
         cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=support)
         sections.setdefault(f.topic, []).append(cited)
     ordered = sorted(sections.items(), key=lambda section: section[0] == FURTHER)
