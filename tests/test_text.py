@@ -117,3 +117,12 @@ def test_words_of_one_stem_are_the_same_term():
     assert words.terms("The retries were retried") == ["retri", "retri"]
     assert words.terms("urllib.request") == ["urllib", "request"]
     assert words.terms("URLopener urlopen") == ["urlopener", "urlopen"]
+
+
+def test_what_a_list_of_terms_explains_is_joined_to_its_explanation():
+    """AsciiDoc's marks are taken away, and a question that a list answers is not repeated."""
+    passage = "-d:: --delete:: Delete a branch, which must be merged.\n\nHow do I undo it?:: The usual way is a revert."
+
+    said = [one.text for one in text.sentences(passage)]
+
+    assert said == ["-d, --delete \u2014 Delete a branch, which must be merged.", "The usual way is a revert."]

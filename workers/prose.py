@@ -13,6 +13,7 @@ LABEL = re.compile(
     r"^(?:note|tip|warning|caution|important|hint|info|danger|attention)(?:\s*[:!\u2014-]\s+|\s+(?=[A-Z]))",
     re.IGNORECASE,
 )
+_TERMS = re.compile(r"^(?:[^\s:][^:]{0,60}:: +)+(?=\S)")  # AsciiDoc: "-d:: --delete:: Delete a branch."
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s")
 _RULE = re.compile(r"^\s*([=\-~^\"'*+#_.])\1{2,}\s*$")
@@ -75,8 +76,14 @@ def plain(text: str) -> str:
     if _MARKED.search(text):
         for pattern, replacement in _INLINE:
             text = pattern.sub(replacement, text)
-    text = html.unescape(text) if "&" in text else text
-    return LABEL.sub("", " ".join(text.split()))
+    text = " ".join((html.unescape(text) if "&" in text else text).split())
+    return LABEL.sub("", _TERMS.sub(_term, text))
+
+
+def _term(found: re.Match[str]) -> str:
+    """What a list explains, before its explanation; a question there is left out, as its answer stands by itself."""
+    names = [name.strip() for name in found[0].split("::") if name.strip()]
+    return "" if names[-1].endswith("?") else f"{', '.join(names)} \u2014 "
 
 
 def _chunks(passage: str) -> Iterator[list[str]]:
