@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers import prose, text, words
+from workers import prose, shapes, text, words
 
 
 def quoted(passage: str) -> list[str]:
@@ -126,3 +126,12 @@ def test_what_a_list_of_terms_explains_is_joined_to_its_explanation():
     said = [one.text for one in text.sentences(passage)]
 
     assert said == ["-d, --delete \u2014 Delete a branch, which must be merged.", "The usual way is a revert."]
+
+
+def test_a_definition_may_use_the_long_name():
+    """ "What is WAL?" is answered by what defines its long name, and not by what WAL is by the way."""
+    shape = shapes.shape("What is WAL?", {"wal": 1.0})
+
+    defined = shape.bonus("Write-Ahead Logging (WAL) is a standard method for keeping data whole.")
+
+    assert defined > shape.bonus("WAL is automatically enabled on every server.")
