@@ -27,7 +27,7 @@ class Heartbeat:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._log = logs.get(coordinator=self._url)
         self._registered: Registered | None = None
-        self._complained = False
+        self._complained: str | None = None
 
     @property
     def key(self) -> bytes | None:
@@ -67,15 +67,19 @@ class Heartbeat:
             answer.raise_for_status()
             registered = Registered.model_validate_json(answer.content)
         except (httpx.HTTPError, ValueError) as exc:
-            if not self._complained:
+            if (reason := _reason(exc)) != self._complained:  # each reason once, not every beat
                 self._log.warning("coordinator.unreachable", why=_why(exc))
-                self._complained = True
+                self._complained = reason
             if isinstance(exc, ValueError):
                 raise httpx.DecodingError("The coordinator's answer is no registration.") from exc
             raise
         if self._registered is None or self._complained:
             self._log.info("agent.registered", agent_id=registered.agent_id)
-        self._registered, self._complained = registered, False
+        self._registered, self._complained = registered, None
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc.response.status_code) if isinstance(exc, httpx.HTTPStatusError) else type(exc).__name__
 
 
 def _why(exc: Exception) -> str:

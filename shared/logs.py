@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from shared.settings import Settings
 
 _SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|cookie)$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"(?i)(bearer\s+)\S+|(://[^/\s:@]+:)[^/\s@]+(?=@)|\b(sk-)[A-Za-z0-9_-]{8,}")
+_SECRET_TEXT = re.compile(r"""(?i)(bearer\s+)[^\s"',;]+|(://[^/\s:@]+:)[^/\s@]+(?=@)|\b(sk-)[A-Za-z0-9_-]{8,}""")
 _HIDDEN = "[hidden]"
 
 
