@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import socket
+import struct
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -68,20 +71,21 @@ def test_wrong_value_in_the_env_file(make_stack):
 
 
 def test_state_volume_owned_by_root(make_stack):
-    """It says which user the folder must belong to; the command it names mends it."""
+    """It says which user the folder must belong to; the command it names mends it. A restored file is no different."""
     stack = make_stack()
     stack.compose("create", "coordinator")
     as_root = ("run", "--rm", "--user", "0", "-v", f"{stack.name}_journal:/data", stack.image)
-    docker(*as_root, "bash", "-c", "chown 0:0 /data && chmod 755 /data")
-    refused(stack, "coordinator")
+    for what in ("/data", "/data/muster.db"):
+        stack.compose("stop", "coordinator")
+        docker(*as_root, "bash", "-c", f"chown 0:0 {what} && chmod u=rwX,go=rX {what}")
+        refused(stack, "coordinator")
 
-    words = last_words(stack, "coordinator")
-    assert len(words) == 1, words
-    assert "The journal /data/muster.db cannot be opened: Permission denied." in words[0]
-    command = re.search(r"chown -R \d+ /data", words[0])
-    assert command, words
-    docker(*as_root, *command[0].split())
-    stack.up("coordinator")
+        words = last_words(stack, "coordinator")[-1]
+        assert "The journal /data/muster.db cannot be opened: Permission denied." in words
+        command = re.search(r"chown -R \d+ /data", words)
+        assert command, words
+        docker(*as_root, *command[0].split())
+        stack.up("coordinator")
 
 
 def test_index_volume_owned_by_root(make_stack):
@@ -166,27 +170,24 @@ def test_docker_compose_1_29_knows_the_file_and_brings_it_up(make_stack):
     assert states == dict.fromkeys(SERVICES, True)
 
 
-def test_image_of_another_architecture(image):
-    """What Docker says: the platform is named, and that it is not this one's."""
-    tag = f"{image}-foreign"
+def test_image_of_another_architecture(image, tmp_path: Path):
+    """Docker names both platforms, and the program does not start."""
     machine = docker("version", "--format", "{{.Server.Arch}}")
-    foreign = "arm64" if machine != "arm64" else "amd64"
-    run(
-        "docker",
-        "build",
-        "--quiet",
-        "--platform",
-        f"linux/{foreign}",
-        "--tag",
-        tag,
-        "-",
-        stdin="FROM scratch\nLABEL a=1\n",
-    )
+    foreign, elf_machine = ("arm64", 0xB7) if machine != "arm64" else ("amd64", 0x3E)
+    program = b"\x7fELF\x02\x01\x01".ljust(16, b"\x00") + struct.pack("<HHI", 2, elf_machine, 1).ljust(48, b"\x00")
+    with tarfile.open(tmp_path / "foreign.tar", "w") as tar:
+        entry = tarfile.TarInfo("python")
+        entry.size, entry.mode = len(program), 0o755
+        tar.addfile(entry, io.BytesIO(program))
+    tag = f"{image}-foreign"
+    docker("import", "--platform", f"linux/{foreign}", str(tmp_path / "foreign.tar"), tag)
     try:
-        done = run("docker", "run", "--rm", "--platform", f"linux/{machine}", tag, "true", check=False)
-        assert done.returncode != 0
+        done = run("docker", "run", "--rm", tag, "/python", check=False)
         print(done.stderr.strip())
-        assert foreign in done.stderr or "platform" in done.stderr
+        assert done.returncode != 0
+        assert f"linux/{foreign}" in done.stderr
+        assert f"linux/{machine}" in done.stderr
+        assert "exec format error" in done.stderr
     finally:
         docker("rmi", "--force", tag, check=False)
 

@@ -86,7 +86,7 @@ def test_its_health_probe_is_a_shell(image):
         )
         command = f'coproc python -c "{server}"; read -r -u ${{COPROC[0]}}; {probe["Test"][3]}; echo $?'
         assert inside(image, command).splitlines()[-1] == str(code), answer
-    assert inside(image, f"{probe['Test'][2]}; echo $?").splitlines()[-1] == "1"
+    assert inside(image, f"{probe['Test'][3]}; echo $?").splitlines()[-1] == "1"
 
 
 def test_a_change_of_code_installs_nothing_again(image, tmp_path: Path):
