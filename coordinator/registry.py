@@ -37,6 +37,7 @@ class Instance:
     measured_at: float = 0.0
     failures: int = 0
     open_until: float | None = None
+    opened_at: float | None = None
     trial: bool = False
     pause: float = BREAKER_SECONDS[0]
     last_error: str | None = None
@@ -203,8 +204,12 @@ class Registry:
         if not blame:
             return
         instance.failures += 1
+        began = self._now() - (seconds or 0.0)
+        if instance.opened_at is not None and began < instance.opened_at:
+            return  # it was under way when the breaker opened, and tells nothing new
         if instance.failures >= BREAKER_OPENS_AFTER:
-            instance.open_until = self._now() + instance.pause * (0.8 + 0.4 * self._random.random())
+            instance.opened_at = self._now()
+            instance.open_until = instance.opened_at + instance.pause * (0.8 + 0.4 * self._random.random())
             instance.pause = min(BREAKER_SECONDS[1], instance.pause * 2)
 
     def has_room(self, instance: Instance) -> bool:

@@ -320,3 +320,18 @@ def test_a_slow_one_is_left_alone_and_tried_again_after_a_while(registry: Regist
     assert set(shares(registry)) == {"quick", "slow"}
     works(registry, slow, 0.5)
     assert shares(registry) == {"quick": 1.0}
+
+
+def test_what_was_under_way_when_the_breaker_opened_does_not_keep_it_open(registry: Registry, clock: Clock) -> None:
+    """Twenty steps on an agent that stands still fail at the same moment: that is one outage, not twenty."""
+    instance = adds(registry)
+    for _ in range(20):
+        registry.began(instance)
+    clock.passes(6)
+    for _ in range(20):
+        registry.ended(instance, seconds=6.0, error="silent", blame=True)
+    assert chosen(registry) is None
+
+    clock.passes(1.3)
+
+    assert chosen(registry) == "a"
