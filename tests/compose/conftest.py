@@ -37,12 +37,18 @@ def make_stack(image: str) -> Iterator[Callable[..., Stack]]:
         stack.__exit__()
 
 
-@pytest.fixture(scope="module")
-def stack(image: str) -> Iterator[Stack]:
-    """One stack for all tests of a file, up and registered."""
+@pytest.fixture(scope="session")
+def _shared_stack(image: str) -> Iterator[Stack]:
     with Stack(image) as stack:
-        stack.up().wait_serving()
+        stack.up()
         yield stack
+
+
+@pytest.fixture
+def stack(_shared_stack: Stack) -> Stack:
+    """The stack that tests share, up and registered: whoever breaks it waits until it has mended itself."""
+    _shared_stack.wait_serving(seconds=60)
+    return _shared_stack
 
 
 @pytest.hookimpl(wrapper=True)
