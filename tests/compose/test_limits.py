@@ -34,7 +34,7 @@ def mounted(file: str, target: str) -> dict[str, object]:
 
 @contextlib.contextmanager
 def deaths(container: str) -> Iterator[Callable[[], list[tuple[str, int]]]]:
-    """What Docker tells about a container meanwhile: ("oom", 0) and ("die", exit code)."""
+    """What Docker tells about a container meanwhile: ("oom", 0) and ("die", exit code). It remembers 256 events."""
     began = str(time.time())
 
     def seen() -> list[tuple[str, int]]:
@@ -70,7 +70,7 @@ def test_out_of_memory(image, service):
 
 
 def test_a_task_that_kills_every_worker_it_meets_ends_and_the_others_go_on(image):
-    """Three attempts are enough; the queue moves on."""
+    """Three deaths are enough; the queue moves on."""
     patient = {
         "image": image,
         "command": ["python", "-m", "workers.patient", "--host", "0.0.0.0", "--port", "8000"],
@@ -87,13 +87,13 @@ def test_a_task_that_kills_every_worker_it_meets_ends_and_the_others_go_on(image
         body = {"task_description": "Wait", "timeout_seconds": TIMEOUT_SECONDS}
         plan = [{"id": "wait", "capability": "wait", "input": {"seconds": 0.2}}]
         poison = body | {"plan": [{"id": "eat", "capability": "wait", "input": {"eat": True}}]}
-        with deaths(stack.container("patient")) as seen, stack.client(TIMEOUT_SECONDS + 5) as client:
+        container = stack.container("patient")
+        with stack.client(TIMEOUT_SECONDS + 5) as client:
             answer = client.post("/execute_task", json=poison)
-            deaths_seen = seen().count(("die", 137))
+            stack.wait_for(lambda: stack.restarts(container) == 3, why="three deaths")
 
             error = answer.json()["task"]["results"][0]["error"]
-            print(f"a task that kills its workers: HTTP {answer.status_code} after {deaths_seen} deaths, {error}")
-            assert 1 <= deaths_seen <= 3
+            print(f"a task that kills its workers: HTTP {answer.status_code}, {error}")
             assert answer.status_code == 500
             assert error["type"] == "agent_lost"
             stack.wait_serving(["patient"], seconds=AGAIN_SECONDS)
