@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import JsonValue
 
-from shared.contracts import Format, Missing, Status, StepError, Usage
+from shared.contracts import NO_USAGE, Format, Missing, Status, StepError, Usage
 from shared.errors import Conflict
 from shared.frozen import changed
 
@@ -55,7 +55,7 @@ class Step:
     instance: str | None = None
     answered_by: str | None = None
     output: JsonValue = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     missing: tuple[Missing, ...] = ()
     error: StepError | None = None
     started_at: float | None = None

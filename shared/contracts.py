@@ -195,6 +195,8 @@ class TaskRequest(_Closed):
 class Usage(_Open):
     """What a step or a task has spent; an agent can neither give back nor claim what no journal can hold."""
 
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
     calls: Count = 0
     input_tokens: Count = 0
     output_tokens: Count = 0
@@ -205,6 +207,9 @@ class Usage(_Open):
             input_tokens=min(MAX_COUNT, self.input_tokens + other.input_tokens),
             output_tokens=min(MAX_COUNT, self.output_tokens + other.output_tokens),
         )
+
+
+NO_USAGE = Usage()  # frozen: one serves all
 
 
 class Missing(_Open):

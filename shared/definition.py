@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import JsonValue
 
-from shared.contracts import Missing, StepRequest, Usage
+from shared.contracts import NO_USAGE, Missing, StepRequest, Usage
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Reply:
     """What a step delivers: any JSON as `output`, what it cost, and what was asked for and not found."""
 
     output: JsonValue
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     missing: Sequence[Missing] = ()
 
 

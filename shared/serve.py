@@ -82,6 +82,7 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
         timeout_keep_alive=5,
         backlog=2048,
     )
+    gc.set_threshold(*GC_THRESHOLD)  # before the start, which may take up thousands of tasks
     refusal = _Refusal()
     logging.getLogger("uvicorn.error").addFilter(refusal)
     server = _Server(config, app)
@@ -125,7 +126,6 @@ class _Server(uvicorn.Server):
         """Wakes once a second, for the Date header, where uvicorn's own loop does ten times: a quarter of idle CPU."""
         gc.collect()
         gc.freeze()  # what is loaded by now stays; looking through it again and again was 10 % of a task
-        gc.set_threshold(*GC_THRESHOLD)
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
