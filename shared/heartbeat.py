@@ -27,11 +27,19 @@ class Heartbeat:
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._log = logs.get(coordinator=self._url)
         self._registered: Registered | None = None
+        self._joined = asyncio.Event()
         self._complained: str | None = None
 
     @property
     def key(self) -> bytes | None:
         return bytes.fromhex(self._registered.key) if self._registered else None
+
+    async def joined(self, seconds: float) -> bool:
+        """Waits so long for the first registration; whether it has come."""
+        if not self._joined.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), seconds)
+        return self._joined.is_set()
 
     async def run(self) -> None:
         """Registers for ever; a coordinator that is away is retried with growing pauses of at most 2 s."""
@@ -76,6 +84,7 @@ class Heartbeat:
         if self._registered is None or self._complained:
             self._log.info("agent.registered", agent_id=registered.agent_id)
         self._registered, self._complained = registered, None
+        self._joined.set()
 
 
 def _reason(exc: Exception) -> str:

@@ -28,6 +28,7 @@ from shared.steps import PROGRESS_SECONDS, Run, Steps
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
 WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a stream
 PING_SECONDS = 2.0
+JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
 
 
@@ -88,9 +89,7 @@ def create_worker_app(
         header = request.headers.get(HEADER)
         if heartbeat is None:
             return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
-        if heartbeat.key is None:  # started again, and found by the coordinator before it has registered
-            raise Unavailable("This worker is not registered yet.", retry_after=1)
-        if header is None:
+        if header is None or heartbeat.key is None:
             raise EnvelopeRefused(f"This worker takes steps only from its coordinator, signed in {HEADER}.")
         envelope = opened(header, key=heartbeat.key, body=body)
         if (envelope.task, envelope.step) != (task, step):
@@ -102,6 +101,8 @@ def create_worker_app(
         """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
         body = await bodies.read(request, limit=MAX_STEP_BYTES)
         step = bodies.parsed(StepRequest, body)
+        if (heartbeat := parts.get("heartbeat")) is not None and not await heartbeat.joined(JOIN_SECONDS):
+            raise Unavailable("This worker is not registered yet.", retry_after=1)
         envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         if (kept := steps.kept(step)) is not None:
             return _whole(kept)
