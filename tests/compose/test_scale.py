@@ -13,7 +13,7 @@ from tests.compose.traffic import Traffic, assert_nothing_lost
 pytestmark = pytest.mark.timeout(180, func_only=True)
 
 LATE_SECONDS = {"coordinator": 20.0, "workers": 5.0}  # after the others
-CONVERGED_SECONDS = 10.0  # 5 are promised; a machine that does other things takes longer
+CONVERGED_SECONDS = 20.0  # 5 are promised; a machine that does other things takes longer
 THREE = ["analyzer", "reporter", "researcher", "researcher", "researcher"]
 SHARE = (0.25, 0.42)
 

@@ -107,10 +107,10 @@ class Traffic:
                 return
 
     def _ask(self, call: Call) -> None:
-        began = time.monotonic()
         headers = {"Idempotency-Key": call.key} | ({} if call.waits else {"Prefer": "respond-async"})
         with self._stack.client(TIMEOUT_SECONDS + 5) as client:
             while not self._giving_up.is_set():
+                began = time.monotonic()  # nobody can answer a call that does not arrive
                 try:
                     answer = client.post("/execute_task", json=self._body, headers=headers)
                 except httpx.TransportError as exc:
@@ -119,6 +119,7 @@ class Traffic:
                     continue
                 location = answer.headers.get("Location", "")
                 if location:
+                    call.seconds = time.monotonic() - began
                     call.ids.add(location.removeprefix("/tasks/"))
                     call.answers.append(f"{answer.status_code}{' Location' if answer.status_code == 503 else ''}")
                     break
@@ -126,7 +127,6 @@ class Traffic:
                 if answer.status_code not in (429, 503):
                     break
                 time.sleep(PAUSE_SECONDS)
-        call.seconds = time.monotonic() - began
 
     def report(self, what: str, statuses: Counter[str]) -> None:
         """Prints what the callers saw."""
