@@ -17,6 +17,7 @@ from coordinator.admission import Admission
 from coordinator.agents import Agents
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
+from coordinator.face import CoordinatorFace
 from coordinator.parts import Parts
 from coordinator.registry import Registry
 from coordinator.rows import CODE_VERSION
@@ -33,10 +34,12 @@ from shared.envelope import derived_key
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 from shared.metrics import ServiceMetrics
+from shared.protocols.mounting import Host, Mount, mount
 from shared.service import make_service
 from shared.settings import CoordinatorSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
+FACADES: tuple[Mount, ...] = ()
 CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
 
 
@@ -129,6 +132,8 @@ def create_app(
                 wall=wall,
                 started=now(),
             )
+            for opened in host.opened:
+                await stack.enter_async_context(opened())
             yield
             app.state.parts = None
 
@@ -144,12 +149,26 @@ def create_app(
     app.state.parts = None
     app.include_router(api.router)
     app.include_router(gateway.router)
+    host = Host(
+        app=app,
+        face=CoordinatorFace(lambda: app.state.parts),
+        folder=_folder(settings.database_url),
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        public_url=settings.public_url,
+        private=settings.private_webhooks,
+    )
+    mount(host, FACADES)
     return app
 
 
 async def _stop_with(app: FastAPI, dispatcher: Dispatcher) -> None:
     await app.state.stopping.event.wait()
     dispatcher.stop()
+
+
+def _folder(url: str) -> Path | None:
+    """Where the journal lies; None where there is none."""
+    return Path(url.removeprefix("sqlite:///")).parent if url.startswith("sqlite:///") else None
 
 
 def _database(url: str, *, at: At, on_broken: Callable[[str], None]) -> Database:

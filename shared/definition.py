@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 from pydantic import JsonValue
 
+from shared.answering import Ask, Skill
 from shared.contracts import NO_USAGE, Missing, StepRequest, Usage
+from shared.envelope import Envelope
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class Context(Protocol):
     """What a running step may use; made by the chassis, one for each step.
 
     `state` is what `Agent.open` yielded. `http` is a pooled httpx client for the open web: bounded in time
-    and size, and refusing private addresses. `log` is bound to the task and step.
+    and size, and refusing private addresses. `log` is bound to the task and step. `ask` is the conversation when
+    somebody chats instead of sending a step; `envelope` is what the step may still spend, and who asked.
     """
 
     state: Any
     http: Any
     log: Any
+    ask: Ask | None
+    envelope: Envelope
 
     def seconds_left(self) -> float:
         """Seconds until the caller stops waiting for this step."""
@@ -38,6 +43,10 @@ class Context(Protocol):
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         """Tell whoever watches the task how far this step is."""
+        ...
+
+    async def say(self, text: str) -> None:
+        """The next words of the answer, for those who read along; the Reply holds all of them."""
         ...
 
 
@@ -56,6 +65,7 @@ class Agent:
     `run` gets the step and its context and returns a Reply; it raises `WorkerFault` to fail with a reason.
     `open` is entered when the service starts and left when it stops; what it yields is `ctx.state`.
     `max_concurrency` steps run at once in one instance; the coordinator sends no more.
+    `skills` is what its cards list; unset: its capabilities.
     """
 
     name: str
@@ -65,3 +75,4 @@ class Agent:
     open: Callable[[], AbstractAsyncContextManager[Any]] = field(default=_nothing)
     version: str = "0.1.0"
     max_concurrency: int = 64
+    skills: Callable[[], Sequence[Skill]] | None = None

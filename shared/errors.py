@@ -40,6 +40,12 @@ class NotFound(MusterError):
     status, type, title = 404, "not_found", "There is no such thing"
 
 
+class ModelNotFound(NotFound):
+    """A chat names a model that this service does not answer to."""
+
+    type, title = "model_not_found", "There is no such model"
+
+
 class Conflict(MusterError):
     status, type, title = 409, "conflict", "Not possible in this state"
 

@@ -163,12 +163,11 @@ def serve_worker(make_agent: Callable[[Path], Agent], *, default_port: int = 0) 
     logs.configure(settings, service=module)
     sock = listening(args.host, args.port)
     port = sock.getsockname()[1]
+    state_dir = settings.state_dir or Path("data") / f"{module}-{port}"
     try:
-        agent = make_agent(settings.state_dir or Path("data") / f"{module}-{port}")
+        agent = make_agent(state_dir)
     except MusterError as exc:
         print(exc.detail, file=sys.stderr)
         sys.exit(2)
-    serve(
-        create_worker_app(agent, settings=settings, endpoint=settings.advertise_url or advertised(args.host, port)),
-        sock,
-    )
+    endpoint = settings.advertise_url or advertised(args.host, port)
+    serve(create_worker_app(agent, settings=settings, endpoint=endpoint, state_dir=state_dir), sock)

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="Bearer token that clients and agents must send to the coordinator; unset: open."
     )
+    public_url: str | None = Field(
+        None, description="The address that agent cards show; unset: the one that the request came to."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shared import logs
+from shared.answering import Ask
 from shared.contracts import Missing, Progress, StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
@@ -34,10 +35,15 @@ class Run:
         self.watchers = 0
         self.task: asyncio.Task[StepResult] | None = None
         self.progress: Progress | None = None
+        self.said: list[str] = []
         self.changed = asyncio.Event()
 
     def tell(self, progress: Progress) -> None:
         self.progress = progress
+        self.changed.set()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
         self.changed.set()
 
     def cancel(self) -> None:
@@ -49,11 +55,20 @@ class StepContext:
     """What a running step may use; see `shared.definition.Context`."""
 
     def __init__(
-        self, *, run: Run, envelope: Envelope, until: float, now: Callable[[], float], state: Any, http: Any
+        self,
+        *,
+        run: Run,
+        envelope: Envelope,
+        until: float,
+        now: Callable[[], float],
+        state: Any,
+        http: Any,
+        ask: Ask | None,
     ) -> None:
         self.state = state
         self.http = http
         self.envelope = envelope
+        self.ask = ask
         self.log = logs.get()
         self._run = run
         self._until = until
@@ -65,6 +80,10 @@ class StepContext:
     async def progress(self, message: str, fraction: float | None = None) -> None:
         bounded = None if fraction is None else min(1.0, max(0.0, fraction))
         self._run.tell(Progress(message=message[:500], fraction=bounded))
+        await asyncio.sleep(0)
+
+    async def say(self, text: str) -> None:
+        self._run.say(text)
         await asyncio.sleep(0)
 
 
@@ -97,8 +116,13 @@ class Steps:
         self.replayed += 1
         return found[0].model_copy(update={"attempt": request.attempt})
 
-    def join(self, request: StepRequest, *, envelope: Envelope, state: Any, http: httpx.AsyncClient) -> Run:
-        """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full."""
+    def join(
+        self, request: StepRequest, *, envelope: Envelope, state: Any, http: httpx.AsyncClient, ask: Ask | None = None
+    ) -> Run:
+        """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full.
+
+        `ask` is the conversation behind the step, where there is one.
+        """
         key = (request.task_id, request.step_id)
         run = self._running.get(key)
         if run is not None:
@@ -109,7 +133,13 @@ class Steps:
         run = Run(request.attempt)
         seconds = envelope.milliseconds / 1000
         context = StepContext(
-            run=run, envelope=envelope, until=self._now() + seconds, now=self._now, state=state, http=http
+            run=run,
+            envelope=envelope,
+            until=self._now() + seconds,
+            now=self._now,
+            state=state,
+            http=http,
+            ask=ask,
         )
         run.task = asyncio.create_task(self._run(request, context, seconds), name=f"{key[0]}:{key[1]}")
         self._running[key] = run

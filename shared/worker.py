@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,9 @@ from shared.contracts import Registration, StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import HEADER, Envelope, opened
 from shared.errors import EnvelopeRefused, Unavailable
+from shared.face import WorkerFace
 from shared.heartbeat import Heartbeat
+from shared.protocols.mounting import Host, Mount, mount
 from shared.service import make_service
 from shared.settings import WorkerSettings
 from shared.steps import PROGRESS_SECONDS, Run, Steps
@@ -30,6 +33,7 @@ WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a str
 PING_SECONDS = 2.0
 JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
+FACADES: tuple[Mount, ...] = ()
 
 
 def create_worker_app(
@@ -37,10 +41,11 @@ def create_worker_app(
     *,
     settings: WorkerSettings | None = None,
     endpoint: str = "http://127.0.0.1:8080",
+    state_dir: Path | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """A FastAPI app that serves `agent`.
+    """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
     envelope the coordinator signed for it; without one it works alone and takes unsigned steps.
@@ -50,6 +55,7 @@ def create_worker_app(
     limit = settings.max_concurrency or agent.max_concurrency
     steps = Steps(agent, limit=limit, now=now)
     parts: dict[str, Any] = {}
+    face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +76,8 @@ def create_worker_app(
                 loops = await stack.enter_async_context(Background(getattr(app.state, "on_death", lambda _: None)))
                 loops.loop("heartbeat", heartbeat.run)
                 loops.once("drain", _drain_when(app, heartbeat))
+            for opened in host.opened:
+                await stack.enter_async_context(opened())
             parts["open"] = True
             yield
             parts.clear()
@@ -83,6 +91,7 @@ def create_worker_app(
         body_limit=MAX_STEP_BYTES,
         now=now,
     )
+    host = Host(app=app, face=face, folder=state_dir, public_url=settings.public_url)
 
     def envelope_of(request: Request, body: bytes, *, task: str, step: str, attempt: int) -> Envelope:
         heartbeat: Heartbeat | None = parts.get("heartbeat")
@@ -115,6 +124,7 @@ def create_worker_app(
         envelope_of(request, b"", task=task_id, step=step_id, attempt=attempt)
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
+    mount(host, FACADES)
     return app
 
 

@@ -17,10 +17,22 @@ FOREIGN = {
 # pure, tools, outside world, behaviour, edge, start
 ROWS = {
     "shared": (
-        {"addresses", "contracts", "db", "definition", "envelope", "errors", "frozen", "rendering", "report", "sse"},
+        {
+            "addresses",
+            "answering",
+            "contracts",
+            "db",
+            "definition",
+            "envelope",
+            "errors",
+            "frozen",
+            "rendering",
+            "report",
+            "sse",
+        },
         {"auth", "background", "failpoints", "logs", "metrics", "settings"},
         {"db_sqlite", "journal_file", "transport"},
-        {"bodies", "heartbeat", "service", "steps"},
+        {"bodies", "face", "heartbeat", "mounting", "service", "steps"},
         {"worker"},
         {"serve"},
     ),
@@ -40,7 +52,7 @@ ROWS = {
         {"events", "schema", "statements"},
         {"doctor_docker", "doctor_http", "store", "worker_client"},
         {"admission", "agents", "conductor", "dispatch", "reaper", "runner", "stats", "webhooks"},
-        {"api", "doctor", "gateway", "parts", "problems", "streams", "watch"},
+        {"api", "doctor", "face", "gateway", "parts", "problems", "streams", "watch"},
         {"__main__", "app", "cli", "suite"},
     ),
 }

@@ -1,0 +1,166 @@
+"""How the coordinator shows itself to every protocol: a chat is a task, and its report is the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from coordinator.api import TaskFailed
+from coordinator.parts import Parts
+from coordinator.rows import CODE_VERSION
+from coordinator.tasks import Task
+from coordinator.view import view
+from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
+from shared.bodies import invalid
+from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
+from shared.errors import AgentLost, ModelNotFound, Unavailable
+
+NAME = "coordinator"
+PIECE_CHARACTERS = 200  # of a report that is streamed: it is whole before its first word is
+
+
+class CoordinatorFace:
+    """`shared.answering.Face` of the coordinator.
+
+    It answers to `coordinator`, with a task of the default plan, and to every agent's name, with a task of one step.
+    """
+
+    name = NAME
+    description = "Carries a question through research, analysis and report, and answers with citations."
+    version = CODE_VERSION
+
+    def __init__(self, opened: Callable[[], Parts | None]) -> None:
+        self._opened = opened
+
+    def parts(self) -> Parts:
+        """What the coordinator stands on; raises `Unavailable` before it is open."""
+        parts = self._opened()
+        if parts is None:
+            raise Unavailable("The coordinator is starting.", retry_after=1)
+        return parts
+
+    def skills(self) -> Sequence[Skill]:
+        """The default plan, and what the registered agents can do."""
+        own = Skill("answer", "Answer a question", self.description, ("research", "analyze", "report"))
+        agents = {i.name: i.registration for i in self.parts().agents.registry.all()}
+        return [
+            own,
+            *(
+                Skill(name, name, known.description or f"Agent {name}.", tuple(known.capabilities))
+                for name, known in sorted(agents.items())
+            ),
+        ]
+
+    def models(self) -> Sequence[str]:
+        """Its own name, and the names of the agents that are there."""
+        agents = self.parts().agents.registry.all()
+        return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
+
+    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
+        """Runs a task; closing the answer early cancels it, a stop of the coordinator does not.
+
+        Raises `ModelNotFound`, `Invalid`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable` with the task's
+        Location when the coordinator stops first.
+        """
+        parts = self.parts()
+        wanted = self._request(ask, parts)
+        digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if ask.key else ""
+        task, _ = await parts.dispatcher.accept(
+            wanted, idempotency_key=ask.key, digest=digest, traceparent=ask.traceparent
+        )
+        try:
+            async for note in _notes(task, parts):
+                yield note
+            task = await parts.dispatcher.task(task.id)
+            if not task.ended and parts.stopping:
+                raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
+            task = await parts.dispatcher.ended(task.id)
+        finally:
+            if not parts.stopping and parts.dispatcher.is_open(task.id):
+                await parts.dispatcher.cancel(task.id)
+        if task.status is Status.CANCELLED:
+            raise AgentLost(f"Task {task.id} was cancelled.")
+        if task.status in (Status.FAILED, Status.TIMED_OUT):
+            raise TaskFailed(task)
+        final = _final(task)
+        for start in range(0, len(final.text), PIECE_CHARACTERS):
+            yield Delta(final.text[start : start + PIECE_CHARACTERS])
+        yield final
+
+    def _request(self, ask: Ask, parts: Parts) -> TaskRequest:
+        model = ask.model or NAME
+        plan: list[PlanStep] | None = None
+        if model != NAME:
+            if model not in parts.agents.registry.names():
+                raise ModelNotFound(f"No agent is called {model!r}. There are: {', '.join(self.models())}.")
+            plan = [PlanStep(id="answer", agent=model, input=ask.text)]
+        try:
+            return TaskRequest(
+                task_description=ask.text,
+                timeout_seconds=float(ask.seconds) if ask.seconds else None,
+                plan=plan,
+                context=_conversation(ask),
+                max_tokens=ask.options.get("max_tokens"),
+            )
+        except ValidationError as exc:
+            raise invalid(exc) from exc
+
+
+def _conversation(ask: Ask) -> Any:
+    """What was said before the question, for agents that read the context."""
+    earlier = [{"role": m.role, "content": m.content} for m in ask.messages if m.content]
+    found: dict[str, Any] = {"messages": earlier[:-1]} if len(earlier) > 1 else {}
+    if ask.session:
+        found["session"] = ask.session
+    return found or None
+
+
+async def _notes(task: Task, parts: Parts) -> AsyncIterator[Note]:
+    """What happens to a task, a sentence each, until it ends or the coordinator stops."""
+    events = parts.feed.follow(
+        task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
+    )
+    stop = asyncio.create_task(parts.stopping.event.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(events, _END))
+            try:
+                await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not following.done():
+                    following.cancel()
+                    await asyncio.wait({following})
+            if following.cancelled() or (event := following.result()) is _END:
+                return
+            if event is not None and (said := _said(event.type, event.fields)):
+                yield said
+    finally:
+        stop.cancel()
+        await events.aclose()
+
+
+_END: Any = object()
+
+
+def _said(type: str, data: dict[str, Any]) -> Note | None:
+    step = data.get("step_id", "")
+    if type == "step.progress":
+        return Note(f"{step}: {data.get('message', '')}", data.get("fraction"))
+    words = {"step.started": "started", "step.finished": "finished", "step.retried": "is tried again"}
+    return Note(f"{step} {words[type]}") if type in words else None
+
+
+def _final(task: Task) -> Final:
+    seen = view(task)
+    report = seen.result.report if seen.result else None
+    return Final(
+        text=spoken(report) if report is not None else "",
+        usage=task.usage or NO_USAGE,
+        missing=seen.missing,
+        data=seen.model_dump(mode="json"),
+        task_id=task.id,
+    )

@@ -1,0 +1,106 @@
+"""How a worker shows itself to every protocol: a chat is a step of its own, with the same limits and cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
+from shared.contracts import StepError, StepRequest, StepResult
+from shared.definition import Agent
+from shared.envelope import Envelope
+from shared.errors import AgentLost, StepTimeout, Unavailable, WorkerFault
+from shared.steps import Run, Steps
+
+CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
+STEP = "chat"
+
+
+class WorkerFace:
+    """`shared.answering.Face` of one worker; it answers to any model's name."""
+
+    def __init__(self, agent: Agent, steps: Steps, opened: Callable[[], tuple[Any, httpx.AsyncClient] | None]) -> None:
+        self.name, self.description, self.version = agent.name, agent.description, agent.version
+        self._agent = agent
+        self._steps = steps
+        self._opened = opened
+
+    def skills(self) -> Sequence[Skill]:
+        """The agent's own list, or its capabilities."""
+        if self._agent.skills is not None:
+            return self._agent.skills()
+        return [Skill(id=c, name=c, description=self.description, tags=(c,)) for c in self._agent.capabilities]
+
+    def models(self) -> Sequence[str]:
+        """Its own name."""
+        return [self.name]
+
+    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
+        """Runs the agent on the question; raises `AgentBusy` when it is full, `WorkerFault` with its own reason."""
+        opened = self._opened()
+        if opened is None:
+            raise Unavailable("The worker is starting.", retry_after=1)
+        state, http = opened
+        request = StepRequest(
+            task_id=ask.key or uuid4().hex,
+            step_id=STEP,
+            capability=next(iter(self._agent.capabilities), None),
+            task_description=ask.text,
+            input=ask.text,
+        )
+        if (kept := self._steps.kept(request)) is not None:
+            yield _final(kept, "")
+            return
+        run = self._steps.join(request, envelope=self._envelope(request, ask), state=state, http=http, ask=ask)
+        run.watchers += 1
+        try:
+            async for piece in _told(run):
+                yield piece
+        finally:
+            self._steps.leave(run)
+
+    def _envelope(self, request: StepRequest, ask: Ask) -> Envelope:
+        if ask.envelope is not None:
+            return ask.envelope
+        milliseconds = int(1000 * min(ask.seconds or CHAT_SECONDS, CHAT_SECONDS))
+        return Envelope(task=request.task_id, step=STEP, attempt=1, milliseconds=milliseconds)
+
+
+async def _told(run: Run) -> AsyncIterator[Piece]:
+    """What a run says, while it says it, and its end."""
+    assert run.task is not None
+    heard, noted = 0, None
+    while True:
+        changed = asyncio.create_task(run.changed.wait())
+        try:
+            await asyncio.wait({run.task, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        run.changed.clear()
+        if run.progress is not None and run.progress is not noted:
+            noted = run.progress
+            yield Note(noted.message, noted.fraction)
+        while heard < len(run.said):
+            heard += 1
+            yield Delta(run.said[heard - 1])
+        if run.task.done():
+            break
+    if run.task.cancelled():
+        raise AgentLost("The work was cancelled.")
+    yield _final(run.task.result(), "".join(run.said))
+
+
+def _final(result: StepResult, said: str) -> Final:
+    if result.status == "completed":
+        text = said or spoken(result.output)
+        return Final(text=text, usage=result.usage, missing=result.missing, data=result.output)
+    error = result.error or StepError(type="agent_error", detail="The agent failed, and did not say why.")
+    if result.status == "cancelled":
+        raise AgentLost(error.detail)
+    if error.type == "timeout":
+        raise StepTimeout(error.detail)
+    raise WorkerFault(error.detail, type=error.type, retryable=error.retryable)

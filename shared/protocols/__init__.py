@@ -1,0 +1,1 @@
+"""Façades: thin translations between the field's protocols and `shared.answering`."""

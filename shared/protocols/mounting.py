@@ -1,0 +1,41 @@
+"""What a façade is mounted on, and which façades every service has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from shared.answering import Face
+
+
+@dataclass(frozen=True)
+class Host:
+    """A service that façades are mounted on.
+
+    `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
+    must send, `public_url` the address that cards show (None: the request's Host), `private` whether calls to private
+    addresses are allowed. `opened` collects what a façade needs opened with the service: each is entered in the
+    lifespan, and left at its end.
+    """
+
+    app: FastAPI
+    face: Face
+    folder: Path | None = None
+    api_key: str | None = None
+    public_url: str | None = None
+    private: bool = True
+    opened: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
+
+
+Mount = Callable[[Host], None]
+
+
+def mount(host: Host, facades: Sequence[Mount]) -> None:
+    """Mounts the façades in this order, which is the order in which their routes are tried."""
+    for facade in facades:
+        facade(host)
