@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from shared.answering import Ask
 from shared.contracts import StepRequest
 from shared.definition import Reply
+from shared.envelope import Envelope
 from shared.report import Analysis, Evidence, Research
 from workers import analyzer
 from workers.analyzer import analyse
@@ -27,6 +29,8 @@ class Ctx:
     state: Any = None
     http: Any = None
     log: Any = logging.getLogger("test")
+    ask: Ask | None = None
+    envelope = Envelope(task="t", step="s", attempt=1, milliseconds=30_000)
 
     def __init__(self, seconds: float = 30) -> None:
         self.seconds = seconds
@@ -35,6 +39,8 @@ class Ctx:
         return self.seconds
 
     async def progress(self, message: str, fraction: float | None = None) -> None: ...
+
+    async def say(self, text: str) -> None: ...
 
 
 def evidence(text: str, place: str = "a.md", **fields: Any) -> Evidence:

@@ -15,6 +15,7 @@ from workers import agreement, relevance, text, topics, words
 from workers.agreement import Weights
 from workers.claims import Claim, claims
 from workers.evidence import Intake, document, intake
+from workers.given import given
 from workers.relevance import Question, Ranked, Statement
 
 MAX_FINDINGS = 12
@@ -45,12 +46,16 @@ def agent(state_dir: Path) -> Agent:
 
 
 async def run(step: StepRequest, ctx: Context) -> Reply:
-    """Analyses `step.upstream`; the output is an Analysis. What could not be read is in `missing`."""
-    found = intake(step.upstream)
+    """Analyses `step.upstream`, or the text that it was given; the output is an Analysis.
+
+    What could not be read is in `missing`.
+    """
+    handed = given(step, ctx.ask)
+    found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
     until = time.monotonic() + 0.6 * max(0.0, ctx.seconds_left())
-    analysis = await asyncio.to_thread(analyse, step.task_description, found, lambda: time.monotonic() > until)
-    return Reply(output=analysis.model_dump(), missing=found.missing)
+    analysis = await asyncio.to_thread(analyse, handed.question, found, lambda: time.monotonic() > until)
+    return Reply(output=analysis.model_dump(), missing=[*handed.missing, *found.missing])
 
 
 def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False) -> Analysis:

@@ -16,6 +16,7 @@ from shared.errors import WorkerFault
 from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
 from workers.analyzer import analyse
 from workers.evidence import document, intake
+from workers.given import given
 from workers.topics import FURTHER
 
 Form = Literal["markdown", "html", "json"]
@@ -39,13 +40,14 @@ def agent(state_dir: Path) -> Agent:
 
 
 async def run(step: StepRequest, ctx: Context) -> Reply:
-    """Reports `step.upstream`; the output is a ReportOutput in the format that `step.input["format"]` names.
+    """Reports `step.upstream`, or the text that it was given itself; the output is a ReportOutput.
 
-    Raises WorkerFault "bad_input" for a format that is none of markdown, html and json.
+    Its format is what `step.input["format"]` names. Raises WorkerFault "bad_input" for one that is none of markdown,
+    html and json.
     """
-    form = _form(step.input)
-    output = await asyncio.to_thread(report, step.task_description, step.upstream, step.missing, form)
-    return Reply(output=output.model_dump())
+    form, handed = _form(step), given(_without_format(step), ctx.ask)
+    output = await asyncio.to_thread(report, handed.question, handed.documents, step.missing, form)
+    return Reply(output=output.model_dump(), missing=handed.missing)
 
 
 def report(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], form: Form) -> ReportOutput:
@@ -192,14 +194,19 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _form(given: JsonValue) -> Form:
-    wanted = given.get("format") if isinstance(given, dict) else given
+def _form(step: StepRequest) -> Form:
+    wanted = step.input.get("format") if isinstance(step.input, dict) else step.input
     for form in get_args(Form):
         if wanted == form:
             return cast(Form, form)
-    if wanted is None:
+    handed_over = isinstance(step.input, str | list) and not step.upstream  # a text to report, not a format
+    if wanted is None or handed_over:
         return "markdown"
     raise WorkerFault(f"The format must be markdown, html or json, not {wanted!r}.", type="bad_input")
+
+
+def _without_format(step: StepRequest) -> StepRequest:
+    return step.model_copy(update={"input": None}) if step.input in get_args(Form) else step
 
 
 if __name__ == "__main__":

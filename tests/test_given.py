@@ -1,0 +1,127 @@
+"""A text handed to the analyzer or the reporter by itself, in a chat or a plan of one step, is read as a document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.answering import Ask, Message
+from shared.contracts import StepRequest
+from shared.definition import Agent
+from tests.fakes import Suite
+from tests.test_analyzer import Ctx
+from workers import analyzer, reporter
+from workers.given import PASSAGE_CHARACTERS, given
+
+KEPT = "The broker keeps messages for seven days by default."
+TEXT = f"{KEPT}\n\nThe kitchen is painted green."
+ASKED = "How long does the broker keep messages?"
+
+
+def step(input: Any, description: str | None = None, **fields: Any) -> StepRequest:
+    described = description if description is not None else input if isinstance(input, str) else ""
+    return StepRequest(task_id="t", step_id="chat", task_description=described, input=input, **fields)
+
+
+def chat(*turns: str) -> Ask:
+    roles: tuple[Any, ...] = ("user", "assistant")
+    return Ask(tuple(Message(roles[n % 2], text) for n, text in enumerate(turns)))
+
+
+def texts(documents: dict[str, Any]) -> list[str]:
+    return [e["text"] for d in documents.values() for e in d["evidence"]]
+
+
+@pytest.mark.parametrize("message", [f"{ASKED}\n\n{TEXT}", f"{ASKED} {TEXT}", f"{TEXT}\n\n{ASKED}", f"{TEXT} {ASKED}"])
+def test_a_message_holds_a_question_and_a_text(message: str) -> None:
+    found = given(step(message))
+
+    assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
+
+
+def test_a_text_without_a_question_asks_nothing() -> None:
+    found = given(step(TEXT))
+
+    assert (found.question, texts(found.documents), found.missing) == ("", [TEXT], ())
+
+
+def test_a_question_alone_says_that_a_text_is_missing() -> None:
+    found = given(step(ASKED))
+
+    assert (found.question, found.documents) == (ASKED, {})
+    assert found.missing[0].why == "There was only a question. Send the text to answer it from, too."
+
+
+def test_a_text_beside_a_description_is_the_document_of_that_question() -> None:
+    for input in (TEXT, {"text": TEXT}, {"text": TEXT, "question": ASKED}):
+        found = given(step(input, ASKED))
+
+        assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
+
+
+def test_earlier_turns_are_documents() -> None:
+    ask = chat(TEXT, "What do you want to know?", ASKED)
+    messages = [{"role": m.role, "content": m.content} for m in ask.messages[:-1]]
+
+    by_chat = given(step(ASKED), ask)
+    by_context = given(
+        step(ASKED, context={"messages": [*messages, 3, {"role": 1}, {"role": "system", "content": "x"}]})
+    )
+
+    assert (by_chat.question, texts(by_chat.documents)) == (ASKED, [TEXT, "What do you want to know?"])
+    assert by_context == by_chat
+
+
+def test_what_steps_before_delivered_comes_first() -> None:
+    upstream: dict[str, Any] = {"research": {"evidence": []}}
+
+    found = given(step(TEXT, ASKED, upstream=upstream))
+
+    assert (found.question, found.documents) == (ASKED, upstream)
+
+
+def test_a_long_text_is_cut_at_its_blank_lines_and_none_is_lost() -> None:
+    paragraphs = [f"Paragraph {n} says this. " * 20 for n in range(400)]
+    paragraphs.append("x" * (3 * PASSAGE_CHARACTERS))
+    message = "\n\n".join(paragraphs)
+
+    passages = texts(given(step(message)).documents)
+
+    assert max(map(len, passages)) <= PASSAGE_CHARACTERS + 2
+    assert "".join(passages).replace("\n", "") == message.replace("\n", "").strip()
+
+
+@pytest.mark.parametrize(
+    "input", [None, "", "  ", {}, {"format": "html"}, {"text": 3}, [], [None], "None", "🦀", "\x00"]
+)
+@pytest.mark.parametrize("worker", [analyzer, reporter])
+async def test_odd_inputs_are_answered(worker: Any, input: Any) -> None:
+    agent: Agent = worker.agent(Path("unused"))
+
+    reply = await agent.run(step(input), Ctx())
+
+    assert isinstance(reply.output, dict)
+
+
+@pytest.mark.parametrize("message", [f"{ASKED}\n\n{TEXT}", json.dumps([{"text": TEXT, "question": ASKED}])])
+async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str) -> None:
+    analysed = await analyzer.agent(Path("unused")).run(step(message), Ctx())
+    reported = await reporter.agent(Path("unused")).run(step(message), Ctx())
+
+    assert isinstance(analysed.output, dict)
+    assert [f["statement"] for f in analysed.output["findings"]] == [KEPT]
+    assert KEPT in str(reported.output)
+
+
+async def test_a_plan_of_one_step_answers_from_the_text_it_was_given(coordinator: Suite) -> None:
+    await coordinator.add(analyzer.agent(Path("unused")))
+
+    task = await coordinator.execute(ASKED, plan=[{"id": "a", "agent": "analyzer", "input": TEXT}])
+
+    output = task.results[0].output
+    assert isinstance(output, dict)
+    assert [f["statement"] for f in output["findings"]] == [KEPT]
+    assert output["sources"][0]["location"] == "your text"
