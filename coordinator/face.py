@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,8 +17,8 @@ from coordinator.tasks import Task
 from coordinator.view import view
 from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
 from shared.bodies import invalid
-from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
-from shared.errors import AgentLost, ModelNotFound, Unavailable
+from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
+from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
 
 NAME = "coordinator"
 PIECE_CHARACTERS = 200  # of a report that is streamed: it is whole before its first word is
@@ -60,28 +61,18 @@ class CoordinatorFace:
         agents = self.parts().agents.registry.all()
         return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        """Runs a task; closing the answer early cancels it, a stop of the coordinator does not.
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
+        """Runs a task; closing the answer early cancels it unless it stays, a stop of the coordinator never does.
 
-        Raises `ModelNotFound`, `Invalid`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable` with the task's
+        Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable` with the task's
         Location when the coordinator stops first.
         """
         parts = self.parts()
-        wanted = self._request(ask, parts)
-        digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if ask.key else ""
-        task, _ = await parts.dispatcher.accept(
-            wanted, idempotency_key=ask.key, digest=digest, traceparent=ask.traceparent
-        )
-        try:
-            async for note in _notes(task, parts):
+        task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
+        async with aclosing(self.watched(task)) as notes:
+            async for note in notes:
                 yield note
-            task = await parts.dispatcher.task(task.id)
-            if not task.ended and parts.stopping:
-                raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
-            task = await parts.dispatcher.ended(task.id)
-        finally:
-            if not parts.stopping and parts.dispatcher.is_open(task.id):
-                await parts.dispatcher.cancel(task.id)
+        task = await parts.dispatcher.ended(task.id)
         if task.status is Status.CANCELLED:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
@@ -91,6 +82,32 @@ class CoordinatorFace:
             yield Delta(final.text[start : start + PIECE_CHARACTERS])
         yield final
 
+    async def accept(self, wanted: TaskRequest, *, key: str | None = None, traceparent: str | None = None) -> Task:
+        """A durable task; the same `key` with the same request gives the one it has. Raises as `answer` does."""
+        digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if key else ""
+        task, _ = await self.parts().dispatcher.accept(
+            wanted, idempotency_key=key, digest=digest, traceparent=traceparent
+        )
+        return task
+
+    async def watched(self, task: Task) -> AsyncGenerator[Note]:
+        """What happens to a task until its end is durable; closing this early cancels the task.
+
+        Raises `Unavailable` with the task's Location when the coordinator stops first; the task goes on then.
+        """
+        parts = self.parts()
+        try:
+            async with aclosing(_notes(task, parts)) as notes:
+                async for note in notes:
+                    yield note
+            task = await parts.dispatcher.task(task.id)
+            if not task.ended and parts.stopping:
+                raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
+            await parts.dispatcher.ended(task.id)
+        finally:
+            if not ask.stays and not parts.stopping and parts.dispatcher.is_open(task.id):
+                await parts.dispatcher.cancel(task.id)
+
     def _request(self, ask: Ask, parts: Parts) -> TaskRequest:
         model = ask.model or NAME
         plan: list[PlanStep] | None = None
@@ -98,9 +115,14 @@ class CoordinatorFace:
             if model not in parts.agents.registry.names():
                 raise ModelNotFound(f"No agent is called {model!r}. There are: {', '.join(self.models())}.")
             plan = [PlanStep(id="answer", agent=model, input=ask.text)]
+        if plan is None and len(ask.text) > MAX_DESCRIPTION:
+            why = f"The question has {len(ask.text)} characters; a task's may have {MAX_DESCRIPTION}."
+            raise Invalid(why, [{"pointer": "/messages", "detail": why}])
+        if not ask.text.strip():
+            raise Invalid("The question is empty.", [{"pointer": "/messages", "detail": "The question is empty."}])
         try:
             return TaskRequest(
-                task_description=ask.text,
+                task_description=ask.text[:MAX_DESCRIPTION],
                 timeout_seconds=float(ask.seconds) if ask.seconds else None,
                 plan=plan,
                 context=_conversation(ask),
@@ -119,7 +141,7 @@ def _conversation(ask: Ask) -> Any:
     return found or None
 
 
-async def _notes(task: Task, parts: Parts) -> AsyncIterator[Note]:
+async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
     """What happens to a task, a sentence each, until it ends or the coordinator stops."""
     events = parts.feed.follow(
         task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
