@@ -75,18 +75,35 @@ def test_labels_say_what_it_is(image):
 
 
 def test_its_health_probe_is_a_shell(image):
-    """A Python one-liner costs 194 ms of processor time a probe, bash 1.4 ms; curl is not there."""
+    """A Python one-liner costs 194 ms of processor time a look, bash 1.4 ms; curl is not there."""
     probe = inspected(image)["Config"]["Healthcheck"]
-    assert probe["Test"][:2] == ["CMD", "bash"]
+    assert probe["Test"] == ["CMD", "bash", "/app/shared/probe.sh"]
     assert probe["Interval"] == 5_000_000_000
+    look = " ".join(probe["Test"][1:])
     for answer, code in (("200 OK", 0), ("503 Service Unavailable", 1)):
         server = (
             "import socket; s = socket.create_server(('127.0.0.1', 8000)); print(flush=True); c, _ = s.accept(); "
             f"c.recv(99); c.sendall(b'HTTP/1.0 {answer}\\\\r\\\\n\\\\r\\\\n'); c.close()"
         )
-        command = f'coproc python -c "{server}"; read -r -u ${{COPROC[0]}}; {probe["Test"][3]}; echo $?'
+        command = f'coproc python -c "{server}"; read -r -u ${{COPROC[0]}}; {look}; echo $?'
         assert inside(image, command).splitlines()[-1] == str(code), answer
-    assert inside(image, f"{probe['Test'][3]}; echo $?").splitlines()[-1] == "1"
+    assert inside(image, f"{look} 2>/dev/null; echo $?").splitlines()[-1] == "1"
+
+
+def test_a_probe_of_a_ready_service_stays_and_sees_it_go(image):
+    """The first look returns at once; the process of the second one is there when the service ends."""
+    server = (
+        "import http.server as h; k = type('K', (h.BaseHTTPRequestHandler,), "
+        "{'do_GET': lambda s: s.send_response(200) or s.end_headers(), 'log_message': lambda *a: None}); "
+        "h.ThreadingHTTPServer(('127.0.0.1', 8000), k).serve_forever()"
+    )
+    look = "bash /app/shared/probe.sh 2>/dev/null"
+    command = (
+        f'python -c "{server}" & until {look}; do sleep 0.1; done; {look} & sleep 1; '
+        "kill -0 $! && echo stays; kill %1; wait $!; echo $?; ls /tmp/.ready 2>/dev/null"
+    )
+    said = docker("run", "--rm", "--init", "--read-only", "--tmpfs", "/tmp", image, "bash", "-c", command)
+    assert said.splitlines() == ["stays", "1"]
 
 
 def test_a_change_of_code_installs_nothing_again(image, tmp_path: Path):
