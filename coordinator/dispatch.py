@@ -14,7 +14,7 @@ from coordinator.runner import Runner
 from coordinator.store import Store
 from coordinator.tasks import Task
 from shared.contracts import Status, TaskRequest
-from shared.errors import Conflict, Invalid, NotFound, Unavailable
+from shared.errors import Conflict, KeyReused, NotFound, Unavailable
 
 CLOSE_SECONDS = 1.0  # a task that is being ended may take so long when this process stops
 RESUMED_AT_ONCE = 200
@@ -64,8 +64,8 @@ class Dispatcher:
     ) -> tuple[Task, bool]:
         """A durable task for this request, and whether it is new: a known idempotency key gives the task it has.
 
-        Raises `Invalid` (a plan that cannot run; a known key with another body), `Overloaded`, `StorageFull`,
-        `Unavailable` while stopping.
+        Raises `Invalid` (a plan that cannot run), `KeyReused` (a known key with another body), `Overloaded`,
+        `StorageFull`, `Unavailable` while stopping.
         """
         if idempotency_key is not None and (known := await self._store.task_by_key(tenant, idempotency_key)):
             return self._same(known, digest), False
@@ -175,8 +175,7 @@ class Dispatcher:
 
     def _same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:
-            pointer = {"pointer": "/headers/Idempotency-Key", "detail": "was used with another body"}
-            raise Invalid("This Idempotency-Key was used with another body.", [pointer])
+            raise KeyReused
         return known
 
     def _carry_on(self, live: Live) -> None:

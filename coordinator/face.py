@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -64,12 +64,12 @@ class CoordinatorFace:
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         """Runs a task; closing the answer early cancels it unless it stays, a stop of the coordinator never does.
 
-        Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable` with the task's
-        Location when the coordinator stops first.
+        Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable`
+        with the task's Location when the coordinator stops first.
         """
         parts = self.parts()
         task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
-        async with aclosing(self.watched(task)) as notes:
+        async with aclosing(self.watched(task, stays=ask.stays)) as notes:
             async for note in notes:
                 yield note
         task = await parts.dispatcher.ended(task.id)
@@ -90,8 +90,8 @@ class CoordinatorFace:
         )
         return task
 
-    async def watched(self, task: Task) -> AsyncGenerator[Note]:
-        """What happens to a task until its end is durable; closing this early cancels the task.
+    async def watched(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
+        """What happens to a task until its end is durable; closing this early cancels the task unless it stays.
 
         Raises `Unavailable` with the task's Location when the coordinator stops first; the task goes on then.
         """
@@ -105,7 +105,7 @@ class CoordinatorFace:
                 raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
             await parts.dispatcher.ended(task.id)
         finally:
-            if not ask.stays and not parts.stopping and parts.dispatcher.is_open(task.id):
+            if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
                 await parts.dispatcher.cancel(task.id)
 
     def _request(self, ask: Ask, parts: Parts) -> TaskRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -41,6 +41,7 @@ class Ask:
 
     `model` is the name that was asked for, `session` the conversation's id, `seconds` the time it may take,
     `key` makes a repeat give the same answer, `mocks` replace the model's replies for this request alone.
+    With `stays` the work goes on when the asker leaves, because the asker will come back with the key.
     `envelope` is what the asker may still spend, where an agent asks; `traceparent` is W3C's.
     """
 
@@ -49,6 +50,7 @@ class Ask:
     session: str | None = None
     seconds: float | None = None
     key: str | None = None
+    stays: bool = False
     mocks: tuple[JsonValue, ...] | None = None
     envelope: Envelope | None = None
     traceparent: str | None = None
@@ -118,10 +120,11 @@ class Face(Protocol):
         """The names it answers to."""
         ...
 
-    def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        """The answer in pieces, of which the last is the one `Final`. Closing it early ends the work.
+    def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
+        """The answer in pieces, of which the last is the one `Final`. Closing it early ends the work (not if it stays).
 
-        Raises MusterError: `ModelNotFound` for a name it does not answer to, and whatever stops the work.
+        Raises MusterError: `ModelNotFound` for a name it does not answer to, `KeyReused` for a key that came with
+        another question, and whatever stops the work.
         """
         ...
 

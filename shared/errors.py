@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from shared.contracts import NO_USAGE, Usage
 
 
 class MusterError(Exception):
@@ -61,6 +64,14 @@ class Invalid(MusterError):
 
     def __init__(self, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(detail, errors=errors)
+
+
+class KeyReused(Invalid):
+    """An Idempotency-Key that was used with another body before."""
+
+    def __init__(self) -> None:
+        pointer = {"pointer": "/headers/Idempotency-Key", "detail": "was used with another body"}
+        super().__init__("This Idempotency-Key was used with another body.", [pointer])
 
 
 class Overloaded(MusterError):
@@ -179,3 +190,13 @@ class LimitReached(MusterError):
     """The step has nothing left of what it wants to spend: calls, tokens, depth or time."""
 
     status, type, title = 429, "limit_reached", "Nothing left to spend"
+
+
+class ModelFailed(MusterError):
+    """The language model is away, refuses, or answers rubbish; `usage` is what it cost all the same."""
+
+    status, type, title = 502, "model_failed", "The language model failed"
+
+    def __init__(self, detail: str, *, usage: Usage = NO_USAGE, retry_after: float | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": str(math.ceil(retry_after))} if retry_after else None)
+        self.usage = usage

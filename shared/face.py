@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
 import httpx
+from pydantic_core import to_json
 
 from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
 from shared.contracts import StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
-from shared.errors import AgentLost, StepTimeout, Unavailable, WorkerFault
-from shared.steps import Run, Steps
+from shared.errors import AgentLost, KeyReused, StepTimeout, Unavailable, WorkerFault
+from shared.steps import KEPT_RESULTS, Run, Steps
 
 CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
 STEP = "chat"
@@ -28,6 +31,7 @@ class WorkerFace:
         self._agent = agent
         self._steps = steps
         self._opened = opened
+        self._digests: OrderedDict[str, str] = OrderedDict()  # of what was asked under each key
 
     def skills(self) -> Sequence[Skill]:
         """The agent's own list, or its capabilities."""
@@ -39,14 +43,18 @@ class WorkerFace:
         """Its own name."""
         return [self.name]
 
-    async def answer(self, ask: Ask) -> AsyncIterator[Piece]:
-        """Runs the agent on the question; raises `AgentBusy` when it is full, `WorkerFault` with its own reason."""
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
+        """Runs the agent on the question.
+
+        Raises `AgentBusy` when it is full, `KeyReused`, `StepTimeout`, and `WorkerFault` with the agent's own reason.
+        """
         opened = self._opened()
         if opened is None:
             raise Unavailable("The worker is starting.", retry_after=1)
         state, http = opened
+        self._check_key(ask)
         request = StepRequest(
-            task_id=ask.key or uuid4().hex,
+            task_id=f"chat:{ask.key}" if ask.key else uuid4().hex,
             step_id=STEP,
             capability=next(iter(self._agent.capabilities), None),
             task_description=ask.text,
@@ -61,7 +69,18 @@ class WorkerFace:
             async for piece in _told(run):
                 yield piece
         finally:
-            self._steps.leave(run)
+            if not ask.stays:
+                self._steps.leave(run)
+
+    def _check_key(self, ask: Ask) -> None:
+        if ask.key is None:
+            return
+        asked = (ask.messages, ask.model, ask.session, ask.seconds, ask.mocks, ask.options)
+        digest = hashlib.sha256(to_json(asked)).hexdigest()
+        if self._digests.setdefault(ask.key, digest) != digest:
+            raise KeyReused
+        while len(self._digests) > KEPT_RESULTS:
+            self._digests.popitem(last=False)
 
     def _envelope(self, request: StepRequest, ask: Ask) -> Envelope:
         if ask.envelope is not None:
@@ -70,7 +89,7 @@ class WorkerFace:
         return Envelope(task=request.task_id, step=STEP, attempt=1, milliseconds=milliseconds)
 
 
-async def _told(run: Run) -> AsyncIterator[Piece]:
+async def _told(run: Run) -> AsyncGenerator[Piece, None]:
     """What a run says, while it says it, and its end."""
     assert run.task is not None
     heard, noted = 0, None

@@ -36,6 +36,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+ErrorForm = Callable[[MusterError], Response]
 
 
 class Stopping:
@@ -66,13 +67,19 @@ def make_service(
     """A FastAPI app with everything that all services share.
 
     `ready` returns what is missing, or None; it may look only at what the service itself opened. `app.state.stopping`
-    is a `Stopping`.
+    is a `Stopping`, `app.state.body_limit` how many bytes a body may have; `app.state.error_forms` maps a path's prefix
+    to how errors look below it, where that is not problem+json.
     """
     metrics = metrics or ServiceMetrics()
     started = now()
     app = FastAPI(title=f"Muster {name}", version=version, lifespan=lifespan, redirect_slashes=False)
     app.state.stopping = Stopping()
-    app.add_middleware(_Edge, name=name, api_key=api_key, metrics=metrics, body_limit=body_limit, now=now)
+    app.state.body_limit = body_limit
+    forms: dict[str, ErrorForm] = {}
+    app.state.error_forms = forms
+    app.add_middleware(
+        _Edge, name=name, api_key=api_key, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now
+    )
     for kind in (MusterError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _as_problem)
 
@@ -83,6 +90,7 @@ def make_service(
             "status": "healthy",
             "name": name,
             "version": version,
+            "timestamp": int(time.time()),
             "uptime_seconds": round(now() - started, 3),
             **health(),
         }
@@ -92,6 +100,7 @@ def make_service(
         """200 once this service has opened what it needs; 503 with what is missing."""
         missing = "stopping" if app.state.stopping else ready()
         body = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
+        body |= {"name": name, "timestamp": int(time.time())}
         return Response(json.dumps(body), 503 if missing else 200, media_type="application/json")
 
     @app.get("/metrics", tags=["service"])
@@ -113,6 +122,12 @@ def problem(error: MusterError, *, instance: str) -> Response:
         **error.members,
     }
     return Response(json.dumps(body), error.status, headers=error.headers, media_type=PROBLEM)
+
+
+def _answered(error: MusterError, path: str, forms: Mapping[str, ErrorForm]) -> Response:
+    """An error in the form that its path has."""
+    form = next((form for prefix, form in forms.items() if path.startswith(prefix)), None)
+    return form(error) if form else problem(error, instance=path)
 
 
 class Internal(MusterError):
@@ -139,7 +154,7 @@ async def _as_problem(request: Request, exc: Exception) -> Response:
     else:
         assert isinstance(exc, HTTPException)
         error = _http_error(exc)
-    return problem(error, instance=request.url.path)
+    return _answered(error, request.url.path, request.app.state.error_forms)
 
 
 class _Edge:
@@ -153,12 +168,14 @@ class _Edge:
         api_key: str | None,
         metrics: ServiceMetrics,
         body_limit: int,
+        error_forms: Mapping[str, ErrorForm],
         now: Callable[[], float],
     ) -> None:
         self._app = app
         self._check = bearer_check(api_key)
         self._metrics = metrics
         self._limit = body_limit
+        self._error_forms = error_forms
         self._now = now
         self._log = logs.get()
 
@@ -187,14 +204,14 @@ class _Edge:
                     await _refuse_large(headers.get(b"content-length"), self._limit, receive)
                     await self._app(scope, receive, sent)
                 except MusterError as error:
-                    await problem(error, instance=scope["path"])(scope, receive, sent)
+                    await _answered(error, scope["path"], self._error_forms)(scope, receive, sent)
                 except ClientDisconnect:
                     pass  # nobody is there to be answered
                 except Exception as exc:  # a bug of ours costs one answer
                     self._log.error("request.broke", exc_info=exc)
                     if status:  # half an answer cannot be taken back: the server cuts the connection
                         raise
-                    await problem(Internal(), instance=scope["path"])(scope, receive, sent)
+                    await _answered(Internal(), scope["path"], self._error_forms)(scope, receive, sent)
             finally:
                 seconds = self._now() - began
                 traceparent.reset(token)
