@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -44,6 +45,17 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="The address that agent cards show; unset: the one that the request came to."
     )
+    memory_enabled: bool = Field(True, description="Whether conversations are remembered, for `/memory/events`.")
+    memory_max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1_000, description="Sessions that an agent remembers; the one used longest ago goes first."
+    )
+    memory_max_session_events: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        500, description="Events of one session that are remembered; the oldest goes first."
+    )
+    memory_max_bytes: Annotated[int, Field(ge=1_000, le=10_000_000_000)] = Field(
+        50_000_000, description="Bytes of all that an agent remembers; the session used longest ago goes first."
+    )
+    memory_days: Annotated[float, Field(gt=0, le=36_500)] = Field(30.0, description="Days that an event is remembered.")
 
     @classmethod
     def settings_customise_sources(
@@ -81,6 +93,10 @@ class CoordinatorSettings(Settings):
     )
     private_webhooks: bool = Field(
         False, description="Whether a task's `webhook_url` may lead to a private or loopback address."
+    )
+    mcp_allowed_hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+( *, *[A-Za-z0-9._-]+)*$")] | None = Field(
+        None,
+        description="Host names besides localhost, coordinator and PUBLIC_URL's that `/mcp` answers to, by commas.",
     )
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
@@ -121,3 +137,36 @@ class SearchSettings(Settings):
     search_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
         8.0, description="Seconds one call to a web provider or one page may take."
     )
+
+
+class ModelSettings(Settings):
+    """What every service reads that may think with a language model."""
+
+    model_api_url: str | None = Field(
+        None, description="An OpenAI-compatible URL, with or without `/v1`; unset: no model, everything works without."
+    )
+    model_name: str | None = Field(None, description="The model to ask for; needed with `MODEL_API_URL`.")
+    model_api_key: SecretStr | None = Field(None, description="Bearer token for the model, where it wants one.")
+    model_timeout: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        60.0, description="Seconds one call to the model may take; never more than the task has left."
+    )
+    model_max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="Tokens of one reply at the most; unset: as the model decides, within the task's `max_tokens`.",
+    )
+    tool_call_mode: Literal["native", "string"] = Field(
+        "native", description="How the model calls tools; `string` for models that only write JSON into their text."
+    )
+    debug_mock_responses: str | None = Field(
+        None, description="Scripted replies instead of a model: a JSON list, begun anew with every request."
+    )
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.model_api_url is not None:
+            parts = urlsplit(self.model_api_url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("MODEL_API_URL must be an http:// or https:// URL with a host")
+            if not self.model_name:
+                raise ValueError("MODEL_NAME must be set when MODEL_API_URL is")
+        return self

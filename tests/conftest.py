@@ -10,14 +10,15 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from shared.settings import CoordinatorSettings, SearchSettings, WorkerSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings
 from tests import fakes
 from tests.fakes import Network, Suite
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
 settings.load_profile("muster")
 
-_SETTINGS = {n.upper() for kind in (CoordinatorSettings, WorkerSettings, SearchSettings) for n in kind.model_fields}
+_KINDS = (CoordinatorSettings, WorkerSettings, SearchSettings, ModelSettings)
+_SETTINGS = {name.upper() for kind in _KINDS for name in kind.model_fields}
 
 
 @pytest.fixture(autouse=True, scope="session")

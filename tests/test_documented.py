@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import CoordinatorSettings, SearchSettings, Settings, WorkerSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings, WorkerSettings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {
     name.upper(): field
-    for kind in (Settings, CoordinatorSettings, WorkerSettings, SearchSettings)
+    for kind in (Settings, CoordinatorSettings, WorkerSettings, SearchSettings, ModelSettings)
     for name, field in kind.model_fields.items()
 }
 
@@ -59,7 +59,7 @@ def test_secret_is_read_from_a_file(name, tmp_path, monkeypatch):
     path = tmp_path / "secret"
     path.write_text("s3cret\n")
     monkeypatch.setenv(f"{name}_FILE", str(path))
-    kind = next(k for k in (Settings, SearchSettings) if name.lower() in k.model_fields)
+    kind = next(k for k in (Settings, SearchSettings, ModelSettings) if name.lower() in k.model_fields)
 
     value = getattr(kind(_env_file=None), name.lower())
 

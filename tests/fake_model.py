@@ -1,0 +1,176 @@
+"""A real OpenAI-compatible server with replies written down before: whole, streamed, and every way to go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from tests.fakes import serving
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+
+@dataclass(frozen=True)
+class Says:
+    """A reply: words (sent in these pieces), or tools to call, `{"name", "arguments"}` each."""
+
+    text: str | Sequence[str] = ""
+    calls: Sequence[dict[str, Any]] = ()
+    finish: str | None = None
+    seconds: float = 0.0  # before the first word
+    usage: dict[str, int] | None = field(default_factory=lambda: dict(USAGE))
+
+    def pieces(self) -> list[str]:
+        return [self.text] if isinstance(self.text, str) else list(self.text)
+
+    def tool_calls(self) -> list[dict[str, Any]]:
+        return [
+            {"id": f"call_{n}", "type": "function", "function": {"name": c["name"], "arguments": _json(c["arguments"])}}
+            for n, c in enumerate(self.calls)
+        ]
+
+
+@dataclass(frozen=True)
+class Refuses:
+    """An error answer."""
+
+    status: int
+    message: str = "no"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Hangs:
+    """Never answers."""
+
+
+class HalfAChunk:
+    """Begins a stream and breaks off inside a chunk."""
+
+
+class Rubbish:
+    """Answers with something that is no completion."""
+
+
+Entry = str | Says | Refuses | Hangs | HalfAChunk | Rubbish | Callable[[dict[str, Any]], Awaitable[Says] | Says]
+
+
+@dataclass
+class FakeModel:
+    """What the server says in turn (the last entry again and again), and the bodies and headers that came."""
+
+    script: list[Entry]
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    left: int = 0  # callers that hung up in the middle
+
+    def next(self) -> Entry:
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
+    def prompt(self, number: int = -1) -> str:
+        """Everything the model was told in one call, as one text."""
+        return "\n".join(str(m.get("content") or "") for m in self.asked[number]["messages"])
+
+
+@contextlib.asynccontextmanager
+async def fake_model(*script: Entry) -> AsyncIterator[FakeModel]:
+    """The server on a real port; its `url` has no `/v1`."""
+    model = FakeModel(list(script))
+    async with serving(_app(model), lifespan=False) as url:
+        model.url = url
+        yield model
+
+
+def _app(model: FakeModel) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": "fake", "object": "model", "created": 1, "owned_by": "tests"}]}
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        body = await request.json()
+        model.asked.append(body)
+        model.headers.append(dict(request.headers))
+        entry = model.next()
+        if callable(entry) and not isinstance(entry, type):
+            made = entry(body)
+            entry = await made if isinstance(made, Awaitable) else made
+        if isinstance(entry, str):
+            entry = Says(entry)
+        if isinstance(entry, Refuses):
+            error = {"message": entry.message, "type": "error", "param": None, "code": None}
+            return JSONResponse({"error": error}, entry.status, headers=entry.headers)
+        if isinstance(entry, Hangs):
+            await _left(request, model)
+            return PlainTextResponse("")
+        if isinstance(entry, Rubbish):
+            return PlainTextResponse("<html>busy</html>", media_type="text/html")
+        if isinstance(entry, HalfAChunk):
+            return StreamingResponse(_half(body), media_type="text/event-stream")
+        assert isinstance(entry, Says)
+        await asyncio.sleep(entry.seconds)
+        if body.get("stream"):
+            return StreamingResponse(_stream(entry, body), media_type="text/event-stream")
+        return JSONResponse(_whole(entry, body))
+
+    return app
+
+
+async def _left(request: Request, model: FakeModel) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    model.left += 1
+
+
+def _whole(says: Says, body: dict[str, Any]) -> dict[str, Any]:
+    calls = says.tool_calls()
+    message = {"role": "assistant", "content": "".join(says.pieces()) or None}
+    message |= {"tool_calls": calls} if calls else {}  # type: ignore[dict-item]
+    choice = {"index": 0, "message": message, "finish_reason": _finish(says)}
+    return {**_head(body, "chat.completion"), "choices": [choice], "usage": says.usage}
+
+
+async def _stream(says: Says, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield _chunk(body, {"role": "assistant", "content": ""})
+    for piece in says.pieces():
+        if piece:
+            yield _chunk(body, {"content": piece})
+            await asyncio.sleep(0)
+    for number, call in enumerate(says.tool_calls()):
+        yield _chunk(body, {"tool_calls": [{"index": number, **call}]})
+    yield _chunk(body, {}, finish=_finish(says))
+    if says.usage and (body.get("stream_options") or {}).get("include_usage"):
+        whole = {**_head(body, "chat.completion.chunk"), "choices": [], "usage": says.usage}
+        yield f"data: {json.dumps(whole)}\n\n".encode()
+    yield b"data: [DONE]\n\n"
+
+
+async def _half(body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield _chunk(body, {"role": "assistant", "content": "The moon "})
+    yield _chunk(body, {"content": "pulls"})[:40]
+
+
+def _chunk(body: dict[str, Any], delta: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return f"data: {json.dumps({**_head(body, 'chat.completion.chunk'), 'choices': [choice]})}\n\n".encode()
+
+
+def _head(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-fake", "object": kind, "created": 1_700_000_000, "model": body.get("model", "fake")}
+
+
+def _finish(says: Says) -> str:
+    return says.finish or ("tool_calls" if says.calls else "stop")
+
+
+def _json(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
