@@ -34,12 +34,13 @@ from shared.envelope import derived_key
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 from shared.metrics import ServiceMetrics
+from shared.protocols import openai
 from shared.protocols.mounting import Host, Mount, mount
 from shared.service import make_service
 from shared.settings import CoordinatorSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
-FACADES: tuple[Mount, ...] = ()
+FACADES: tuple[Mount, ...] = (openai.mount,)
 CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
 
 

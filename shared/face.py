@@ -16,7 +16,7 @@ from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
 from shared.contracts import StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
-from shared.errors import AgentLost, KeyReused, StepTimeout, Unavailable, WorkerFault
+from shared.errors import AgentLost, KeyReused, ModelFailed, StepTimeout, Unavailable, WorkerFault
 from shared.steps import KEPT_RESULTS, Run, Steps
 
 CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
@@ -46,7 +46,8 @@ class WorkerFace:
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         """Runs the agent on the question.
 
-        Raises `AgentBusy` when it is full, `KeyReused`, `StepTimeout`, and `WorkerFault` with the agent's own reason.
+        Raises `AgentBusy` when it is full, `KeyReused`, `StepTimeout`, `ModelFailed`, and `WorkerFault` with the
+        agent's own reason.
         """
         opened = self._opened()
         if opened is None:
@@ -122,4 +123,6 @@ def _final(result: StepResult, said: str) -> Final:
         raise AgentLost(error.detail)
     if error.type == "timeout":
         raise StepTimeout(error.detail)
+    if error.type == ModelFailed.type:
+        raise ModelFailed(error.detail)
     raise WorkerFault(error.detail, type=error.type, retryable=error.retryable)

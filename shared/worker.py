@@ -23,6 +23,7 @@ from shared.envelope import HEADER, Envelope, opened
 from shared.errors import EnvelopeRefused, Unavailable
 from shared.face import WorkerFace
 from shared.heartbeat import Heartbeat
+from shared.protocols import openai
 from shared.protocols.mounting import Host, Mount, mount
 from shared.service import make_service
 from shared.settings import WorkerSettings
@@ -33,7 +34,7 @@ WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a str
 PING_SECONDS = 2.0
 JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
-FACADES: tuple[Mount, ...] = ()
+FACADES: tuple[Mount, ...] = (openai.mount,)
 
 
 def create_worker_app(

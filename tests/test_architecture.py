@@ -26,6 +26,8 @@ ROWS = {
             "envelope",
             "errors",
             "frozen",
+            "openai_answer",
+            "openai_request",
             "rendering",
             "report",
             "sse",
@@ -33,7 +35,7 @@ ROWS = {
         {"auth", "background", "failpoints", "logs", "memory_statements", "metrics", "settings"},
         {"db_sqlite", "journal_file", "memory", "llm", "llm_calls", "transport"},
         {"bodies", "face", "heartbeat", "kaos", "mounting", "remembering", "service", "steps"},
-        {"worker"},
+        {"openai", "openai_stream", "worker"},
         {"serve"},
     ),
     "coordinator": (
