@@ -1,4 +1,4 @@
-"""`/agents/{name}/…`: forwarded to that agent, streamed both ways, within its own time limit."""
+"""`/agents/{name}/…`, and `/{namespace}/agent/{name}/…`: forwarded to that agent, streamed, within a time limit."""
 
 from __future__ import annotations
 
@@ -34,10 +34,21 @@ class GatewayTimeout(MusterError):
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
 async def forward(name: str, path: str, request: Request, parts: Opened) -> Response:
     """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
+    return await _forwarded(name, _rest(request, prefix=2), request, parts)
+
+
+@router.api_route("/{namespace}/agent/{name}", methods=METHODS, tags=["agents"], include_in_schema=False)
+@router.api_route("/{namespace}/agent/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
+async def forward_in_namespace(namespace: str, name: str, request: Request, parts: Opened, path: str = "") -> Response:
+    """The same at the paths of KAOS's gateway; there is one namespace here, whatever it is called."""
+    return await _forwarded(name, _rest(request, prefix=3), request, parts)
+
+
+async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Response:
     instance = _chosen(name, parts)
     sent = parts.http.build_request(
         request.method,
-        _target(instance, name, request),
+        f"{instance.registration.endpoint}/{rest}",
         headers=[(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in _NOT_FORWARDED],
         content=request.stream() if request.method not in ("GET", "OPTIONS", "DELETE") else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
@@ -71,13 +82,14 @@ def _chosen(name: str, parts: Parts) -> Instance:
     raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
 
 
-def _target(instance: Instance, name: str, request: Request) -> str:
+def _rest(request: Request, *, prefix: int) -> str:
+    """Path and query as they came, without the first so many segments; raises `BadRequest` for one that climbs."""
     raw = request.scope.get("raw_path") or request.url.path.encode()
-    rest = raw.decode("ascii", "replace").partition("?")[0].removeprefix("/agents/").partition("/")[2]
-    if any(part in ("..", ".") for part in rest.replace("%2e", ".").replace("%2E", ".").split("/")):
+    rest = raw.decode("ascii", "replace").partition("?")[0].removeprefix("/").split("/", prefix)[prefix:]
+    path = "".join(rest)
+    if any(part in ("..", ".") for part in path.replace("%2e", ".").replace("%2E", ".").split("/")):
         raise BadRequest("The path must not contain '.' or '..' segments.")
-    query = f"?{request.url.query}" if request.url.query else ""
-    return f"{instance.registration.endpoint}/{rest}{query}"
+    return f"{path}?{request.url.query}" if request.url.query else path
 
 
 async def _relayed(answer: httpx.Response, parts: Parts, instance: Instance) -> AsyncIterator[bytes]:

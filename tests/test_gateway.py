@@ -76,6 +76,23 @@ async def test_a_request_goes_through_whole_without_its_prefix(coordinator: Suit
             assert said["body"] == ("\x00\xff" * 1_000 if sends else "")
 
 
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/ns/agent/mirror/v1/a%2Fb/c%20d?x=1&x=2", ("/v1/a%2Fb/c%20d", "x=1&x=2")),
+        ("/ns/agent/mirror", ("/", "")),
+        ("/ns/agent/mirror/", ("/", "")),
+        ("/ns/agent/mirror?x=1", ("/", "x=1")),
+        ("/ns/agent/mirror//x", ("//x", "")),
+    ],
+)
+async def test_the_paths_of_kaos_lead_to_the_agent_too(coordinator: Suite, path: str, seen: tuple[str, str]) -> None:
+    async with mirrored(coordinator) as client:
+        said = (await client.post(path, content=b"x")).json()
+
+    assert (said["path"], said["query"], said["body"]) == (*seen, "x")
+
+
 async def test_what_belongs_to_one_hop_or_is_secret_stays_there(coordinator: Suite) -> None:
     async with mirrored(coordinator) as client:
         answer = await client.get(
@@ -126,10 +143,11 @@ async def test_two_megabytes_go_up_in_pieces(coordinator: Suite) -> None:
         ("a%zz", "/a%zz"),
     ],
 )
-async def test_nobody_climbs_out_of_the_agent(coordinator: Suite, path: str, seen: str | None) -> None:
+@pytest.mark.parametrize("prefix", ["/agents/mirror", "/ns/agent/mirror"])
+async def test_nobody_climbs_out_of_the_agent(coordinator: Suite, prefix: str, path: str, seen: str | None) -> None:
     async with mirrored(coordinator) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-        writer.write(f"GET /agents/mirror/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        writer.write(f"GET {prefix}/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
 
@@ -138,9 +156,10 @@ async def test_nobody_climbs_out_of_the_agent(coordinator: Suite, path: str, see
 
 
 async def test_an_unknown_agent_is_404(coordinator: Suite) -> None:
-    answer = await coordinator.client.get("/agents/nobody/v1")
+    for path in ("/agents/nobody/v1", "/ns/agent/nobody/v1", "/ns/agent/nobody"):
+        answer = await coordinator.client.get(path)
 
-    assert (answer.status_code, answer.json()["type"]) == (404, "urn:muster:problem:not_found")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:muster:problem:not_found")
 
 
 async def test_an_agent_that_cannot_be_reached_is_502(coordinator: Suite) -> None:
