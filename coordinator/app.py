@@ -17,7 +17,7 @@ from coordinator.admission import Admission
 from coordinator.agents import Agents
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
-from coordinator.face import CoordinatorFace
+from coordinator.face import NAME, CoordinatorFace
 from coordinator.parts import Parts
 from coordinator.registry import Registry
 from coordinator.rows import CODE_VERSION
@@ -33,14 +33,17 @@ from shared.db_sqlite import Memory, Sqlite
 from shared.envelope import derived_key
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
+from shared.memory import Limits
+from shared.memory import Memory as Remembered
 from shared.metrics import ServiceMetrics
-from shared.protocols import openai
+from shared.protocols import kaos, openai
 from shared.protocols.mounting import Host, Mount, mount
+from shared.remembering import Remembering
 from shared.service import make_service
 from shared.settings import CoordinatorSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
-FACADES: tuple[Mount, ...] = (openai.mount,)
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount)
 CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
 
 
@@ -70,6 +73,7 @@ def create_app(
 
         async with AsyncExitStack() as stack:
             events = Events()
+            stack.push_async_callback(memory.close)
             store = Store(_database(settings.database_url, at=at, on_broken=died), publish=events.publish, wall=wall)
             stack.push_async_callback(store.close)
             await store.open()
@@ -150,13 +154,17 @@ def create_app(
     app.state.parts = None
     app.include_router(api.router)
     app.include_router(gateway.router)
+    folder = _folder(settings.database_url)
+    memory = Remembered(NAME, folder, limits=Limits.of(settings), enabled=settings.memory_enabled, wall=wall)
     host = Host(
         app=app,
-        face=CoordinatorFace(lambda: app.state.parts),
-        folder=_folder(settings.database_url),
+        face=Remembering(CoordinatorFace(lambda: app.state.parts), memory),
+        folder=folder,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         public_url=settings.public_url,
         private=settings.private_webhooks,
+        memory=memory,
+        features=("task_delegation",),
     )
     mount(host, FACADES)
     return app

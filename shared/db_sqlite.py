@@ -23,6 +23,7 @@ from shared import journal_file, logs
 from shared.db import Row, Rows, Statement
 from shared.errors import MusterError, StorageBroken, StorageFull
 from shared.failpoints import At, nowhere
+from shared.journal_file import Naming
 
 BATCH = 512
 POSTED_SECONDS = 0.025  # that writes nobody waits for may wait for company: half the commits of a lone task
@@ -64,8 +65,16 @@ def _run(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Row
 class Sqlite:
     """The journal in a file; one process holds it at a time."""
 
-    def __init__(self, path: Path, *, at: At = nowhere, on_broken: Callable[[str], None] = nowhere) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        at: At = nowhere,
+        on_broken: Callable[[str], None] = nowhere,
+        naming: Naming = journal_file.JOURNAL,
+    ) -> None:
         self._path = path.resolve()  # one journal has one lock, whatever links lead to it
+        self._naming = naming
         self._at = at
         self._on_broken = on_broken
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
@@ -123,8 +132,8 @@ class Sqlite:
     # --- in threads of their own
 
     def _open(self, migrations: Sequence[str]) -> None:
-        self._lock = journal_file.held(self._path)
-        self._writer = journal_file.opened(self._path, migrations)
+        self._lock = journal_file.held(self._path, self._naming)
+        self._writer = journal_file.opened(self._path, migrations, self._naming)
 
     def _write_loop(self) -> None:
         assert self._writer is not None

@@ -65,7 +65,8 @@ class Agent:
     `run` gets the step and its context and returns a Reply; it raises `WorkerFault` to fail with a reason.
     `open` is entered when the service starts and left when it stops; what it yields is `ctx.state`.
     `max_concurrency` steps run at once in one instance; the coordinator sends no more.
-    `skills` is what its cards list; unset: its capabilities.
+    `skills` is what its cards list; unset: its capabilities. `features` is what KAOS's card says besides:
+    `tool_execution`, `task_delegation`.
     """
 
     name: str
@@ -76,3 +77,4 @@ class Agent:
     version: str = "0.1.0"
     max_concurrency: int = 64
     skills: Callable[[], Sequence[Skill]] | None = None
+    features: tuple[str, ...] = ()

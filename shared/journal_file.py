@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import MusterError, StorageBroken, StorageFull
@@ -30,9 +31,21 @@ def translated(exc: Exception) -> MusterError:
     return StorageBroken(f"The journal cannot be used: {exc}.")
 
 
-def held(path: Path) -> int:
+@dataclass(frozen=True)
+class Naming:
+    """How errors speak of a file: what it is, whose, and the setting that says where it lies."""
+
+    what: str = "The journal"
+    owner: str = "coordinator"
+    setting: str = "DATABASE_URL"
+
+
+JOURNAL = Naming()
+
+
+def held(path: Path, naming: Naming = JOURNAL) -> int:
     """A locked file beside the journal, as a descriptor; raises `StorageBroken` while another process has it."""
-    where = _name(path)
+    where = f"{naming.what} {path}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -44,7 +57,8 @@ def held(path: Path) -> int:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(lock)
             raise StorageBroken(
-                f"{where} is in use by another coordinator (process {holder}). Stop it, or set another DATABASE_URL."
+                f"{where} is in use by another {naming.owner} (process {holder}). "
+                f"Stop it, or set another {naming.setting}."
             ) from exc
         except OSError:
             os.close(lock)
@@ -54,15 +68,15 @@ def held(path: Path) -> int:
     return lock
 
 
-def opened(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+def opened(path: Path, migrations: Sequence[str], naming: Naming = JOURNAL) -> sqlite3.Connection:
     """The writer's connection to a journal of the newest format; raises `StorageBroken` or `StorageFull`."""
-    where = _name(path)
+    where = f"{naming.what} {path}"
     try:
         if _is_new(path, where):
             _create(path, migrations, where)
         if not os.access(path, os.R_OK | os.W_OK):  # a restored file that is root's; SQLite would speak of damage
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        _examine(path, len(migrations), where)
+        _examine(path, len(migrations), where, naming.setting)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         for pragma in (
             "journal_mode=WAL",
@@ -124,7 +138,7 @@ def _create(path: Path, migrations: Sequence[str], where: str) -> None:
         os.close(folder)
 
 
-def _examine(path: Path, known: int, where: str) -> None:
+def _examine(path: Path, known: int, where: str, setting: str) -> None:
     """Raises `StorageBroken` for a file that cannot be trusted; writes nothing."""
     with path.open("rb") as file:
         head = file.read(len(HEADER))
@@ -136,7 +150,7 @@ def _examine(path: Path, known: int, where: str) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if (version == 0) != (tables == 0):
-            raise StorageBroken(f"{where} is a SQLite file of another program. Set another DATABASE_URL.")
+            raise StorageBroken(f"{where} is a SQLite file of another program. Set another {setting}.")
         _refuse_newer(version, known, where)
         if path.stat().st_size < CHECKED_BYTES:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -151,10 +165,6 @@ def _refuse_newer(version: int, known: int, where: str) -> None:
         raise StorageBroken(
             f"{where} was written by a newer Muster (format {version}, this one knows {known}): upgrade Muster."
         )
-
-
-def _name(path: Path) -> str:
-    return f"The journal {path}"
 
 
 def _unusable(where: str, exc: OSError) -> MusterError:

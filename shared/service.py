@@ -100,8 +100,8 @@ def make_service(
         """200 once this service has opened what it needs; 503 with what is missing."""
         missing = "stopping" if app.state.stopping else ready()
         body = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
-        body |= {"name": name, "timestamp": int(time.time())}
-        return Response(json.dumps(body), 503 if missing else 200, media_type="application/json")
+        said = body | {"name": name, "timestamp": int(time.time())}
+        return Response(json.dumps(said), 503 if missing else 200, media_type="application/json")
 
     @app.get("/metrics", tags=["service"])
     async def get_metrics() -> Response:

@@ -23,8 +23,10 @@ from shared.envelope import HEADER, Envelope, opened
 from shared.errors import EnvelopeRefused, Unavailable
 from shared.face import WorkerFace
 from shared.heartbeat import Heartbeat
-from shared.protocols import openai
+from shared.memory import Limits, Memory
+from shared.protocols import kaos, openai
 from shared.protocols.mounting import Host, Mount, mount
+from shared.remembering import Remembering
 from shared.service import make_service
 from shared.settings import WorkerSettings
 from shared.steps import PROGRESS_SECONDS, Run, Steps
@@ -34,7 +36,7 @@ WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a str
 PING_SECONDS = 2.0
 JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
-FACADES: tuple[Mount, ...] = (openai.mount,)
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount)
 
 
 def create_worker_app(
@@ -43,6 +45,7 @@ def create_worker_app(
     settings: WorkerSettings | None = None,
     endpoint: str = "http://127.0.0.1:8080",
     state_dir: Path | None = None,
+    memory: Memory | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
@@ -50,17 +53,20 @@ def create_worker_app(
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
     envelope the coordinator signed for it; without one it works alone and takes unsigned steps.
-    `inner` replaces the network in tests.
+    `memory` is what it remembers of its conversations; unset: one of its own in `state_dir`. `inner` replaces the
+    network in tests.
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
     steps = Steps(agent, limit=limit, now=now)
     parts: dict[str, Any] = {}
+    remembered = memory or Memory(agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled)
     face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(remembered.close)
             parts["http"] = await stack.enter_async_context(transport.client(policy="web", transport=inner))
             parts["state"] = await stack.enter_async_context(agent.open())
             stack.push_async_callback(steps.close)
@@ -77,9 +83,9 @@ def create_worker_app(
                 loops = await stack.enter_async_context(Background(getattr(app.state, "on_death", lambda _: None)))
                 loops.loop("heartbeat", heartbeat.run)
                 loops.once("drain", _drain_when(app, heartbeat))
+            parts["open"] = True
             for opened in host.opened:
                 await stack.enter_async_context(opened())
-            parts["open"] = True
             yield
             parts.clear()
 
@@ -92,7 +98,14 @@ def create_worker_app(
         body_limit=MAX_STEP_BYTES,
         now=now,
     )
-    host = Host(app=app, face=face, folder=state_dir, public_url=settings.public_url)
+    host = Host(
+        app=app,
+        face=Remembering(face, remembered),
+        folder=state_dir,
+        public_url=settings.public_url,
+        memory=remembered,
+        features=agent.features,
+    )
 
     def envelope_of(request: Request, body: bytes, *, task: str, step: str, attempt: int) -> Envelope:
         heartbeat: Heartbeat | None = parts.get("heartbeat")

@@ -28,7 +28,7 @@ async def test_ready_says_no_before_the_start_and_yes_after() -> None:
 
     assert (before.status_code, before.json()["missing"]) == (503, "starting")
     assert (asked.status_code, asked.json()["type"]) == (503, "urn:muster:problem:unavailable")
-    assert (during.status_code, during.json()) == (200, {"status": "ready"})
+    assert (during.status_code, during.json()["status"]) == (200, "ready")
 
 
 async def test_ready_asks_for_no_agent(coordinator: Suite) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.answering import Face
+from shared.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Host:
     `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
     must send, `public_url` the address that cards show (None: the request's Host), `private` whether calls to private
     addresses are allowed. `opened` collects what a façade needs opened with the service: each is entered in the
-    lifespan, and left at its end.
+    lifespan, and left at its end. `memory` is what the service remembers, `features` what KAOS's card says it can do
+    besides what its skills tell.
     """
 
     app: FastAPI
@@ -30,6 +32,8 @@ class Host:
     public_url: str | None = None
     private: bool = True
     opened: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
+    memory: Memory | None = None
+    features: tuple[str, ...] = ()
 
 
 Mount = Callable[[Host], None]

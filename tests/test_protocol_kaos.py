@@ -1,0 +1,202 @@
+"""KAOS's contract besides the chat: health, cards, memory with its filters, on a worker and on the coordinator."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.answering import Skill
+from shared.memory import Memory
+from shared.worker import create_worker_app
+from tests.fakes import Network, agent, worker_settings
+
+ADD = Skill("add", "add", "Adds numbers.", ("tool",), {"type": "object", "properties": {"a": {"type": "integer"}}})
+HELPER = Skill("delegate_to_helper", "delegate_to_helper", "Asks the helper.", ("delegation",))
+
+
+class Worker:
+    """A worker without a coordinator, asked over HTTP; what it remembers is written directly."""
+
+    def __init__(self, client: httpx.AsyncClient, memory: Memory) -> None:
+        self.client, self.memory = client, memory
+
+    async def get(self, path: str, **query: Any) -> Any:
+        answer = await self.client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def contents(self, **query: Any) -> list[Any]:
+        return [event["content"] for event in (await self.get("/memory/events", **query))["events"]]
+
+
+@contextlib.asynccontextmanager
+async def worker(memory: Memory | None = None, settings: Any = None, **more: Any) -> AsyncIterator[Worker]:
+    memory = memory or Memory("helper")
+    app = create_worker_app(
+        agent("helper", "help", **more),
+        settings=worker_settings(**(settings or {})),
+        memory=memory,
+        inner=Network(),
+    )
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://w:8001") as c:
+        yield Worker(c, memory)
+
+
+@pytest.fixture
+async def helper() -> AsyncIterator[Worker]:
+    async with worker() as one:
+        for number in range(5):
+            await one.memory.record("ab"[number % 2], "user_message" if number else "error", number, durable=True)
+        yield one
+
+
+# --- discovery ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", "healthy"), ("/ready", "ready")])
+async def test_health_says_what_kaos_asks(helper: Worker, path: str, status: str) -> None:
+    body = await helper.get(path)
+
+    assert (body["status"], body["name"]) == (status, "helper")
+    assert isinstance(body["timestamp"], int)
+    assert abs(body["timestamp"] - time.time()) < 5
+
+
+async def test_the_card(helper: Worker) -> None:
+    card = await helper.get("/.well-known/agent")
+
+    assert list(card) == ["name", "description", "url", "skills", "capabilities"]
+    assert card == {
+        "name": "helper",
+        "description": "Does help.",
+        "url": "http://w:8001",
+        "skills": [{"name": "help", "description": "Does help.", "inputSchema": {"type": "object"}}],
+        "capabilities": ["message_processing", "task_execution"],
+    }
+
+
+async def test_the_newer_card(helper: Worker) -> None:
+    card = await helper.get("/.well-known/agent.json")
+
+    assert card["capabilities"] == {"streaming": True, "pushNotifications": False, "stateTransitionHistory": True}
+    assert (card["name"], card["protocolVersion"], card["supportedProtocols"]) == ("helper", "0.3.0", ["jsonrpc"])
+    assert card["version"] == "0.1.0"
+
+
+async def test_cards_and_tools_tell_what_an_agent_may_call() -> None:
+    async with worker(skills=lambda: [ADD, HELPER]) as one:
+        card, tools = await one.get("/.well-known/agent"), await one.get("/tools")
+
+    assert card["capabilities"] == ["message_processing", "task_execution", "tool_execution", "task_delegation"]
+    assert card["skills"][0] == {"name": "add", "description": "Adds numbers.", "inputSchema": ADD.input_schema}
+    assert [tool["function"]["name"] for tool in tools["tools"]] == ["add", "delegate_to_helper"]
+    assert tools["tools"][0] == {
+        "type": "function",
+        "function": {"name": "add", "description": "Adds numbers.", "parameters": ADD.input_schema},
+    }
+
+
+async def test_tools_that_are_down_are_still_a_capability() -> None:
+    async with worker(skills=list, features=("tool_execution",)) as one:
+        assert (await one.get("/.well-known/agent"))["capabilities"][-1] == "tool_execution"
+        assert (await one.get("/tools"))["tools"] == []
+
+
+async def test_the_public_address_is_shown() -> None:
+    async with worker(settings={"public_url": "https://agents.example/helper/"}) as one:
+        assert (await one.get("/.well-known/agent"))["url"] == "https://agents.example/helper"
+
+
+# --- memory -------------------------------------------------------------------------------------------
+
+
+async def test_events_look_as_kaos_has_them(helper: Worker) -> None:
+    body = await helper.get("/memory/events", limit=1)
+
+    [event] = body["events"]
+    assert (body["agent"], body["total"]) == ("helper", 1)
+    assert (event["event_type"], event["content"], event["metadata"]) == ("user_message", 4, {})
+    assert event["session_id"] == "a"
+    assert event["event_id"].startswith("event_")
+    assert event["timestamp"].endswith("+00:00")
+
+
+async def test_filters(helper: Worker) -> None:
+    assert await helper.contents() == [0, 1, 2, 3, 4]
+    assert await helper.contents(session_id="b") == [1, 3]
+    assert await helper.contents(session_id="nobody") == []
+    assert await helper.contents(event_type="error") == [0]
+    assert await helper.contents(event_type="error", session_id="b") == []
+    third = (await helper.get("/memory/events"))["events"][2]
+    assert await helper.contents(since=third["timestamp"]) == [2, 3, 4]
+    assert await helper.contents(since="2999-01-01T00:00:00Z") == []
+    assert (await helper.get("/memory/sessions"))["sessions"] == ["a", "b"]
+    assert (await helper.get("/memory/sessions", since="2999-01-01"))["sessions"] == []
+
+
+async def test_a_since_whose_plus_was_not_escaped(helper: Worker) -> None:
+    first = (await helper.get("/memory/events"))["events"][1]["timestamp"]
+
+    answer = await helper.client.get(f"/memory/events?since={first}")
+
+    assert [event["content"] for event in answer.json()["events"]] == [1, 2, 3, 4]
+
+
+async def test_cursors_lead_to_the_beginning(helper: Worker) -> None:
+    seen: list[Any] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = await helper.get("/memory/events", **query)
+        seen = [event["content"] for event in page["events"]] + seen
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == [0, 1, 2, 3, 4]
+
+    page = await helper.get("/memory/sessions", limit=1)
+    assert page["sessions"] == ["b"]
+    assert (await helper.get("/memory/sessions", limit=1, cursor=page["next_cursor"]))["sessions"] == ["a"]
+
+
+async def test_no_limit_is_all(helper: Worker) -> None:
+    """As KAOS counts; but never more than 1,000."""
+    assert await helper.contents(limit=0) == [0, 1, 2, 3, 4]
+    assert await helper.contents(limit=1_000_000) == [0, 1, 2, 3, 4]
+    for number in range(1_000):
+        await helper.memory.record(f"s{number // 100}", "user_message", number)
+    await helper.memory.record("s", "user_message", "last", durable=True)
+    assert len(await helper.contents(limit=0)) == 1_000
+    assert len(await helper.contents()) == 100
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": "abc"}, "limit"),
+        ({"limit": "-1"}, "limit"),
+        ({"limit": ""}, "limit"),
+        ({"cursor": "abc"}, "cursor"),
+        ({"cursor": "9" * 30}, "cursor"),
+        ({"since": "yesterday"}, "since"),
+        ({"since": ""}, "since"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/memory/events", "/memory/sessions"])
+async def test_a_wrong_parameter_is_named(helper: Worker, path: str, query: dict[str, str], field: str) -> None:
+    answer = await helper.client.get(path, params=query)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == f"/query/{field}"
+    assert f"/query/{field}: " in answer.json()["detail"]
+
+
+async def test_memory_that_is_off_answers_empty() -> None:
+    async with worker(Memory("helper", enabled=False)) as one:
+        assert (await one.get("/memory/events"))["events"] == []
+        assert (await one.get("/memory/sessions"))["total"] == 0
