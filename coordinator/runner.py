@@ -12,11 +12,12 @@ from random import Random
 from pydantic import JsonValue
 
 from coordinator.agents import Agents
+from coordinator.answer import Answer
 from coordinator.ledger import Ledger
 from coordinator.registry import Instance
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, upstream
-from coordinator.worker_client import Answer, WorkerClient
+from coordinator.worker_client import WorkerClient
 from shared.contracts import CONTRACT, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout

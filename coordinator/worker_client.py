@@ -5,41 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 
+from coordinator.answer import Answer
+from coordinator.failures import refused, shown, translated
+from coordinator.foreign_client import ForeignClient
 from coordinator.registry import MAX_AGENTS, Instance
 from shared import sse
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult, strict_json
 from shared.envelope import HEADER, Envelope, sealed
-from shared.errors import (
-    AgentBusy,
-    AgentFailed,
-    AgentLost,
-    AgentRefused,
-    AgentUnreachable,
-    BadResponse,
-    StepFailure,
-    StepTimeout,
-)
+from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
-from shared.transport import AddressRefused, BodyTooLarge, DeadlineExceeded, reached
 
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
 SILENCE_SECONDS = 6.0  # of a stream: three missed pings
-SHOWN_CHARACTERS = 200  # of a wrong answer, in the error
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A completed step, and when its first byte came (Unix seconds)."""
-
-    result: StepResult
-    first_byte_at: float
 
 
 class WorkerClient:
@@ -58,6 +41,7 @@ class WorkerClient:
         self._at = at
         self._wall = wall
         self._urls: dict[str, httpx.URL] = {}
+        self._foreign = ForeignClient(http, at=at, wall=wall)
 
     async def execute(
         self,
@@ -71,7 +55,9 @@ class WorkerClient:
     ) -> Answer:
         """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step."""
         if instance.registration.protocol != "muster":
-            raise AgentRefused(f"The agent speaks {instance.registration.protocol!r}; steps need 'muster'.")
+            return await self._foreign.execute(
+                instance, request, envelope, seconds=seconds, on_progress=on_progress, traceparent=traceparent
+            )
         body = request.model_dump_json().encode()
         headers = {
             "Content-Type": "application/json",
@@ -95,7 +81,7 @@ class WorkerClient:
             finally:
                 await response.aclose()
         except httpx.TransportError as exc:
-            raise _translated(exc, seconds) from exc
+            raise translated(exc, seconds) from exc
         except StepFailure:
             raise
         except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
@@ -113,8 +99,11 @@ class WorkerClient:
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
         """Asks the agent to stop a step; whether it heard is not known."""
-        envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
         self._at("send.cancel.before")
+        if instance.registration.protocol != "muster":
+            await self._foreign.cancel(instance, task_id, step_id, seconds=CANCEL_SECONDS)
+            return
+        envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
         try:
             await self._http.delete(
                 f"{instance.registration.endpoint}/execute/{task_id}/{step_id}",
@@ -133,7 +122,7 @@ class WorkerClient:
                 extensions={"deadline": PROBE_SECONDS, "max_bytes": 65_536},
             )
         except httpx.TransportError as exc:
-            return _translated(exc, PROBE_SECONDS).detail
+            return translated(exc, PROBE_SECONDS).detail
         foreign = instance.registration.protocol != "muster"  # need not have /health
         return (
             None
@@ -148,7 +137,7 @@ async def _result(response: httpx.Response, on_progress: Callable[[Progress], No
         return await _streamed(response, on_progress)
     body = await response.aread()
     if response.status_code != 200:
-        raise _refusal(response, body)
+        raise refused(response, body)
     return _parsed(body, kind)
 
 
@@ -189,7 +178,7 @@ def _parsed(body: bytes, kind: str) -> StepResult:
         where = ".".join(str(p) for p in first["loc"])
         raise BadResponse(f"The agent's answer is no StepResult: {where}: {first['msg']}.") from exc
     except ValueError as exc:
-        raise BadResponse(f"The agent's answer is not JSON ({kind or 'no content type'}): {_shown(body)}") from exc
+        raise BadResponse(f"The agent's answer is not JSON ({kind or 'no content type'}): {shown(body)}") from exc
 
 
 def _checked(result: StepResult, request: StepRequest) -> StepResult:
@@ -211,32 +200,3 @@ def _checked(result: StepResult, request: StepRequest) -> StepResult:
     failure.type = error.type if error else failure.type
     failure.retryable = error.retryable if error else False
     raise failure
-
-
-def _refusal(response: httpx.Response, body: bytes) -> StepFailure:
-    said = f"HTTP {response.status_code}: {_shown(body)}"
-    if response.status_code in (429, 503):
-        return AgentBusy(said, headers={"Retry-After": response.headers.get("retry-after", "1")})
-    if response.is_redirect:
-        return BadResponse(f"The agent answered with a redirect (HTTP {response.status_code}), which is not followed.")
-    if response.is_success:
-        return BadResponse(f"The agent answered {said}")
-    return AgentFailed(said) if response.is_server_error else AgentRefused(said)
-
-
-def _translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
-    if isinstance(exc, BodyTooLarge):
-        return BadResponse(str(exc))
-    if isinstance(exc, DeadlineExceeded):
-        return StepTimeout(f"No answer within {seconds:.1f} s.")
-    said = str(exc) or type(exc).__name__
-    if reached(exc):
-        return AgentLost(f"The connection broke before the answer was complete: {said}")
-    failure = AgentUnreachable(said)
-    failure.retryable = not isinstance(exc, AddressRefused | httpx.UnsupportedProtocol)
-    return failure
-
-
-def _shown(body: bytes) -> str:
-    text = " ".join(body[: SHOWN_CHARACTERS * 4].decode("utf-8", "replace").split())
-    return text[:SHOWN_CHARACTERS] or "(empty)"

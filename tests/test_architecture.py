@@ -18,6 +18,7 @@ FOREIGN = {
 ROWS = {
     "shared": (
         {
+            "a2a_tables",
             "addresses",
             "answering",
             "contracts",
@@ -34,8 +35,23 @@ ROWS = {
         },
         {"auth", "background", "failpoints", "logs", "memory_statements", "metrics", "settings"},
         {"db_sqlite", "journal_file", "memory", "llm", "llm_calls", "transport"},
-        {"bodies", "face", "heartbeat", "kaos", "mounting", "remembering", "service", "steps"},
-        {"openai", "openai_stream", "worker"},
+        {
+            "a2a_card",
+            "a2a_executor",
+            "a2a_http",
+            "a2a_outbox",
+            "a2a_question",
+            "a2a_store",
+            "bodies",
+            "face",
+            "heartbeat",
+            "kaos",
+            "mounting",
+            "remembering",
+            "service",
+            "steps",
+        },
+        {"a2a", "a2a_runtime", "openai", "openai_stream", "worker"},
         {"serve"},
     ),
     "coordinator": (
