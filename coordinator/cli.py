@@ -13,13 +13,17 @@ import httpx
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.progress import Progress
 from rich.table import Table
 
 from coordinator import doctor
+from coordinator.backup import backup as copied
 from coordinator.doctor_http import NoAddress
 from coordinator.doctor_rules import examine
 from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask, said
+from shared.errors import MusterError
+from shared.settings import CoordinatorSettings
 
 cli = typer.Typer(
     help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
@@ -119,6 +123,27 @@ def tasks(
     params = {"limit": limit} | ({"status": status} if status else {})
     rows = _get(url, key, "/tasks", params)["tasks"]
     _table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; one that is there is replaced.")],
+    database_url: Annotated[
+        str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
+    ] = None,
+) -> None:
+    """Copy the journal into a file, in one consistent state, while the coordinator runs."""
+    with Progress(console=err, transient=True) as progress:
+        bar = progress.add_task("copying the journal", total=1.0)
+        try:
+            size = copied(
+                database_url or CoordinatorSettings().database_url,
+                file,
+                tell=lambda share: progress.update(bar, completed=share),
+            )
+        except MusterError as exc:
+            _fail(exc.detail)
+    err.print(f"{file}: {size / 1e6:.1f} MB, with every task up to now and the coordinator's secret.", highlight=False)
 
 
 @cli.command()
