@@ -10,7 +10,6 @@ import structlog
 from pydantic_core import to_json
 
 from coordinator.admission import Admission
-from coordinator.ledger import Ledger
 from coordinator.runner import Allowance, Ended, Runner
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, missing, moved, outcome, ready, skipped, with_step
@@ -18,6 +17,7 @@ from shared import logs
 from shared.contracts import Status, StepError, Usage
 from shared.errors import LimitReached, StorageFull
 from shared.frozen import changed
+from shared.ledger import Ledger
 
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full

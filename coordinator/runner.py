@@ -13,7 +13,6 @@ from pydantic import JsonValue
 
 from coordinator.agents import Agents
 from coordinator.answer import Answer
-from coordinator.ledger import Ledger
 from coordinator.registry import Instance
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, upstream
@@ -22,6 +21,7 @@ from shared.contracts import CONTRACT, Missing, Progress, Status, StepError, Ste
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout
 from shared.frozen import changed
+from shared.ledger import Ledger
 
 MAX_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter

@@ -12,12 +12,12 @@ from pydantic import JsonValue
 
 from coordinator import statements as sql
 from coordinator.events import TaskEvent
-from coordinator.ledger import Ledger
 from coordinator.rows import json_text, step_row, task_from, task_row
 from coordinator.schema import MIGRATIONS
 from coordinator.tasks import Step, Task
 from shared.contracts import Registration, Status, StepError
 from shared.db import Database, Row, Rows, Statement
+from shared.ledger import Ledger
 
 WRITES = (
     "store.accept",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from coordinator.dispatch import Dispatcher
-from coordinator.ledger import Ledger
 from coordinator.tasks import Task
 from shared.contracts import Status, TaskRequest
+from shared.ledger import Ledger
 from tests.fakes import Held, Network, Suite, agent, eventually
 
 PLAN = [{"id": "a", "capability": "work"}, {"id": "b", "capability": "work", "needs": ["a"]}]

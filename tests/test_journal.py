@@ -21,12 +21,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from coordinator.ledger import Ledger
 from coordinator.store import Store
 from coordinator.tasks import Step, Task
 from shared.background import Background
 from shared.contracts import Status
 from shared.db_sqlite import Sqlite
+from shared.ledger import Ledger
 from tests.fakes import eventually
 from tests.history import Answer, History
 from tests.processes import Coordinator, Disk, output_of, start, suite

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from coordinator.events import TaskEvent
-from coordinator.ledger import Ledger
 from coordinator.store import WRITES, Store
 from coordinator.tasks import Step, Task
 from shared.contracts import Missing, Registration, Status, StepError, Usage
 from shared.db import Database
 from shared.db_sqlite import Memory, Sqlite
+from shared.ledger import Ledger
 
 ERROR = StepError(type="agent_error", detail="It broke.", retryable=True)
 TABLES = ("tasks", "steps", "attempts", "late_results", "webhooks", "events")
