@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared import logs
 from shared.answering import Ask
 from shared.contracts import StepRequest
 from shared.definition import Reply
@@ -28,7 +28,7 @@ class Ctx:
 
     state: Any = None
     http: Any = None
-    log: Any = logging.getLogger("test")
+    log: Any = logs.get()
     ask: Ask | None = None
     envelope = Envelope(task="t", step="s", attempt=1, milliseconds=30_000)
 

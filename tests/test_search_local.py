@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from shared import logs
+from shared.envelope import Envelope
 from shared.errors import WorkerFault
 from workers.search import local, ranking, store
 from workers.search.local import Local
@@ -41,7 +43,9 @@ class Step:
     seconds: float = 30.0
     http: object = None
     state: object = None
-    log: object = None
+    log: object = field(default_factory=logs.get)
+    ask: object = None
+    envelope: Envelope = field(default_factory=lambda: Envelope(task="t", step="s", attempt=1, milliseconds=30_000))
     told: list[tuple[str, float | None]] = field(default_factory=list)
 
     def seconds_left(self) -> float:
@@ -49,6 +53,8 @@ class Step:
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         self.told.append((message, fraction))
+
+    async def say(self, text: str) -> None: ...
 
 
 @dataclass

@@ -11,12 +11,14 @@ from pathlib import Path
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis, Evidence, Finding
+from shared.settings import ModelSettings
 from workers import agreement, relevance, text, topics, words
 from workers.agreement import Weights
 from workers.claims import Claim, claims
 from workers.evidence import Intake, document, intake
 from workers.given import given
 from workers.relevance import Question, Ranked, Statement
+from workers.thinking.asking import Thinking, model_of
 
 MAX_FINDINGS = 12
 MAX_OF_ONE = 8  # of one question
@@ -34,13 +36,15 @@ SUPPORT = (
 )
 
 
-def agent(state_dir: Path) -> Agent:
-    """The analyzer as a value; it keeps nothing in `state_dir`."""
+def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
+    """The analyzer as a value; it keeps nothing in `state_dir`, and thinks with the model that the settings name."""
+    chosen = model or ModelSettings()
     return Agent(
         name="analyzer",
         description="Finds what answers the question in the evidence, and where sources agree and differ.",
         capabilities=("analyze",),
         run=run,
+        open=lambda: model_of(chosen),
         max_concurrency=8,
     )
 
@@ -48,14 +52,28 @@ def agent(state_dir: Path) -> Agent:
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Analyses `step.upstream`, or the text that it was given; the output is an Analysis.
 
-    What could not be read is in `missing`.
+    `ctx.state` is a model or None. What could not be read, and why the model was not used, is in `missing`.
     """
     handed = given(step, ctx.ask)
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
+    thinking = Thinking(ctx.state, ctx)
+    analysis = await _thought(handed.question, found, thinking) or await _by_rules(handed.question, found, ctx)
+    missing = [*handed.missing, *found.missing, *thinking.missing]
+    return Reply(output=analysis.model_dump(), usage=thinking.usage, missing=missing)
+
+
+async def _thought(task: str, found: Intake, thinking: Thinking) -> Analysis | None:
+    if not (thinking and found.evidence):
+        return None
+    from workers.thinking.analysis import analysed
+
+    return await analysed(task, found, thinking)
+
+
+async def _by_rules(task: str, found: Intake, ctx: Context) -> Analysis:
     until = time.monotonic() + 0.6 * max(0.0, ctx.seconds_left())
-    analysis = await asyncio.to_thread(analyse, handed.question, found, lambda: time.monotonic() > until)
-    return Reply(output=analysis.model_dump(), missing=[*handed.missing, *found.missing])
+    return await asyncio.to_thread(analyse, task, found, lambda: time.monotonic() > until)
 
 
 def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False) -> Analysis:
@@ -191,6 +209,6 @@ def _finding(
 
 
 if __name__ == "__main__":
-    from shared.serve import serve_worker
+    from shared.serve import load_settings, serve_worker
 
-    serve_worker(agent, default_port=8002)
+    serve_worker(lambda state_dir: agent(state_dir, load_settings(ModelSettings)), default_port=8002)

@@ -14,9 +14,11 @@ from shared.contracts import Missing, StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
+from shared.settings import ModelSettings
 from workers.analyzer import analyse
 from workers.evidence import document, intake
 from workers.given import given
+from workers.thinking.asking import MADE_WITH, Thinking, model_of
 from workers.topics import FURTHER
 
 Form = Literal["markdown", "html", "json"]
@@ -26,15 +28,18 @@ MADE = (
     "Made without a model: every statement is quoted, from {passages} in {documents}, and chosen and grouped by the "
     "words of the question."
 )
+MADE_FROM = "Made from findings of a model, each checked against the passages it cites: {passages} in {documents}."
 
 
-def agent(state_dir: Path) -> Agent:
-    """The reporter as a value; it keeps nothing in `state_dir`."""
+def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
+    """The reporter as a value; it keeps nothing in `state_dir`, and writes with the model that the settings name."""
+    chosen = model or ModelSettings()
     return Agent(
         name="reporter",
         description="Writes a report with citations out of findings: Markdown, HTML or JSON.",
         capabilities=("report",),
         run=run,
+        open=lambda: model_of(chosen),
         max_concurrency=16,
     )
 
@@ -42,18 +47,25 @@ def agent(state_dir: Path) -> Agent:
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Reports `step.upstream`, or the text that it was given itself; the output is a ReportOutput.
 
-    Its format is what `step.input["format"]` names. Raises WorkerFault "bad_input" for one that is none of markdown,
-    html and json.
+    Its format is what `step.input["format"]` names; `ctx.state` is a model or None. Raises WorkerFault "bad_input" for
+    a format that is none of markdown, html and json.
     """
     form, handed = _form(step), given(_without_format(step), ctx.ask)
-    output = await asyncio.to_thread(report, handed.question, handed.documents, step.missing, form)
-    return Reply(output=output.model_dump(), missing=handed.missing)
+    document_, analysis = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing)
+    thinking = Thinking(ctx.state, ctx)
+    if thinking and analysis is not None and analysis.findings:
+        document_ = await _written(document_, analysis, thinking)
+    text = await asyncio.to_thread(rendered, document_, form)
+    output = ReportOutput(report=text, format=form, document=document_)
+    return Reply(output=output.model_dump(), usage=thinking.usage, missing=[*handed.missing, *thinking.missing])
 
 
-def report(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], form: Form) -> ReportOutput:
-    """The report on a question in one format, with the data behind it."""
-    document_ = _composed(question, upstream, missing)
-    return ReportOutput(report=rendered(document_, form), format=form, document=document_)
+async def _written(plain: Report, analysis: Analysis, thinking: Thinking) -> Report:
+    """The report as the model writes it, else the plain one, which says why."""
+    from workers.thinking.report import written
+
+    document_ = await written(plain, analysis, thinking)
+    return document_ or plain.model_copy(update={"missing": [*plain.missing, *thinking.missing]})
 
 
 def rendered(document_: Report, form: Form) -> str:
@@ -93,7 +105,7 @@ def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Re
         missing=list(missing),
         searched=analysis.searched,
         notes=analysis.notes,
-        made=_made(analysis.sources, numbered) if numbered else "",
+        made=_made(analysis, numbered) if numbered else "",
     )
 
 
@@ -108,14 +120,19 @@ def title(question: str) -> str:
     return first[:1].upper() + first[1:] if first else "Report"
 
 
-def _composed(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing]) -> Report:
+def _composed(
+    question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing]
+) -> tuple[Report, Analysis | None]:
+    """The report without a model, and the analysis that it was made from, if there was one."""
     analyses = [a for output in upstream.values() if (a := _analysis(output)) is not None]
     if analyses:
-        return compose(question, _merged(analyses), missing)
+        analysis = _merged(analyses)
+        return compose(question, analysis, missing), analysis
     found = intake(upstream)
     if (found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values())) or not upstream:
-        return compose(question, analyse(question, found), [*missing, *found.missing])
-    return rendering.plain_report(title(question), question, upstream, missing)
+        analysis = analyse(question, found)
+        return compose(question, analysis, [*missing, *found.missing]), analysis
+    return rendering.plain_report(title(question), question, upstream, missing), None
 
 
 def _analysis(output: JsonValue) -> Analysis | None:
@@ -184,10 +201,11 @@ def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> lis
     return [Section(title=topic, findings=findings) for topic, findings in ordered]
 
 
-def _made(read: Sequence[Evidence], numbered: Mapping[str, NumberedSource]) -> str:
-    cited = [item for item in read if item.id in numbered]
+def _made(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:
+    cited = [item for item in analysis.sources if item.id in numbered]
     documents = len({document(item) for item in cited})
-    return MADE.format(passages=_count(len(cited), "passage"), documents=_count(documents, "document"))
+    made = MADE_FROM if any(note.startswith(MADE_WITH) for note in analysis.notes) else MADE
+    return made.format(passages=_count(len(cited), "passage"), documents=_count(documents, "document"))
 
 
 def _count(number: int, noun: str) -> str:
@@ -210,6 +228,6 @@ def _without_format(step: StepRequest) -> StepRequest:
 
 
 if __name__ == "__main__":
-    from shared.serve import serve_worker
+    from shared.serve import load_settings, serve_worker
 
-    serve_worker(agent, default_port=8003)
+    serve_worker(lambda state_dir: agent(state_dir, load_settings(ModelSettings)), default_port=8003)

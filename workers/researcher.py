@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -14,36 +15,57 @@ from shared.contracts import StepRequest, plain
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Research
-from shared.settings import SearchSettings
+from shared.settings import ModelSettings, SearchSettings
 from workers.search import chosen
+from workers.search.evidence import Found
 from workers.search.provider import Ask, Provider
+from workers.thinking.asking import Thinking, model_of
+
+if TYPE_CHECKING:
+    from shared.llm import LanguageModel
 
 MAX_LIMIT = 50
 
 
+@dataclass(frozen=True)
+class Desk:
+    """What the researcher works with: where it looks, and a model if there is one."""
+
+    provider: Provider
+    model: LanguageModel | None
+
+
 def agent(
-    state_dir: Path, settings: SearchSettings | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+    state_dir: Path,
+    settings: SearchSettings | None = None,
+    model: ModelSettings | None = None,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> Agent:
     """The researcher, keeping its index in `state_dir`. `transport` replaces the network of a web provider's API."""
-    chosen_settings = settings or SearchSettings()
+    chosen_settings, chosen_model = settings or SearchSettings(), model or ModelSettings()
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Provider]:
-        async with chosen.provider(chosen_settings, state_dir, transport=transport) as provider:
-            yield provider
+    async def opened() -> AsyncIterator[Desk]:
+        async with (
+            chosen.provider(chosen_settings, state_dir, transport=transport) as provider,
+            model_of(chosen_model) as model,
+        ):
+            yield Desk(provider, model)
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         ask, notes = asked(step, default_limit=chosen_settings.search_results)
-        provider: Provider = ctx.state
-        found = await provider.search(ask, ctx)
+        desk: Desk = ctx.state
+        thinking = Thinking(desk.model, ctx)
+        found = await _found(ask, desk.provider, thinking, ctx)
         research = Research(
             question=ask.question,
-            provider=provider.name,
+            provider=desk.provider.name,
             searched=found.searched,
             evidence=found.evidence,
             notes=[*notes, *found.notes],
         )
-        return Reply(research.model_dump(), missing=found.missing)
+        return Reply(research.model_dump(), usage=thinking.usage, missing=[*found.missing, *thinking.missing])
 
     return Agent(
         name="researcher",
@@ -52,6 +74,14 @@ def agent(
         run=run,
         open=opened,
     )
+
+
+async def _found(ask: Ask, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
+    if not thinking:
+        return await provider.search(ask, ctx)
+    from workers.thinking.research import searched
+
+    return await searched(ask, provider, thinking, ctx)
 
 
 class _Input(BaseModel):
@@ -107,4 +137,7 @@ def _bad(field: str, why: str) -> WorkerFault:
 if __name__ == "__main__":
     from shared.serve import load_settings, serve_worker
 
-    serve_worker(lambda state_dir: agent(state_dir, load_settings(SearchSettings)), default_port=8001)
+    serve_worker(
+        lambda state_dir: agent(state_dir, load_settings(SearchSettings), load_settings(ModelSettings)),
+        default_port=8001,
+    )
