@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 from fastapi import FastAPI
 
-from coordinator import api, gateway, reaper
+from coordinator import api, gateway, mcp, reaper
 from coordinator.admission import Admission
 from coordinator.agents import Agents
 from coordinator.dispatch import Dispatcher
@@ -43,7 +43,7 @@ from shared.service import make_service
 from shared.settings import CoordinatorSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
-FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount)
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, mcp.mount)
 CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
 
 

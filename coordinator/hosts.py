@@ -1,0 +1,66 @@
+"""PURE: which Host and Origin headers an endpoint takes, so that no foreign web page reaches it by DNS rebinding."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from shared.errors import MusterError
+
+ALWAYS = ("localhost", "coordinator")  # the second is our service's name in the compose files
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
+
+
+class HostRefused(MusterError):
+    """The Host header names a host that this service does not answer for."""
+
+    status, type, title = 421, "host_refused", "This service does not answer for that host"
+
+
+class OriginRefused(MusterError):
+    """A web page of another site asks."""
+
+    status, type, title = 403, "origin_refused", "Pages of that site may not ask"
+
+
+def allowed_names(configured: str | None, public_url: str | None) -> frozenset[str]:
+    """Host names that are answered for, in lower case: our own, those of MCP_ALLOWED_HOSTS, and PUBLIC_URL's."""
+    public = urlsplit(public_url).hostname if public_url else None
+    names = (*ALWAYS, *(name.strip() for name in (configured or "").split(",")), public or "")
+    return frozenset(name.lower() for name in names if name)
+
+
+def check(host: str | None, origin: str | None, *, names: frozenset[str]) -> None:
+    """Raises `HostRefused` or `OriginRefused`.
+
+    A Host that is an IP address is taken: rebinding needs a name that the attacker owns. An Origin is taken when it is
+    one of the names, a loopback address, or the Host itself.
+    """
+    asked = _name(host or "")
+    if asked is None or not (asked in names or _is_address(asked)):
+        raise HostRefused(f"Host {host!r} is not one of ours. Add its name to MCP_ALLOWED_HOSTS, or set PUBLIC_URL.")
+    if origin is None:
+        return
+    scheme, _, rest = origin.partition("://")
+    page = _name(rest) if scheme in ("http", "https") else None
+    if page is None or not (page in names or page == asked or _is_loopback(page)):
+        raise OriginRefused(f"Origin {origin!r} is not one of ours. Add its host to MCP_ALLOWED_HOSTS.")
+
+
+def _name(host: str) -> str | None:
+    """The host without its port and brackets, in lower case; None for what is no host."""
+    found = _HOST.match(host)
+    return found.group(1).strip("[]").lower() if found else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(name: str) -> bool:
+    return _is_address(name) and ip_address(name).is_loopback
