@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import httpx
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from coordinator.parts import Opened, Parts
 from coordinator.registry import Instance
@@ -46,24 +48,28 @@ async def forward_in_namespace(namespace: str, name: str, request: Request, part
 
 async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Response:
     instance = _chosen(name, parts)
+    uploaded = asyncio.Event()
+    sends = request.method not in ("GET", "OPTIONS", "DELETE")
     sent = parts.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
         headers=[(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in _NOT_FORWARDED],
-        content=request.stream() if request.method not in ("GET", "OPTIONS", "DELETE") else None,
+        content=_body(request, uploaded) if sends else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
+    if not sends:
+        uploaded.set()
     parts.agents.registry.began(instance)
     try:
-        answer = await parts.http.send(sent, stream=True)
+        answer = await _answered(parts.http.send(sent, stream=True), request, uploaded)
     except DeadlineExceeded as exc:
         _ended(parts, instance, str(exc))
         raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
     except httpx.TransportError as exc:
         _ended(parts, instance, str(exc))
         raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
-    except asyncio.CancelledError:
-        _ended(parts, instance, "cancelled")
+    except (asyncio.CancelledError, ClientDisconnect):
+        _ended(parts, instance, "the caller hung up")
         raise
     return StreamingResponse(
         _relayed(answer, parts, instance),
@@ -90,6 +96,34 @@ def _rest(request: Request, *, prefix: int) -> str:
     if any(part in ("..", ".") for part in path.replace("%2e", ".").replace("%2E", ".").split("/")):
         raise BadRequest("The path must not contain '.' or '..' segments.")
     return f"{path}?{request.url.query}" if request.url.query else path
+
+
+async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk
+    uploaded.set()
+
+
+async def _answered(
+    call: Coroutine[Any, Any, httpx.Response], request: Request, uploaded: asyncio.Event
+) -> httpx.Response:
+    """The agent's answer; raises `ClientDisconnect` when the caller hangs up before, which ends the agent's work."""
+
+    async def hung_up() -> None:
+        await uploaded.wait()
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    calling, gone = asyncio.ensure_future(call), asyncio.create_task(hung_up())
+    try:
+        await asyncio.wait({calling, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if calling.done():
+            return calling.result()
+        raise ClientDisconnect
+    finally:
+        calling.cancel()
+        gone.cancel()
+        await asyncio.wait({calling, gone})
 
 
 async def _relayed(answer: httpx.Response, parts: Parts, instance: Instance) -> AsyncIterator[bytes]:

@@ -206,3 +206,22 @@ async def test_calls_through_the_gateway_count_as_load_while_they_run(coordinato
         await asyncio.wait([call])
 
         assert await load() == 0
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_load_any_more(coordinator: Suite) -> None:
+    async with bad_peer(hangs) as peer, serving(coordinator.app, lifespan=False) as url:
+        await coordinator.register("slow", peer.url)
+        await coordinator.sees(peer.host, "healthy")
+        _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(b"POST /agents/slow/v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf")
+
+        async def load() -> int:
+            return (await coordinator.agents())[peer.host].load
+
+        async def none() -> bool:
+            return await load() == 0
+
+        await eventually(load)
+        writer.close()
+
+        await eventually(none)

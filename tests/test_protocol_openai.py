@@ -658,3 +658,27 @@ async def test_an_agent_is_asked_through_the_gateway(coordinator: Suite, prefix:
             assert [m.id async for m in client.models.list()] == ["parrot"]
             with pytest.raises(openai.BadRequestError, match="n must be 1"):
                 await whole(client, n=2)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_hanging_up_reaches_the_agent_behind_the_gateway(coordinator: Suite, stream: bool) -> None:
+    held = Held()
+    app = create_worker_app(agent("held", "work", held), settings=worker_settings(), inner=Network())
+    async with serving(app) as agent_url, serving(coordinator.app, lifespan=False) as url:
+        await coordinator.register("held", agent_url)
+        host = agent_url.partition("//")[2]
+        await coordinator.sees(host, "healthy")
+        async with client_of(f"{url}/agents/held") as client:
+            ask = asyncio.create_task(client.chat.completions.create(model="held", messages=USER, stream=stream))
+            await eventually(lambda: held.began)
+            if stream:
+                await (await ask).close()
+            else:
+                ask.cancel()
+
+            await eventually(lambda: held.cancelled)
+
+        async def no_load() -> bool:
+            return (await coordinator.agents())[host].load == 0
+
+        await eventually(no_load)
