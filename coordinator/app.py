@@ -36,14 +36,14 @@ from shared.failpoints import At, nowhere
 from shared.memory import Limits
 from shared.memory import Memory as Remembered
 from shared.metrics import ServiceMetrics
-from shared.protocols import kaos, openai
+from shared.protocols import a2a, kaos, openai
 from shared.protocols.mounting import Host, Mount, mount
 from shared.remembering import Remembering
 from shared.service import make_service
 from shared.settings import CoordinatorSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
-FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, mcp.mount)
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, mcp.mount, a2a.mount)
 CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bounds a forgotten one
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from shared.errors import Unauthorized
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready", "/.well-known/agent-card.json"})
 
 
 def bearer_check(key: str | None) -> Callable[[str, str | None], None]:

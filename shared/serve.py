@@ -87,6 +87,7 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
     logging.getLogger("uvicorn.error").addFilter(refusal)
     server = _Server(config, app)
     app.state.on_death = lambda _: server.fail()
+    app.state.listens_on = str(sock.getsockname()[0])
     try:
         server.run(sockets=[sock])
     except SystemExit:  # uvicorn's own way to say that the start failed

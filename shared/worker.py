@@ -24,7 +24,7 @@ from shared.errors import EnvelopeRefused, Unavailable
 from shared.face import WorkerFace
 from shared.heartbeat import Heartbeat
 from shared.memory import Limits, Memory
-from shared.protocols import kaos, openai
+from shared.protocols import a2a, kaos, openai
 from shared.protocols.mounting import Host, Mount, mount
 from shared.remembering import Remembering
 from shared.service import make_service
@@ -36,7 +36,7 @@ WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a str
 PING_SECONDS = 2.0
 JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
-FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount)
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, a2a.mount)
 
 
 def create_worker_app(

@@ -314,9 +314,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, *, lifespan: bool = True) -> AsyncIterator[str]:
-    """The app behind a real port, in this loop; the URL. At the end its streams are told to stop."""
-    sock = socket.create_server(("127.0.0.1", 0))
+async def serving(app: FastAPI, *, lifespan: bool = True, port: int = 0) -> AsyncIterator[str]:
+    """The app behind a real port (0: a free one), in this loop; the URL. At the end its streams are told to stop."""
+    sock = socket.create_server(("127.0.0.1", port))
     server = _Server(
         uvicorn.Config(
             app, lifespan="on" if lifespan else "off", log_config=None, timeout_graceful_shutdown=2, ws="none"

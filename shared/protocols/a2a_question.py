@@ -1,0 +1,70 @@
+"""From an A2A message to an Ask: what can be read of it, and what is refused by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from a2a.types.a2a_pb2 import Message as A2AMessage
+from a2a.types.a2a_pb2 import Part
+from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+
+from shared.answering import Ask, Message
+from shared.service import traceparent
+
+MAX_SECONDS = 86_400.0
+
+
+def ask_of(message: A2AMessage) -> Ask:
+    """The question in a message: texts as they are, data as JSON, one under the other.
+
+    Its task is the Ask's key, its context the session; `metadata.timeout_seconds` and `metadata.model` are read.
+    Raises the SDK's `ContentTypeNotSupportedError` for files and `InvalidParamsError` for what is wrong otherwise.
+    """
+    texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
+    text = "\n".join(texts)
+    if not text.strip():
+        raise InvalidParamsError(message="message.parts: there is no text.")
+    metadata: dict[str, Any] = MessageToDict(message.metadata)
+    return Ask(
+        messages=(Message("user", text),),
+        model=_model(metadata.get("model")),
+        session=message.context_id or None,
+        seconds=_seconds(metadata.get("timeout_seconds")),
+        key=message.task_id or None,
+        traceparent=traceparent.get(),
+    )
+
+
+def _read(part: Part, where: str) -> str:
+    if part.HasField("text"):
+        return part.text
+    if part.HasField("data"):
+        return json.dumps(_whole(MessageToDict(part.data)), ensure_ascii=False)
+    raise ContentTypeNotSupportedError(message=f"{where}: this agent reads text and data, not files.")
+
+
+def _whole(data: Any) -> Any:
+    """Whole numbers as such: protobuf knows only floats."""
+    if isinstance(data, dict):
+        return {name: _whole(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_whole(value) for value in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
+
+
+def _seconds(given: Any) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= MAX_SECONDS:
+        raise InvalidParamsError(
+            message=f"message.metadata.timeout_seconds: must be above 0 and at most {MAX_SECONDS:.0f}."
+        )
+    return float(given)
+
+
+def _model(given: Any) -> str | None:
+    if given is None or (isinstance(given, str) and given):
+        return given
+    raise InvalidParamsError(message="message.metadata.model: must be a name.")

@@ -1,0 +1,127 @@
+"""Puts the SDK to work: handler, routes, cards for each host name, and the tasks that a restart left open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from a2a.server.agent_execution import AgentExecutor
+from a2a.server.context import ServerCallContext
+from a2a.server.events import Event
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
+from a2a.types.a2a_pb2 import Message, SendMessageRequest, Task
+from a2a.utils.errors import A2AError
+from fastapi import Request, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from shared import logs
+from shared.db import Database
+from shared.protocols.a2a_card import card
+from shared.protocols.a2a_executor import FaceExecutor
+from shared.protocols.a2a_http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
+from shared.protocols.a2a_question import ask_of
+from shared.protocols.a2a_store import Hooks, Tasks
+from shared.protocols.mounting import Host
+
+RESUMED_AT_ONCE = 16
+CARD_CACHE = "public, max-age=60"
+
+
+class _Handler(DefaultRequestHandler):
+    """Refuses what cannot be read before there is a task."""
+
+    async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
+        ask_of(params.message)
+        answer: Message | Task = await super().on_message_send(params, context)
+        return answer
+
+    async def on_message_send_stream(
+        self, params: SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event, None]:
+        ask_of(params.message)
+        async for event in super().on_message_send_stream(params, context):
+            yield event
+
+
+class Runtime:
+    """The SDK around one service's Face; `app` answers its requests."""
+
+    def __init__(self, host: Host, handler: DefaultRequestHandler, tasks: Tasks) -> None:
+        self._host = host
+        self._handler = handler
+        self._tasks = tasks
+        rest = create_rest_routes(handler, path_prefix=REST_PREFIX)
+        self.app: ASGIApp = Wire(
+            Router(
+                [
+                    Route(CARD_PATH, self._card, methods=["GET"]),
+                    *(r for path in RPC_PATHS for r in create_jsonrpc_routes(handler, path, enable_v0_3_compat=True)),
+                    *(r for r in rest if isinstance(r, Route)),  # without Mount("/{tenant}"), which eats other paths
+                ]
+            )
+        )
+
+    async def _card(self, request: Request) -> Response:
+        base = self._host.public_url or f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
+        old = not request.headers.get("a2a-version", "").startswith("1")  # missing means 0.3 (A2A 1.0, 3.6.2)
+        shown = card(self._host.face, base=base, secured=self._host.api_key is not None, old=old)
+        answer: Response = await create_agent_card_routes(shown, cache_control=CARD_CACHE)[0].endpoint(request)
+        answer.headers["Vary"] = "A2A-Version"
+        return answer
+
+    async def resume(self) -> None:
+        """Asks every open task's question again, with the same key; a few at a time."""
+        found = [task for task in await self._tasks.open_tasks() if task.history]
+        places = asyncio.Semaphore(RESUMED_AT_ONCE)
+        if found:
+            logs.get().info("a2a.resumed", tasks=len(found))
+        await asyncio.gather(*(self._again(task, places) for task in found))
+
+    async def _again(self, task: Task, places: asyncio.Semaphore) -> None:
+        message = task.history[0]
+        message.task_id, message.context_id = task.id, task.context_id
+        async with places:
+            try:
+                await self._handler.on_message_send(SendMessageRequest(message=message), ServerCallContext())
+            except A2AError as exc:  # cancelled or answered meanwhile; the others go on
+                logs.get().warning("a2a.not_resumed", task_id=task.id, why=exc.message)
+
+
+@asynccontextmanager
+async def running(
+    host: Host,
+    db: Database,
+    *,
+    news: Callable[[], None],
+    refusal: Callable[[str], str | None],
+    make_executor: Callable[[Host], AgentExecutor] | None,
+) -> AsyncIterator[Runtime]:
+    """The runtime over `db`; `news` and `refusal` are the outbox's. Tasks it leaves at its end stay open in `db`."""
+    tasks = Tasks(db, news=news)
+    await tasks.load()
+    stopping = host.app.state.stopping
+    kind = DefaultRequestHandler if make_executor else _Handler
+    executor = make_executor(host) if make_executor else FaceExecutor(host.face, stopping=lambda: bool(stopping))
+    logger = logging.getLogger("a2a.server.request_handlers.default_request_handler_v2")
+    with warnings.catch_warnings():  # that a store without an event stream serves one process: it does
+        warnings.simplefilter("ignore")
+        logger.disabled = True
+        try:
+            handler = kind(
+                agent_executor=executor,
+                task_store=tasks,
+                agent_card=card(host.face, base="http://localhost", secured=False, old=True),
+                push_config_store=Hooks(db, tasks, refusal=refusal),
+            )
+        finally:
+            logger.disabled = False
+    try:
+        yield Runtime(host, handler, tasks)
+    finally:
+        stopping.begin()  # whoever closes us does, and an answer cut off now is not a cancelled one
+        await handler.aclose()

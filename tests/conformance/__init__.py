@@ -1,0 +1,1 @@
+"""Agents and scripts for test suites that others wrote."""
