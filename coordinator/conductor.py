@@ -114,8 +114,9 @@ class Conductor:
                     error = StepError(type="skipped", detail=why)
                     await self._checkpoint(live, Ended(self._never(step, Status.SKIPPED, error)))
                 starting = ready(live.task)
-                for step in starting:
-                    self._start(live, step, running, sharers=len(starting))
+                later = sum(s.status is Status.QUEUED for s in live.task.steps) - len(starting)
+                for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
+                    self._start(live, step, running, sharers=sharers, later=later)
                 if not running:
                     if not ready(live.task) and not skipped(live.task):
                         return
@@ -133,9 +134,9 @@ class Conductor:
             if running:
                 await asyncio.wait(running)
 
-    def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int) -> None:
+    def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int, later: int) -> None:
         try:
-            live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers)
+            live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers, later=later)
         except LimitReached as exc:
             error = StepError(type=exc.type, detail=exc.detail)
             failed = Ended(self._never(step, Status.FAILED, error))

@@ -31,13 +31,14 @@ class Ledger:
     def tokens_left(self) -> int | None:
         return None if self.max_tokens is None else self.max_tokens - self.spent_tokens - self.reserved_tokens
 
-    def reserve(self, *, sharers: int) -> tuple[Ledger, int, int]:
+    def reserve(self, *, sharers: int, later: int = 0) -> tuple[Ledger, int, int]:
         """Sets an equal share of what is left aside for one of `sharers` steps that start together.
 
+        For each of `later` steps, which start after them, one call and an equal share of the tokens are kept back.
         Returns the ledger, calls and tokens (0 where there is no limit); raises `LimitReached` when nothing is left.
         """
-        calls = _share(self.calls_left, sharers, "calls", self.max_calls)
-        tokens = _share(self.tokens_left, sharers, "tokens", self.max_tokens)
+        calls = _share(self.calls_left, sharers, later, "calls", self.max_calls)
+        tokens = _share(self.tokens_left, sharers + later, 0, "tokens", self.max_tokens)
         reserved = changed(
             self, reserved_calls=self.reserved_calls + calls, reserved_tokens=self.reserved_tokens + tokens
         )
@@ -54,9 +55,9 @@ class Ledger:
         )
 
 
-def _share(left: int | None, sharers: int, what: str, limit: int | None) -> int:
+def _share(left: int | None, sharers: int, kept_back: int, what: str, limit: int | None) -> int:
     if left is None:
         return 0
     if left <= 0:
         raise LimitReached(f"The task's {limit} {what} are spent.")
-    return max(1, left // max(1, sharers))
+    return max(1, (left - kept_back) // max(1, sharers))
