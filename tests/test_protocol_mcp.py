@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -381,6 +382,19 @@ async def test_a_stop_answers_who_waits_and_cancels_nothing(mode: Any) -> None:
 
         assert (answer.is_error, answer.content[0].text) == (True, "The coordinator is stopping; the task goes on.")
         assert held.cancelled == []
+
+
+@both
+async def test_open_sessions_do_not_hold_up_a_stop(tmp_path: Path, mode: Any) -> None:
+    """Clients of the older revision keep a stream open all the time."""
+    with processes.Coordinator(tmp_path).start().ready() as coordinator:
+        async with Client(f"{coordinator.url}/mcp", mode=mode) as client:
+            await client.list_tools()
+            coordinator.terminate()
+            code = await asyncio.to_thread(coordinator.process.wait, 5)
+
+    assert code == -signal.SIGTERM  # as uvicorn ends
+    assert '"level": "error"' not in coordinator.process.out
 
 
 async def test_many_who_come_first_share_one_start(url: str) -> None:
