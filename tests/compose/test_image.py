@@ -100,7 +100,7 @@ def test_a_probe_of_a_ready_service_stays_and_sees_it_go(image):
     look = "bash /app/shared/probe.sh 2>/dev/null"
     command = (
         f'python -c "{server}" & until {look}; do sleep 0.1; done; {look} & sleep 1; '
-        "kill -0 $! && echo stays; kill %1; wait $!; echo $?; ls /tmp/.ready 2>/dev/null"
+        "kill -0 $! && echo stays; kill %1; wait $!; echo $?; ! ls /tmp/.ready 2>/dev/null"
     )
     said = docker("run", "--rm", "--init", "--read-only", "--tmpfs", "/tmp", image, "bash", "-c", command)
     assert said.splitlines() == ["stays", "1"]
