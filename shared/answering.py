@@ -14,6 +14,7 @@ from shared.envelope import Envelope
 
 Role = Literal["system", "user", "assistant", "tool", "task-delegation"]
 ASKING: tuple[Role, ...] = ("user", "task-delegation")
+UNANSWERED = "answer"  # `Missing.what` where the text only says why there is no answer; no memory keeps it as one
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
-from shared.answering import ASKING, Ask, Face, Final, Message, Piece, Skill
+from shared.answering import ASKING, UNANSWERED, Ask, Face, Final, Message, Piece, Skill
 from shared.errors import MusterError
 from shared.memory import Memory
 
 HEARD = {"user": "user_message", "task-delegation": "task_delegation_received"}
-UNANSWERED = "no_answer"  # `Missing.what` of an answer that only says why there is none
 
 
 def nothing_more(final: Final) -> Iterable[tuple[str, JsonValue]]:
@@ -71,10 +70,11 @@ class Remembering:
 
     async def _hear(self, ask: Ask, session: str) -> None:
         known = ask.session is not None and await self._memory.knows(session)
-        for number, message in enumerate(_new(ask.messages) if known else ask.messages):
-            if message.role in ASKING:
-                key = None if ask.key is None else f"{ask.key}/{number}"
-                await self._memory.record(session, HEARD[message.role], message.content, key=key)
+        said = [m for m in (_new(ask.messages) if known else ask.messages) if m.role in ASKING]
+        for number, message in enumerate(said):
+            last = number == len(said) - 1  # a delegation before it is what the asker was asked itself
+            key = None if ask.key is None else f"{ask.key}/{number}"
+            await self._memory.record(session, HEARD[message.role if last else "user"], message.content, key=key)
 
     async def _keep(self, ask: Ask, session: str, final: Final) -> None:
         if any(missing.what == UNANSWERED for missing in final.missing):

@@ -44,8 +44,9 @@ def load_settings(kind: type[S]) -> S:
         return kind()
     except ValidationError as exc:
         for error in exc.errors():
+            said = error["msg"].removeprefix("Value error, ")
             name = "_".join(str(p) for p in error["loc"]).upper()
-            print(f"{name}: {error['msg']} (is {error['input']!r})", file=sys.stderr)
+            print(f"{name}: {said} (is {error['input']!r})" if name else f"{said}.", file=sys.stderr)
     except ValueError as exc:
         print(exc, file=sys.stderr)
     sys.exit(2)

@@ -10,14 +10,15 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings
 from tests import fakes
 from tests.fakes import Network, Suite
+from workers.agent_settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
 settings.load_profile("muster")
 
-_KINDS = (CoordinatorSettings, WorkerSettings, SearchSettings, ModelSettings)
+_KINDS = (CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
 _SETTINGS = {name.upper() for kind in _KINDS for name in kind.model_fields}
 
 

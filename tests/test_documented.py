@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings, WorkerSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings
+from workers.agent_settings import GenericSettings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {
     name.upper(): field
-    for kind in (Settings, CoordinatorSettings, WorkerSettings, SearchSettings, ModelSettings)
+    for kind in (Settings, CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
     for name, field in kind.model_fields.items()
 }
 

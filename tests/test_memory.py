@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from shared.answering import Ask, Delta, Final, Message
+from shared.answering import UNANSWERED, Ask, Delta, Final, Message
 from shared.contracts import Missing
 from shared.errors import StorageBroken, WorkerFault
 from shared.memory import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Limits, Memory
-from shared.remembering import UNANSWERED, Remembering
+from shared.remembering import Remembering
 from tests.fakes import ROOT
 
 
