@@ -23,12 +23,21 @@ class Reply:
     missing: Sequence[Missing] = ()
 
 
+@dataclass(frozen=True)
+class Member:
+    """Who this worker is to its coordinator: the id it is registered under, and the key of its envelopes."""
+
+    agent_id: str
+    key: bytes
+
+
 class Context(Protocol):
     """What a running step may use; made by the chassis, one for each step.
 
     `state` is what `Agent.open` yielded. `http` is a pooled httpx client for the open web: bounded in time
     and size, and refusing private addresses. `log` is bound to the task and step. `ask` is the conversation when
-    somebody chats instead of sending a step; `envelope` is what the step may still spend, and who asked.
+    somebody chats instead of sending a step; `envelope` is what the step may still spend, and who asked; `member` is
+    who this worker is to its coordinator, None without one.
     """
 
     state: Any
@@ -36,6 +45,7 @@ class Context(Protocol):
     log: Any
     ask: Ask | None
     envelope: Envelope
+    member: Member | None
 
     def seconds_left(self) -> float:
         """Seconds until the caller stops waiting for this step."""

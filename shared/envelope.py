@@ -15,11 +15,13 @@ from dataclasses import dataclass, replace
 
 from pydantic_core import to_json
 
-from shared.errors import EnvelopeRefused, LimitReached
+from shared.errors import BadRequest, EnvelopeRefused, LimitReached
 
 HEADER = "Muster-Envelope"
+HOP = "Muster-Hop"  # the same without a signature, between agents that know no coordinator
 VERSION = 1
 MAX_DEPTH = 5
+MOST_MILLISECONDS = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,33 @@ def opened(header: str, *, key: bytes, body: bytes) -> Envelope:
         raise EnvelopeRefused("The envelope belongs to another body.")
     claims["ancestry"], claims["may_call"] = tuple(claims["ancestry"]), tuple(claims["may_call"])
     return Envelope(**claims)
+
+
+def told(envelope: Envelope) -> str:
+    """The value of the `HOP` header: what one agent tells another that it may spend, and who is asking already."""
+    return json.dumps(vars(envelope))
+
+
+def heard(header: str) -> Envelope:
+    """The envelope in a `HOP` header; raises `BadRequest`.
+
+    Nobody has signed it, so it is good for limits alone: who lies gets no more than who sends no header.
+    """
+    try:
+        said = json.loads(header)
+        ancestry = tuple(str(name) for name in said.get("ancestry", ()))
+        return Envelope(
+            task=str(said.get("task", "")),
+            step=str(said.get("step", "")),
+            attempt=1,
+            milliseconds=max(1, int(said.get("milliseconds", MOST_MILLISECONDS))),
+            calls=None if said.get("calls") is None else max(0, int(said["calls"])),
+            tokens=None if said.get("tokens") is None else max(0, int(said["tokens"])),
+            depth=max(0, int(said.get("depth", 0)), len(ancestry)),
+            ancestry=ancestry,
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError) as exc:
+        raise BadRequest(f"{HOP} must be a JSON object with depth, ancestry, milliseconds, calls and tokens.") from exc
 
 
 def narrowed(

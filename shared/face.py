@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
 from shared.contracts import StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
-from shared.errors import AgentLost, KeyReused, ModelFailed, StepTimeout, Unavailable, WorkerFault
+from shared.errors import AgentLost, KeyReused, LimitReached, ModelFailed, StepTimeout, Unavailable, WorkerFault
 from shared.steps import KEPT_RESULTS, Run, Steps
 
 CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
@@ -84,9 +85,10 @@ class WorkerFace:
             self._digests.popitem(last=False)
 
     def _envelope(self, request: StepRequest, ask: Ask) -> Envelope:
-        if ask.envelope is not None:
-            return ask.envelope
         milliseconds = int(1000 * min(ask.seconds or CHAT_SECONDS, CHAT_SECONDS))
+        if ask.envelope is not None:  # what an agent may spend is about its own task, not about this one
+            least = min(milliseconds, ask.envelope.milliseconds)
+            return replace(ask.envelope, task=request.task_id, step=STEP, attempt=1, milliseconds=least)
         return Envelope(task=request.task_id, step=STEP, attempt=1, milliseconds=milliseconds)
 
 
@@ -125,4 +127,6 @@ def _final(result: StepResult, said: str) -> Final:
         raise StepTimeout(error.detail)
     if error.type == ModelFailed.type:
         raise ModelFailed(error.detail)
+    if error.type == LimitReached.type:
+        raise LimitReached(error.detail)
     raise WorkerFault(error.detail, type=error.type, retryable=error.retryable)

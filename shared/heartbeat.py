@@ -10,6 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from shared import logs
 from shared.contracts import Registered, Registration
+from shared.definition import Member
 
 BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
 CALL_SECONDS = 2.0
@@ -33,6 +34,11 @@ class Heartbeat:
     @property
     def key(self) -> bytes | None:
         return bytes.fromhex(self._registered.key) if self._registered else None
+
+    @property
+    def member(self) -> Member | None:
+        """Who this worker is to the coordinator, once registered."""
+        return Member(self._registered.agent_id, bytes.fromhex(self._registered.key)) if self._registered else None
 
     async def joined(self, seconds: float) -> bool:
         """Waits so long for the first registration; whether it has come."""

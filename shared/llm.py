@@ -84,6 +84,7 @@ class LanguageModel:
         self._script = script
         self._http: httpx.AsyncClient | None = None
         self._opened: Any = None
+        self._loading: asyncio.Task[None] | None = None
 
     @property
     def scripted(self) -> bool:
@@ -100,6 +101,8 @@ class LanguageModel:
         )
 
     async def __aenter__(self) -> Self:
+        """Begins to load what it needs, so that the first request does not wait for that."""
+        self._loading = asyncio.create_task(_loaded(), name="model:load")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,6 +110,8 @@ class LanguageModel:
 
     async def aclose(self) -> None:
         """Closes its connections."""
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
         if self._http is not None:
             await self._http.aclose()
             self._http = None

@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError
 from shared import logs
 from shared.answering import Ask
 from shared.contracts import Missing, Progress, StepError, StepRequest, StepResult
-from shared.definition import Agent
+from shared.definition import Agent, Member
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, MusterError
 
@@ -64,11 +64,13 @@ class StepContext:
         state: Any,
         http: Any,
         ask: Ask | None,
+        member: Member | None,
     ) -> None:
         self.state = state
         self.http = http
         self.envelope = envelope
         self.ask = ask
+        self.member = member
         self.log = logs.get()
         self._run = run
         self._until = until
@@ -94,10 +96,18 @@ class Steps:
     runs anew. A step that nobody watches any more is cancelled.
     """
 
-    def __init__(self, agent: Agent, *, limit: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        limit: int,
+        now: Callable[[], float] = time.monotonic,
+        member: Callable[[], Member | None] = lambda: None,
+    ) -> None:
         self._agent = agent
         self._limit = limit
         self._now = now
+        self._member = member
         self._running: dict[Key, Run] = {}
         self._kept: OrderedDict[Key, tuple[StepResult, int]] = OrderedDict()
         self._kept_bytes = 0
@@ -140,6 +150,7 @@ class Steps:
             state=state,
             http=http,
             ask=ask,
+            member=self._member(),
         )
         run.task = asyncio.create_task(self._run(request, context, seconds), name=f"{key[0]}:{key[1]}")
         self._running[key] = run

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from shared import bodies, sse, transport
 from shared.background import Background
 from shared.contracts import Registration, StepError, StepRequest, StepResult
-from shared.definition import Agent
+from shared.definition import Agent, Member
 from shared.envelope import HEADER, Envelope, opened
 from shared.errors import EnvelopeRefused, Unavailable
 from shared.face import WorkerFace
@@ -58,8 +58,13 @@ def create_worker_app(
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
-    steps = Steps(agent, limit=limit, now=now)
     parts: dict[str, Any] = {}
+
+    def member() -> Member | None:
+        heartbeat: Heartbeat | None = parts.get("heartbeat")
+        return heartbeat.member if heartbeat else None
+
+    steps = Steps(agent, limit=limit, now=now, member=member)
     remembered = memory or Memory(agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled)
     face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
 

@@ -19,8 +19,10 @@ ROWS = {
     "shared": (
         {
             "a2a_tables",
+            "actions",
             "addresses",
             "answering",
+            "budget",
             "contracts",
             "db",
             "definition",
@@ -33,9 +35,10 @@ ROWS = {
             "rendering",
             "report",
             "sse",
+            "voice",
         },
         {"auth", "background", "failpoints", "logs", "memory_statements", "metrics", "settings"},
-        {"db_sqlite", "journal_file", "memory", "llm", "llm_calls", "transport"},
+        {"db_sqlite", "journal_file", "llm", "llm_calls", "memory", "peer_calls", "peers", "tools", "transport"},
         {
             "a2a_card",
             "a2a_executor",
@@ -44,10 +47,12 @@ ROWS = {
             "a2a_question",
             "a2a_store",
             "bodies",
+            "delegation",
             "face",
             "heartbeat",
             "kaos",
             "mounting",
+            "prompting",
             "remembering",
             "service",
             "steps",
@@ -58,6 +63,7 @@ ROWS = {
     "coordinator": (
         {
             "answer",
+            "delegated",
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",
@@ -68,6 +74,9 @@ ROWS = {
             "plan",
             "questions",
             "registry",
+            "render_compose",
+            "render_fields",
+            "render_manifests",
             "rows",
             "tasks",
             "view",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import Header, Request, Response
 
 from shared import bodies
+from shared.envelope import HOP, heard
 from shared.errors import BadRequest, ModelNotFound, MusterError
 from shared.protocols import openai_answer, openai_request
 from shared.protocols.mounting import Host
@@ -52,6 +54,8 @@ def mount(host: Host) -> None:
             key=_visible("Idempotency-Key", idempotency_key),
             traceparent=traceparent.get(),
         )
+        if (hop := request.headers.get(HOP)) is not None:
+            ask = replace(ask, envelope=heard(hop))
         answer = openai_answer.Answer(
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),

@@ -1,0 +1,249 @@
+"""Agents that an agent may ask: at addresses of their own, over KAOS's wire, or through the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import httpx
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from shared import transport
+from shared.answering import Message
+from shared.contracts import MAX_RESULT_BYTES, Usage
+from shared.definition import Context
+from shared.envelope import HEADER, HOP, Envelope, sealed, told
+from shared.errors import AgentRefused, BadResponse, Unavailable
+from shared.peer_calls import Completion, Done, Used, posted, shown
+
+CARD_SECONDS = 5.0
+CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays
+CARDS = ("/.well-known/agent", "/.well-known/agent-card.json")
+ASKED_AS = "Muster-Agent"  # the id of the agent whose key has sealed the envelope
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """A task for another agent. `envelope` is what it may spend; `messages` what was said before, newest last."""
+
+    agent: str
+    task: str
+    envelope: Envelope
+    messages: tuple[Message, ...] = ()
+    session: str | None = None
+
+
+@dataclass(frozen=True)
+class Delegated:
+    """What came back; `booked` usage was counted by the coordinator already."""
+
+    text: str
+    usage: Usage
+    booked: bool = False
+
+
+class Peers(Protocol):
+    """Whom an agent may ask."""
+
+    def names(self) -> Sequence[str]:
+        """Everybody in its `access`."""
+        ...
+
+    def described(self) -> Mapping[str, str]:
+        """What is known of them now, by name; never waits, and looks again in the background."""
+        ...
+
+    async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
+        """What the agent answers; raises a `StepFailure`, `LimitReached` or `Unavailable`."""
+        ...
+
+
+class NoPeers:
+    """Nobody."""
+
+    def names(self) -> Sequence[str]:
+        return ()
+
+    def described(self) -> Mapping[str, str]:
+        return {}
+
+    async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
+        raise AgentRefused(f"There is no agent {delegation.agent!r}.")
+
+
+class _Cards:
+    """Descriptions by name, looked up in the background while nobody waits for them."""
+
+    def __init__(self, look: Callable[[], Any], now: Callable[[], float]) -> None:
+        self._look = look
+        self._now = now
+        self._at = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+        self.known: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        if self._now() - self._at >= CARD_AGAIN_SECONDS and (self._task is None or self._task.done()):
+            self._at = self._now()
+            self._task = asyncio.create_task(self._look(), name="peers:cards")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+class DirectPeers:
+    """Peers by name and base URL, asked at `/v1/chat/completions` (KAOS's wire); to be opened with `async with`.
+
+    `inner` replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        *,
+        inner: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._urls = {name: url.rstrip("/") for name, url in urls.items()}
+        self._inner = inner
+        self._cards = _Cards(self._look, now)
+
+    async def __aenter__(self) -> Self:
+        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cards.close()
+        await self._http.aclose()
+
+    def names(self) -> Sequence[str]:
+        return tuple(self._urls)
+
+    def described(self) -> Mapping[str, str]:
+        self._cards.refresh()
+        return self._cards.known
+
+    async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
+        """Sends the task as the last message, with the role `task-delegation`; the envelope's limits go with it."""
+        said = [{"role": m.role, "content": m.content} for m in delegation.messages]
+        body: dict[str, Any] = {
+            "model": delegation.agent,
+            "messages": [*said, {"role": "task-delegation", "content": delegation.task}],
+            "stream": False,
+        }
+        headers = {"Content-Type": "application/json", HOP: told(delegation.envelope)}
+        if ctx.ask is not None and ctx.ask.traceparent:
+            headers["traceparent"] = ctx.ask.traceparent
+        url = f"{self._urls[delegation.agent]}/v1/chat/completions"
+        answer = await posted(self._http, url, to_json(body), headers, seconds=delegation.envelope.milliseconds / 1000)
+        try:
+            completion = Completion.model_validate(answer)
+            text = completion.choices[0].message.content
+        except (ValidationError, IndexError) as exc:
+            raise BadResponse(f"The agent's answer is no chat completion: {shown(answer)}") from exc
+        used = completion.usage or Used()
+        tokens = max(0, used.prompt_tokens or 0), max(0, used.completion_tokens or 0)
+        return Delegated(text or "", Usage(calls=1, input_tokens=tokens[0], output_tokens=tokens[1]))
+
+    async def _look(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for name in self._urls:
+                group.create_task(self._card(name), name=f"card:{name}")
+
+    async def _card(self, name: str) -> None:
+        with contextlib.suppress(httpx.HTTPError, ValueError, TimeoutError):
+            async with asyncio.timeout(CARD_SECONDS):
+                for path in CARDS:
+                    answer = await self._http.get(self._urls[name] + path, extensions={"deadline": CARD_SECONDS})
+                    card = from_json(answer.content) if answer.is_success else None
+                    if isinstance(card, dict) and isinstance(description := card.get("description"), str):
+                        self._cards.known[name] = description
+                        return
+
+
+class CoordinatorPeers:
+    """Peers by name, asked through the coordinator, which keeps the ledger; to be opened with `async with`.
+
+    `inner` replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        url: str,
+        api_key: str | None = None,
+        inner: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._names = tuple(names)
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._inner = inner
+        self._cards = _Cards(self._look, now)
+
+    async def __aenter__(self) -> Self:
+        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cards.close()
+        await self._http.aclose()
+
+    def names(self) -> Sequence[str]:
+        return self._names
+
+    def described(self) -> Mapping[str, str]:
+        self._cards.refresh()
+        return self._cards.known
+
+    async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
+        """Asks the coordinator, under the envelope that this agent's own step came with."""
+        member = ctx.member
+        if member is None:
+            raise Unavailable("This worker is not registered yet.", retry_after=1)
+        child = delegation.envelope
+        body = to_json(
+            {
+                "agent": delegation.agent,
+                "task": delegation.task,
+                "step": child.step,
+                "milliseconds": child.milliseconds,
+                "calls": child.calls,
+                "tokens": child.tokens,
+                "messages": [{"role": m.role, "content": m.content} for m in delegation.messages],
+                "session": delegation.session,
+            }
+        )
+        headers = self._headers | {
+            "Content-Type": "application/json",
+            ASKED_AS: member.agent_id,
+            HEADER: sealed(ctx.envelope, key=member.key, body=body),
+        }
+        answer = await posted(
+            self._http, f"{self._url}/delegate", body, headers, seconds=delegation.envelope.milliseconds / 1000
+        )
+        try:
+            done = Done.model_validate(answer)
+        except ValidationError as exc:
+            raise BadResponse(f"The coordinator's answer cannot be read: {shown(answer)}") from exc
+        return Delegated(done.response, done.usage, booked=done.booked)
+
+    async def _look(self) -> None:
+        with contextlib.suppress(httpx.HTTPError, ValueError):
+            answer = await self._http.get(
+                f"{self._url}/agents",
+                params={"limit": 1000},
+                headers=self._headers,
+                extensions={"deadline": CARD_SECONDS},
+            )
+            found = from_json(answer.content) if answer.is_success else {}
+            for agent in found.get("agents", ()) if isinstance(found, dict) else ():
+                if agent.get("name") in self._names and agent.get("description"):
+                    self._cards.known[agent["name"]] = agent["description"]

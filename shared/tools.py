@@ -1,0 +1,137 @@
+"""Tools of MCP servers: listed in the background, called with a time limit, every failure named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
+
+from pydantic import JsonValue
+
+from shared import logs
+from shared.errors import AgentUnreachable, StepTimeout, WorkerFault
+from shared.llm import ToolSpec
+
+LIST_SECONDS = 5.0
+FIRST_LIST_SECONDS = 1.0  # what a request waits for the first list of all, right after the start
+LIST_AGAIN_SECONDS = 60.0
+CALL_SECONDS = 60.0
+
+
+class Tools(Protocol):
+    """What an agent's model may call besides other agents."""
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        """What there is now; does not wait for a server that is away."""
+        ...
+
+    async def call(self, name: str, arguments: Mapping[str, JsonValue], *, seconds: float) -> JsonValue:
+        """What a tool gives; raises `WorkerFault`, `AgentUnreachable` or `StepTimeout`."""
+        ...
+
+
+class McpTools:
+    """The tools of MCP servers, by the servers' names and URLs; to be opened with `async with`.
+
+    Lists are fetched in the background. Of two tools with one name the first server's counts.
+    """
+
+    def __init__(self, servers: Mapping[str, str], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._servers = {name: _endpoint(url) for name, url in servers.items()}
+        self._now = now
+        self._at = float("-inf")
+        self._lists: dict[str, list[ToolSpec]] = {}
+        self._first = asyncio.Event()
+        self._listing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._refresh()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
+
+    @property
+    def known(self) -> Sequence[ToolSpec]:
+        """What was listed so far."""
+        found: dict[str, ToolSpec] = {}
+        for name in self._servers:
+            for spec in self._lists.get(name, ()):
+                found.setdefault(spec.name, spec)
+        return tuple(found.values())
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        self._refresh()
+        if not self._first.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._first.wait(), FIRST_LIST_SECONDS)
+            self._first.set()  # one request has waited: that is enough
+        return self.known
+
+    async def call(self, name: str, arguments: Mapping[str, JsonValue], *, seconds: float) -> JsonValue:
+        """Structured content, or `{"result": <text>}`, as KAOS has it."""
+        server = await self._server_of(name)
+        limit = min(seconds, CALL_SECONDS)
+        try:
+            async with asyncio.timeout(limit), await _client(self._servers[server]) as client:
+                result = await client.call_tool(name, dict(arguments))
+        except TimeoutError as exc:
+            raise StepTimeout(f"Tool {name!r} gave nothing within {limit:.1f} s.") from exc
+        except Exception as exc:  # whatever a server or its library does costs this call only
+            raise AgentUnreachable(f"MCP server {server!r}: {_why(exc)}") from exc
+        text = "\n".join(str(part.text) for part in result.content if getattr(part, "type", "") == "text")
+        if result.is_error:
+            raise WorkerFault(text or f"Tool {name!r} failed.")
+        structured: JsonValue = result.structured_content
+        return structured if structured is not None else {"result": text}
+
+    async def _server_of(self, name: str) -> str:
+        await self.specs()
+        if self._listing is not None and not self._listing.done() and name not in {s.name for s in self.known}:
+            await asyncio.wait({self._listing}, timeout=LIST_SECONDS)
+        for server in self._servers:
+            if any(spec.name == name for spec in self._lists.get(server, ())):
+                return server
+        raise WorkerFault(f"There is no tool {name!r}. There are: {', '.join(s.name for s in self.known) or 'none'}.")
+
+    def _refresh(self) -> None:
+        waited = LIST_AGAIN_SECONDS if len(self._lists) == len(self._servers) else LIST_SECONDS
+        if self._now() - self._at >= waited and (self._listing is None or self._listing.done()):
+            self._at = self._now()
+            self._listing = asyncio.create_task(self._list_all(), name="tools:list")
+
+    async def _list_all(self) -> None:
+        await asyncio.gather(*(self._list(name) for name in self._servers))
+        self._first.set()
+
+    async def _list(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(LIST_SECONDS), await _client(self._servers[name]) as client:
+                found = await client.list_tools()
+        except Exception as exc:  # a server that is away is no reason for this agent to be
+            logs.get().warning("tools.unreachable", server=name, why=_why(exc))
+            return
+        self._lists[name] = [ToolSpec(t.name, t.description or "", dict(t.input_schema)) for t in found.tools]
+
+
+async def _client(url: str) -> Any:
+    """The library takes a second to import: in a thread, so that nobody waits for it."""
+    mcp = await asyncio.to_thread(importlib.import_module, "mcp")
+    return mcp.Client(url)
+
+
+def _endpoint(url: str) -> str:
+    """KAOS names a server by its base URL, to which `/mcp` is appended."""
+    url = url.rstrip("/")
+    return url if url.endswith("/mcp") else f"{url}/mcp"
+
+
+def _why(exc: BaseException) -> str:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return f"{type(exc).__name__}: {exc}"[:300]
