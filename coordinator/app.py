@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from coordinator import api, gateway, mcp, reaper
 from coordinator.admission import Admission
 from coordinator.agents import Agents
+from coordinator.delegated import delegations
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
 from coordinator.face import NAME, CoordinatorFace
@@ -158,7 +159,7 @@ def create_app(
     memory = Remembered(NAME, folder, limits=Limits.of(settings), enabled=settings.memory_enabled, wall=wall)
     host = Host(
         app=app,
-        face=Remembering(CoordinatorFace(lambda: app.state.parts), memory),
+        face=Remembering(CoordinatorFace(lambda: app.state.parts), memory, between=delegations),
         folder=folder,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         public_url=settings.public_url,

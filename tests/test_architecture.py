@@ -64,6 +64,7 @@ ROWS = {
         {
             "answer",
             "delegated",
+            "delegated",
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from shared.answering import Skill
+from shared.errors import WorkerFault
 from shared.memory import Memory
 from shared.worker import create_worker_app
-from tests.fakes import Network, agent, worker_settings
+from tests import fakes
+from tests.fakes import Network, Suite, agent, worker_settings
 
 ADD = Skill("add", "add", "Adds numbers.", ("tool",), {"type": "object", "properties": {"a": {"type": "integer"}}})
 HELPER = Skill("delegate_to_helper", "delegate_to_helper", "Asks the helper.", ("delegation",))
@@ -200,3 +202,57 @@ async def test_memory_that_is_off_answers_empty() -> None:
     async with worker(Memory("helper", enabled=False)) as one:
         assert (await one.get("/memory/events"))["events"] == []
         assert (await one.get("/memory/sessions"))["total"] == 0
+
+
+# --- on the coordinator ---------------------------------------------------------------------------------
+
+
+async def test_the_coordinator_remembers_whom_it_asked(suite: Suite) -> None:
+    """A task is a delegation to each of its agents, as KAOS has it; tasks of the own API are in the journal only."""
+    await suite.execute()
+    body = {"messages": [{"role": "user", "content": "Why are there tides?"}]}
+    answer = await suite.client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+
+    events = (await suite.client.get("/memory/events")).json()["events"]
+
+    agents = ("researcher", "analyzer", "reporter")
+    assert [e["event_type"] for e in events] == [
+        "user_message",
+        *["delegation_request", "delegation_response"] * 3,
+        "agent_response",
+    ]
+    assert [e["content"]["agent"] for e in events[1:-1]] == [name for name in agents for _ in "qa"]
+    assert events[-1]["content"] == answer.json()["choices"][0]["message"]["content"]
+    assert len((await suite.client.get("/memory/sessions")).json()["sessions"]) == 1
+
+
+async def test_the_coordinator_remembers_a_step_that_failed(coordinator: Suite) -> None:
+    await coordinator.add(fakes.agent("sad", "sad", _fails))
+    body = {"model": "sad", "messages": [{"role": "user", "content": "Smile"}]}
+    assert (await coordinator.client.post("/v1/chat/completions", json=body)).status_code >= 500
+
+    events = (await coordinator.client.get("/memory/events")).json()["events"]
+
+    assert [e["event_type"] for e in events] == ["user_message", "error"]
+    assert "No, thank you." in events[-1]["content"]
+
+
+async def test_the_card_of_the_coordinator(suite: Suite) -> None:
+    card = (await suite.client.get("/.well-known/agent")).json()
+
+    assert card["name"] == "coordinator"
+    assert card["capabilities"] == ["message_processing", "task_execution", "task_delegation"]
+    assert {skill["name"] for skill in card["skills"]} >= {"researcher", "analyzer", "reporter"}
+
+
+async def test_the_coordinators_memory_needs_its_key(network: Network) -> None:
+    async with Suite(network, api_key="s3cret") as suite:
+        for path in ("/memory/events", "/memory/sessions"):
+            answer = await suite.client.get(path, headers={"Authorization": "Bearer wrong"})
+            assert answer.status_code == 401
+            assert (await suite.client.get(path)).status_code == 200
+
+
+async def _fails(step: Any, ctx: Any) -> Any:
+    raise WorkerFault("No, thank you.", type="bad_mood")
