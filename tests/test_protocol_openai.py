@@ -11,14 +11,16 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from shared import steps
+from shared import bodies, steps
 from shared.contracts import StepRequest, Usage
 from shared.definition import Agent, Context, Reply
-from shared.errors import WorkerFault
-from shared.protocols import openai_stream
+from shared.errors import Invalid, WorkerFault
+from shared.protocols import openai_answer, openai_request, openai_stream
 from shared.worker import create_worker_app
 from tests.fakes import Held, Network, Suite, agent, eventually, serving, worker_settings
 
@@ -72,7 +74,9 @@ ECHO = agent("echo", "work", echoes)
 
 
 async def whole(client: AsyncOpenAI, content: Any = "Why?", **more: Any) -> ChatCompletion:
-    return await client.chat.completions.create(model="any", messages=[{"role": "user", "content": content}], **more)
+    return await client.chat.completions.create(
+        **{"model": "any", "messages": [{"role": "user", "content": content}]} | more
+    )
 
 
 async def streamed(client: AsyncOpenAI, content: Any = "Why?", **more: Any) -> list[ChatCompletionChunk]:
@@ -338,6 +342,41 @@ async def test_a_wrong_body_is_400_and_names_the_field(body: Any, param: str | N
     assert why in said["error"]["message"]
     assert said["detail"] == said["error"]["message"]
     assert answer.headers["x-request-id"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "text", "user"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "role", "content", "function", "name", "id"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from([*openai_request.ChatBody.model_fields, *openai_request.OPTIONS, "unheard_of"])
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool", "system"])},
+    optional={"content": JSON, "tool_calls": JSON, "tool_call_id": JSON},
+)
+
+
+@given(st.dictionaries(FIELDS, JSON), st.lists(TURN, max_size=3))
+def test_whatever_comes_is_understood_or_refused(body: dict[str, Any], turns: list[Any]) -> None:
+    """No body of any shape breaks anything."""
+    for content in (body, body | {"messages": turns}):
+        refused = None
+        try:
+            chat = bodies.parsed(openai_request.ChatBody, json.dumps(content).encode())
+            ask = openai_request.asked(chat, session=None, key=None, traceparent=None)
+        except Invalid as exc:
+            refused = exc
+
+        assert openai_answer.status(refused) == 400 if refused else ask.messages
 
 
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Session-ID"])
@@ -614,6 +653,23 @@ async def test_a_task_that_has_a_key_goes_on_without_its_client(coordinator: Sui
         held.let_go.set()
 
         assert (await again).choices[0].message.content == "patience"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_coordinator_that_stops_says_that_the_task_goes_on(coordinator: Suite, stream: bool) -> None:
+    held = Held()
+    await coordinator.add(agent("held", "work", held))
+    async with asking_suite(coordinator, max_retries=2) as client:
+        ask = asyncio.create_task(streamed(client, model="held") if stream else whole(client, model="held"))
+        await eventually(lambda: held.began)
+        coordinator.app.state.stopping.begin()
+        with pytest.raises(openai.APIError, match="the task goes on") as caught:
+            await ask
+
+    assert caught.value.code == "unavailable"
+    if not stream:
+        assert caught.value.response.headers["location"] == f"/tasks/{held.began[0].task_id}"
+        assert caught.value.response.headers["x-should-retry"] == "false"
 
 
 async def test_without_the_key_of_the_service_it_is_401(network: Network) -> None:
