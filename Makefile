@@ -26,7 +26,7 @@ test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest -n auto
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
-	$(BIN)/python -m pytest tests/compose
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/compose
 
 secrets:  ## a new API key in secrets/api_key, for docker-compose.prod.yml; one that is there is kept
 	@mkdir -p secrets && chmod 700 secrets

@@ -27,7 +27,9 @@ def test_back_up_lose_everything_and_restore(make_stack, tmp_path):
 
     def asked() -> str:
         with stack.client() as client:
-            id: str = client.post("/execute_task", json={"task_description": "What is a lease?"}).json()["task_id"]
+            answer = client.post("/execute_task", json={"task_description": "What is a lease?"})
+            assert answer.status_code == 200, answer.text
+            id: str = answer.json()["task_id"]
             return id
 
     ids = [asked()]
