@@ -1,0 +1,174 @@
+"""The generic agent: a name, instructions, a model, agents to ask and tools, by environment alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+from shared import logs
+from shared.answering import UNANSWERED, Ask, Message, Skill, spoken
+from shared.contracts import StepRequest
+from shared.definition import Agent, Context, Reply
+from shared.delegation import Loop
+from shared.errors import MusterError
+from shared.llm import LanguageModel, ToolSpec, fenced, models_from
+from shared.memory import Limits, Memory
+from shared.peers import CoordinatorPeers, DirectPeers
+from shared.prompting import delegating
+from shared.serve import advertised, arguments, listening, load_settings, serve
+from shared.settings import ModelSettings
+from shared.tools import McpTools
+from shared.worker import create_worker_app
+from workers.agent_settings import GenericSettings
+
+MAX_UPSTREAM = 50_000  # characters of what one step before gave, in the prompt
+
+
+def agent(
+    settings: GenericSettings,
+    model: LanguageModel,
+    memory: Memory,
+    *,
+    inner: httpx.AsyncBaseTransport | None = None,
+) -> Agent:
+    """The agent that `settings` describe, thinking with `model`; its `open` also opens `memory`.
+
+    With a coordinator it asks others through that, else at their own addresses. `inner` replaces the network.
+    """
+    peers = _peers(settings, inner)
+    tools = McpTools(settings.tool_servers())
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Loop]:
+        async with AsyncExitStack() as stack:
+            await memory.open()
+            stack.push_async_callback(model.aclose)
+            await stack.enter_async_context(peers)
+            if settings.tool_servers():
+                await stack.enter_async_context(tools)
+            yield Loop(
+                name=settings.name,
+                instructions=settings.agent_instructions,
+                models=model,
+                peers=peers,
+                tools=tools if settings.tool_servers() else None,
+                max_steps=settings.agentic_loop_max_steps,
+                record=record,
+                context_messages=settings.memory_context_limit,
+            )
+
+    async def record(type: str, content: JsonValue, session: str | None) -> None:
+        await memory.record(session or memory.new_session(), type, content)
+
+    async def answer(ask: Ask, ctx: Context) -> Reply:
+        loop: Loop = ctx.state
+        brought = any(message.role == "assistant" for message in ask.messages)
+        tokens = 0 if brought or ask.session is None else settings.memory_context_tokens
+        return await loop.run(ask, ctx, await memory.history(ask.session or "", max_tokens=tokens))
+
+    async def run(step: StepRequest, ctx: Context) -> Reply:
+        if ctx.ask is not None:  # a chat, which is remembered where it came in
+            return await answer(ctx.ask, ctx)
+        ask, key = _asked(step), f"{step.task_id}/{step.step_id}"
+        session = ask.session or memory.new_session()
+        await memory.record(session, "task_delegation_received", ask.text, key=f"{key}/task")
+        try:
+            reply = await answer(ask, ctx)
+        except MusterError as exc:
+            await memory.record(session, "error", f"Error processing message: {exc.detail}", durable=True)
+            raise
+        if all(missing.what != UNANSWERED for missing in reply.missing):
+            await memory.record(session, "agent_response", reply.output, key=f"{key}/answer", durable=True)
+        return reply
+
+    def skills() -> Sequence[Skill]:
+        known = peers.described()
+        asks = [delegating(name, known.get(name, "")) for name in peers.names()]
+        return [
+            *(Skill(c, c, settings.agent_description, (c,)) for c in settings.capabilities),
+            *(_skill(spec, "tool") for spec in tools.known),
+            *(_skill(spec, "delegation") for spec in asks),
+        ]
+
+    features = [("tool_execution", settings.tool_servers()), ("task_delegation", peers.names())]
+    return Agent(
+        name=settings.name,
+        description=settings.agent_description,
+        capabilities=settings.capabilities,
+        run=run,
+        open=opened,
+        skills=skills,
+        features=tuple(feature for feature, has in features if has),
+    )
+
+
+def _peers(settings: GenericSettings, inner: httpx.AsyncBaseTransport | None) -> CoordinatorPeers | DirectPeers:
+    urls = settings.peers()
+    if settings.coordinator_url is None:
+        return DirectPeers({name: url for name, url in urls.items() if url}, inner=inner)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return CoordinatorPeers(tuple(urls), url=settings.coordinator_url, api_key=key, inner=inner)
+
+
+def _skill(spec: ToolSpec, tag: str) -> Skill:
+    return Skill(spec.name, spec.name, spec.description, (tag,), spec.schema)
+
+
+def _asked(step: StepRequest) -> Ask:
+    """A step as a conversation: what was said before, the task, and what the steps before it gave, as data."""
+    context = step.context if isinstance(step.context, dict) else {}
+    session = context.get("session")
+    given = step.input if isinstance(step.input, str) else None
+    parts = [given or step.task_description]
+    if given is None and step.input is not None:
+        parts.append(fenced(to_json(step.input, indent=2).decode()))
+    for name, output in step.upstream.items():
+        parts.append(f"What step {name!r} gave:\n{fenced(spoken(output)[:MAX_UPSTREAM])}")
+    return Ask(
+        messages=(*_earlier(context.get("messages")), Message("task-delegation", "\n\n".join(p for p in parts if p))),
+        session=session if isinstance(session, str) else f"session_{step.task_id[:12]}_{step.step_id}",
+    )
+
+
+def _earlier(messages: JsonValue) -> list[Message]:
+    """The turns before, where the coordinator hands on a chat."""
+    found = messages if isinstance(messages, list) else []
+    return [
+        Message(m["role"], m["content"])  # type: ignore[arg-type]
+        for m in found
+        if isinstance(m, dict)
+        and m.get("role") in ("system", "user", "assistant")
+        and isinstance(m.get("content"), str)
+    ]
+
+
+def main() -> None:
+    """Runs one agent as a process; exits with code 2 and one sentence where a setting is wrong or missing."""
+    settings = load_settings(GenericSettings)
+    model = models_from(load_settings(ModelSettings))
+    if model is None:
+        print("MODEL_API_URL must be set: the model to think with (or DEBUG_MOCK_RESPONSES).", file=sys.stderr)
+        sys.exit(2)
+    args = arguments(
+        prog="python -m workers.agent", description="Muster's generic agent.", default_port=settings.agent_port
+    )
+    logs.configure(settings, service=settings.name)
+    sock = listening(args.host, args.port)
+    port = sock.getsockname()[1]
+    folder = settings.state_dir or Path("data") / f"{settings.name}-{port}"
+    memory = Memory(settings.name, folder, limits=Limits.of(settings), enabled=settings.memory_enabled)
+    endpoint = settings.advertise_url or advertised(args.host, port)
+    app = create_worker_app(
+        agent(settings, model, memory), settings=settings, endpoint=endpoint, state_dir=folder, memory=memory
+    )
+    serve(app, sock)
+
+
+if __name__ == "__main__":
+    main()
