@@ -201,6 +201,33 @@ def doctor_command(
     raise typer.Exit(doctor.exit_code(facts, findings))
 
 
+@cli.command("render")
+def render_command(
+    manifests: Annotated[list[Path], typer.Argument(help="KAOS's Agent, ModelAPI and MCPServer manifests.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where it goes; else it is printed.")] = None,
+) -> None:
+    """Turn KAOS's Kubernetes manifests into a compose file.
+
+    What is left out is named on stderr; if something cannot be translated, nothing is written and it ends with 2.
+    """
+    from coordinator import render  # reads YAML, which nothing else here needs
+
+    text, problems = render.rendered(manifests)
+    for problem in problems:
+        err.print(str(problem), style="red" if problem.fatal else "yellow", highlight=False, markup=False)
+    if any(problem.fatal for problem in problems):
+        raise typer.Exit(2)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        err.print(f"{output} cannot be written: {exc.strerror}", style="red", highlight=False, markup=False)
+        raise typer.Exit(2) from exc
+    err.print(f"Written: {output}. Next: docker compose -f {output} up -d --wait", highlight=False, markup=False)
+
+
 def _client(url: str, key: str | None) -> httpx.Client:
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
 

@@ -64,7 +64,6 @@ ROWS = {
         {
             "answer",
             "delegated",
-            "delegated",
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",
@@ -84,7 +83,7 @@ ROWS = {
         },
         {"events", "schema", "statements"},
         {"doctor_docker", "doctor_http", "failures", "foreign_client", "store", "worker_client"},
-        {"admission", "agents", "conductor", "dispatch", "reaper", "runner", "stats", "webhooks"},
+        {"admission", "agents", "conductor", "dispatch", "planner", "reaper", "runner", "stats", "webhooks"},
         {
             "api",
             "doctor",
