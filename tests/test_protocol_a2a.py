@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,13 @@ from a2a.utils.errors import (
 from fastapi import FastAPI, Request, Response
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from shared.answering import Ask, Note, Piece, Skill
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
 from shared.errors import WorkerFault
+from shared.protocols import a2a
+from shared.protocols.mounting import Host
+from shared.service import make_service
 from shared.worker import create_worker_app
 from tests import fakes
 from tests.fakes import Held, Suite, agent, eventually, serving, worker_settings
@@ -358,6 +362,37 @@ async def test_a_fault_is_told_with_its_reason() -> None:
         assert reason(task) == "The tide is out."
 
 
+async def test_a_bug_is_told_without_its_text() -> None:
+    class Broken:
+        name, description, version = "broken", "Breaks.", "1"
+
+        def skills(self) -> list[Skill]:
+            return []
+
+        def models(self) -> list[str]:
+            return []
+
+        async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
+            yield Note("Beginning")
+            raise ValueError("the password is 1234")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with host.opened[0]():
+            yield
+
+    app = make_service(name="broken", version="1", lifespan=lifespan, ready=lambda: None)
+    host = Host(app=app, face=Broken())
+    a2a.mount(host)
+    async with serving(app) as url, client(url) as one:
+        events = await heard(one.send_message(question()))
+
+        task = await got(one, events[0].task.id)
+        assert task.status.state == TaskState.TASK_STATE_FAILED
+        assert "1234" not in str(events) + str(task)
+        assert "Something broke" in reason(task)
+
+
 async def test_a_full_worker_rejects_and_names_why() -> None:
     held = Held()
     async with worker(held, max_concurrency=1) as url, client(url, streaming=False) as one:
@@ -388,6 +423,7 @@ async def test_an_unknown_agent_is_rejected_by_name(suite: Suite) -> None:
         (question(metadata={"timeout_seconds": -1}), InvalidParamsError, "timeout_seconds"),
         (question(metadata={"timeout_seconds": "soon"}), InvalidParamsError, "timeout_seconds"),
         (question(metadata={"model": 7}), InvalidParamsError, "model"),
+        (question(context_id="x" * 256), InvalidParamsError, "contextId"),
         (question(task_id="nothing"), TaskNotFoundError, "nothing"),
     ],
 )
@@ -421,7 +457,9 @@ async def test_a_bad_message_is_refused_by_its_field_and_leaves_no_task(
         (b"<xml/>", {"Content-Type": "text/xml"}, -32005),
     ],
 )
-async def test_bad_json_rpc_has_its_code(body: bytes, headers: dict[str, str], code: int) -> None:
+async def test_bad_json_rpc_has_its_code_and_is_no_news(
+    body: bytes, headers: dict[str, str], code: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with worker() as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         for path in ("/", "/a2a", "/a2a/"):
             answer = await http.post(
@@ -430,6 +468,7 @@ async def test_bad_json_rpc_has_its_code(body: bytes, headers: dict[str, str], c
 
             assert answer.status_code == 200
             assert answer.json()["error"]["code"] == code, answer.text
+    assert [record.message for record in caplog.records if record.name.startswith("a2a")] == []
 
 
 async def test_the_version_may_be_a_parameter_and_the_media_type_is_the_one_that_was_asked_for() -> None:
@@ -551,6 +590,27 @@ async def test_what_a_hook_has_not_got_is_told_after_a_restart(tmp_path: Path) -
     assert receiver.states() == ["TASK_STATE_SUBMITTED", "TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
 
 
+async def test_the_address_is_judged_again_when_it_is_called(
+    coordinator: Suite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name may lead anywhere: loopback hooks are for a coordinator that listens on loopback itself."""
+    receiver = Receiver()
+    async with (
+        serving(receiver.app, lifespan=False) as there,
+        serving(coordinator.app, lifespan=False) as url,
+        client(url, streaming=False) as one,
+    ):
+        hook = f"{there.replace('127.0.0.1', 'localhost')}/hook"
+
+        await sent(one, question(hook=hook, metadata={"model": "nobody"}))
+        await eventually(lambda: "push.given_up" in capsys.readouterr().out)
+        assert receiver.came == []
+
+        coordinator.app.state.listens_on = "127.0.0.1"
+        await sent(one, question(hook=hook, metadata={"model": "nobody"}))
+        await eventually(lambda: receiver.states()[-1:] == ["TASK_STATE_REJECTED"])
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -646,6 +706,40 @@ async def test_a_coordinator_killed_in_the_middle_finishes_the_very_same_task(tm
         assert texts(after) == ["done"]
         own = MessageToDict(after.artifacts[0].metadata)["muster_task_id"]
         assert {step.task_id for step in held.began} == {own}
+
+
+async def test_more_open_tasks_than_a_worker_has_places_all_end_after_its_start(tmp_path: Path) -> None:
+    held = Held()
+    async with worker(held, folder=tmp_path) as url, client(url, streaming=False) as one:
+        tasks = [await sent(one, question(str(n), now=True)) for n in range(5)]
+        await eventually(lambda: len(held.began) == 5)
+
+    async with worker(echoes, folder=tmp_path, max_concurrency=1) as url, client(url, streaming=False) as one:
+        assert [texts(await ended(one, t.id)) for t in tasks] == [[f"You said: {n}"] for n in range(5)]
+
+
+async def test_a_stop_ends_streams_and_leaves_their_tasks_open(tmp_path: Path) -> None:
+    held = Held("done")
+    with Coordinator(tmp_path) as coordinator:
+        coordinator.start().ready()
+        async with worker(held) as there, httpx.AsyncClient(base_url=coordinator.url) as http:
+            body = {"name": "echo", "endpoint": there, "capabilities": ["echoing"]}
+            assert (await http.post("/register_agent", json=body)).is_success
+            async with client(coordinator.url) as one:
+                stream = one.send_message(question(metadata={"model": "echo", "timeout_seconds": 60}))
+                task_id = (await anext(stream)).task.id
+                await eventually(lambda: held.began)
+
+                coordinator.terminate()
+                rest = await heard(stream)
+            assert await asyncio.to_thread(coordinator.process.wait, 8) is not None
+            coordinator.start().ready()
+            held.let_go.set()
+            async with client(coordinator.url) as one:
+                after = await ended(one, task_id)
+
+        assert all(e.status_update.status.state == TaskState.TASK_STATE_WORKING for e in rest)
+        assert texts(after) == ["done"]
 
 
 # --- what it costs when nobody asks ---------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -15,12 +16,14 @@ from a2a.types.a2a_pb2 import TaskState
 
 from shared import logs
 from shared.answering import Delta, Face, Final, Note, Piece
-from shared.errors import AgentLost, MusterError
+from shared.errors import AgentBusy, AgentLost, MusterError, Overloaded, Unavailable
 from shared.protocols.a2a_question import ask_of
 
 CHUNK_SECONDS = 0.1  # words that come quicker than this go out together: every chunk is saved
 NOTES_AT_ONCE = 50  # of a task; later ones only one in CHUNK_SECONDS
+ROOM_SECONDS = 1.0
 ANSWER, DATA = "answer", "data"
+_NO_ROOM = (AgentBusy, Overloaded, Unavailable)
 
 
 class FaceExecutor(AgentExecutor):
@@ -37,16 +40,22 @@ class FaceExecutor(AgentExecutor):
             await event_queue.enqueue_event(new_task_from_user_message(message))
         telling = _Telling(updater_of(context, event_queue))
         await telling.updater.start_work()
-        try:
-            async with aclosing(self._face.answer(ask_of(message))) as pieces:
-                async for piece in pieces:
-                    await telling.tell(piece)
-        except MusterError as error:
-            if not self._stopping():
+        while True:
+            try:
+                async with aclosing(self._face.answer(ask_of(message))) as pieces:
+                    async for piece in pieces:
+                        await telling.tell(piece)
+            except MusterError as error:
+                if self._stopping():
+                    return
+                if context.current_task is not None and isinstance(error, _NO_ROOM):
+                    await asyncio.sleep(ROOM_SECONDS)  # it was taken before a restart: it waits for its place
+                    continue
                 await telling.fail(error)
-        except Exception as exc:  # a bug of ours costs one task, and its text is nobody's business
-            logs.get().error("a2a.broke", task_id=message.task_id, exc_info=exc)
-            await telling.fail(MusterError("Something broke here; the log has more under the task's id."))
+            except Exception as exc:  # a bug of ours costs one task, and its text is nobody's business
+                logs.get().error("a2a.broke", task_id=message.task_id, exc_info=exc)
+                await telling.fail(MusterError("Something broke here; the log has more under the task's id."))
+            return
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Says so; the SDK then cancels `execute`, which closes the answer and so ends the work."""
@@ -87,7 +96,9 @@ class _Telling:
             refused = 400 <= error.status < 500
             state = TaskState.TASK_STATE_REJECTED if refused else TaskState.TASK_STATE_FAILED
         said = self.updater.new_agent_message([new_text_part(error.detail)])
-        metadata = {"type": error.type, "retryable": error.retryable}
+        metadata: dict[str, Any] = {"type": error.type, "retryable": error.retryable}
+        if (seconds := error.headers.get("Retry-After", "")).isdigit():
+            metadata["retry_after_seconds"] = int(seconds)
         await self.updater.update_status(state, message=said, metadata=metadata)
 
     async def _note(self, note: Note) -> None:
@@ -105,7 +116,7 @@ class _Telling:
         self._spoke = time.monotonic()
         words, self._unsaid = self._unsaid, ""
         await self.updater.add_artifact(
-            [new_text_part(words)] if words else [],
+            [new_text_part(words)],
             artifact_id=ANSWER,
             name=ANSWER,
             metadata=metadata,

@@ -14,6 +14,7 @@ from shared.answering import Ask, Message
 from shared.service import traceparent
 
 MAX_SECONDS = 86_400.0
+MAX_ID = 255
 
 
 def ask_of(message: A2AMessage) -> Ask:
@@ -22,6 +23,8 @@ def ask_of(message: A2AMessage) -> Ask:
     Its task is the Ask's key, its context the session; `metadata.timeout_seconds` and `metadata.model` are read.
     Raises the SDK's `ContentTypeNotSupportedError` for files and `InvalidParamsError` for what is wrong otherwise.
     """
+    if len(message.context_id) > MAX_ID:
+        raise InvalidParamsError(message=f"message.contextId: must have at most {MAX_ID} characters.")
     texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
     text = "\n".join(texts)
     if not text.strip():

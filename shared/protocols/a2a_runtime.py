@@ -28,8 +28,30 @@ from shared.protocols.a2a_question import ask_of
 from shared.protocols.a2a_store import Hooks, Tasks
 from shared.protocols.mounting import Host
 
-RESUMED_AT_ONCE = 16
 CARD_CACHE = "public, max-age=60"
+
+
+# What the SDK logs of a caller's mistakes, some with a traceback: the caller is told, and the request has its line.
+_TALKATIVE = (
+    "a2a.server.request_handlers.default_request_handler_v2",
+    "a2a.server.request_handlers.request_handler",
+    "a2a.server.routes.jsonrpc_dispatcher",
+    "a2a.utils.error_handlers",
+    "a2a.utils.version_validator",
+)
+_OLD_NEWS = (
+    "A VersionedTaskStore was configured",
+    "Failed to parse request params",
+    "Failed to validate base JSON-RPC request",
+    "Request Error",
+    "Request error",
+    "Validation failure",
+    "Version mismatch",
+)
+
+
+def _news_only(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_OLD_NEWS)
 
 
 class _Handler(DefaultRequestHandler):
@@ -62,7 +84,8 @@ class Runtime:
                     Route(CARD_PATH, self._card, methods=["GET"]),
                     *(r for path in RPC_PATHS for r in create_jsonrpc_routes(handler, path, enable_v0_3_compat=True)),
                     *(r for r in rest if isinstance(r, Route)),  # without Mount("/{tenant}"), which eats other paths
-                ]
+                ],
+                redirect_slashes=False,
             )
         )
 
@@ -75,21 +98,19 @@ class Runtime:
         return answer
 
     async def resume(self) -> None:
-        """Asks every open task's question again, with the same key; a few at a time."""
+        """Asks every open task's question again, with the same key."""
         found = [task for task in await self._tasks.open_tasks() if task.history]
-        places = asyncio.Semaphore(RESUMED_AT_ONCE)
         if found:
             logs.get().info("a2a.resumed", tasks=len(found))
-        await asyncio.gather(*(self._again(task, places) for task in found))
+        await asyncio.gather(*(self._again(task) for task in found))
 
-    async def _again(self, task: Task, places: asyncio.Semaphore) -> None:
+    async def _again(self, task: Task) -> None:
         message = task.history[0]
         message.task_id, message.context_id = task.id, task.context_id
-        async with places:
-            try:
-                await self._handler.on_message_send(SendMessageRequest(message=message), ServerCallContext())
-            except A2AError as exc:  # cancelled or answered meanwhile; the others go on
-                logs.get().warning("a2a.not_resumed", task_id=task.id, why=exc.message)
+        try:
+            await self._handler.on_message_send(SendMessageRequest(message=message), ServerCallContext())
+        except A2AError as exc:  # cancelled meanwhile; the others go on
+            logs.get().warning("a2a.not_resumed", task_id=task.id, why=exc.message)
 
 
 @asynccontextmanager
@@ -107,19 +128,16 @@ async def running(
     stopping = host.app.state.stopping
     kind = DefaultRequestHandler if make_executor else _Handler
     executor = make_executor(host) if make_executor else FaceExecutor(host.face, stopping=lambda: bool(stopping))
-    logger = logging.getLogger("a2a.server.request_handlers.default_request_handler_v2")
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_news_only)
     with warnings.catch_warnings():  # that a store without an event stream serves one process: it does
         warnings.simplefilter("ignore")
-        logger.disabled = True
-        try:
-            handler = kind(
-                agent_executor=executor,
-                task_store=tasks,
-                agent_card=card(host.face, base="http://localhost", secured=False, old=True),
-                push_config_store=Hooks(db, tasks, refusal=refusal),
-            )
-        finally:
-            logger.disabled = False
+        handler = kind(
+            agent_executor=executor,
+            task_store=tasks,
+            agent_card=card(host.face, base="http://localhost", secured=False, old=True),
+            push_config_store=Hooks(db, tasks, refusal=refusal),
+        )
     try:
         yield Runtime(host, handler, tasks)
     finally:
