@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from coordinator.api import TaskFailed
+from coordinator.api import LATE_SECONDS, TaskFailed
 from coordinator.parts import Parts
 from coordinator.rows import CODE_VERSION
 from coordinator.tasks import Task
@@ -93,7 +93,8 @@ class CoordinatorFace:
     async def watched(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
         """What happens to a task until its end is durable; closing this early cancels the task unless it stays.
 
-        Raises `Unavailable` with the task's Location when the coordinator stops first; the task goes on then.
+        Raises `Unavailable` with the task's Location when the coordinator stops first (the task goes on then), or
+        cannot write the end within half a second of the deadline.
         """
         parts = self.parts()
         try:
@@ -103,7 +104,12 @@ class CoordinatorFace:
             task = await parts.dispatcher.task(task.id)
             if not task.ended and parts.stopping:
                 raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
-            await parts.dispatcher.ended(task.id)
+            try:
+                async with asyncio.timeout(_left(task, parts)):
+                    await parts.dispatcher.ended(task.id)
+            except TimeoutError as exc:
+                why = "The task's end cannot be written yet. Ask again at its Location."
+                raise Unavailable(why, location=f"/tasks/{task.id}") from exc
         finally:
             if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
                 await parts.dispatcher.cancel(task.id)
@@ -142,7 +148,7 @@ def _conversation(ask: Ask) -> Any:
 
 
 async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
-    """What happens to a task, a sentence each, until it ends or the coordinator stops."""
+    """What happens to a task, a sentence each, until it ends, its time is over or the coordinator stops."""
     events = parts.feed.follow(
         task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
     )
@@ -151,7 +157,8 @@ async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
         while True:
             following = asyncio.ensure_future(anext(events, _END))
             try:
-                await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
+                left = _left(task, parts)
+                await asyncio.wait({following, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if not following.done():
                     following.cancel()
@@ -163,6 +170,11 @@ async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
     finally:
         stop.cancel()
         await events.aclose()
+
+
+def _left(task: Task, parts: Parts) -> float:
+    """Seconds until whoever waits for a task gets an answer whatever happens."""
+    return max(0.0, task.deadline - parts.wall()) + LATE_SECONDS
 
 
 _END: Any = object()

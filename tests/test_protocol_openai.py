@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -670,6 +672,34 @@ async def test_a_coordinator_that_stops_says_that_the_task_goes_on(coordinator: 
     if not stream:
         assert caught.value.response.headers["location"] == f"/tasks/{held.began[0].task_id}"
         assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+async def test_a_chat_is_answered_by_its_deadline_even_when_its_end_cannot_be_written(
+    network: Network, tmp_path: Path
+) -> None:
+    full = False
+
+    def at(point: str) -> None:
+        if full and point.endswith(".written"):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    held = Held()
+    on_disk = Suite(network, app={"at": at}, database_url=f"sqlite:///{tmp_path}/muster.db", memory_enabled=False)
+    async with on_disk as suite:
+        await suite.add(agent("held", "work", held))
+        async with asking_suite(suite) as client:
+            ask = asyncio.create_task(whole(client, model="held", extra_body={"timeout_seconds": 0.5}))
+            await eventually(lambda: held.began)
+            full = True
+            with pytest.raises(openai.InternalServerError, match="cannot be written yet") as caught:
+                await ask
+            full = False
+            await suite.ended(held.began[0].task_id)
+
+    assert (caught.value.status_code, caught.value.response.headers["x-should-retry"]) == (503, "false")
+    assert caught.value.response.headers["location"] == f"/tasks/{held.began[0].task_id}"
 
 
 async def test_without_the_key_of_the_service_it_is_401(network: Network) -> None:
