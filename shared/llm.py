@@ -198,7 +198,7 @@ def models_from(settings: ModelSettings) -> LanguageModel | None:
         key=settings.model_api_key.get_secret_value() if settings.model_api_key else None,
         seconds=settings.model_timeout,
         max_tokens=settings.model_max_tokens,
-        native_tools=settings.tool_call_mode == "native",
+        native_tools=settings.tool_call_mode != "string",  # KAOS's `auto` is native here
         script=script,
     )
 

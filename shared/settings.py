@@ -154,7 +154,7 @@ class ModelSettings(Settings):
         None,
         description="Tokens of one reply at the most; unset: as the model decides, within the task's `max_tokens`.",
     )
-    tool_call_mode: Literal["native", "string"] = Field(
+    tool_call_mode: Literal["native", "auto", "string"] = Field(
         "native", description="How the model calls tools; `string` for models that only write JSON into their text."
     )
     debug_mock_responses: str | None = Field(
