@@ -32,7 +32,8 @@ from shared.contracts import MAX_BODY_BYTES
 
 Context = ServerRequestContext[Any, Any]
 
-MAX_SESSIONS = 1_000  # of the 2025 revisions; the 2026 one has none
+MAX_SESSIONS = 1_000  # of the older revisions, at 46 kB each; 2026-07-28 has none
+IDLE_SECONDS = 300.0  # many clients leave without a word; one that keeps a stream open is not idle
 INSTRUCTIONS = """\
 Muster answers questions with a team of agents: research, analysis, then a report with citations. Call execute_task \
 with the question. What takes longer than you can wait: execute_task with wait=false, then get_task until its status \
@@ -53,7 +54,10 @@ def serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[A
     async def served() -> AsyncIterator[ASGIApp]:
         tools = Tools(face)
         manager = StreamableHTTPSessionManager(
-            _server(face, tools), max_request_body_size=MAX_BODY_BYTES, max_sessions=MAX_SESSIONS
+            _server(face, tools),
+            max_request_body_size=MAX_BODY_BYTES,
+            max_sessions=MAX_SESSIONS,
+            session_idle_timeout=IDLE_SECONDS,
         )
         try:
             async with manager.run():

@@ -23,7 +23,7 @@ from coordinator.tasks import Task
 from coordinator.view import report, view
 from shared import bodies, logs
 from shared.contracts import AgentStatus, AgentView, Name, Status, TaskRequest, TaskView
-from shared.errors import AgentLost, MusterError
+from shared.errors import AgentLost, MusterError, Unavailable
 from shared.service import Internal
 
 Context = ServerRequestContext[Any, Any]
@@ -178,13 +178,19 @@ class Tools:
         wanted = TaskRequest.model_construct(**{name: getattr(given, name) for name in TaskRequest.model_fields})
         task = await self._face.accept(wanted, traceparent=_scope(ctx)[TRACE])
         if given.wait:
-            told = 0
-            await ctx.session.report_progress(told, message=f"Task {task.id} is accepted.")
-            async with aclosing(self._face.watched(task)) as notes:
-                async for note in notes:
-                    told += 1
-                    await ctx.session.report_progress(told, message=note.message)
+            try:
+                await self._watch(ctx, task)
+            except Unavailable as exc:
+                raise Unavailable(f"{exc.detail} Its task_id is {task.id!r}.") from exc
         return await self._shown(task.id)
+
+    async def _watch(self, ctx: Context, task: Task) -> None:
+        told = 0
+        await ctx.session.report_progress(told, message=f"Task {task.id} is accepted.")
+        async with aclosing(self._face.watched(task)) as notes:
+            async for note in notes:
+                told += 1
+                await ctx.session.report_progress(told, message=note.message)
 
     async def _get_task(self, ctx: Context, given: TaskId) -> CallToolResult:
         return await self._shown(given.task_id)

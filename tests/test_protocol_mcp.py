@@ -380,7 +380,8 @@ async def test_a_stop_answers_who_waits_and_cancels_nothing(mode: Any) -> None:
         suite.app.state.stopping.begin()
         answer = await waiting
 
-        assert (answer.is_error, answer.content[0].text) == (True, "The coordinator is stopping; the task goes on.")
+        said = f"The coordinator is stopping; the task goes on. Its task_id is {held.began[0].task_id!r}."
+        assert (answer.is_error, answer.content[0].text) == (True, said)
         assert held.cancelled == []
 
 
@@ -395,6 +396,30 @@ async def test_open_sessions_do_not_hold_up_a_stop(tmp_path: Path, mode: Any) ->
 
     assert code == -signal.SIGTERM  # as uvicorn ends
     assert '"level": "error"' not in coordinator.process.out
+
+
+async def test_what_was_begun_outlives_a_kill(tmp_path: Path) -> None:
+    """`kill -9` in the middle: the task goes on after the start, and a new session reads its report."""
+    with processes.suite(tmp_path) as (coordinator, _):
+        url = f"{coordinator.url}/mcp"
+        plan = [{"id": "one", "agent": "plain", "input": {"delay_ms": 1_000}}]
+        async with Client(url) as client:
+            wanted = {"task_description": "Go on", "plan": plan, "wait": False}
+            begun = await client.call_tool("execute_task", wanted)
+        task_id = begun.structured_content["task_id"]
+
+        coordinator.kill()
+        await asyncio.to_thread(coordinator.start().ready)
+
+        async with Client(url) as client:
+            await eventually(lambda: has_ended(client, task_id), seconds=20)
+            read = (await client.read_resource(f"muster://tasks/{task_id}/report")).contents
+    assert f"{task_id}/one" in read[0].text
+
+
+async def has_ended(client: Client, task_id: str) -> bool:
+    answer = await client.call_tool("get_task", {"task_id": task_id})
+    return answer.structured_content["status"] == "completed"
 
 
 async def test_many_who_come_first_share_one_start(url: str) -> None:
