@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -14,6 +15,7 @@ from shared.definition import Member
 
 BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
 CALL_SECONDS = 2.0
+RENEWAL_SECONDS = 1.0
 
 
 class Heartbeat:
@@ -30,6 +32,8 @@ class Heartbeat:
         self._registered: Registered | None = None
         self._joined = asyncio.Event()
         self._complained: str | None = None
+        self._renewing = asyncio.Lock()
+        self._next_renewal = 0.0
 
     @property
     def key(self) -> bytes | None:
@@ -46,6 +50,19 @@ class Heartbeat:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), seconds)
         return self._joined.is_set()
+
+    async def renewed(self, tried: bytes | None) -> bool:
+        """Registers at once, where `tried` is still the key; whether there is another key now.
+
+        A coordinator that was given another journal, a restored one say, signs with another key, and knows this worker
+        from that journal. At most once a second, for anybody can send an envelope that is refused.
+        """
+        async with self._renewing:
+            if self.key == tried and (now := time.monotonic()) >= self._next_renewal:
+                self._next_renewal = now + RENEWAL_SECONDS
+                with contextlib.suppress(httpx.HTTPError):
+                    await self._beat()
+            return self.key != tried
 
     async def run(self) -> None:
         """Registers for ever; a coordinator that is away is retried with growing pauses of at most 2 s."""

@@ -131,7 +131,13 @@ def create_worker_app(
         step = bodies.parsed(StepRequest, body)
         if (heartbeat := parts.get("heartbeat")) is not None and not await heartbeat.joined(JOIN_SECONDS):
             raise Unavailable("This worker is not registered yet.", retry_after=1)
-        envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+        key = heartbeat.key if heartbeat else None
+        try:
+            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+        except EnvelopeRefused:
+            if heartbeat is None or not await heartbeat.renewed(key):
+                raise
+            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         if (kept := steps.kept(step)) is not None:
             return _whole(kept)
         run = steps.join(step, envelope=envelope, state=parts.get("state"), http=parts["http"])

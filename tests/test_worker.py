@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -398,3 +399,28 @@ async def test_a_worker_registers_again_with_a_coordinator_that_forgot_everythin
                 task = await second.execute(agents=["loyal"])
 
     assert task.status == "completed"
+
+
+async def test_a_worker_asks_for_its_key_when_a_coordinator_with_another_journal_sends_it_a_step(
+    network: Network, tmp_path: Path
+) -> None:
+    """The one of a backup that was restored knows the worker, and signs with a key the worker has not heard of."""
+    app = create_worker_app(
+        agent("loyal", "work"),
+        settings=worker_settings(coordinator_url="http://coordinator"),
+        endpoint="http://loyal",
+        inner=network,
+    )
+    network.host("loyal", app)
+    journal = f"sqlite:///{tmp_path}/muster.db"
+    async with contextlib.AsyncExitStack() as stack:
+        async with Suite(network, database_url=journal) as first:
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            await first.sees("loyal", "healthy")
+            assert (await first.execute(agents=["loyal"])).status == "completed"
+        async with Suite(network) as second:
+            await second.sees("loyal", "healthy", seconds=5)
+        async with Suite(network, database_url=journal) as restored:
+            tasks = await asyncio.gather(*(restored.execute(agents=["loyal"]) for _ in range(5)))
+
+    assert {task.status for task in tasks} == {"completed"}
