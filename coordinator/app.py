@@ -12,10 +12,11 @@ from uuid import uuid4
 import httpx
 from fastapi import FastAPI
 
-from coordinator import api, gateway, mcp, reaper
+from coordinator import api, delegate, gateway, mcp, reaper
 from coordinator.admission import Admission
 from coordinator.agents import Agents
 from coordinator.delegated import delegations
+from coordinator.delegations import Delegations
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
 from coordinator.face import NAME, CoordinatorFace
@@ -102,9 +103,10 @@ def create_app(
             admission = Admission(
                 max_running=settings.max_concurrent_tasks, max_queued=settings.max_queued_tasks, now=now
             )
+            runner = Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall)
             dispatcher = Dispatcher(
                 store=store,
-                runner=Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall),
+                runner=runner,
                 admission=admission,
                 known_agents=registry.names,
                 default_timeout=settings.request_timeout,
@@ -128,6 +130,7 @@ def create_app(
                 store=store,
                 agents=agents,
                 dispatcher=dispatcher,
+                delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
                 admission=admission,
                 feed=feed,
                 stats=stats,
@@ -154,6 +157,7 @@ def create_app(
     )
     app.state.parts = None
     app.include_router(api.router)
+    app.include_router(delegate.router)
     app.include_router(gateway.router)
     folder = _folder(settings.database_url)
     memory = Remembered(NAME, folder, limits=Limits.of(settings), enabled=settings.memory_enabled, wall=wall)

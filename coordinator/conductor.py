@@ -10,11 +10,12 @@ import structlog
 from pydantic_core import to_json
 
 from coordinator.admission import Admission
+from coordinator.grants import Grant
 from coordinator.runner import Allowance, Ended, Runner
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, missing, moved, outcome, ready, skipped, with_step
 from shared import logs
-from shared.contracts import Status, StepError, Usage
+from shared.contracts import NO_USAGE, Status, StepError, Usage
 from shared.errors import LimitReached, StorageFull
 from shared.frozen import changed
 from shared.ledger import Ledger
@@ -32,6 +33,7 @@ class Live:
     until: float  # monotonic: the deadline
     ledger: Ledger
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
     unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
     begun: bool = False
     cancelled: bool = False
@@ -157,6 +159,13 @@ class Conductor:
             calls if task.max_calls is not None else None, tokens if task.max_tokens is not None else None
         )
 
+        live.grants[step.id] = Grant(
+            Ledger(
+                max_calls=None if allowance.calls is None else allowance.calls - 1,  # one is its own attempt
+                max_tokens=allowance.tokens,
+            )
+        )
+
         def show(now: Step) -> Ledger:
             live.task = with_step(live.task, now)
             return live.ledger
@@ -168,6 +177,9 @@ class Conductor:
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
             ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
+        delegated = live.grants.pop(step.id).used
+        if delegated is not NO_USAGE:
+            ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
         live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
         await self._checkpoint(live, ended)
 

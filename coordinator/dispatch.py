@@ -109,6 +109,10 @@ class Dispatcher:
         """Whether this process carries the task; False once its end is durable."""
         return task_id in self._live
 
+    def live(self, task_id: str) -> Live | None:
+        """The task as this process carries it, None for one that has ended or is not known."""
+        return self._live.get(task_id)
+
     async def task(self, task_id: str) -> Task:
         """The task as it is now; raises `NotFound`."""
         if (live := self._live.get(task_id)) is not None:

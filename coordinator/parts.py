@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from coordinator.admission import Admission
 from coordinator.agents import Agents
+from coordinator.delegations import Delegations
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Feed
 from coordinator.stats import Stats
@@ -28,6 +29,7 @@ class Parts:
     store: Store
     agents: Agents
     dispatcher: Dispatcher
+    delegations: Delegations
     admission: Admission
     feed: Feed
     stats: Stats

@@ -138,11 +138,7 @@ class Runner:
     async def _attempt(
         self, task: Task, step: Step, instance: Instance, *, until: float, allowance: Allowance, missing: list[Missing]
     ) -> Answer:
-        began = self._now()
-        seconds = until - began
-        error: str | None = "cancelled"
-        blame = gone = False
-        abandoned = True  # cancelled or out of time: the agent must not work on for nobody
+        seconds = until - self._now()
         request = StepRequest.model_construct(  # of values that have been checked
             contract=CONTRACT,
             task_id=task.id,
@@ -160,7 +156,7 @@ class Runner:
             step=step.id,
             attempt=step.attempt,
             milliseconds=max(1, int(seconds * 1000)),
-            calls=allowance.calls,
+            calls=None if allowance.calls is None else max(0, allowance.calls - step.failed_attempts - 1),
             tokens=allowance.tokens,
             tenant=task.tenant,
         )
@@ -172,6 +168,26 @@ class Runner:
                 told_at = self._now()
                 self._tell(task, step, progress)
 
+        return await self.call(instance, request, envelope, seconds=seconds, tell=tell, traceparent=task.traceparent)
+
+    async def call(
+        self,
+        instance: Instance,
+        request: StepRequest,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        tell: Callable[[Progress], None],
+        traceparent: str | None,
+    ) -> Answer:
+        """One attempt at an instance that was taken, which it gives back; raises a `StepFailure`.
+
+        An agent that is left before its answer is told to stop.
+        """
+        began = self._now()
+        error: str | None = "cancelled"
+        blame = gone = False
+        abandoned = True  # cancelled or out of time: the agent must not work on for nobody
         self._budget.called()
         try:
             async with self._agents.call(instance, seconds=seconds + 0.05):
@@ -181,7 +197,7 @@ class Runner:
                     envelope,
                     seconds=seconds,
                     on_progress=tell,
-                    traceparent=task.traceparent,
+                    traceparent=traceparent,
                 )
             error = None
             return answer
@@ -198,7 +214,7 @@ class Runner:
             if gone:
                 self._agents.suspect(instance, error or "")
             elif error is not None and abandoned:
-                self._agents.cancel(instance, task.id, step.id, step.attempt)
+                self._agents.cancel(instance, request.task_id, request.step_id, request.attempt)
 
     def _pause(self, step: Step, failure: StepFailure, until: float, allowance: Allowance) -> float | None:
         """Seconds until the next attempt, or None when there is none."""

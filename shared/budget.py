@@ -45,7 +45,7 @@ class Budget:
         left = self._ledger.calls_left
         if left is not None and left <= KEPT_CALLS:
             raise LimitReached(f"Calls left: {left}, kept for the answer.")
-        self._ledger, calls, tokens = self._ledger.reserve(sharers=sharers + 1)
+        self._ledger, calls, tokens = self._ledger.reserve(sharers=sharers, later=KEPT_CALLS)
         limited = self._ledger.max_calls is not None, self._ledger.max_tokens is not None
         return Reserved(calls, tokens, calls if limited[0] else None, tokens if limited[1] else None)
 

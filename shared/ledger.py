@@ -31,14 +31,18 @@ class Ledger:
     def tokens_left(self) -> int | None:
         return None if self.max_tokens is None else self.max_tokens - self.spent_tokens - self.reserved_tokens
 
-    def reserve(self, *, sharers: int, later: int = 0) -> tuple[Ledger, int, int]:
-        """Sets an equal share of what is left aside for one of `sharers` steps that start together.
+    def reserve(
+        self, *, sharers: int, later: int = 0, most_calls: int | None = None, most_tokens: int | None = None
+    ) -> tuple[Ledger, int, int]:
+        """Sets an equal share of what is left aside for one of `sharers` steps that start together, or the most it may.
 
         For each of `later` steps, which start after them, one call and an equal share of the tokens are kept back.
         Returns the ledger, calls and tokens (0 where there is no limit); raises `LimitReached` when nothing is left.
         """
         calls = _share(self.calls_left, sharers, later, "calls", self.max_calls)
         tokens = _share(self.tokens_left, sharers + later, 0, "tokens", self.max_tokens)
+        calls = calls if most_calls is None else min(calls, most_calls)
+        tokens = tokens if most_tokens is None else min(tokens, most_tokens)
         reserved = changed(
             self, reserved_calls=self.reserved_calls + calls, reserved_tokens=self.reserved_tokens + tokens
         )

@@ -67,6 +67,7 @@ ROWS = {
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",
+            "grants",
             "hosts",
             "foreign",
             "foreign_a2a",
@@ -83,7 +84,7 @@ ROWS = {
         },
         {"events", "schema", "statements"},
         {"doctor_docker", "doctor_http", "failures", "foreign_client", "store", "worker_client"},
-        {"admission", "agents", "conductor", "dispatch", "planner", "reaper", "runner", "stats", "webhooks"},
+        {"admission", "agents", "conductor", "delegations", "dispatch", "planner", "reaper", "runner", "stats", "webhooks"},
         {
             "api",
             "doctor",

@@ -319,7 +319,7 @@ async def test_calls_are_reserved_before_and_counted_after():
 
     told = await ran(two, "Done.", peers=crew, envelope=replace(ENVELOPE, calls=6))
 
-    assert [d.envelope.calls for d in crew.asked] == [0, 1]
+    assert [d.envelope.calls for d in crew.asked] == [1, 1]
     assert told.text == "Done."
     assert told.reply.usage.calls == 6
 
