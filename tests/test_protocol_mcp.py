@@ -187,6 +187,18 @@ async def test_a_task_that_fails_is_an_error_with_its_reason(coordinator: Suite,
     assert answer.structured_content["results"][0]["error"]["detail"] == "ValueError: bad day"
 
 
+@both
+async def test_a_trace_reaches_the_agents(url: str, suite: Suite, mode: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with httpx.AsyncClient(timeout=30) as client:
+        headers = await legacy_session(client, url) if mode == "legacy" else modern_headers("tools/call")
+        asked = call({"task_description": "Why are there tides?"})
+        answer = await client.post(url, json=asked, headers=headers | {"traceparent": trace})
+
+    assert fakes.MOON in answer.text
+    assert trace[:36] in suite.network.calls("researcher")[0].headers["traceparent"]
+
+
 # --- bad input ------------------------------------------------------------------------------------------
 
 
@@ -428,6 +440,17 @@ async def test_many_who_come_first_share_one_start(url: str) -> None:
             return len((await client.list_tools()).tools)
 
     assert await asyncio.gather(*(lists() for _ in range(8))) == [4] * 8
+
+
+async def test_a_start_that_fails_is_tried_again(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setitem(sys.modules, "coordinator.mcp_server", None)  # it cannot be imported
+        failed = await suite.client.post("/mcp", json={}, headers=ACCEPT)
+
+    answer = await suite.client.post("/mcp", json={}, headers=ACCEPT)
+
+    assert (failed.status_code, failed.json()["error"]["code"]) == (500, -32603)
+    assert answer.status_code == 400
 
 
 def test_the_sdk_is_loaded_with_the_first_request_only() -> None:
