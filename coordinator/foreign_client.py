@@ -19,7 +19,7 @@ from coordinator.foreign import Call, why
 from coordinator.registry import MAX_AGENTS, Instance
 from shared import sse
 from shared.contracts import MAX_RESULT_BYTES, Progress, Registration, StepRequest, StepResult, strict_json
-from shared.envelope import Envelope
+from shared.envelope import HOP, Envelope, told
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At
 
@@ -53,7 +53,7 @@ class ForeignClient:
         traceparent: str | None,
     ) -> Answer:
         """Runs one attempt of a step; raises a `StepFailure` for everything but a completed one."""
-        send = _Sender(self._http, seconds, _headers(request, traceparent), self._wall)
+        send = _Sender(self._http, seconds, _headers(request, envelope, traceparent), self._wall)
         self._at("send.execute.before")
         try:
             if instance.registration.protocol == "openai":
@@ -277,9 +277,10 @@ class _Sender:
         return left
 
 
-def _headers(request: StepRequest, traceparent: str | None) -> dict[str, str]:
-    key = {"Idempotency-Key": f"{request.task_id}/{request.step_id}"}
-    return key | ({"traceparent": traceparent} if traceparent else {})
+def _headers(request: StepRequest, envelope: Envelope, traceparent: str | None) -> dict[str, str]:
+    """What goes with every call of a step: its key, and what it may spend, for agents that know the header."""
+    always = {"Idempotency-Key": f"{request.task_id}/{request.step_id}", HOP: told(envelope)}
+    return always | ({"traceparent": traceparent} if traceparent else {})
 
 
 def _kind(response: httpx.Response) -> str:

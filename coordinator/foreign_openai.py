@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from coordinator.foreign import Call, as_json, brief, completed, credentials, reason, role
@@ -33,7 +34,10 @@ def call(request: StepRequest, registration: Registration, *, max_tokens: int | 
         body["stream_options"] = {"include_usage": True}
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
-    return Call(url, as_json(body), credentials(registration, url))
+    said = as_json(body)
+    # the body is part of the key: a server that knows keys refuses one that comes back with another body
+    key = f"{request.task_id}/{request.step_id}/{hashlib.sha256(said).hexdigest()[:8]}"
+    return Call(url, said, {"Idempotency-Key": key, **credentials(registration, url)})
 
 
 def result(request: StepRequest, body: bytes) -> StepResult:
