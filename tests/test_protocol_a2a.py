@@ -46,6 +46,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from shared.answering import Ask, Note, Piece, Skill
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
+from shared.envelope import HOP, Envelope, told
 from shared.errors import WorkerFault
 from shared.protocols import a2a
 from shared.protocols.mounting import Host
@@ -70,10 +71,9 @@ async def worker(run: Any = None, *, folder: Path | None = None, **settings: Any
 
 @asynccontextmanager
 async def client(
-    url: str, *, binding: str = "JSONRPC", streaming: bool = True, key: str | None = None
+    url: str, *, binding: str = "JSONRPC", streaming: bool = True, headers: dict[str, str] | None = None
 ) -> AsyncIterator[Client]:
     """The SDK's client, with what the card says."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     async with httpx.AsyncClient(timeout=30, headers=headers) as http:
         config = ClientConfig(httpx_client=http, supported_protocol_bindings=[binding], streaming=streaming)
         yield await create_client(url, client_config=config)
@@ -290,6 +290,56 @@ async def test_the_work_goes_on_when_the_caller_hangs_up_and_can_be_asked_for_la
             assert texts(await ended(one, first.task.id)) == ["done"]
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_repeat_under_the_same_key_joins_the_task_and_gets_its_answer(streaming: bool) -> None:
+    held = Held("done")
+    async with worker(held) as url, client(url, streaming=streaming, headers={"Idempotency-Key": "k1"}) as one:
+        both = [asyncio.create_task(heard(one.send_message(question()))) for _ in range(2)]
+        await eventually(lambda: held.began)
+        await asyncio.sleep(0.1)
+        held.let_go.set()
+        first, second = [_last(events) for events in await asyncio.gather(*both)]
+
+        late = await heard(one.send_message(question(message_id="m2")))
+
+        assert first == second == (late[0].task.id, TaskState.TASK_STATE_COMPLETED)
+        assert texts(late[0].task) == ["done"]
+        assert len(held.began) == 1
+        with pytest.raises(InvalidParamsError, match="Idempotency-Key"):
+            await heard(one.send_message(question("Something else")))
+
+
+def _last(events: list[StreamResponse]) -> tuple[str, int]:
+    kind = events[-1].WhichOneof("payload")
+    task_id = events[-1].task.id if kind == "task" else events[-1].status_update.task_id
+    return task_id, (events[-1].task if kind == "task" else events[-1].status_update).status.state
+
+
+async def test_the_same_message_id_without_a_key_is_another_task() -> None:
+    async with worker(echoes) as url, client(url, streaming=False) as one:
+        tasks = [await sent(one, question()) for _ in range(2)]
+
+        assert len({task.id for task in tasks}) == 2
+
+
+async def test_what_an_agent_may_spend_comes_with_its_question() -> None:
+    seen: list[Envelope] = []
+
+    async def run(step: StepRequest, ctx: Context) -> Reply:
+        seen.append(ctx.envelope)
+        return Reply("done")
+
+    hop = Envelope(task="t", step="s", attempt=1, milliseconds=5_000, calls=3, depth=1, ancestry=("planner",))
+    async with worker(run) as url:
+        async with client(url, streaming=False, headers={HOP: told(hop)}) as one:
+            await sent(one, question())
+        async with client(url, streaming=False, headers={HOP: "[]"}) as one:
+            with pytest.raises(InvalidParamsError, match=HOP):
+                await sent(one, question())
+
+    assert [(e.calls, e.depth, e.ancestry, e.milliseconds) for e in seen] == [(3, 1, ("planner",), 5_000)]
+
+
 async def test_a_client_of_0_3_is_answered_in_its_own_words() -> None:
     async with worker(echoes) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         message = {"messageId": "m1", "role": "user", "kind": "message", "parts": [{"kind": "text", "text": "Why?"}]}
@@ -339,7 +389,7 @@ async def test_with_a_key_the_card_is_open_and_says_so_and_the_rest_is_closed(ne
         async with httpx.AsyncClient(base_url=url) as http:
             card = (await http.get("/.well-known/agent-card.json")).json()
             refused = [await http.post(path, json={}) for path in ("/", "/a2a", "/a2a/rest/message:send")]
-        async with client(url, key="key") as one:
+        async with client(url, headers={"Authorization": "Bearer key"}) as one:
             listed = await one.list_tasks(ListTasksRequest())
 
         assert card["securitySchemes"]["bearer"]["httpAuthSecurityScheme"] == {"scheme": "bearer"}
@@ -549,7 +599,7 @@ async def test_a_hook_is_told_everything_in_order_with_its_credentials() -> None
             task = await sent(one, question(hook=f"{there}/hook"))
 
             await eventually(lambda: receiver.states()[-1:] == ["TASK_STATE_COMPLETED"])
-        assert receiver.states() == ["TASK_STATE_SUBMITTED", "TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
+        assert receiver.states() == ["TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
         headers, body = receiver.came[0]
         assert (headers["authorization"], headers["x-a2a-notification-token"]) == ("Bearer secret", "token")
         assert body["task"]["id"] == task.id
@@ -575,7 +625,7 @@ async def test_a_hook_that_fails_is_told_again() -> None:
             await sent(one, question(hook=f"{there}/hook"))
 
             await eventually(lambda: receiver.states()[-1:] == ["TASK_STATE_COMPLETED"], seconds=10)
-        assert receiver.states()[0] == "TASK_STATE_SUBMITTED"
+        assert receiver.states()[0] == "TASK_STATE_WORKING"
 
 
 async def test_what_a_hook_has_not_got_is_told_after_a_restart(tmp_path: Path) -> None:
@@ -587,7 +637,7 @@ async def test_what_a_hook_has_not_got_is_told_after_a_restart(tmp_path: Path) -
     async with serving(receiver.app, lifespan=False, port=port), worker(echoes, folder=tmp_path):
         await eventually(lambda: receiver.states()[-1:] == ["TASK_STATE_COMPLETED"], seconds=10)
 
-    assert receiver.states() == ["TASK_STATE_SUBMITTED", "TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
+    assert receiver.states() == ["TASK_STATE_WORKING", "TASK_STATE_COMPLETED"]
 
 
 async def test_the_address_is_judged_again_when_it_is_called(

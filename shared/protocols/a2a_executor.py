@@ -17,7 +17,7 @@ from a2a.types.a2a_pb2 import TaskState
 from shared import logs
 from shared.answering import Delta, Face, Final, Note, Piece
 from shared.errors import AgentBusy, AgentLost, MusterError, Overloaded, Unavailable
-from shared.protocols.a2a_question import ask_of
+from shared.protocols.a2a_question import ask_of, headers_of
 
 CHUNK_SECONDS = 0.1  # words that come quicker than this go out together: every chunk is saved
 NOTES_AT_ONCE = 50  # of a task; later ones only one in CHUNK_SECONDS
@@ -37,12 +37,15 @@ class FaceExecutor(AgentExecutor):
         message = context.message
         assert message is not None
         if context.current_task is None:
-            await event_queue.enqueue_event(new_task_from_user_message(message))
+            task = new_task_from_user_message(message)
+            task.status.state = TaskState.TASK_STATE_WORKING  # at once: to submit it first would be another write
+            task.status.timestamp.GetCurrentTime()
+            await event_queue.enqueue_event(task)
         telling = _Telling(updater_of(context, event_queue))
-        await telling.updater.start_work()
+        ask = ask_of(message, headers_of(context.call_context))
         while True:
             try:
-                async with aclosing(self._face.answer(ask_of(message))) as pieces:
+                async with aclosing(self._face.answer(ask)) as pieces:
                     async for piece in pieces:
                         await telling.tell(piece)
             except MusterError as error:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from a2a.server.context import ServerCallContext
 from a2a.types.a2a_pb2 import Message as A2AMessage
 from a2a.types.a2a_pb2 import Part
 from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
 from shared.answering import Ask, Message
+from shared.envelope import HOP, heard
+from shared.errors import BadRequest
 from shared.service import traceparent
 
 MAX_SECONDS = 86_400.0
 MAX_ID = 255
 
 
-def ask_of(message: A2AMessage) -> Ask:
+def headers_of(context: ServerCallContext) -> Mapping[str, str]:
+    """The headers of a call, lower case; none for a task that a restart takes up."""
+    found: Mapping[str, str] = context.state.get("headers", {})
+    return found
+
+
+def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     """The question in a message: texts as they are, data as JSON, one under the other.
 
-    Its task is the Ask's key, its context the session; `metadata.timeout_seconds` and `metadata.model` are read.
-    Raises the SDK's `ContentTypeNotSupportedError` for files and `InvalidParamsError` for what is wrong otherwise.
+    Its task is the Ask's key, its context the session; `metadata.timeout_seconds` and `metadata.model` are read, and
+    the header `Muster-Hop`. Raises the SDK's `ContentTypeNotSupportedError` for files and `InvalidParamsError` for what
+    is wrong otherwise.
     """
     if len(message.context_id) > MAX_ID:
         raise InvalidParamsError(message=f"message.contextId: must have at most {MAX_ID} characters.")
@@ -29,6 +40,10 @@ def ask_of(message: A2AMessage) -> Ask:
     text = "\n".join(texts)
     if not text.strip():
         raise InvalidParamsError(message="message.parts: there is no text.")
+    try:
+        envelope = heard(headers[HOP.lower()]) if HOP.lower() in headers else None
+    except BadRequest as exc:
+        raise InvalidParamsError(message=exc.detail) from exc
     metadata: dict[str, Any] = MessageToDict(message.metadata)
     return Ask(
         messages=(Message("user", text),),
@@ -36,6 +51,7 @@ def ask_of(message: A2AMessage) -> Ask:
         session=message.context_id or None,
         seconds=_seconds(metadata.get("timeout_seconds")),
         key=message.task_id or None,
+        envelope=envelope,
         traceparent=traceparent.get(),
     )
 

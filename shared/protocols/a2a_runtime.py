@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from a2a.server.agent_execution import AgentExecutor
 from a2a.server.context import ServerCallContext
-from a2a.server.events import Event
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
-from a2a.types.a2a_pb2 import Message, SendMessageRequest, Task
+from a2a.types.a2a_pb2 import SendMessageRequest, Task
 from a2a.utils.errors import A2AError
 from fastapi import Request, Response
 from starlette.routing import Route, Router
@@ -23,8 +22,8 @@ from shared import logs
 from shared.db import Database
 from shared.protocols.a2a_card import card
 from shared.protocols.a2a_executor import FaceExecutor
+from shared.protocols.a2a_handler import Handler, KeyedContexts
 from shared.protocols.a2a_http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
-from shared.protocols.a2a_question import ask_of
 from shared.protocols.a2a_store import Hooks, Tasks
 from shared.protocols.mounting import Host
 
@@ -52,22 +51,6 @@ _OLD_NEWS = (
 
 def _news_only(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(_OLD_NEWS)
-
-
-class _Handler(DefaultRequestHandler):
-    """Refuses what cannot be read before there is a task."""
-
-    async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
-        ask_of(params.message)
-        answer: Message | Task = await super().on_message_send(params, context)
-        return answer
-
-    async def on_message_send_stream(
-        self, params: SendMessageRequest, context: ServerCallContext
-    ) -> AsyncGenerator[Event, None]:
-        ask_of(params.message)
-        async for event in super().on_message_send_stream(params, context):
-            yield event
 
 
 class Runtime:
@@ -126,7 +109,7 @@ async def running(
     tasks = Tasks(db, news=news)
     await tasks.load()
     stopping = host.app.state.stopping
-    kind = DefaultRequestHandler if make_executor else _Handler
+    kind = DefaultRequestHandler if make_executor else Handler
     executor = make_executor(host) if make_executor else FaceExecutor(host.face, stopping=lambda: bool(stopping))
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_news_only)
@@ -137,6 +120,7 @@ async def running(
             task_store=tasks,
             agent_card=card(host.face, base="http://localhost", secured=False, old=True),
             push_config_store=Hooks(db, tasks, refusal=refusal),
+            request_context_builder=KeyedContexts(),
         )
     try:
         yield Runtime(host, handler, tasks)
