@@ -5,7 +5,7 @@ from __future__ import annotations
 from coordinator.app import create_app
 from shared import failpoints, logs
 from shared.serve import arguments, listening, load_settings, serve
-from shared.settings import CoordinatorSettings
+from shared.settings import CoordinatorSettings, ModelSettings
 
 if __name__ == "__main__":
     args = arguments(
@@ -15,4 +15,5 @@ if __name__ == "__main__":
     )
     settings = load_settings(CoordinatorSettings)
     logs.configure(settings, service="coordinator")
-    serve(create_app(settings, at=failpoints.from_environment()), listening(args.host, args.port))
+    model = load_settings(ModelSettings) if settings.planner == "model" else None
+    serve(create_app(settings, model=model, at=failpoints.from_environment()), listening(args.host, args.port))

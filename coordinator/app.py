@@ -21,6 +21,7 @@ from coordinator.dispatch import Dispatcher
 from coordinator.events import Events, Feed, log_line
 from coordinator.face import NAME, CoordinatorFace
 from coordinator.parts import Parts
+from coordinator.planner import Planner
 from coordinator.registry import Registry
 from coordinator.rows import CODE_VERSION
 from coordinator.runner import Runner
@@ -33,7 +34,7 @@ from shared.background import Background
 from shared.db import Database
 from shared.db_sqlite import Memory, Sqlite
 from shared.envelope import derived_key
-from shared.errors import StorageBroken
+from shared.errors import MusterError, StorageBroken
 from shared.failpoints import At, nowhere
 from shared.memory import Limits
 from shared.memory import Memory as Remembered
@@ -42,7 +43,7 @@ from shared.protocols import a2a, kaos, openai
 from shared.protocols.mounting import Host, Mount, mount
 from shared.remembering import Remembering
 from shared.service import make_service
-from shared.settings import CoordinatorSettings
+from shared.settings import CoordinatorSettings, ModelSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
 FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, mcp.mount, a2a.mount)
@@ -52,6 +53,7 @@ CALL_SECONDS = 86_400.0  # every call sets its own deadline; this one only bound
 def create_app(
     settings: CoordinatorSettings,
     *,
+    model: ModelSettings | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
@@ -62,7 +64,8 @@ def create_app(
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic) and `wall` the clocks, `random` chance, `new_id` task ids, and
-    `at` is called at every named point. Its lifespan raises `StorageBroken` for a journal that cannot be used.
+    `at` is called at every named point; `model` is what `settings.planner == "model"` plans with. Its lifespan raises
+    `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
     """
     random = random or Random()
     metrics = ServiceMetrics()
@@ -109,6 +112,7 @@ def create_app(
                 runner=runner,
                 admission=admission,
                 known_agents=registry.names,
+                planner=await _planner(settings, model, registry, stack),
                 default_timeout=settings.request_timeout,
                 now=now,
                 wall=wall,
@@ -173,6 +177,20 @@ def create_app(
     )
     mount(host, FACADES)
     return app
+
+
+async def _planner(
+    settings: CoordinatorSettings, model: ModelSettings | None, registry: Registry, stack: AsyncExitStack
+) -> Planner | None:
+    """The planner that the settings want, closed with the stack; raises MusterError where there is no model for it."""
+    if settings.planner == "rules":
+        return None
+    from shared.llm import models_from
+
+    found = models_from(model) if model is not None else None
+    if found is None:
+        raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
+    return Planner(await stack.enter_async_context(found), registry.all)
 
 
 async def _stop_with(app: FastAPI, dispatcher: Dispatcher) -> None:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import structlog
 from pydantic_core import to_json
 
+from coordinator import planner
 from coordinator.admission import Admission
 from coordinator.grants import Grant
+from coordinator.planner import Planner, Proposal
+from coordinator.rows import planned
 from coordinator.runner import Allowance, Ended, Runner
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, missing, moved, outcome, ready, skipped, with_step
 from shared import logs
-from shared.contracts import NO_USAGE, Status, StepError, Usage
+from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.errors import LimitReached, StorageFull
 from shared.frozen import changed
 from shared.ledger import Ledger
@@ -23,6 +26,7 @@ from shared.ledger import Ledger
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
 BROKE = "internal_error"
+BY_COORDINATOR = "coordinator"
 
 
 @dataclass
@@ -50,9 +54,11 @@ class Conductor:
         store: Store,
         runner: Runner,
         admission: Admission,
+        planner: Planner | None,
         now: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
+        self._planner = planner
         self._store = store
         self._runner = runner
         self._admission = admission
@@ -106,9 +112,12 @@ class Conductor:
             self._admission.leave()
 
     async def _conduct(self, live: Live) -> None:
+        cut_off = live.task.started_at is not None
         live.task = changed(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
         self._store.start_task(live.task)
         running: set[asyncio.Task[None]] = set()
+        if (planning := next((s for s in live.task.steps if s.is_planning and not s.ended), None)) is not None:
+            await self._plan(live, planning, cut_off=cut_off)
         cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
         try:
             while True:
@@ -135,6 +144,43 @@ class Conductor:
                 task.cancel()
             if running:
                 await asyncio.wait(running)
+
+    async def _plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
+        """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
+        step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
+        live.task = with_step(live.task, changed(step, status=Status.RUNNING))
+        proposal = Proposal(why="The coordinator was started again.") if cut_off else await self._proposal(live)
+        missing = () if proposal.steps else (Missing(what="model", why=f"It planned nothing. {proposal.why}"),)
+        step = changed(
+            step,
+            status=Status.COMPLETED,
+            output={"steps": planned(proposal.steps)},
+            usage=proposal.usage,
+            missing=missing,
+            finished_at=self._wall(),
+        )
+        if not proposal.steps:
+            await self._checkpoint(live, Ended(step))
+            return
+        task = changed(live.task, steps=(step, *proposal.steps))
+        written = await self._durably(lambda: self._store.replan(task, step, live.ledger))
+        live.task = task if written else await self._store.task(task.id) or task
+
+    async def _proposal(self, live: Live) -> Proposal:
+        if self._planner is None:  # it was there when the task came
+            return Proposal(why="No model is set any more.")
+        steps = len(live.task.steps) - 1
+        left = live.ledger.calls_left
+        calls = None if left is None else min(1, left - steps)
+        tokens = None if live.ledger.tokens_left is None else live.ledger.tokens_left // (steps + 1)
+        seconds = planner.SHARE * min(live.task.seconds, max(0.0, live.until - self._now()))
+        try:
+            proposal = await self._planner.propose(live.task, seconds=seconds, calls=calls, tokens=tokens)
+        except Exception as exc:  # a bug of ours costs the model's plan, never the task
+            logs.get().error("planner.broke", exc_info=exc)
+            return Proposal(why=f"The planner broke: {type(exc).__name__}.")
+        live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
+        return proposal
 
     def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int, later: int) -> None:
         try:

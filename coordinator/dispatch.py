@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from coordinator.admission import Admission
 from coordinator.conductor import Conductor, Live
-from coordinator.plan import plan
+from coordinator.plan import PLANNING, can_be_planned, plan
+from coordinator.planner import Planner
 from coordinator.runner import Runner
 from coordinator.store import Store
-from coordinator.tasks import Task
+from coordinator.tasks import Step, Task
 from shared.contracts import Status, TaskRequest
 from shared.errors import Conflict, KeyReused, NotFound, Unavailable
 
@@ -31,6 +32,7 @@ class Dispatcher:
         runner: Runner,
         admission: Admission,
         known_agents: Callable[[], Iterable[str]],
+        planner: Planner | None = None,
         default_timeout: float,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -38,7 +40,10 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._admission = admission
-        self._conductor = Conductor(store=store, runner=runner, admission=admission, now=now, wall=wall)
+        self._conductor = Conductor(
+            store=store, runner=runner, admission=admission, planner=planner, now=now, wall=wall
+        )
+        self._plans = planner is not None
         self._known_agents = known_agents
         self._default_timeout = default_timeout
         self._wall = wall
@@ -72,6 +77,8 @@ class Dispatcher:
         if self._closing:
             raise Unavailable("The coordinator is stopping.")
         steps = plan(request, known_agents=self._known_agents())
+        if self._plans and can_be_planned(request):
+            steps = (Step(id=PLANNING), *steps)
         self._admission.check(len(self._live) + self._accepting)
         at = self._wall()
         task = Task(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from pydantic import JsonValue
 
@@ -10,8 +10,10 @@ from coordinator.questions import MAX_PARTS, parts
 from coordinator.tasks import Step
 from shared.contracts import PlanStep, TaskRequest
 from shared.errors import Invalid
+from shared.frozen import changed
 
 RESEARCH_ENDS, ANALYSIS_ENDS, REPORT_ENDS = 0.70, 0.85, 0.97  # of the task's time; the rest renders what is there
+PLANNING = "plan"  # the id of the step in which a model plans the others
 
 
 def plan(request: TaskRequest, *, known_agents: Iterable[str]) -> tuple[Step, ...]:
@@ -22,6 +24,38 @@ def plan(request: TaskRequest, *, known_agents: Iterable[str]) -> tuple[Step, ..
     if request.agents is not None:
         return _fan_out(request.agents, known)
     return _default(request)
+
+
+def can_be_planned(request: TaskRequest) -> bool:
+    """Whether a model may plan this task: the caller has planned nothing, and its steps' names are free."""
+    documents = request.context.get("documents") if isinstance(request.context, dict) else None
+    return request.plan is None and request.agents is None and not documents
+
+
+def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[Step, ...]:
+    """The steps of a model's plan; raises `Invalid`, naming the field, for one that cannot run.
+
+    Losing one step loses nothing else, and the later a step comes, the more of the task's time it may take.
+    """
+    _refuse(
+        [
+            *(
+                _error(f"/plan/{i}/capability", f"no agent offers {step.capability!r}")
+                for i, step in enumerate(steps)
+                if step.capability is None or step.capability not in capabilities
+            ),
+            *(_error(f"/plan/{i}/id", f"{PLANNING!r} is taken") for i, s in enumerate(steps) if s.id == PLANNING),
+        ]
+    )
+    checked = _given(steps, set())
+    height: dict[str, int] = {}
+    while len(height) < len(checked):  # no circle: each round adds a step whose users are all known
+        for step in checked:
+            users = [other.id for other in checked if step.id in other.needs]
+            if all(user in height for user in users):
+                height[step.id] = 1 + max((height[user] for user in users), default=-1)
+    ends = (REPORT_ENDS, ANALYSIS_ENDS, RESEARCH_ENDS)
+    return tuple(changed(step, needs_any=True, latest=ends[min(height[step.id], 2)]) for step in checked)
 
 
 def _given(steps: list[PlanStep], known: set[str]) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -32,9 +33,14 @@ def task_row(task: Task) -> dict[str, Any]:
         "idempotency_key": task.idempotency_key,
         "request_digest": task.request_digest,
         "traceparent": task.traceparent,
-        "plan": json_text([{name: getattr(step, name) for name in _PLANNED} for step in task.steps]),
+        "plan": plan_text(task.steps),
         "code_version": CODE_VERSION,
     }
+
+
+def plan_text(steps: Iterable[Step]) -> str:
+    """Steps as they were planned, without what became of them."""
+    return json_text([{name: getattr(step, name) for name in _PLANNED} for step in steps])
 
 
 def step_row(task: Task, step: Step) -> dict[str, Any]:
@@ -53,6 +59,23 @@ def step_row(task: Task, step: Step) -> dict[str, Any]:
         "started_at": step.started_at,
         "finished_at": step.finished_at,
     }
+
+
+def planned(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """Steps as an event tells them."""
+    return [{"id": s.id, "capability": s.capability, "agent": s.agent, "needs": list(s.needs)} for s in steps]
+
+
+def ended(step: Step) -> tuple[str, dict[str, Any]]:
+    """Type and data of the event of a step that has ended."""
+    assert step.finished_at is not None
+    seconds = round(step.finished_at - (step.started_at or step.finished_at), 6)
+    data: dict[str, Any] = {"step_id": step.id, "status": step.status, "attempt": step.attempt, "seconds": seconds}
+    if step.answered_by:
+        data["agent"] = step.answered_by
+    if step.error:
+        data |= {"error": step.error.type, "why": step.error.detail}
+    return "step.finished" if step.status is Status.COMPLETED else "step.failed", data
 
 
 def task_from(row: Row, steps: list[Row]) -> Task:

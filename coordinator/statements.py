@@ -10,6 +10,9 @@ ON CONFLICT DO NOTHING
 
 ADD_STEP = "INSERT INTO steps (task_id, step_id, status, attempt) VALUES (:task_id, :step_id, 'queued', 0)"
 
+REPLAN = "UPDATE tasks SET plan = :plan WHERE id = :id"
+DROP_STEPS = "DELETE FROM steps WHERE task_id = :id AND finished_at IS NULL AND attempt = 0"
+
 START_TASK = """
 UPDATE tasks SET status = 'running', started_at = coalesce(started_at, :at) WHERE id = :id AND finished_at IS NULL
 """

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from coordinator import statements as sql
 from coordinator.events import TaskEvent
-from coordinator.rows import json_text, step_row, task_from, task_row
+from coordinator.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
 from coordinator.schema import MIGRATIONS
 from coordinator.tasks import Step, Task
 from shared.contracts import Registration, Status, StepError
@@ -66,10 +66,9 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
-        steps = [{"id": s.id, "capability": s.capability, "agent": s.agent, "needs": list(s.needs)} for s in task.steps]
         noted = (
             self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
-            self._event(task.id, "task.planned", {"steps": steps}),
+            self._event(task.id, "task.planned", {"steps": planned(task.steps)}),
         )
         rows = await self._db.write(
             "store.accept",
@@ -81,6 +80,24 @@ class Store:
             return False
         self._told(noted, rows)
         return True
+
+    async def replan(self, task: Task, planning: Step, ledger: Ledger) -> bool:
+        """Ends the planning, with the task's other steps in the place of those before; False if it had ended before."""
+        steps = [step for step in task.steps if step.id != planning.id]
+        replanned = self._event(task.id, "task.replanned", {"steps": planned(task.steps)})
+        noted = (self._event(task.id, *ended(planning)), replanned)
+        rows = await self._db.write(
+            "store.replan",
+            Statement(sql.FINISH_STEP, step_row(task, planning)),
+            Statement(sql.REPLAN, {"id": task.id, "plan": plan_text(task.steps)}),
+            Statement(sql.DROP_STEPS, {"id": task.id}),
+            Statement(sql.ADD_STEP, [{"task_id": task.id, "step_id": step.id} for step in steps]),
+            *self._ledger(task, ledger),
+            *noted,
+        )
+        if rows is not None:
+            self._told(noted, rows)
+        return rows is not None
 
     def start_task(self, task: Task) -> None:
         self._db.post("store.start_task", Statement(sql.START_TASK, {"id": task.id, "at": task.started_at}))
@@ -111,15 +128,7 @@ class Store:
 
     async def finish_step(self, task: Task, step: Step, *, first_byte_at: float | None, ledger: Ledger) -> bool:
         """The checkpoint of a step; False if a newer attempt or another result was first: nothing was written."""
-        assert step.finished_at is not None
-        seconds = round(step.finished_at - (step.started_at or step.finished_at), 6)
-        data: dict[str, Any] = {"step_id": step.id, "status": step.status, "attempt": step.attempt, "seconds": seconds}
-        if step.answered_by:
-            data["agent"] = step.answered_by
-        if step.error:
-            data |= {"error": step.error.type, "why": step.error.detail}
-        done = step.status is Status.COMPLETED
-        note = self._event(task.id, "step.finished" if done else "step.failed", data)
+        note = self._event(task.id, *ended(step))
         rows = await self._db.write(
             "store.finish_step",
             Statement(sql.FINISH_STEP, step_row(task, step)),

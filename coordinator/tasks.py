@@ -33,7 +33,7 @@ ENDED = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a task.
+    """One step of a task; one without capability and agent is the coordinator's own, the planning.
 
     `latest` is the share of the task's whole time at which the step must have ended, so that time is kept back for
     the steps after it. `needs_any` skips the step when everything it needs failed, `on_failure="fail"` of a needed
@@ -66,8 +66,14 @@ class Step:
         return self.status in ENDED
 
     @property
+    def is_planning(self) -> bool:
+        return self.capability is None and self.agent is None
+
+    @property
     def target(self) -> str:
         """Who was asked, in words."""
+        if self.is_planning:
+            return "the coordinator"
         return f"agent {self.agent!r}" if self.agent else f"capability {self.capability!r}"
 
 
@@ -162,7 +168,7 @@ def outcome(task: Task) -> Status:
 
     Everything done: completed. Something done: partial. Nothing done: timed_out if time was the reason, else failed.
     """
-    states = [step.status for step in task.steps]
+    states = [step.status for step in task.steps if not step.is_planning]
     if states and all(s is Status.COMPLETED for s in states):
         return Status.COMPLETED
     if any(s is Status.COMPLETED for s in states):
@@ -187,7 +193,8 @@ def missing(task: Task) -> list[Missing]:
 def last_steps(task: Task) -> list[Step]:
     """Completed steps whose output nobody else used: the answer of a plan without a report."""
     used = {n for step in task.steps if step.status is Status.COMPLETED for n in step.needs}
-    return [step for step in task.steps if step.status is Status.COMPLETED and step.id not in used]
+    done = [step for step in task.steps if step.status is Status.COMPLETED and not step.is_planning]
+    return [step for step in done if step.id not in used]
 
 
 def _open_needs(task: Task, step: Step) -> bool:

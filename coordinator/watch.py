@@ -75,8 +75,10 @@ class _Display:
     def show(self, name: str, data: Json) -> None:
         if not self._console.is_terminal:
             self._line(name, data)
-        elif name == "task.planned":
+        elif name in ("task.planned", "task.replanned"):
             for step in data["steps"]:
+                if step["id"] in self._bars:
+                    continue
                 self._bars[step["id"]] = self._progress.add_task("waiting", step=step["id"], total=1.0, start=False)
         elif (bar := self._bars.get(data.get("step_id", ""))) is not None:
             self._move(bar, name, data)

@@ -88,6 +88,9 @@ class CoordinatorSettings(Settings):
     health_check_interval: Annotated[float, Field(gt=0, le=3_600)] = Field(
         5.0, description="Seconds between two probes of each agent."
     )
+    planner: Literal["rules", "model"] = Field(
+        "rules", description="Who plans a task that comes without a plan; `model` needs `MODEL_API_URL`."
+    )
     private_agents: bool = Field(
         True, description="Whether agents may live at private and loopback addresses; link-local never."
     )

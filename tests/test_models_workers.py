@@ -191,17 +191,16 @@ async def test_a_step_without_time_asks_nobody() -> None:
 @pytest.mark.parametrize(
     ("spend", "asks"),
     [
-        ({"calls": 1}, 0),
         ({"calls": 0}, 0),
-        ({"calls": 2}, 1),
+        ({"calls": 1}, 1),
         ({"tokens": 0}, 0),
         ({"tokens": 400}, 0),
         ({"tokens": 100_000}, 1),
-        ({"calls": 3, "tokens": 10_000}, 1),
+        ({"calls": 2, "tokens": 10_000}, 1),
     ],
 )
 async def test_nothing_is_asked_that_the_step_may_not_spend(spend: dict[str, int], asks: int) -> None:
-    """The step itself is one call; a call is not made when what is left does not suffice for it."""
+    """A call is not made when what is left does not suffice for it."""
     async with fake_model(says(findings=[FINDING])) as model:
         step = StepRequest(task_id="t", step_id="a", task_description=QUESTION, upstream=UPSTREAM)
         reply = await worked(analyzer.agent(Path("unused"), settings(model)), step, **spend)
@@ -215,7 +214,7 @@ async def test_a_wrong_answer_is_asked_for_again_only_where_a_call_is_left() -> 
     right = says(findings=[FINDING])
 
     _, twice = await by_model("rubbish", right)
-    _, once = await by_model("rubbish", right, calls=2)
+    _, once = await by_model("rubbish", right, calls=1)
 
     assert (twice.usage.calls, list(twice.missing)) == (2, [])
     assert (once.usage.calls, [m.what for m in once.missing]) == (1, ["model"])
@@ -488,8 +487,8 @@ async def test_a_search_does_not_need_the_model(docs: Path, entry: Entry) -> Non
     assert [m.what for m in reply.missing] == ["model"]
 
 
-async def test_a_step_with_two_calls_left_asks_once(docs: Path) -> None:
-    found, reply, model = await researched(docs, asks("How far does the wharf rise?"), calls=2)
+async def test_a_step_with_one_call_left_asks_once(docs: Path) -> None:
+    found, reply, model = await researched(docs, asks("How far does the wharf rise?"), calls=1)
 
     assert "wharf.md" in places(found)
     assert (len(model.asked), reply.usage.calls) == (1, 1)

@@ -24,7 +24,7 @@ MIN_REPLY_TOKENS = 128
 CHARACTERS_A_TOKEN = 3.0  # few on purpose, so that what is reserved is rarely less than what is spent
 MAX_CHARACTERS = 24_000  # of data in one call: about 6,000 tokens
 LOADING_SECONDS = (
-    0.05  # beyond a call's own limit, which says more: only the first call, which loads libraries, needs it
+    0.05  # beyond the call's own limit, which says more; only the first call, which loads libraries, needs it
 )
 TRIES = 2  # calls for one answer: a model that answers in the wrong shape is asked once more
 MADE_WITH = "Made with "  # opens the note that names the model
@@ -33,17 +33,16 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 @asynccontextmanager
-async def model_of(settings: ModelSettings | None) -> AsyncIterator[LanguageModel | None]:
-    """The model that the settings (None: the environment) name, open until the service ends; None without one."""
+async def model_of(settings: ModelSettings) -> AsyncIterator[LanguageModel | None]:
+    """The model that the settings name, open until the service ends; None without one. It is loaded meanwhile."""
     from shared.llm import models_from
-    from shared.settings import ModelSettings
 
-    model = models_from(settings or ModelSettings())
-    try:
-        yield model
-    finally:
-        if model is not None:
-            await model.aclose()
+    model = models_from(settings)
+    if model is None:
+        yield None
+    else:
+        async with model:
+            yield model
 
 
 class Thinking:
@@ -63,7 +62,7 @@ class Thinking:
         self._model = model
         self._ctx = ctx
         self._kept_back = (1 - SHARE) * ctx.seconds_left()
-        self._calls = None if ctx.envelope.calls is None else ctx.envelope.calls - 1  # the step itself is one
+        self._calls = ctx.envelope.calls
         self._tokens = ctx.envelope.tokens
         self.usage = NO_USAGE
         self.missing: list[Missing] = []
@@ -111,7 +110,7 @@ class Thinking:
             self.failed(failure.detail)
             return None
         except TimeoutError:
-            self.failed(f"It was not loaded within {seconds:.1f} s.")
+            self.failed(f"Model {self.name!r} did not answer within {seconds:.1f} s.")
             return None
         self.usage += usage
         return value
