@@ -76,7 +76,8 @@ class Agent:
     `open` is entered when the service starts and left when it stops; what it yields is `ctx.state`.
     `max_concurrency` steps run at once in one instance; the coordinator sends no more.
     `skills` is what its cards list; unset: its capabilities. `features` is what KAOS's card says besides:
-    `tool_execution`, `task_delegation`.
+    `tool_execution`, `task_delegation`. `memory` is the `shared.memory.Memory` that it uses itself; unset: the chassis
+    makes one for its conversations.
     """
 
     name: str
@@ -88,3 +89,4 @@ class Agent:
     max_concurrency: int = 64
     skills: Callable[[], Sequence[Skill]] | None = None
     features: tuple[str, ...] = ()
+    memory: Any = None

@@ -45,7 +45,6 @@ def create_worker_app(
     settings: WorkerSettings | None = None,
     endpoint: str = "http://127.0.0.1:8080",
     state_dir: Path | None = None,
-    memory: Memory | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
@@ -53,8 +52,7 @@ def create_worker_app(
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
     envelope the coordinator signed for it; without one it works alone and takes unsigned steps.
-    `memory` is what it remembers of its conversations; unset: one of its own in `state_dir`. `inner` replaces the
-    network in tests.
+    `inner` replaces the network in tests.
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
@@ -65,13 +63,15 @@ def create_worker_app(
         return heartbeat.member if heartbeat else None
 
     steps = Steps(agent, limit=limit, now=now, member=member)
-    remembered = memory or Memory(agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled)
+    memory: Memory = agent.memory or Memory(
+        agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled
+    )
     face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(remembered.close)
+            stack.push_async_callback(memory.close)
             parts["http"] = await stack.enter_async_context(transport.client(policy="web", transport=inner))
             parts["state"] = await stack.enter_async_context(agent.open())
             stack.push_async_callback(steps.close)
@@ -105,10 +105,10 @@ def create_worker_app(
     )
     host = Host(
         app=app,
-        face=Remembering(face, remembered),
+        face=Remembering(face, memory),
         folder=state_dir,
         public_url=settings.public_url,
-        memory=remembered,
+        memory=memory,
         features=agent.features,
     )
 

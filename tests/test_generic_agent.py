@@ -87,7 +87,6 @@ class Team:
             agent(set_, thinks, memory, inner=self.network),
             settings=set_,
             endpoint=f"http://{name}",
-            memory=memory,
             inner=self.network,
         )
         self.network.host(name, app)
@@ -386,6 +385,57 @@ async def test_a_session_reaches_it_through_the_coordinator(coordinator: Suite) 
         events = (await coordinator.client.get("/memory/events")).json()["events"]
         assert {e["session_id"] for e in events} == {"ann"}
         assert [e["content"] for e in events if e["event_type"] == "user_message"] == ["I am Ann.", "Who am I?"]
+
+
+async def joined(suite: Suite, name: str, *script: Any, peers: str = "", **more: Any) -> tuple[Memory, Any]:
+    """A generic agent that is registered, and asks others through the coordinator; its memory and its app."""
+    memory = Memory(name)
+    set_ = settings(name, coordinator_url="http://coordinator", peer_agents=peers, **more)
+    one = agent(set_, LanguageModel(script=list(script)), memory, inner=suite.network)
+    return memory, await suite.add(one)
+
+
+async def happened(memory: Memory) -> list[str]:
+    return [event.type for event in await memory.events()]
+
+
+async def test_it_asks_others_through_the_coordinator(coordinator: Suite) -> None:
+    """Without an address of theirs; the task's own log knows, and both agents remember."""
+    boss, _ = await joined(coordinator, "boss", fence("worker", "Count."), "Seven.", peers="worker")
+    worker, _ = await joined(coordinator, "worker", "It's seven.")
+
+    task = await coordinator.execute("How many?", plan=[{"id": "a", "agent": "boss"}])
+
+    assert (task.status, task.results[0].output) == ("completed", "Seven.")
+    received = "task_delegation_received"
+    assert await happened(boss) == [received, "delegation_request", "delegation_response", "agent_response"]
+    assert [(e.type, e.content) for e in await worker.events()] == [
+        (received, "Count."),
+        ("agent_response", "It's seven."),
+    ]
+    assert len(coordinator.network.calls("coordinator", "/delegate")) == 1
+    assert not coordinator.network.calls("worker", "/v1/chat/completions")
+
+
+async def test_a_chat_with_it_goes_through_the_coordinator_too(coordinator: Suite) -> None:
+    boss, app = await joined(coordinator, "boss", fence("worker", "Count."), "Seven.", peers="worker")
+    worker, _ = await joined(coordinator, "worker", "It's seven.")
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://boss") as client:
+        assert await One(client).chat("How many?") == "Seven."
+
+    assert await happened(boss) == ["user_message", "delegation_request", "delegation_response", "agent_response"]
+    assert await happened(worker) == ["task_delegation_received", "agent_response"]
+    assert len(coordinator.network.calls("coordinator", "/delegate")) == 1
+
+
+async def test_a_peer_that_nobody_registered_is_an_event(coordinator: Suite) -> None:
+    boss, _ = await joined(coordinator, "boss", fence("ghost", "Boo?"), "Nobody.", peers="ghost")
+
+    task = await coordinator.execute("Who?", plan=[{"id": "a", "agent": "boss"}])
+
+    assert task.results[0].output == "Nobody."
+    assert (await happened(boss))[-2:] == ["delegation_error", "agent_response"]
 
 
 # --- settings -----------------------------------------------------------------------------------------

@@ -40,9 +40,8 @@ class Worker:
 async def worker(memory: Memory | None = None, settings: Any = None, **more: Any) -> AsyncIterator[Worker]:
     memory = memory or Memory("helper")
     app = create_worker_app(
-        agent("helper", "help", **more),
+        agent("helper", "help", memory=memory, **more),
         settings=worker_settings(**(settings or {})),
-        memory=memory,
         inner=Network(),
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -48,7 +48,7 @@ def agent(
     async def opened() -> AsyncIterator[Loop]:
         async with AsyncExitStack() as stack:
             await memory.open()
-            stack.push_async_callback(model.aclose)
+            await stack.enter_async_context(model)
             await stack.enter_async_context(peers)
             if settings.tool_servers():
                 await stack.enter_async_context(tools)
@@ -105,6 +105,7 @@ def agent(
         open=opened,
         skills=skills,
         features=tuple(feature for feature, has in features if has),
+        memory=memory,
     )
 
 
@@ -164,9 +165,7 @@ def main() -> None:
     folder = settings.state_dir or Path("data") / f"{settings.name}-{port}"
     memory = Memory(settings.name, folder, limits=Limits.of(settings), enabled=settings.memory_enabled)
     endpoint = settings.advertise_url or advertised(args.host, port)
-    app = create_worker_app(
-        agent(settings, model, memory), settings=settings, endpoint=endpoint, state_dir=folder, memory=memory
-    )
+    app = create_worker_app(agent(settings, model, memory), settings=settings, endpoint=endpoint, state_dir=folder)
     serve(app, sock)
 
 
