@@ -71,11 +71,12 @@ def _coordinator() -> dict[str, Any]:
 def _ollama(model: ModelAPI) -> dict[str, Any]:
     """Serves, pulls its model meanwhile, as often as it takes, and is healthy when the model is there."""
     return {
-        "image": OLLAMA_IMAGE,
+        "image": model.image or OLLAMA_IMAGE,
         **COMMON,
         "init": True,
         "entrypoint": ["/bin/sh", "-c", PULLS],
         "mem_limit": "${OLLAMA_MEMORY:-8g}",
+        **model.container,
         "environment": {"OLLAMA_HOST": f"0.0.0.0:{OLLAMA_PORT}", **model.env, "MODEL": literal(model.model or "")},
         "volumes": [f"{service_of(model)}:/root/.ollama"],
         "healthcheck": {
@@ -98,9 +99,11 @@ def _server(server: MCPServer) -> dict[str, Any]:
 
 def _agent(agent: Agent, found: Manifests) -> dict[str, Any]:
     model = _model_of(agent, found)
-    servers = [found.servers[s] for s in _known(agent, "mcpServers", agent.servers, found.servers)]
+    servers = [found.servers[s] for s in _known(agent, "mcpServers", agent.servers, found.servers, found.broken)]
     peers = [
-        found.agents[p] for p in _known(agent, "agentNetwork.access", agent.peers, found.agents) if p != agent.name
+        found.agents[p]
+        for p in _known(agent, "agentNetwork.access", agent.peers, found.agents, found.broken)
+        if p != agent.name
     ]
     wired = {
         **ENVIRONMENT,
@@ -139,7 +142,7 @@ def _model_of(agent: Agent, found: Manifests) -> ModelAPI | None:
         if "MODEL_API_URL" not in agent.env:
             agent.fields.wrong("modelAPI", "is missing: the ModelAPI that the agent thinks with")
         return None
-    known = _known(agent, "modelAPI", (agent.model_api,), found.models)
+    known = _known(agent, "modelAPI", (agent.model_api,), found.models, found.broken)
     return found.models[known[0]] if known else None
 
 
@@ -173,9 +176,11 @@ def _peer_settings(peers: list[Agent]) -> dict[str, str]:
     return {"PEER_AGENTS": ",".join(p.name for p in peers), **urls}
 
 
-def _known(agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any]) -> list[str]:
-    """Of these names the ones that stand in the manifests; the others are told of."""
+def _known(agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]) -> list[str]:
+    """Of these names the ones that stand in the manifests; the others are told of, unless that was done already."""
     for name in names:
+        if name in broken:
+            continue
         if name not in there:
             known = ", ".join(sorted(there)) or "none"
             agent.fields.wrong(field, f"there is no {name!r} in these manifests; there are: {known}")

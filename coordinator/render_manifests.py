@@ -17,9 +17,11 @@ PROVIDERS = {  # OpenAI-compatible addresses of providers that a manifest may na
     "deepseek": "https://api.deepseek.com",
     "groq": "https://api.groq.com/openai",
     "mistral": "https://api.mistral.ai",
+    "nebius": "https://api.tokenfactory.nebius.com",
     "openai": "https://api.openai.com",
     "openrouter": "https://openrouter.ai/api",
 }
+PREFIXES = (*PROVIDERS, "ollama", "ollama_chat")  # of models' names, which KAOS's proxy reads and takes off
 PYTHON_IMAGE = "python:3.12-slim"  # what KAOS runs a package in
 TOOLS_IMAGE = "${KAOS_MCP_IMAGE:-axsauze/kaos-mcp-python-string:latest}"  # KAOS's own: tools written as Python text
 
@@ -35,6 +37,8 @@ class ModelAPI:
     prefixes: tuple[str, ...] = ()
     key: str | None = None
     env: dict[str, str] = field(default_factory=dict)
+    image: str | None = None
+    container: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class Agent:
 
 @dataclass(frozen=True)
 class Manifests:
-    """Everything that was read, by name."""
+    """Everything that was read, by name; `broken` are names of what could not be."""
 
     agents: dict[str, Agent] = field(default_factory=dict)
     models: dict[str, ModelAPI] = field(default_factory=dict)
     servers: dict[str, MCPServer] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
 
 
 def read(documents: Iterable[tuple[str, Any]], tell: Tell) -> Manifests:
@@ -117,6 +122,8 @@ def _read_one(file: str, document: Any, found: Manifests, tell: Tell) -> None:
     one = readers[kind](name, spec)
     if one is not None:
         there[name] = one
+    else:
+        found.broken.add(name)
     top.skip("apiVersion", "status")
     metadata.skip("namespace", "labels", "annotations", "uid", "resourceVersion", "generation", "creationTimestamp")
     top.rest()
@@ -124,24 +131,38 @@ def _read_one(file: str, document: Any, found: Manifests, tell: Tell) -> None:
 
 def _model(name: str, spec: Fields) -> ModelAPI | None:
     mode = (spec.text("mode") or "").lower()
-    if mode == "hosted":
-        config = spec.child("serverConfig" if spec.has("serverConfig") else "hostedConfig")
-        model = config.text("model")
-        if not model:
-            config.wrong("model", "is missing: the model to run")
-            return None
-        return ModelAPI(name, model=plain(model, ("ollama",)), env=config.env(), prefixes=("ollama",))
-    if mode != "proxy":
+    if mode not in ("hosted", "proxy"):
         spec.wrong("mode", "must be Hosted or Proxy")
         return None
+    return _hosted(name, spec) if mode == "hosted" else _proxy(name, spec)
+
+
+def _hosted(name: str, spec: Fields) -> ModelAPI | None:
+    config = spec.child("serverConfig" if spec.has("serverConfig") else "hostedConfig")
+    own = spec.child("container")
+    image, overrides = _container(own, spec)
+    for given in overrides.keys() & {"entrypoint", "command"}:
+        own.skipped("command" if given == "entrypoint" else "args", "is left out: Ollama is started so that it pulls")
+        del overrides[given]
+    model = config.text("model")
+    if not model:
+        config.wrong("model", "is missing: the model to run")
+        return None
+    env = config.env() | own.env()
+    return ModelAPI(
+        name, model=plain(model, ("ollama",)), prefixes=("ollama",), env=env, image=image, container=overrides
+    )
+
+
+def _proxy(name: str, spec: Fields) -> ModelAPI | None:
     config = spec.child("proxyConfig")
     provider, base = config.text("provider"), config.text("apiBase")
-    env = config.env()
+    env = config.env() | spec.child("container").env()
     key = config.child("apiKey").secret("value") or env.pop("OPENAI_API_KEY", None)
     for other in env:
         config.skipped("env", f"{other} is left out: agents speak to the model themselves, there is no proxy")
     models = config.texts("models") + ([one] if (one := config.text("model")) else [])
-    first = models[0].rpartition("/")[0].partition("/")[0] if models else ""
+    first = models[0].partition("/")[0] if models and "/" in models[0] else ""
     url = base or PROVIDERS.get(provider or first or ("openai" if key else ""))
     if url is None:
         known = ", ".join(PROVIDERS)
@@ -153,7 +174,7 @@ def _model(name: str, spec: Fields) -> ModelAPI | None:
         return None
     if parts.hostname.endswith((".svc", ".cluster.local")):
         config.skipped("apiBase", f"leads into a cluster, which containers here do not see: {url}")
-    prefixes = tuple(filter(None, (provider, first, "openai", "ollama", "ollama_chat")))
+    prefixes = () if provider else PREFIXES  # with a provider the names are its own, whatever they look like
     url = url.rstrip("/").removesuffix("/v1")
     return ModelAPI(name, url=url, models=tuple(plain(m, prefixes) for m in models), key=key, prefixes=prefixes)
 

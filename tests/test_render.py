@@ -212,6 +212,40 @@ def test_a_proxy_is_the_address_behind_it(tmp_path: Path) -> None:
     assert lead["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
+def test_a_provider_s_names_of_models_are_its_own(tmp_path: Path) -> None:
+    """Without a provider the first part of a name is what KAOS's proxy goes by."""
+    spec = "{mode: Proxy, proxyConfig: {provider: nebius, models: ['*'], apiKey: {value: k$}}}"
+    one = AGENT % "{modelAPI: small, model: openai/gpt-oss-120b}"
+
+    with_provider, _ = made(tmp_path, API % spec, one)
+    without, _ = made(tmp_path, API % spec.replace("provider: nebius, models: ['*']", "models: ['openai/*']"), one)
+
+    env = with_provider["services"]["agent-a"]["environment"]
+    assert (env["MODEL_API_URL"], env["MODEL_NAME"]) == ("https://api.tokenfactory.nebius.com", "openai/gpt-oss-120b")
+    assert env["MODEL_API_KEY"] == "k$$"
+    env = without["services"]["agent-a"]["environment"]
+    assert (env["MODEL_API_URL"], env["MODEL_NAME"]) == ("https://api.openai.com", "gpt-oss-120b")
+
+
+def test_a_hosted_model_s_container_is_as_given_but_for_its_start(tmp_path: Path) -> None:
+    spec = """{mode: Hosted, hostedConfig: {model: m}, container: {image: me/ollama, args: [serve],
+      env: [{name: OLLAMA_DEBUG, value: "1"}], resources: {limits: {memory: 2Gi}}}}"""
+    found, said = made(tmp_path, API % spec, AGENT % "{modelAPI: small}")
+
+    ollama = found["services"]["modelapi-small"]
+    assert (ollama["image"], ollama["mem_limit"]) == ("me/ollama", f"{2 * 2**30}b")
+    assert ollama["environment"]["OLLAMA_DEBUG"] == "1"
+    assert said == [
+        "agents.yaml: ModelAPI/small: spec.container.args: is left out: Ollama is started so that it pulls (warning)"
+    ]
+
+
+def test_one_mistake_is_told_of_once(tmp_path: Path) -> None:
+    _, said = made(tmp_path, API % "{mode: Cloud}", GOOD)
+
+    assert said == ["agents.yaml: ModelAPI/small: spec.mode: must be Hosted or Proxy (error)"]
+
+
 def test_the_manifests_of_earlier_generations_are_understood(tmp_path: Path) -> None:
     found, said = made(tmp_path, OLD)
 
