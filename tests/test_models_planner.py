@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from coordinator.app import create_app
@@ -18,6 +20,8 @@ from shared.settings import ModelSettings
 from tests import fakes
 from tests.fake_model import Entry, FakeModel, Hangs, Refuses, Rubbish, Says, fake_model
 from tests.fakes import Network, Suite, agent, coordinator_settings, eventually
+from tests.history import History
+from tests.processes import Agents, Coordinator
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -205,3 +209,31 @@ async def test_a_planner_without_a_model_does_not_start() -> None:
     with pytest.raises(MusterError, match="PLANNER=model needs a model"):
         async with app.router.lifespan_context(app):
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("moment", ["queued", "written", "committed"])
+async def test_a_kill_while_a_plan_is_written_leaves_the_one_plan_or_the_other(tmp_path: Path, moment: str) -> None:
+    """Real processes and `kill -9`: the task is there, its steps are those of its plan, and it ends once."""
+    script = json.dumps([{"steps": [{"id": "a", "capability": "plain"}]}])
+    with Coordinator(tmp_path / "c", planner="model", debug_mock_responses=script) as coordinator:
+        coordinator.start(failpoint=f"store.replan.{moment}=1").ready()
+        with Agents(tmp_path / "agents", coordinator.url) as agents:
+            agents.register()
+            async with httpx.AsyncClient(base_url=coordinator.url, timeout=30) as http:
+                body = {"task_description": "Do it", "timeout_seconds": 60}
+                answer = await http.post("/execute_task", json=body, headers={"Prefer": "respond-async"})
+                assert await asyncio.to_thread(coordinator.process.wait, 20.0) == -signal.SIGKILL
+                coordinator.start().ready()
+
+                async def ended() -> Any:
+                    view = (await http.get(answer.headers["location"])).json()
+                    return view if view["finished_at"] else None
+
+                view = await eventually(ended, seconds=20)
+        coordinator.terminate()
+        coordinator.process.wait()
+        history = History(coordinator.journal)
+
+    assert history.problems(accepted=[view["task_id"]]) == []
+    assert [s["step_id"] for s in view["results"]] == (["plan", "a"] if moment == "committed" else DEFAULT)
+    assert view["status"] == ("completed" if moment == "committed" else "failed")  # nobody researches here
