@@ -6,25 +6,29 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import httpx
 from httpx_sse import EventSource, SSEError
 
 from coordinator import foreign_a2a, foreign_openai
 from coordinator.answer import Answer
-from coordinator.failures import refused, translated
-from coordinator.foreign import Call, why
+from coordinator.failures import translated
+from coordinator.foreign_sender import Sender, kind
 from coordinator.registry import MAX_AGENTS, Instance
 from shared import sse
-from shared.contracts import MAX_RESULT_BYTES, Progress, Registration, StepRequest, StepResult, strict_json
+from shared.contracts import Progress, Registration, StepRequest, StepResult
 from shared.envelope import HOP, Envelope, told
-from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure, StepTimeout
+from shared.errors import (
+    AgentFailed,
+    AgentLost,
+    AgentRefused,
+    BadResponse,
+    StepFailure,
+)
 from shared.failpoints import At
 
 CARD_SECONDS = 60.0  # that a card is believed
-CARD_FETCH_SECONDS = 5.0
 POLL_SECONDS = (0.1, 1.0)  # first and longest pause between two looks at a task
 TOLD_SECONDS = 0.5  # between two notes on how far a stream is
 MAX_OPEN = 1_000  # tasks of agents that are remembered for a cancel or the next attempt
@@ -53,7 +57,7 @@ class ForeignClient:
         traceparent: str | None,
     ) -> Answer:
         """Runs one attempt of a step; raises a `StepFailure` for everything but a completed one."""
-        send = _Sender(self._http, seconds, _headers(request, envelope, traceparent), self._wall)
+        send = Sender(self._http, seconds, _headers(request, envelope, traceparent), self._wall)
         self._at("send.execute.before")
         try:
             if instance.registration.protocol == "openai":
@@ -75,7 +79,7 @@ class ForeignClient:
         """Tells an `a2a` agent to stop a step; an `openai` one knows nothing but a closed connection."""
         if instance.registration.protocol != "a2a":
             return
-        send = _Sender(self._http, seconds, {}, self._wall)
+        send = Sender(self._http, seconds, {}, self._wall)
         with contextlib.suppress(httpx.TransportError, StepFailure):
             known = self._open.pop((instance.id, task_id, step_id), None)
             if known is None:
@@ -90,7 +94,7 @@ class ForeignClient:
 
     async def _chat(
         self,
-        send: _Sender,
+        send: Sender,
         registration: Registration,
         request: StepRequest,
         max_tokens: int | None,
@@ -99,7 +103,7 @@ class ForeignClient:
         call = foreign_openai.call(request, registration, max_tokens=max_tokens)
         async with send.sent(call) as response:
             self._at("send.execute.sent")
-            if _kind(response) != sse.MEDIA_TYPE:
+            if kind(response) != sse.MEDIA_TYPE:
                 return foreign_openai.result(request, await response.aread())
             chunks, told = foreign_openai.Chunks(), 0.0
             async for event in EventSource(response).aiter_sse():
@@ -114,7 +118,7 @@ class ForeignClient:
     # --- a2a
 
     async def _message(
-        self, send: _Sender, instance: Instance, request: StepRequest, on_progress: Callable[[Progress], None]
+        self, send: Sender, instance: Instance, request: StepRequest, on_progress: Callable[[Progress], None]
     ) -> StepResult:
         key = (instance.id, request.task_id, request.step_id)
         try:
@@ -133,8 +137,8 @@ class ForeignClient:
             if exchange.task is None:
                 await self._ask(send, agent, request, exchange, heard)
             await self._follow(send, agent, exchange, heard)
-        except AgentRefused:
-            self._cards.pop(instance.registration.endpoint, None)  # the agent may have changed
+        except (StepFailure, httpx.TransportError):
+            self._cards.pop(instance.registration.endpoint, None)  # the agent may have changed, or moved
             raise
         if exchange.waits and exchange.task is not None:
             with contextlib.suppress(httpx.TransportError, StepFailure):
@@ -142,7 +146,7 @@ class ForeignClient:
         self._open.pop(key, None)
         return exchange.result(request)
 
-    async def _interface(self, send: _Sender, registration: Registration) -> foreign_a2a.Interface:
+    async def _interface(self, send: Sender, registration: Registration) -> foreign_a2a.Interface:
         """Where the agent is spoken to, from its card; from its endpoint when it shows none."""
         until, known = self._cards.get(registration.endpoint, (0.0, None))
         if known is not None and time.monotonic() < until:
@@ -155,7 +159,7 @@ class ForeignClient:
         return agent
 
     async def _earlier(
-        self, send: _Sender, agent: foreign_a2a.Interface, key: tuple[str, str, str], request: StepRequest
+        self, send: Sender, agent: foreign_a2a.Interface, key: tuple[str, str, str], request: StepRequest
     ) -> str | None:
         """The task that an earlier attempt has begun at this agent, so that nothing is done twice."""
         if request.attempt == 1:
@@ -172,7 +176,7 @@ class ForeignClient:
 
     async def _ask(
         self,
-        send: _Sender,
+        send: Sender,
         agent: foreign_a2a.Interface,
         request: StepRequest,
         exchange: foreign_a2a.Exchange,
@@ -181,7 +185,7 @@ class ForeignClient:
         call = foreign_a2a.send(agent, request, streaming=agent.streaming)
         async with send.sent(call) as response:
             self._at("send.execute.sent")
-            if _kind(response) != sse.MEDIA_TYPE:
+            if kind(response) != sse.MEDIA_TYPE:
                 exchange.take(foreign_a2a.answered(await response.aread()))
                 heard()
                 return
@@ -195,7 +199,7 @@ class ForeignClient:
 
     async def _follow(
         self,
-        send: _Sender,
+        send: Sender,
         agent: foreign_a2a.Interface,
         exchange: foreign_a2a.Exchange,
         heard: Callable[[], None],
@@ -216,72 +220,7 @@ class ForeignClient:
             self._open.popitem(last=False)
 
 
-class _Sender:
-    """Sends the calls of one attempt, all of them within its seconds."""
-
-    def __init__(
-        self, http: httpx.AsyncClient, seconds: float, headers: dict[str, str], wall: Callable[[], float]
-    ) -> None:
-        self._http = http
-        self._until = time.monotonic() + seconds
-        self._seconds = seconds
-        self._headers = headers
-        self._wall = wall
-        self.first_byte_at: float | None = None
-
-    @contextlib.asynccontextmanager
-    async def sent(self, call: Call) -> AsyncIterator[httpx.Response]:
-        """A good answer, to be read; raises a `StepFailure` for any other."""
-        headers = {"Content-Type": "application/json", "Accept": f"application/json, {sse.MEDIA_TYPE}"}
-        response = await self._send("POST", call.url, self._left(), headers | self._headers | call.headers, call.body)
-        try:
-            self.first_byte_at = self.first_byte_at or self._wall()
-            if response.status_code != 200:
-                body = await response.aread()
-                raise refused(response, body, why(body))
-            yield response
-        finally:
-            await response.aclose()
-
-    async def rpc(self, call: Call) -> dict[str, Any]:
-        """The result of one JSON-RPC call."""
-        async with self.sent(call) as response:
-            return foreign_a2a.answered(await response.aread())
-
-    async def card(self, url: str) -> Any:
-        """The agent's card as JSON; None when it shows none."""
-        seconds = min(CARD_FETCH_SECONDS, self._left())
-        response = await self._send("GET", url, seconds, {"Accept": "application/json", "A2A-Version": "1.0"}, b"")
-        try:
-            body = await response.aread()
-        finally:
-            await response.aclose()
-        if response.status_code in (429, 503) or response.is_server_error:
-            raise refused(response, body, why(body))
-        try:
-            return strict_json(body) if response.status_code == 200 else None
-        except ValueError:
-            return None
-
-    async def _send(
-        self, method: str, url: str, seconds: float, headers: dict[str, str], body: bytes
-    ) -> httpx.Response:
-        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES, "timeout": self._http.timeout.as_dict()}
-        wanted = httpx.Request(method, url, content=body, headers=headers, extensions=limits)
-        return await self._http.send(wanted, stream=True)
-
-    def _left(self) -> float:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise StepTimeout(f"No answer within {self._seconds:.1f} s.")
-        return left
-
-
 def _headers(request: StepRequest, envelope: Envelope, traceparent: str | None) -> dict[str, str]:
     """What goes with every call of a step: its key, and what it may spend, for agents that know the header."""
     always = {"Idempotency-Key": f"{request.task_id}/{request.step_id}", HOP: told(envelope)}
     return always | ({"traceparent": traceparent} if traceparent else {})
-
-
-def _kind(response: httpx.Response) -> str:
-    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()

@@ -84,7 +84,16 @@ ROWS = {
             "view",
         },
         {"events", "schema", "statements"},
-        {"backup", "doctor_docker", "doctor_http", "failures", "foreign_client", "store", "worker_client"},
+        {
+            "backup",
+            "doctor_docker",
+            "doctor_http",
+            "failures",
+            "foreign_client",
+            "foreign_sender",
+            "store",
+            "worker_client",
+        },
         {
             "admission",
             "agents",

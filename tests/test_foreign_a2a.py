@@ -21,7 +21,7 @@ from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
 from fastapi import FastAPI, Request, Response
 
-from coordinator import foreign_a2a
+from coordinator import foreign_a2a, foreign_sender
 from shared.contracts import Registration
 from shared.errors import AgentRefused
 from tests.fakes import Suite, agent, eventually, serving
@@ -298,6 +298,7 @@ class Odd:
 
     answers: list[tuple[int, Any]]
     card: Any = None
+    card_seconds: float = 0.0
     url: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
 
@@ -310,6 +311,7 @@ class Odd:
 
         @app.get(foreign_a2a.CARD)
         async def card() -> Response:
+            await asyncio.sleep(self.card_seconds)
             return Response(json.dumps(self.card), 200 if self.card else 404, media_type="application/json")
 
         @app.post("/")
@@ -424,6 +426,38 @@ async def test_an_agent_that_cannot_list_its_tasks_is_asked_again(coordinator: S
 
     assert (await coordinator.execute(plan=PLAN)).results[0].output == "The moon."
     assert [c["method"] for c in odd.calls] == ["SendMessage", "ListTasks", "SendMessage"]
+
+
+async def test_a_card_that_does_not_come_is_not_waited_for(
+    coordinator: Suite, odd: Odd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs seconds, not the step's whole time, and nothing has been begun: another instance may be asked."""
+    monkeypatch.setattr(foreign_sender, "CARD_SECONDS", 0.1)
+    odd.card_seconds = 60.0
+    await coordinator.register("poet", odd.url, "write", protocol="a2a")
+    await coordinator.sees(odd.host, "healthy")
+
+    found = (await coordinator.execute(plan=PLAN, timeout_seconds=4.0)).results[0].error
+
+    assert found is not None
+    assert (found.type, found.detail) == ("agent_unreachable", "The agent's card did not come within 0.1 s.")
+    assert odd.calls == []
+
+
+async def test_an_agent_that_has_moved_is_found_by_its_new_card(coordinator: Suite, odd: Odd, poets: Poets) -> None:
+    """A card is believed for a while, but not after it has led nowhere."""
+    poet = await poets()
+    odd.answers = [(404, "")]
+    odd.card = card(odd.url)
+    await coordinator.register("poet", odd.url, "write", protocol="a2a")
+    await coordinator.sees(odd.host, "healthy")
+
+    before = await coordinator.execute(plan=PLAN)
+    odd.card = card(f"{poet.url}/rpc")
+    after = await coordinator.execute(plan=PLAN)
+
+    assert before.status == "failed"
+    assert after.results[0].output == "The moon is there."
 
 
 async def test_a_card_without_json_rpc_of_a2a_1_is_refused_by_name(coordinator: Suite, odd: Odd) -> None:
