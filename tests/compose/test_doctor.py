@@ -24,7 +24,7 @@ STOPPED = ("bash", "-c", "kill -STOP -1")  # every process but init; the kernel 
 # failures show after some 5 s instead of 25
 QUICK = {
     "environment": {"PROBE_LOOKS": "0"},
-    "healthcheck": {"interval": "1s", "timeout": "2s", "retries": 3, "start_period": "20s"},
+    "healthcheck": {"interval": "1s", "timeout": "2s", "retries": 3, "start_period": "60s"},
 }
 QUICK_CHECKS = {"services": dict.fromkeys(SERVICES, QUICK)}
 
