@@ -54,7 +54,7 @@ from shared.service import make_service
 from shared.worker import create_worker_app
 from tests import fakes
 from tests.fakes import Held, Suite, agent, eventually, serving, worker_settings
-from tests.processes import Coordinator
+from tests.processes import Coordinator, Disk
 
 BINDINGS = ("JSONRPC", "HTTP+JSON")
 VERSION = {"A2A-Version": "1.0"}
@@ -790,6 +790,23 @@ async def test_a_stop_ends_streams_and_leaves_their_tasks_open(tmp_path: Path) -
 
         assert all(e.status_update.status.state == TaskState.TASK_STATE_WORKING for e in rest)
         assert texts(after) == ["done"]
+
+
+async def test_on_a_full_disk_new_tasks_are_refused_and_taken_ones_end_once_there_is_room(tmp_path: Path) -> None:
+    held = Held("done")
+    with Disk(tmp_path / "disk", size="2m") as disk:
+        async with worker(held, folder=disk.seen) as url, client(url, streaming=False) as one:
+            task = await sent(one, question(now=True))
+            await eventually(lambda: held.began)
+            disk.fill()
+            held.let_go.set()
+            with pytest.raises(A2AError, match="disk is full"):
+                await sent(one, question())
+            assert (await got(one, task.id)).status.state == TaskState.TASK_STATE_WORKING
+
+            disk.free()
+
+            assert texts(await ended(one, task.id)) == ["done"]
 
 
 # --- what it costs when nobody asks ---------------------------------------------------------------

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from shared import logs
 from shared.db import Database
+from shared.errors import MusterError
 from shared.protocols.a2a_card import card
 from shared.protocols.a2a_executor import FaceExecutor
 from shared.protocols.a2a_handler import Handler, KeyedContexts
@@ -32,6 +33,7 @@ CARD_CACHE = "public, max-age=60"
 
 # What the SDK logs of a caller's mistakes, some with a traceback: the caller is told, and the request has its line.
 _TALKATIVE = (
+    "a2a.compat.v0_3.jsonrpc_adapter",
     "a2a.server.request_handlers.default_request_handler_v2",
     "a2a.server.request_handlers.request_handler",
     "a2a.server.routes.jsonrpc_dispatcher",
@@ -92,8 +94,8 @@ class Runtime:
         message.task_id, message.context_id = task.id, task.context_id
         try:
             await self._handler.on_message_send(SendMessageRequest(message=message), ServerCallContext())
-        except A2AError as exc:  # cancelled meanwhile; the others go on
-            logs.get().warning("a2a.not_resumed", task_id=task.id, why=exc.message)
+        except (A2AError, MusterError) as exc:  # cancelled meanwhile, say; the others go on
+            logs.get().warning("a2a.not_resumed", task_id=task.id, why=str(exc))
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 import re
@@ -32,10 +33,13 @@ from a2a.utils.proto_utils import to_stream_response
 from a2a.utils.task import ListTasksCursor, decode_list_tasks_cursor, encode_list_tasks_cursor
 from google.protobuf.json_format import MessageToJson  # type: ignore[import-untyped]
 
-from shared.db import Database, Statement
+from shared import logs
+from shared.db import Database, Rows, Statement
+from shared.errors import StorageFull
 from shared.protocols import a2a_tables as sql
 
 MAX_HOOKS = 16  # of one task
+ROOM_SECONDS = 1.0  # between two looks for room on a full disk
 _ENDED = {
     TaskState.TASK_STATE_COMPLETED,
     TaskState.TASK_STATE_CANCELED,
@@ -85,11 +89,22 @@ class Tasks(VersionedTaskStore):
         if tells:
             told = MessageToJson(to_stream_response(event), indent=None)  # type: ignore[arg-type]
             statements.append(Statement(sql.TELL, {"task_id": task.id, "body": told, "due": time()}))
-        if await self._db.write("a2a.save", *statements) is None:
+        if await self._written(statements, patient=prev is not None) is None:
             raise ConcurrentTaskModificationError(task.id)
         if tells:
             self._news()
         return TaskVersion.MISSING
+
+    async def _written(self, statements: builtins.list[Statement], *, patient: bool) -> Rows | None:
+        """Writes; on a full disk a new task is refused, and one that was taken waits for room."""
+        while True:
+            try:
+                return await self._db.write("a2a.save", *statements)
+            except StorageFull:
+                if not patient:
+                    raise
+                logs.get().warning("journal.full")
+                await asyncio.sleep(ROOM_SECONDS)
 
     async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:
         rows = await self._db.read(sql.TASK, {"id": task_id})
