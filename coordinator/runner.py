@@ -127,7 +127,7 @@ class Runner:
                 return Ended(self._completed(step, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
-                step = changed(step, failed_attempts=step.failed_attempts + 1)
+                step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
                 pause = self._pause(step, failure, until, allowance)
                 if pause is None:
                     return Ended(self._failed(step, failure))
@@ -156,8 +156,8 @@ class Runner:
             step=step.id,
             attempt=step.attempt,
             milliseconds=max(1, int(seconds * 1000)),
-            calls=None if allowance.calls is None else max(0, allowance.calls - step.failed_attempts - 1),
-            tokens=allowance.tokens,
+            calls=_left(allowance.calls, step.usage.calls + step.failed_attempts + 1),
+            tokens=_left(allowance.tokens, step.usage.input_tokens + step.usage.output_tokens),
             tenant=task.tenant,
         )
         told_at = 0.0
@@ -239,7 +239,7 @@ class Runner:
             step,
             status=Status.COMPLETED,
             output=result.output,
-            usage=result.usage + Usage(calls=step.failed_attempts + 1),
+            usage=step.usage + result.usage + Usage(calls=step.failed_attempts + 1),
             missing=tuple(result.missing),
             error=None,
             finished_at=self._wall(),
@@ -247,7 +247,7 @@ class Runner:
 
     def _failed(self, step: Step, failure: StepFailure) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
-        used = Usage(calls=step.failed_attempts)
+        used = step.usage + Usage(calls=step.failed_attempts)
         return changed(step, status=status, error=_error(failure), usage=used, finished_at=self._wall())
 
     def _tell(self, task: Task, step: Step, progress: Progress) -> None:
@@ -255,6 +255,11 @@ class Runner:
         if progress.fraction is not None:
             data["fraction"] = progress.fraction
         self._store.note(task.id, "step.progress", data)
+
+
+def _left(allowed: int | None, spent: int) -> int | None:
+    """What an attempt may spend after those that failed, and after itself."""
+    return None if allowed is None else max(0, allowed - spent)
 
 
 def _error(failure: StepFailure) -> StepError:

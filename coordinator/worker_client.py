@@ -199,4 +199,5 @@ def _checked(result: StepResult, request: StepRequest) -> StepResult:
     failure.blames_agent = False  # it works: it answered
     failure.type = error.type if error else failure.type
     failure.retryable = error.retryable if error else False
+    failure.usage = result.usage
     raise failure

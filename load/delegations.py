@@ -29,16 +29,16 @@ WARM_UP = 10
 def main() -> int:
     given = _arguments()
     with Stage() as stage:
-        helper, hung = _stand_in(stage), _stand_in(stage, "--hangs")
-        peers = dict.fromkeys(AGENTS, helper)
-        direct = _captain(stage, "direct", helper, peers)
-        beside = _captain(stage, "beside", helper, peers | {"hung": hung})
+        there, hung = _stand_in(stage), _stand_in(stage, "--hangs")
+        peers = dict.fromkeys(AGENTS, there)
+        direct = _captain(stage, "direct", there, peers)
+        beside = _captain(stage, "beside", there, peers | {"hung": hung})
         url = f"http://127.0.0.1:{free_port()}"
         coordinator = stage.start("coordinator", "--port", url.rpartition(":")[2], env={"DATABASE_URL": "memory:"})
         stage.wait(coordinator, f"{url}/ready")
         for name in AGENTS:
-            _post(f"{url}/register_agent", _registration(name, helper))
-        through = _captain(stage, "through", helper, peers, coordinator=url)
+            _post(f"{url}/register_agent", _registration(name, there))
+        through = _captain(stage, "through", there, peers, coordinator=url)
         wait_for_agents(url, *AGENTS, "through")
         together = {
             "directly": _seconds(direct.url, given.rounds),

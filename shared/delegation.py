@@ -80,7 +80,11 @@ class Loop:
         """
         run = _Run(self, ask, ctx)
         system = next((m.content for m in ask.messages if m.role == "system"), "")
-        return await run.answer([*history, *(m for m in ask.messages if m.role != "system")], system)
+        try:
+            return await run.answer([*history, *(m for m in ask.messages if m.role != "system")], system)
+        except (ModelFailed, LimitReached) as exc:
+            exc.usage = run.usage
+            raise
 
 
 class _Run:
@@ -94,6 +98,10 @@ class _Run:
         self._budget = Budget(ctx.envelope)
         self._peers = {tool_name(name): name for name in loop._peers.names()}
         self._said: list[Message] = []
+
+    @property
+    def usage(self) -> Usage:
+        return self._budget.usage
 
     async def answer(self, messages: list[Message], system: str) -> Reply:
         loop, self._said = self._loop, messages

@@ -112,12 +112,13 @@ class StepFailure(MusterError):
     """One attempt of a step failed.
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
-    `blames_agent` says whether the failure counts against that instance's breaker.
+    `blames_agent` says whether the failure counts against that instance's breaker. `usage` is what it cost.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
     reached = True
     blames_agent = True
+    usage: Usage = NO_USAGE
 
 
 class AgentUnreachable(StepFailure):
@@ -190,6 +191,7 @@ class LimitReached(MusterError):
     """The step has nothing left of what it wants to spend: calls, tokens, depth or time."""
 
     status, type, title = 429, "limit_reached", "Nothing left to spend"
+    usage: Usage = NO_USAGE
 
 
 class ModelFailed(MusterError):

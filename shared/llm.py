@@ -85,6 +85,7 @@ class LanguageModel:
         self._http: httpx.AsyncClient | None = None
         self._opened: Any = None
         self._loading: asyncio.Task[None] | None = None
+        self._loaded = False
 
     @property
     def scripted(self) -> bool:
@@ -102,7 +103,7 @@ class LanguageModel:
 
     async def __aenter__(self) -> Self:
         """Begins to load what it needs, so that the first request does not wait for that."""
-        self._loading = asyncio.create_task(_loaded(), name="model:load")
+        self._loading = asyncio.create_task(self._load(), name="model:load")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,7 +137,7 @@ class LanguageModel:
         calls: int = 2,
     ) -> tuple[Shape, Usage]:
         """The model's answer about `data` as a `shape`; one of another shape is asked for again, up to `calls`."""
-        await _loaded()
+        await self._load()
         from shared import llm_calls
 
         return await llm_calls.structure(
@@ -159,7 +160,7 @@ class LanguageModel:
         hear: Hear | None = None,
     ) -> Turn:
         """The model's next reply in a conversation; `hear` gets its words as they come."""
-        await _loaded()
+        await self._load()
         from shared import llm_calls
 
         return await llm_calls.converse(
@@ -170,6 +171,12 @@ class LanguageModel:
             limits=self._limits(seconds, max_tokens),
             hear=hear,
         )
+
+    async def _load(self) -> None:
+        """Imports the libraries, which takes a second or more: in a thread, so that nobody else waits for it."""
+        if not self._loaded:
+            await asyncio.to_thread(importlib.import_module, "shared.llm_calls")
+            self._loaded = True
 
     def _limits(self, seconds: float, max_tokens: int | None) -> Limits:
         tokens = min((n for n in (max_tokens, self._max_tokens) if n is not None), default=None)
@@ -225,8 +232,3 @@ def fenced(text: str) -> str:
     boundary = secrets.token_hex(8)
     inside = text.replace(boundary, "")
     return f'<data id="{boundary}">\n{inside}\n</data id="{boundary}">'
-
-
-async def _loaded() -> None:
-    """Imports the libraries, which takes a second: in a thread, so that nobody waits for it."""
-    await asyncio.to_thread(importlib.import_module, "shared.llm_calls")

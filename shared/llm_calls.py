@@ -145,6 +145,9 @@ async def converse(
         if isinstance(p, ToolCallPart)
     )
     usage = _usage(response.usage, calls=tries)
+    if not usage.input_tokens and not usage.output_tokens:  # a server that does not say: words are counted
+        asked, said = [instructions, *(m.content for m in messages)], [text, *(c.arguments for c in calls)]
+        usage = Usage(calls=tries, input_tokens=_words(asked), output_tokens=_words(said))
     if response.finish_reason == "content_filter":
         raise ModelFailed(f"Model {model.model_name!r} refuses to answer.", usage=usage)
     if not text and not calls:
@@ -243,6 +246,10 @@ def _retry_after(exc: Exception) -> float | None:
 
 def _settings(limits: Limits) -> ModelSettings:
     return ModelSettings(max_tokens=limits.max_tokens) if limits.max_tokens is not None else ModelSettings()
+
+
+def _words(texts: Sequence[str]) -> int:
+    return sum(len(text.split()) for text in texts)
 
 
 def _usage(usage: RequestUsage | RunUsage, *, calls: int) -> Usage:

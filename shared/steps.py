@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from shared import logs
 from shared.answering import Ask
-from shared.contracts import Missing, Progress, StepError, StepRequest, StepResult
+from shared.contracts import NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
 from shared.definition import Agent, Member
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, MusterError
@@ -199,11 +199,18 @@ class Steps:
         return result
 
     async def _outcome(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
-        def failed(type: str, detail: str, *, retryable: bool = False, status: Any = "failed") -> StepResult:
+        def failed(
+            type: str, detail: str, *, retryable: bool = False, status: Any = "failed", usage: Usage = NO_USAGE
+        ) -> StepResult:
             said = detail[:2_000].encode(errors="replace").decode()  # an exception's text may hold lone surrogates
             error = StepError(type=type, detail=said, retryable=retryable)
             return StepResult(
-                task_id=request.task_id, step_id=request.step_id, attempt=request.attempt, status=status, error=error
+                task_id=request.task_id,
+                step_id=request.step_id,
+                attempt=request.attempt,
+                status=status,
+                error=error,
+                usage=usage,
             )
 
         limit = asyncio.timeout(seconds)
@@ -228,7 +235,7 @@ class Steps:
                 return failed("timeout", f"The step's {seconds:.1f} s were over.")
             return failed("agent_error", f"TimeoutError: {exc}", retryable=True)
         except MusterError as exc:
-            return failed(exc.type, exc.detail, retryable=exc.retryable)
+            return failed(exc.type, exc.detail, retryable=exc.retryable, usage=getattr(exc, "usage", NO_USAGE))
         except httpx.TransportError as exc:
             return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
         except ValidationError as exc:

@@ -15,6 +15,7 @@ from shared.contracts import Usage
 from shared.definition import Agent, Reply
 from shared.delegation import Loop
 from shared.envelope import HEADER, Envelope, sealed
+from shared.errors import ModelFailed
 from shared.llm import LanguageModel
 from shared.peers import ASKED_AS, CoordinatorPeers
 from tests import fakes
@@ -34,7 +35,8 @@ def thinker(name: str, suite: Suite, *script: Any, access: tuple[str, ...], even
             events.append((type, content))
 
     async def run(step: Any, ctx: Any) -> Reply:
-        async with CoordinatorPeers(access, url="http://coordinator", inner=suite.network) as peers:
+        key = suite.settings.api_key.get_secret_value() if suite.settings.api_key else None
+        async with CoordinatorPeers(access, url="http://coordinator", api_key=key, inner=suite.network) as peers:
             loop = Loop(
                 name=name,
                 instructions="Sail.",
@@ -148,6 +150,31 @@ async def test_an_agent_that_is_not_there_is_an_event(coordinator):
         ("delegation.started", None),
         ("delegation.finished", "no_agent"),
     ]
+
+
+async def test_what_a_failed_step_has_spent_counts(coordinator):
+    """Two attempts of two calls each, and the attempts themselves."""
+
+    async def run(step: Any, ctx: Any) -> Reply:
+        failure = ModelFailed("Rubbish.", usage=Usage(calls=2, input_tokens=5))
+        failure.retryable = step.attempt == 1
+        raise failure
+
+    await coordinator.add(fakes.agent("alpha", "alpha", run))
+
+    task = await coordinator.execute(plan=of("alpha"))
+
+    assert task.results[0].error.type == "model_failed"
+    assert task.usage == Usage(calls=2 * (1 + 2), input_tokens=10)
+
+
+async def test_a_coordinator_with_a_key_is_asked_with_it(network):
+    async with Suite(network, speaks("alpha"), api_key="k3y") as suite:
+        await suite.add(thinker("captain", suite, delegates("alpha"), "Seven.", access=("alpha",)))
+
+        task = await suite.execute(plan=of("captain"))
+
+        assert [kind for kind, _ in await events(suite, task.task_id)] == ["delegation.started", "delegation.finished"]
 
 
 async def test_cancelling_the_task_ends_what_was_delegated(coordinator):

@@ -414,6 +414,7 @@ async def test_a_model_that_fails_is_an_error_and_not_prose(entry):
 
     assert isinstance(told.error, ModelFailed)
     assert told.error.status == 502
+    assert told.error.usage.calls >= 1
 
 
 async def test_a_model_that_hangs_ends_with_the_step():
@@ -423,6 +424,16 @@ async def test_a_model_that_hangs_ends_with_the_step():
 
     assert isinstance(told.error, ModelFailed)
     assert time.monotonic() - began < 3
+
+
+async def test_who_hangs_up_stops_the_model():
+    async with fake_model(Hangs()) as server, LanguageModel(url=server.url, name="fake") as model:
+        work = asyncio.create_task(ran(model=model))
+        await fakes.eventually(lambda: server.asked)
+
+        work.cancel()
+
+        await fakes.eventually(lambda: server.left == 1)
 
 
 async def test_mocks_of_two_requests_at_once_do_not_mix():

@@ -161,6 +161,13 @@ async def test_words_come_as_they_are_said():
     assert turn.usage == Usage(calls=1, input_tokens=7, output_tokens=5)
 
 
+async def test_words_are_counted_where_the_model_does_not_say():
+    async with fake_model(Says("The moon pulls.", usage=None)) as server:
+        turn = await asked(server.url)
+
+    assert turn.usage == Usage(calls=1, input_tokens=6, output_tokens=3)
+
+
 async def test_the_whole_conversation_reaches_the_model():
     said = [
         Message("system", "Speak like a sailor."),
