@@ -19,6 +19,7 @@ from coordinator.foreign_openai import call
 from shared.contracts import Missing, Registration, StepRequest
 from tests.fakes import Suite, agent, eventually, serving
 from tests.processes import Coordinator
+from workers import analyzer, reporter
 
 PLAN = [{"id": "poem", "agent": "poet", "input": "Write about the moon."}]
 Behaviour = Callable[["Poet", dict[str, Any]], Awaitable[Response]]
@@ -162,6 +163,21 @@ async def test_it_takes_a_step_between_our_own(coordinator: Suite, poet: Poet) -
     assert '"milliseconds": ' in headers["muster-hop"]
     assert "authorization" not in headers
     assert "muster-envelope" not in headers
+
+
+async def test_it_may_do_the_research_of_the_default_plan(coordinator: Suite, poet: Poet, tmp_path: Path) -> None:
+    """Its words are a document to the analyzer, and cited in the report."""
+    poet.behaviour = says(200, completion("There are tides because the moon pulls the sea."))
+    await coordinator.register("poet", poet.url, "research", protocol="openai")
+    await coordinator.sees(poet.host, "healthy")
+    await coordinator.add(analyzer.agent(tmp_path))
+    await coordinator.add(reporter.agent(tmp_path))
+
+    task = await coordinator.execute("Why are there tides?")
+
+    assert (task.status, task.missing) == ("completed", [])
+    assert task.result is not None
+    assert "the moon pulls the sea. [1](#source-1)" in str(task.result.report)
 
 
 async def test_its_name_is_the_model_its_endpoint_may_end_in_v1_and_its_key_is_sent(
