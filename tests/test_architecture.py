@@ -52,6 +52,7 @@ ROWS = {
             "face",
             "heartbeat",
             "kaos",
+            "kaos_rpc",
             "mounting",
             "prompting",
             "remembering",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,11 +12,12 @@ import httpx
 import pytest
 
 from shared.answering import Skill
+from shared.definition import Reply
 from shared.errors import WorkerFault
 from shared.memory import Memory
 from shared.worker import create_worker_app
 from tests import fakes
-from tests.fakes import Network, Suite, agent, worker_settings
+from tests.fakes import Held, Network, Suite, agent, eventually, worker_settings
 
 ADD = Skill("add", "add", "Adds numbers.", ("tool",), {"type": "object", "properties": {"a": {"type": "integer"}}})
 HELPER = Skill("delegate_to_helper", "delegate_to_helper", "Asks the helper.", ("delegation",))
@@ -201,6 +203,108 @@ async def test_memory_that_is_off_answers_empty() -> None:
     async with worker(Memory("helper", enabled=False)) as one:
         assert (await one.get("/memory/events"))["events"] == []
         assert (await one.get("/memory/sessions"))["total"] == 0
+
+
+# --- JSON-RPC ---------------------------------------------------------------------------------------------
+
+
+def rpc(method: str, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+
+
+def message(text: str) -> dict[str, Any]:
+    return {"role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+async def called(one: Any, method: str, **params: Any) -> dict[str, Any]:
+    answer = await one.client.post("/", json=rpc(method, **params))
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    assert (body["jsonrpc"], body["id"]) == ("2.0", 7)
+    return body
+
+
+@pytest.mark.parametrize("method", ["SendMessage", "tasks/send"])
+async def test_a_message_of_kaos_is_a_task_in_its_words(method: str) -> None:
+    async with worker(run=_greets) as one:
+        sent = await called(
+            one, method, message=message("It's None\n🌊"), contextId="s1", configuration={"blocking": True}
+        )
+
+        task = sent["result"]
+        assert (task["sessionId"], task["status"]["state"]) == ("s1", "completed")
+        assert task["history"] == [
+            {"role": "user", "parts": [{"type": "text", "text": "It's None\n🌊"}]},
+            {"role": "agent", "parts": [{"type": "text", "text": "Hello."}]},
+        ]
+        assert task["output"] == "Hello."
+        for get in ("GetTask", "tasks/get"):
+            assert (await called(one, get, id=task["id"]))["result"] == task
+        for of in ("ListTasks", "tasks/list"):
+            assert (await called(one, of))["result"] == {"tasks": [task], "total": 1}
+        assert (await called(one, "CancelTask", id=task["id"]))["error"]["code"] == -32002
+        assert await one.contents(session_id="s1") == ["It's None\n🌊", "Hello."]
+
+
+@pytest.mark.parametrize("configuration", [{"blocking": False}, {"mode": "autonomous"}])
+async def test_a_message_may_be_left_to_itself_and_cancelled(configuration: dict[str, Any]) -> None:
+    held = Held()
+    async with worker(run=held) as one:
+        task = (await called(one, "SendMessage", message=message("Wait"), configuration=configuration))["result"]
+        assert task["status"]["state"] in ("submitted", "working")
+        await eventually(lambda: held.began)
+
+        assert (await called(one, "tasks/cancel", id=task["id"]))["result"]["status"]["state"] == "canceled"
+        await eventually(lambda: held.cancelled)
+
+
+async def test_a_task_that_failed_says_why() -> None:
+    async with worker(run=_fails) as one:
+        task = (await called(one, "SendMessage", message=message("Smile")))["result"]
+
+        assert task["status"]["state"] == "failed"
+        assert "No, thank you." in task["status"]["message"]
+
+
+@pytest.mark.parametrize("method", ["GetTask", "CancelTask"])
+async def test_a_task_that_is_not_there(method: str) -> None:
+    async with worker() as one:
+        assert (await called(one, method, id="nobody"))["error"]["code"] == -32001
+        assert (await called(one, "ListTasks"))["result"] == {"tasks": [], "total": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", -32700),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "Dance", "params": {}}', -32601),
+        (json.dumps(rpc("SendMessage", message={"parts": [{"type": 1}]})).encode(), -32602),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": {"message": {"parts": "text"}}}', -32602),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "GetTask", "params": []}', -32009),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "GetTask", "params": {"id": {"a": 1}}}', -32602),
+    ],
+)
+async def test_what_is_wrong_is_an_error_with_http_200(body: bytes, code: int) -> None:
+    async with worker(run=_greets) as one:
+        answer = await one.client.post("/", content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 200
+    assert answer.json()["error"]["code"] == code
+
+
+async def test_what_names_a_version_of_a2a_is_left_to_a2a() -> None:
+    async with worker(run=_greets) as one:
+        sent = rpc("SendMessage", message={"role": "ROLE_USER", "messageId": "m", "parts": [{"text": "Hello"}]})
+        answer = (await one.client.post("/", json=sent, headers={"A2A-Version": "1.0"})).json()
+
+        assert answer["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+        task = {"id": answer["result"]["task"]["id"]}
+        assert (await called(one, "GetTask", **task))["error"]["code"] == -32009
+        assert (await called(one, "tasks/get", **task))["result"]["kind"] == "task"
+
+
+async def _greets(step: Any, ctx: Any) -> Reply:
+    return Reply("Hello.")
 
 
 # --- on the coordinator ---------------------------------------------------------------------------------

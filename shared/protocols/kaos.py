@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 from fastapi.responses import JSONResponse
+from starlette.routing import Route
 
 from shared.answering import Skill
 from shared.errors import Invalid
 from shared.memory import Event, Memory
+from shared.protocols.kaos_rpc import PATH, KaosRpc
 from shared.protocols.mounting import Host
 
 MOST = 1_000  # events or sessions of one answer
@@ -24,7 +26,7 @@ Since = Annotated[str | None, Query(description="ISO 8601; without an offset it 
 
 
 def mount(host: Host) -> None:
-    """Adds `/.well-known/agent`, `/.well-known/agent.json`, `/memory/events`, `/memory/sessions` and `/tools`."""
+    """Adds the cards, the memory, the tools, and KAOS's JSON-RPC at `/`, in front of A2A's."""
     app, face, memory = host.app, host.face, host.memory or Memory(host.face.name, enabled=False)
 
     def card(request: Request) -> dict[str, Any]:
@@ -84,6 +86,8 @@ def mount(host: Host) -> None:
         more = str(shown[0][0]) if len(found) > most else None
         names = [session for _, session in shown]
         return JSONResponse({"agent": face.name, "sessions": names, "total": len(names), "next_cursor": more})
+
+    app.router.routes.append(Route(PATH, KaosRpc(app), methods=["POST"], include_in_schema=False))
 
 
 def _skill(skill: Skill) -> dict[str, Any]:
