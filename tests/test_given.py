@@ -116,6 +116,18 @@ async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str
     assert KEPT in str(reported.output)
 
 
+@pytest.mark.parametrize("worker", [analyzer, reporter])
+async def test_of_a_megabyte_as_much_is_read_as_the_time_allows(worker: Any) -> None:
+    """The step ends with an answer from what was read, and says so."""
+    message = f"{ASKED} " + "\n\n".join(f"{KEPT} Passage {n} says more of it." for n in range(15_000))
+
+    reply = await worker.agent(Path("unused")).run(step(message), Ctx(1.0))
+
+    assert len(message) > 1_000_000
+    assert KEPT in str(reply.output)
+    assert "Time ran out: " in str(reply.output)
+
+
 async def test_a_plan_of_one_step_answers_from_the_text_it_was_given(coordinator: Suite) -> None:
     await coordinator.add(analyzer.agent(Path("unused")))
 

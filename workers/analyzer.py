@@ -26,6 +26,8 @@ BEST = 1.6  # a score that hardly any statement exceeds: a finding's score is a 
 MIN_FINDINGS = 3  # of each sub-question
 MAX_CLAIMS = 1_200  # sentences that are compared with each other, the most relevant first
 MAX_SOURCES = 40
+COMPARING_SHARE = 0.6  # of a step's time, after which no statements are compared any more
+READING_SHARE = 0.25  # and none read: ranking what was read takes as long again, and cannot be cut short
 BROAD = 4.5  # a question of more weight is a list of matters, and every statement found for it is worth comparing
 MAX_QUESTIONS = 20
 CORROBORATED = 0.1  # added to the score of a finding that another document supports
@@ -58,7 +60,9 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
     thinking = Thinking(ctx.state, ctx)
-    analysis = await _thought(handed.question, found, thinking) or await _by_rules(handed.question, found, ctx)
+    analysis = await _thought(handed.question, found, thinking)
+    if analysis is None:
+        analysis = await asyncio.to_thread(analysed_within, ctx.seconds_left(), handed.question, found)
     missing = [*handed.missing, *found.missing, *thinking.missing]
     return Reply(output=analysis.model_dump(), usage=thinking.usage, missing=missing)
 
@@ -71,15 +75,25 @@ async def _thought(task: str, found: Intake, thinking: Thinking) -> Analysis | N
     return await analysed(task, found, thinking)
 
 
-async def _by_rules(task: str, found: Intake, ctx: Context) -> Analysis:
-    until = time.monotonic() + 0.6 * max(0.0, ctx.seconds_left())
-    return await asyncio.to_thread(analyse, task, found, lambda: time.monotonic() > until)
+def analysed_within(seconds: float, task: str, found: Intake) -> Analysis:
+    """`analyse`, which reads and compares no more than it can in most of these seconds."""
+    began = time.monotonic()
+
+    def over(share: float) -> bool:
+        return time.monotonic() > began + share * max(0.0, seconds)
+
+    return analyse(task, found, lambda: over(COMPARING_SHARE), lambda: over(READING_SHARE))
 
 
-def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False) -> Analysis:
+def analyse(
+    task: str,
+    found: Intake,
+    out_of_time: Callable[[], bool] = lambda: False,
+    out_of_reading_time: Callable[[], bool] = lambda: False,
+) -> Analysis:
     """What the evidence says about a task, by rules alone: statements are quoted, never made up."""
     passages = sorted(found.evidence.values(), key=lambda e: -e.score)
-    statements, late = _statements(passages, out_of_time)
+    statements, late = _statements(passages, lambda: out_of_time() or out_of_reading_time())
     asked = [relevance.known(one, statements) for one in _questions(task, found)]
     by_question = [relevance.rank(one, statements) for one in asked]
     chosen = _shares(asked, by_question)

@@ -15,7 +15,7 @@ from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
 from shared.settings import ModelSettings
-from workers.analyzer import analyse
+from workers.analyzer import analysed_within
 from workers.evidence import document, intake
 from workers.given import given
 from workers.thinking.asking import MADE_WITH, Thinking, model_of
@@ -51,7 +51,8 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
     a format that is none of markdown, html and json.
     """
     form, handed = _form(step), given(_without_format(step), ctx.ask)
-    document_, analysis = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing)
+    seconds = ctx.seconds_left()
+    document_, analysis = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing, seconds)
     thinking = Thinking(ctx.state, ctx)
     if thinking and analysis is not None and analysis.findings:
         document_ = await _written(document_, analysis, thinking)
@@ -121,7 +122,7 @@ def title(question: str) -> str:
 
 
 def _composed(
-    question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing]
+    question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], seconds: float
 ) -> tuple[Report, Analysis | None]:
     """The report without a model, and the analysis that it was made from, if there was one."""
     analyses = [a for output in upstream.values() if (a := _analysis(output)) is not None]
@@ -130,7 +131,7 @@ def _composed(
         return compose(question, analysis, missing), analysis
     found = intake(upstream)
     if (found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values())) or not upstream:
-        analysis = analyse(question, found)
+        analysis = analysed_within(seconds, question, found)
         return compose(question, analysis, [*missing, *found.missing]), analysis
     return rendering.plain_report(title(question), question, upstream, missing), None
 
