@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,10 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from shared.contracts import Missing, Registration, StepRequest, StepResult, Usage, strict_json
+from shared.errors import AgentRefused
 
 MAX_BRIEF = 200_000  # characters of a step told in words
 LEAST_SHARE = 1_000  # characters that each upstream output has at least
 SHOWN_CHARACTERS = 500  # of what an agent says is wrong
+_VISIBLE = re.compile(r"[!-~]+\Z")
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,15 @@ def as_json(value: Any) -> bytes:
 
 
 def credentials(registration: Registration, url: str) -> dict[str, str]:
-    """The header with the agent's own key, `metadata.api_key` of its registration; never for another origin."""
+    """The header with the agent's own key, `metadata.api_key` of its registration; never for another origin.
+
+    Raises `AgentRefused` for a key that no header can carry.
+    """
     key = registration.metadata.get("api_key")
-    if not isinstance(key, str) or not key or _origin(url) != _origin(registration.endpoint):
+    if key is None or _origin(url) != _origin(registration.endpoint):
         return {}
+    if not isinstance(key, str) or not _VISIBLE.match(key):
+        raise AgentRefused("metadata.api_key of the agent's registration must be a text of visible ASCII characters.")
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -52,13 +60,13 @@ def role(registration: Registration, request: StepRequest) -> str:
 
 def brief(request: StepRequest) -> str:
     """The step in words: the task, its input, what others have found; at most about 200,000 characters."""
-    left = MAX_BRIEF
+    left = max(0, MAX_BRIEF - len(request.task_description))
     parts = [request.task_description]
     if request.input is not None and request.input != request.task_description:
         parts.append(_fenced("input", _text(request.input), left // 2))
     if request.context is not None:
         parts.append(_fenced("context", _text(request.context), left // 4))
-    left -= sum(map(len, parts))
+    left -= sum(map(len, parts[1:]))
     for step_id, output in request.upstream.items():
         share = max(LEAST_SHARE, left // len(request.upstream))
         parts.append(_fenced(f"step {step_id}", _text(output), share))

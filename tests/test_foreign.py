@@ -411,3 +411,14 @@ def test_a_key_stays_with_its_origin() -> None:
     assert credentials(known, "https://y.example/v1") == {}
     assert credentials(known, "http://x.example/v1") == {}
     assert role(known, step()).startswith("You are x. You take one step")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "über", "a\nX-Evil: 1", 7, ["k"]])
+async def test_a_key_that_no_header_can_carry_is_named(coordinator: Suite, poet: Poet, key: Any) -> None:
+    await hired(coordinator, poet, api_key=key)
+
+    error = (await coordinator.execute(plan=PLAN)).results[0].error
+
+    assert error is not None
+    assert (error.type, poet.asked) == ("agent_refused", [])
+    assert "metadata.api_key" in error.detail

@@ -78,6 +78,7 @@ def test_agents_run_from_manifests_alone(image: str, tmp_path: Path) -> None:
             asked = {"task_description": "How deep is the sea?", "agents": ["lead", "helper"]}
             task: dict[str, Any] = client.post("/execute_task", json=asked).json()
             events = client.get("/agents/lead/memory/events").json()["events"]
+            heard = client.get("/agents/helper/memory/events").text
 
         assert task["status"] == "completed", task
         assert {r["agent"]: r["output"] for r in task["results"]} == {
@@ -86,3 +87,4 @@ def test_agents_run_from_manifests_alone(image: str, tmp_path: Path) -> None:
         }
         [delegation] = [event["content"] for event in events if event["event_type"] == "delegation_request"]
         assert (delegation["agent"], delegation["task"]) == ("helper", "How deep is the $EA?")
+        assert "How deep is the $EA?" in heard
