@@ -110,7 +110,7 @@ def _plain(entry: dict[str, JsonValue], peers: Mapping[str, str]) -> list[Action
 def _fenced(text: str) -> Iterator[tuple[str, JsonValue]]:
     """What stands in fenced blocks: a line with the tag alone, JSON, a line of three backticks."""
     kind, inside = "", [""]
-    for line in text.splitlines():
+    for line in text.split("\n"):  # splitlines would also split inside of JSON strings
         if not kind:
             kind, inside = _FENCES.get(line.rstrip(), ""), []
         elif line.rstrip() == "```":

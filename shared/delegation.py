@@ -16,10 +16,10 @@ from shared.budget import Budget, Reserved
 from shared.contracts import Missing, Usage
 from shared.definition import Context, Reply
 from shared.envelope import MAX_DEPTH, narrowed
-from shared.errors import LimitReached, ModelFailed, MusterError
+from shared.errors import LimitReached, ModelFailed, MusterError, WorkerFault
 from shared.llm import LanguageModel, ToolSpec, Turn, fenced
 from shared.peers import Delegated, Delegation, Peers
-from shared.prompting import delegating, instructed, tool_name
+from shared.prompting import delegating, instructed, tool_names
 from shared.tools import Tools
 from shared.voice import Voice
 
@@ -96,7 +96,7 @@ class _Run:
         self._ctx = ctx
         self._model = loop._models.for_request(ask.mocks)
         self._budget = Budget(ctx.envelope)
-        self._peers = {tool_name(name): name for name in loop._peers.names()}
+        self._peers = tool_names(loop._peers.names())
         self._said: list[Message] = []
 
     @property
@@ -107,7 +107,8 @@ class _Run:
         loop, self._said = self._loop, messages
         tools = list(await loop._tools.specs()) if loop._tools else []
         known = loop._peers.described()
-        specs = [*tools, *(delegating(name, known.get(name, "")) for name in loop._peers.names())]
+        asks = [delegating(name, known.get(name, ""), tool=tool) for tool, name in self._peers.items()]
+        specs = [*(tool for tool in tools if tool.name not in self._peers), *asks]
         native = self._model.native_tools
         prompt = instructed(loop.name, loop._instructions, specs=specs, native=native, system=system)
         acts = bool(specs)
@@ -155,11 +156,14 @@ class _Run:
             async with places:
                 return _Result(action, await self._done(action, share, before))
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(one(a, s), name=f"{self._ctx.envelope.task}:{a.kind}:{a.name}")
-                for a, s in zip(doing, shares, strict=True)
-            ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(one(a, s), name=f"{self._ctx.envelope.task}:{a.kind}:{a.name}")
+                    for a, s in zip(doing, shares, strict=True)
+                ]
+        except ExceptionGroup as failures:  # a memory that cannot be written, say: one name is enough
+            raise failures.exceptions[0] from failures
         results = [task.result() for task in tasks]
         if (more := len(actions) - len(doing)) > 0:
             said = f"{more} more were refused: at most {MOST_A_STEP} can be done in one step."
@@ -256,7 +260,7 @@ class _Run:
         await self._tell("tool_call", {"tool": action.name, "arguments": given})
         try:
             if self._loop._tools is None:
-                raise LimitReached(f"There is no tool {action.name!r}.")
+                raise WorkerFault(f"There is no tool {action.name!r}.")
             result = await self._loop._tools.call(action.name, given, seconds=self._ctx.seconds_left())
         except MusterError as exc:
             await self._tell("error", f"Tool {action.name!r} failed: {exc.detail}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from shared.actions import PREFIX
 from shared.llm import DATA_RULE, ToolSpec
@@ -20,9 +20,21 @@ def tool_name(agent: str) -> str:
     return _NOT_IN_A_NAME.sub("_", f"{PREFIX}{agent}")[:_NAME_CHARACTERS]
 
 
-def delegating(agent: str, description: str) -> ToolSpec:
-    """The tool that delegates to an agent."""
-    return ToolSpec(tool_name(agent), f"Delegates a task to agent {agent}. {description}".strip(), _TASKS)
+def tool_names(agents: Iterable[str]) -> dict[str, str]:
+    """Agents by the names of their tools; a number tells those apart that would have the same."""
+    found: dict[str, str] = {}
+    for agent in dict.fromkeys(agents):
+        name, number = tool_name(agent), 1
+        while name in found:
+            number += 1
+            name = f"{tool_name(agent)[: _NAME_CHARACTERS - 4]}_{number}"
+        found[name] = agent
+    return found
+
+
+def delegating(agent: str, description: str, *, tool: str | None = None) -> ToolSpec:
+    """The tool that delegates to an agent, under its own name or another one."""
+    return ToolSpec(tool or tool_name(agent), f"Delegates a task to agent {agent}. {description}".strip(), _TASKS)
 
 
 def instructed(name: str, instructions: str, *, specs: Sequence[ToolSpec], native: bool, system: str) -> str:

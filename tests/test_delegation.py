@@ -142,12 +142,22 @@ async def ran(
         block(ALPHA),
         f"I ask alpha.\n{block(ALPHA)}\nWait.",
         block(json.dumps(ALPHA, indent=2)).replace("\n", "\r\n"),
+        block(json.dumps(ALPHA | {"why": "\u2028\x85"}, ensure_ascii=False)),
         json.dumps(ALPHA),
         f"```json\n{json.dumps(ALPHA)}\n```",
         {"tool_calls": [{"id": "1", "name": "delegate_to_alpha", "arguments": {"task": ALPHA["task"]}}]},
         json.dumps({"tool_calls": [{"id": "1", "name": "delegate_to_alpha", "arguments": {"task": ALPHA["task"]}}]}),
     ],
-    ids=["fence", "words around", "pretty and CRLF", "plain JSON", "JSON fence", "native", "tool_calls as text"],
+    ids=[
+        "fence",
+        "words around",
+        "pretty and CRLF",
+        "line separators",
+        "plain JSON",
+        "JSON fence",
+        "native",
+        "tool_calls as text",
+    ],
 )
 async def test_every_form_of_delegation_is_understood(reply):
     crew = Crew()
@@ -384,6 +394,15 @@ async def test_an_agent_whose_name_is_no_function_name_can_be_asked():
     assert [d.agent for d in crew.asked] == ["be.ta"]
 
 
+async def test_agents_whose_tools_would_have_one_name_are_told_apart():
+    crew = Crew(members=("be.ta", "be_ta"))
+    calls = [{"name": name, "arguments": {"task": "x"}} for name in ("delegate_to_be_ta", "delegate_to_be_ta_2")]
+
+    await ran({"tool_calls": calls}, "Done.", peers=crew)
+
+    assert [d.agent for d in crew.asked] == ["be.ta", "be_ta"]
+
+
 async def test_a_small_model_is_told_how_to_write_a_call():
     async with fake_model(
         json.dumps({"tool_calls": [{"name": "delegate_to_alpha", "arguments": {"task": "x"}}]}), "Done."
@@ -476,6 +495,13 @@ async def test_an_agent_that_can_act_speaks_once_it_is_clear_that_it_answers():
     assert "".join(await heard_by([long, "more"], acts=True)) == f"{long}more"
     assert "".join(await heard_by([long, block(ALPHA)], acts=True)) == long
     assert await heard_by([json.dumps({"x": long})], acts=True) == []
+    assert "".join(await heard_by([long, "a `b` ``", "`json"], acts=True)) == f"{long}a `b` "
+
+
+async def test_a_long_answer_in_small_pieces_is_whole():
+    pieces = [f"{n} " for n in range(60_000)]
+
+    assert "".join(await heard_by(pieces, acts=True)) == "".join(pieces)
 
 
 # --- tools ----------------------------------------------------------------------------------------
