@@ -118,6 +118,10 @@ def _read_one(file: str, document: Any, found: Manifests, tell: Tell) -> None:
     if name in there:
         metadata.wrong("name", f"stands twice; render one namespace at a time (this is {metadata.text('namespace')!r})")
         return
+    if (kind, name) == ("Agent", "coordinator"):
+        metadata.skipped(
+            "name", "is Muster's coordinator to chats (model: coordinator); plans and delegations find the agent"
+        )
     readers: dict[str, Callable[[str, Fields], Any]] = {"Agent": _agent, "ModelAPI": _model, "MCPServer": _server}
     one = readers[kind](name, spec)
     if one is not None:

@@ -250,7 +250,9 @@ def test_the_manifests_of_earlier_generations_are_understood(tmp_path: Path) -> 
     found, said = made(tmp_path, OLD)
 
     assert said == [
-        "agents.yaml: Namespace/old: is left out: only Agent, ModelAPI and MCPServer are translated (warning)"
+        "agents.yaml: Namespace/old: is left out: only Agent, ModelAPI and MCPServer are translated (warning)",
+        "agents.yaml: Agent/coordinator: metadata.name: is Muster's coordinator to chats (model: coordinator); "
+        "plans and delegations find the agent (warning)",
     ]
     services = found["services"]
     assert services["mcpserver-echo"]["image"] == "python:3.12-slim"
