@@ -112,6 +112,7 @@ async def test_a_plain_agent_shows_who_it_is(team: Team) -> None:
 
     assert (card["name"], card["description"], card["skills"]) == ("plain", "Greets.", [])
     assert card["capabilities"] == ["message_processing", "task_execution"]
+    assert [s["id"] for s in (await plain.client.get("/.well-known/agent-card.json")).json()["skills"]] == ["chat"]
 
 
 async def test_who_may_delegate_says_so_even_if_nobody_is_there(team: Team) -> None:

@@ -20,6 +20,7 @@ from shared.errors import StorageBroken, WorkerFault
 from shared.memory import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Limits, Memory
 from shared.remembering import Remembering
 from tests.fakes import ROOT
+from tests.processes import Disk
 
 
 @asynccontextmanager
@@ -295,6 +296,22 @@ async def test_a_folder_that_cannot_be_had_costs_no_answer(blocked: Path) -> Non
     async with remembering(blocked) as memory:
         await said(memory, "s", "Hello", "Hi")
         assert await contents(memory) == ["Hello", "Hi"]
+
+
+async def test_a_full_disk_costs_memory_and_no_answer(tmp_path: Path) -> None:
+    with Disk(tmp_path / "disk", size="2m") as disk:
+        async with remembering(disk.seen) as memory:
+            await said(memory, "s", "before")
+            disk.fill()
+            for _ in range(5):
+                await memory.record("s", "user_message", "x" * 90_000, durable=True)
+            disk.free()
+            await said(memory, "s", "after")
+
+            kept = await contents(memory)
+
+    assert (kept[0], kept[-1]) == ("before", "after")
+    assert len(kept) < 7
 
 
 async def test_what_is_recorded_after_the_end_is_lost_in_silence(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from shared.llm import LanguageModel, ToolSpec, fenced, models_from
 from shared.memory import Limits, Memory
 from shared.peers import CoordinatorPeers, DirectPeers
 from shared.prompting import delegating
+from shared.protocols.kaos import CHAT
 from shared.serve import advertised, arguments, listening, load_settings, serve
 from shared.settings import ModelSettings
 from shared.tools import McpTools
@@ -91,7 +92,7 @@ def agent(
         known = peers.described()
         asks = [delegating(name, known.get(name, "")) for name in peers.names()]
         return [
-            *(Skill(c, c, settings.agent_description, (c,)) for c in settings.capabilities),
+            *(Skill(c, c, settings.agent_description, (c,)) for c in settings.capabilities or (CHAT,)),
             *(_skill(spec, "tool") for spec in tools.known),
             *(_skill(spec, "delegation") for spec in asks),
         ]

@@ -18,6 +18,7 @@ from shared.protocols.mounting import Host
 MOST = 1_000  # events or sessions of one answer
 ALWAYS = ("message_processing", "task_execution")
 OF_SKILLS = {"tool": "tool_execution", "delegation": "task_delegation"}  # a skill's tag, and what it lets an agent do
+CHAT = "chat"  # the tag of a skill that is no more than to answer, which is none in KAOS's card
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 Limit = Annotated[int, Query(ge=0, description=f"How many at the most; 0 or more than {MOST}: {MOST}.")]
@@ -34,7 +35,7 @@ def mount(host: Host) -> None:
             "name": face.name,
             "description": face.description,
             "url": (host.public_url or str(request.base_url)).rstrip("/"),
-            "skills": [_skill(skill) for skill in face.skills()],
+            "skills": [_skill(skill) for skill in face.skills() if CHAT not in skill.tags],
         }
 
     @app.get("/.well-known/agent", tags=["kaos"])
