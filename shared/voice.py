@@ -19,7 +19,8 @@ class Voice:
         self._say = say
         self._acts = acts
         self._said: list[str] = []
-        self._begin()
+        self._held: list[str] = []  # of the present reply
+        self._undecided, self._free, self._spoke = True, False, False
 
     @property
     def said(self) -> str:
@@ -44,18 +45,13 @@ class Voice:
             await self._let_out(sum(map(len, self._held)))
         elif self._spoke:
             await self.say("\n\n")
-        self._begin()
+        self._held = []
+        self._undecided, self._free, self._spoke = True, False, False
 
     async def say(self, text: str) -> None:
         """Words of our own."""
         self._said.append(text)
         await self._say(text)
-
-    def _begin(self) -> None:
-        self._held: list[str] = []
-        self._undecided: bool = True
-        self._free: bool = False
-        self._spoke: bool = False
 
     async def _until_a_fence(self) -> None:
         text = "".join(self._held)
