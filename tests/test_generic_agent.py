@@ -368,6 +368,26 @@ async def test_what_the_steps_before_gave_is_in_the_prompt_as_data(coordinator: 
         assert len(await memory.sessions()) == 2
 
 
+async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> None:
+    async with fake_model("Fine.") as model:
+        memory = Memory("thinker")
+        await coordinator.add(agent(settings("thinker"), LanguageModel(url=model.url, name="fake"), memory))
+        turns = [
+            {"role": "task-delegation", "content": "Said before."},
+            {"role": ["user"], "content": "no"},
+            {"role": "tool", "content": "no"},
+            {"role": "user", "content": None},
+            7,
+        ]
+        for context in ({"messages": turns, "session": ""}, {"messages": "no", "session": 7}, ["no"], "no"):
+            plan = [{"id": "a", "agent": "thinker", "input": "Now."}]
+            assert (await coordinator.execute("Think", plan=plan, context=context)).status == "completed"
+
+        first = [m["content"] for m in model.asked[0]["messages"] if m["role"] != "system"]
+        assert first == ["Said before.", "Now."]
+        assert len(await memory.sessions()) == 4
+
+
 async def test_a_session_reaches_it_through_the_coordinator(coordinator: Suite) -> None:
     async with fake_model("Hello Ann.", "You are Ann.") as model:
         memory = Memory("thinker")

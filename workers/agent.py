@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared import logs
-from shared.answering import UNANSWERED, Ask, Message, Skill, spoken
+from shared.answering import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.delegation import Loop
@@ -134,20 +134,17 @@ def _asked(step: StepRequest) -> Ask:
         parts.append(f"What step {name!r} gave:\n{fenced(spoken(output)[:MAX_UPSTREAM])}")
     return Ask(
         messages=(*_earlier(context.get("messages")), Message("task-delegation", "\n\n".join(p for p in parts if p))),
-        session=session if isinstance(session, str) else f"session_{step.task_id[:12]}_{step.step_id}",
+        session=session if session and isinstance(session, str) else f"session_{step.task_id[:12]}_{step.step_id}",
     )
 
 
 def _earlier(messages: JsonValue) -> list[Message]:
-    """The turns before, where the coordinator hands on a chat."""
-    found = messages if isinstance(messages, list) else []
-    return [
-        Message(m["role"], m["content"])  # type: ignore[arg-type]
-        for m in found
-        if isinstance(m, dict)
-        and m.get("role") in ("system", "user", "assistant")
-        and isinstance(m.get("content"), str)
-    ]
+    """The turns before, where a chat or a delegation is handed on; a task of somebody else's is only said here."""
+    roles: dict[str, Role] = {role: role for role in ("system", "user", "assistant")}
+    roles["task-delegation"] = "user"
+    found = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []
+    said = [(roles.get(str(m.get("role"))), m.get("content")) for m in found]
+    return [Message(role, content) for role, content in said if role is not None and isinstance(content, str)]
 
 
 def main() -> None:
