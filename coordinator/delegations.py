@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -15,7 +16,7 @@ from coordinator.conductor import Live
 from coordinator.dispatch import Dispatcher
 from coordinator.grants import Grant
 from coordinator.registry import Instance
-from coordinator.runner import Runner
+from coordinator.runner import PROGRESS_SECONDS, Runner
 from coordinator.store import Store
 from coordinator.tasks import Step
 from shared import logs
@@ -26,6 +27,7 @@ from shared.errors import AgentUnreachable, EnvelopeRefused, LimitReached, Muste
 from shared.ledger import Ledger
 
 MAX_MESSAGES = 100
+MOST_OPEN = 64  # delegations of one task at once, in all its generations
 TRIES = 2  # of an agent with several instances, where the first one was not reached
 
 
@@ -93,6 +95,7 @@ class Delegations:
         self._store = store
         self._now = now
         self._running: dict[tuple[str, str], _Asking] = {}
+        self._open: Counter[str] = Counter()  # by task
 
     async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> Done:
         """Has an agent do it, within what is left of the asking step; cancelled with whoever waits for it.
@@ -118,6 +121,7 @@ class Delegations:
             calls=wish.calls if limits.max_calls is None else calls - 1,
             tokens=wish.tokens if limits.max_tokens is None else tokens,
         )
+        self._open[envelope.task] += 1
         used, error = Usage(calls=1), "cancelled"
         grant = Grant(Ledger(max_calls=given.calls, max_tokens=given.tokens))
         began = self._now()
@@ -129,6 +133,8 @@ class Delegations:
             error = exc.type
             raise
         finally:
+            self._open[envelope.task] -= 1
+            self._open += Counter()  # forgets the tasks that have none
             used += grant.used
             asking.grant.ledger = asking.grant.ledger.settle(calls=calls, tokens=tokens, usage=used)
             if asking.booked:
@@ -159,6 +165,8 @@ class Delegations:
         raise EnvelopeRefused(f"Task {envelope.task} has ended.")
 
     def _narrowed(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
+        if self._open[said.task] >= MOST_OPEN:
+            raise LimitReached(f"The task has {MOST_OPEN} delegations open already.")
         ancestry = (*asking.envelope.ancestry, asker.name)
         if wish.agent in ancestry:
             raise LimitReached(f"Agent {wish.agent!r} is already asking: {' > '.join(ancestry)}.")
@@ -177,7 +185,13 @@ class Delegations:
             context=context | ({"session": wish.session} if wish.session else {}),
         )
 
+        told_at = 0.0
+
         def tell(progress: Progress) -> None:
+            nonlocal told_at
+            if self._now() - told_at < PROGRESS_SECONDS:
+                return
+            told_at = self._now()
             self._note(asking, "step.progress", {"step_id": given.step, "attempt": 1, "message": progress.message})
 
         while True:

@@ -265,6 +265,17 @@ async def test_a_lie_about_depth_and_limits_is_of_no_use(asking, coordinator):
     assert began["depth"] == 1
 
 
+async def test_a_task_has_so_many_delegations_open_at_once(asking, coordinator, monkeypatch):
+    """Agents that ask agents that ask agents would be many."""
+    monkeypatch.setattr("coordinator.delegations.MOST_OPEN", 0)
+
+    answer = await asking()
+
+    assert answer.status_code == 429
+    assert "open already" in answer.json()["detail"]
+    assert [type for type, _ in await events(coordinator, asking.true.task)] == ["delegation.refused"]
+
+
 async def test_another_agents_step_is_refused(asking):
     assert (await asking(by=asking.alpha, agent="captain")).status_code == 401
 

@@ -416,6 +416,15 @@ async def test_a_small_model_is_told_how_to_write_a_call():
     assert told.text == "Done."
 
 
+@pytest.mark.parametrize("text", ['It\'s "odd"\n\n\tNone 🌊 \u2028 \\ </data>', "x" * 1_000_000], ids=["odd", "1 MB"])
+async def test_any_text_reaches_the_model_as_it_is(text):
+    async with fake_model(text) as server, LanguageModel(url=server.url, name="fake") as model:
+        told = await ran(model=model, ask=Ask((Message("user", text),)))
+
+        assert server.asked[0]["messages"][-1]["content"] == text
+    assert told.text == told.said == text
+
+
 async def test_the_users_own_prompt_comes_second():
     ask = Ask((Message("system", "Speak like a sailor."), Message("user", "Well?")))
     async with fake_model("Aye.") as server, LanguageModel(url=server.url, name="fake") as model:
@@ -572,6 +581,13 @@ async def test_a_tool_server_that_is_away_costs_a_tool_and_no_answer():
     assert told.text == "Seven."
 
 
+async def test_a_tool_server_that_hangs_costs_a_tool_and_no_answer():
+    async with fakes.bad_peer(fakes.hangs) as peer, McpTools({"harbour": peer.url}) as tools:
+        told = await ran("Seven.", tools=tools)
+
+    assert told.text == "Seven."
+
+
 # --- over the wire --------------------------------------------------------------------------------
 
 
@@ -601,6 +617,44 @@ async def test_a_peer_is_asked_as_kaos_asks(peer, network):
     assert (envelope.depth, envelope.ancestry) == (1, ("captain",))
     assert envelope.milliseconds < ENVELOPE.milliseconds
     assert told.of("delegation_response")[0]["response"] == "I did: Count the ships."
+
+
+async def test_a_loop_of_agents_ends_at_the_first_repeat(network):
+    """Captain asks alpha, who wants to ask captain: it knows from the header who is asking already."""
+    events: list[tuple[str, Any]] = []
+
+    async def record(type: str, content: Any, session: str | None) -> None:
+        events.append((type, content))
+
+    async def run(step: Any, ctx: Any) -> Reply:
+        async with DirectPeers({"captain": "http://captain"}, inner=network) as peers:
+            script = [block({"agent": "captain", "task": "You do it."}), "I did it myself."]
+            model = LanguageModel(script=script)
+            loop = Loop(
+                name="alpha", instructions="", models=model, peers=peers, tools=None, max_steps=5, record=record
+            )
+            return await loop.run(ctx.ask, ctx)
+
+    app = create_worker_app(fakes.agent("alpha", "count", run), settings=fakes.worker_settings(), inner=network)
+    network.host("alpha", app)
+    async with app.router.lifespan_context(app), DirectPeers({"alpha": "http://alpha"}, inner=network) as peers:
+        told = await ran(block(ALPHA), "Done.", peers=peers)
+
+    assert told.of("delegation_response")[0]["response"] == "I did it myself."
+    assert events[0][1]["error"] == "agent 'captain' is already asking: captain."
+    assert network.calls("captain", "/") == network.calls("captain", "/.well-known")
+
+
+async def test_an_agent_that_hangs_leaves_time_for_the_answer():
+    async def never(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with DirectPeers({"alpha": "http://alpha"}, inner=httpx.MockTransport(never)) as peers:
+        told = await ran(block(ALPHA), "Alone.", peers=peers, envelope=replace(ENVELOPE, milliseconds=1_000))
+
+    assert "No answer within" in told.of("delegation_error")[0]["error"]
+    assert told.text == "Alone."
 
 
 async def test_cards_are_read_in_the_background(peer, network):
