@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from coordinator import planner
@@ -149,6 +150,13 @@ class Conductor:
         """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
         step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
+        began: dict[str, JsonValue] = {
+            "step_id": step.id,
+            "attempt": step.attempt,
+            "agent": BY_COORDINATOR,
+            "instance": None,
+        }
+        self._store.note(live.task.id, "step.started", began)
         proposal = Proposal(why="The coordinator was started again.") if cut_off else await self._proposal(live)
         missing = () if proposal.steps else (Missing(what="model", why=f"It planned nothing. {proposal.why}"),)
         step = changed(

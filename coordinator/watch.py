@@ -76,12 +76,16 @@ class _Display:
         if not self._console.is_terminal:
             self._line(name, data)
         elif name in ("task.planned", "task.replanned"):
-            for step in data["steps"]:
-                if step["id"] in self._bars:
-                    continue
-                self._bars[step["id"]] = self._progress.add_task("waiting", step=step["id"], total=1.0, start=False)
+            self._plan([step["id"] for step in data["steps"]])
         elif (bar := self._bars.get(data.get("step_id", ""))) is not None:
             self._move(bar, name, data)
+
+    def _plan(self, steps: list[str]) -> None:
+        for gone in self._bars.keys() - set(steps):
+            self._progress.remove_task(self._bars.pop(gone))
+        for step in steps:
+            if step not in self._bars:
+                self._bars[step] = self._progress.add_task("waiting", step=step, total=1.0, start=False)
 
     def _move(self, bar: TaskID, name: str, data: Json) -> None:
         if name == "step.started":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import json
 import signal
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from coordinator.app import create_app
+from coordinator.watch import ask
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
 from shared.errors import MusterError
 from shared.settings import ModelSettings
 from tests import fakes
 from tests.fake_model import Entry, FakeModel, Hangs, Refuses, Rubbish, Says, fake_model
-from tests.fakes import Network, Suite, agent, coordinator_settings, eventually
+from tests.fakes import Network, Suite, agent, coordinator_settings, eventually, serving
 from tests.history import History
 from tests.processes import Agents, Coordinator
 
@@ -71,11 +74,24 @@ async def test_a_models_plan_takes_the_place_of_the_default_one() -> None:
     ]
     assert fakes.MOON in str(task.result.report)
     assert (task.missing, task.result.format) == ([], "markdown")
-    assert events[:4] == ["task.accepted", "task.planned", "step.finished", "task.replanned"]
+    assert events[:4] == ["task.accepted", "task.planned", "step.started", "step.finished"]
+    assert events[4] == "task.replanned"
     assert (task.results[0].usage.calls, task.usage.calls, task.usage.input_tokens) == (1, 5, 7)
     prompt = model.prompt()
     assert "- research: Does research." in prompt
     assert "Why are there tides?" in prompt
+
+
+async def test_who_watches_sees_the_steps_of_the_new_plan() -> None:
+    shown = io.StringIO()
+    async with fake_model(steps()) as model, planning(model) as suite, serving(suite.app, lifespan=False) as url:
+        with httpx.Client(base_url=url) as client:
+            console = Console(file=shown, force_terminal=True, width=100)
+            await asyncio.to_thread(ask, client, {"task_description": "Why are there tides?"}, console)
+
+    last = "".join(shown.getvalue().splitlines()[-6:])
+    assert all(f"{name} " in last for name in ("plan", "moon", "sun", "weigh", "write"))
+    assert "analyze " not in last
 
 
 async def test_the_steps_of_a_models_plan_get_its_questions() -> None:
