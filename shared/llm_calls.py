@@ -171,7 +171,9 @@ async def structure(
         return result.output
 
     try:
-        found, tries = await _patiently(model.model_name, limits, once, may_repeat=lambda: spent.requests == 0)
+        found, tries = await _patiently(
+            model.model_name, limits, once, may_repeat=lambda: spent.requests == 0, most=calls
+        )
     except ModelFailed as failure:
         failure.usage = _usage(spent, calls=max(failure.usage.calls, spent.requests))
         raise
@@ -206,9 +208,9 @@ def _history(messages: Sequence[Message], instructions: str) -> list[ModelMessag
 
 
 async def _patiently(
-    name: str, limits: Limits, once: Callable[[], Awaitable[T]], *, may_repeat: Callable[[], bool]
+    name: str, limits: Limits, once: Callable[[], Awaitable[T]], *, may_repeat: Callable[[], bool], most: int = TRIES
 ) -> tuple[T, int]:
-    """What a call gives, and how many tries it took; a wait that ends after the deadline is not begun."""
+    """What a call gives, and how many tries it took, at `most` and three; no wait is begun that ends too late."""
     loop = asyncio.get_running_loop()
     until, tries = loop.time() + limits.seconds, 0
     try:
@@ -220,7 +222,12 @@ async def _patiently(
                 except _FOREIGN as exc:
                     failure = _translated(name, exc, tries)
                     pause = _retry_after(exc) or FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1)
-                    if not failure.retryable or tries >= TRIES or not may_repeat() or loop.time() + pause >= until:
+                    if (
+                        not failure.retryable
+                        or tries >= min(most, TRIES)
+                        or not may_repeat()
+                        or loop.time() + pause >= until
+                    ):
                         raise failure from exc
                     await asyncio.sleep(pause)
     except TimeoutError as exc:

@@ -224,6 +224,16 @@ async def test_a_wrong_answer_is_asked_for_again_only_where_a_call_is_left() -> 
     assert (once.usage.calls, [m.what for m in once.missing]) == (1, ["model"])
 
 
+async def test_a_busy_model_is_tried_again_only_where_a_call_is_left() -> None:
+    right = says(findings=[FINDING])
+
+    _, twice = await by_model(Refuses(429), right)
+    _, once = await by_model(Refuses(429), right, calls=1)
+
+    assert (twice.usage.calls, list(twice.missing)) == (2, [])
+    assert (once.usage.calls, [m.what for m in once.missing]) == (1, ["model"])
+
+
 async def test_a_reply_may_be_as_long_as_the_tokens_that_are_left() -> None:
     async with fake_model(says(findings=[FINDING])) as model:
         step = StepRequest(task_id="t", step_id="a", task_description=QUESTION, upstream=UPSTREAM)
