@@ -19,7 +19,7 @@ from coordinator.tasks import Step, Task, upstream
 from coordinator.worker_client import WorkerClient
 from shared.contracts import CONTRACT, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.envelope import Envelope
-from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout
+from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageFull
 from shared.frozen import changed
 from shared.ledger import Ledger
 
@@ -122,6 +122,11 @@ class Runner:
                 answered_by=instance.name,
             )
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
+            if (
+                instance.registration.protocol != "muster"
+            ):  # it knows no key of ours: a second attempt must know it is one
+                with contextlib.suppress(StorageFull):
+                    await self._store.attempts_written()
             try:
                 answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
                 return Ended(self._completed(step, answer), answer.first_byte_at)

@@ -115,6 +115,10 @@ class Store:
             note=self._event(task.id, "step.started", data),
         )
 
+    async def attempts_written(self) -> None:
+        """Waits until every attempt that was started is durable; raises `StorageFull` where that cannot be known."""
+        await self._db.write("store.attempts_written", Statement("SELECT 1"))
+
     def end_attempt(
         self, task: Task, step: Step, *, error: StepError, first_byte_at: float | None, wait: float
     ) -> None:
