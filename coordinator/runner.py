@@ -122,11 +122,6 @@ class Runner:
                 answered_by=instance.name,
             )
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
-            if (
-                instance.registration.protocol != "muster"
-            ):  # it knows no key of ours: a second attempt must know it is one
-                with contextlib.suppress(StorageFull):
-                    await self._store.attempts_written()
             try:
                 answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
                 return Ended(self._completed(step, answer), answer.first_byte_at)
@@ -196,6 +191,9 @@ class Runner:
         self._budget.called()
         try:
             async with self._agents.call(instance, seconds=seconds + 0.05):
+                if instance.registration.protocol != "muster":  # it may not know our keys: a repeat must know it is one
+                    with contextlib.suppress(StorageFull):
+                        await self._store.attempts_written()
                 answer = await self._client.execute(
                     instance,
                     request,
