@@ -43,8 +43,9 @@ def test_every_container_is_healthy_and_registered(stack):
 
 def test_the_calls_of_the_readme(stack):
     """Every `curl` of the README's first calls, as it stands there, but for the port."""
-    text = (ROOT / "README.md").read_text().replace("localhost:8000", f"127.0.0.1:{stack.port}")
-    blocks = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "curl" in block]
+    here = f"127.0.0.1:{stack.port}"
+    text = (ROOT / "README.md").read_text().replace("localhost:8000", here)
+    blocks = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "curl" in block and here in block]
     calls = [
         call for block in blocks for call in re.split(r"\n(?=curl)", re.sub(r"\\\n", " ", block)) if "curl" in call
     ]
