@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,17 @@ def inspected(what: str) -> dict[str, Any]:
     """What `docker inspect` says about a container, an image or a network."""
     found: dict[str, Any] = json.loads(docker("inspect", what))[0]
     return found
+
+
+def pause(container: str) -> None:
+    """`docker pause`, again where the kernel could not freeze a process that just began: runc then takes it all back."""
+    for _ in range(4):
+        done = run("docker", "pause", container, check=False)
+        if "unable to freeze" not in done.stderr:
+            break
+        time.sleep(0.5)
+    if done.returncode != 0:
+        raise Refused(("docker", "pause", container), done)
 
 
 def kill_from_the_host(pid: int, image: str) -> None:

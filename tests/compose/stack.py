@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.compose.docker import ROOT, Done, docker, inspected, kill_from_the_host, run
+from tests.compose.docker import ROOT, Done, docker, inspected, kill_from_the_host, pause, run
 from tests.processes import free_port
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
@@ -169,7 +169,7 @@ class Stack:
     @contextlib.contextmanager
     def paused(self, container: str) -> Iterator[None]:
         """The container's processes stand still meanwhile."""
-        docker("pause", container)
+        pause(container)
         try:
             yield
         finally:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,7 +10,6 @@ import pytest
 
 from tests.compose.docker import docker, inspected, run
 from tests.compose.stack import V1, V2, Stack
-from tests.processes import free_port
 
 FILE = "docker-compose.prod.yml"
 KEY = "a-key-for-tests-0123456789"
@@ -104,41 +100,3 @@ def test_swarm_takes_the_file(key_file):
 
     assert "replicas: 2" in done.stdout
     assert "/run/secrets/api_key" in done.stdout
-
-
-@pytest.fixture
-def swarm() -> Iterator[None]:
-    """This engine as a Swarm of one, for as long as the test takes; one that is in a Swarm already stays in it."""
-    began = docker("info", "--format", "{{.Swarm.LocalNodeState}}") != "active"
-    if began:
-        docker("swarm", "init", "--advertise-addr", "127.0.0.1")
-    yield
-    if began:
-        docker("swarm", "leave", "--force")
-
-
-def test_swarm_runs_the_file(image, key_file, swarm):
-    """Every replica starts and is healthy. Whether they meet is the engine's network's business."""
-    name = f"muster-test-{secrets.token_hex(4)}"
-    env = {"API_KEY_FILE": str(key_file), "MUSTER_IMAGE": image, "PUBLISH_PORT": str(free_port())}
-    run("docker", "stack", "deploy", "--resolve-image", "never", "-c", FILE, name, env=env)
-    try:
-        wanted = {"coordinator": "1/1", "researcher": "2/2", "analyzer": "2/2", "reporter": "2/2"}
-        until = time.monotonic() + 120
-        running: dict[str, str] = {}
-        while running != wanted:
-            assert time.monotonic() < until, f"{running}; {docker('stack', 'ps', '--no-trunc', name)}"
-            time.sleep(1)
-            lines = docker("stack", "services", "--format", "{{.Name}} {{.Replicas}}", name).splitlines()
-            running = {line.split()[0].removeprefix(f"{name}_"): line.split()[1] for line in lines}
-    finally:
-        docker("stack", "rm", name)
-        for _ in range(60):  # its containers go after the command has ended
-            if not docker("ps", "-aq", "--filter", f"label=com.docker.stack.namespace={name}"):
-                break
-            time.sleep(0.5)
-        for _ in range(20):
-            left = docker("volume", "ls", "-q", "--filter", f"label=com.docker.stack.namespace={name}").split()
-            if not left or run("docker", "volume", "rm", *left, check=False).returncode == 0:
-                break
-            time.sleep(0.5)
