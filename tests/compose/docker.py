@@ -64,7 +64,7 @@ def inspected(what: str) -> dict[str, Any]:
 
 
 def pause(container: str) -> None:
-    """`docker pause`, again where the kernel could not freeze a process that just began: runc then takes it all back."""
+    """`docker pause`, again where the kernel could not freeze a process that had just begun."""
     for _ in range(4):
         done = run("docker", "pause", container, check=False)
         if "unable to freeze" not in done.stderr:
