@@ -513,21 +513,21 @@ def run(url: str, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_the_search_finds_the_knee_and_why_it_broke(fragile, tmp_path):
-    """4 at once: the best rate; 40 at once: most are refused. The page holds its charts itself."""
+    """4 at once: the best rate; 160 at once: most are refused. The page holds its charts itself."""
     url, _ = fragile
     page = tmp_path / "load.html"
 
-    code, out, err = run(url, "--steps", "1,4,40,80", "--seconds", "0.8", "--json", "-", "--html", str(page))
+    code, out, err = run(url, "--steps", "1,4,160,200", "--seconds", "0.8", "--json", "-", "--html", str(page))
 
     found = json.loads(out)
     assert code == 0, err
-    assert [row["label"] for row in found["rows"]][-1] == "40"  # where it broke; 80 was never tried
+    assert [row["label"] for row in found["rows"]][-1] == "160"  # where it broke; 200 was never tried
     assert found["knee"]["label"] == "4"
-    assert found["verdict"].startswith("It broke with 40 at once")
+    assert found["verdict"].startswith("It broke with 160 at once")
     assert found["rows"][-1]["reasons"]["overloaded"] > 0
     assert [lever["setting"] for lever in found["settings"]] == ["MAX_CONCURRENT_TASKS", "MAX_QUEUED_TASKS"]
     assert found["suggestion"]["env_line"].startswith("MAX_CONCURRENT_TASKS=")
-    assert "40" in err  # the rows went by while it ran
+    assert "160" in err  # the rows went by while it ran
     html = page.read_text()
     assert html.count("<svg") == 3
     assert "http-equiv" not in html
