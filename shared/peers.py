@@ -97,7 +97,29 @@ class _Cards:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-class DirectPeers:
+class _Reached:
+    """What peers need whichever way they are reached: connections, and what their cards say."""
+
+    def __init__(
+        self, look: Callable[[], Any], inner: httpx.AsyncBaseTransport | None, now: Callable[[], float]
+    ) -> None:
+        self._inner = inner
+        self._cards = _Cards(look, now)
+
+    async def __aenter__(self) -> Self:
+        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._cards.close()
+        await self._http.aclose()
+
+    def described(self) -> Mapping[str, str]:
+        self._cards.refresh()
+        return self._cards.known
+
+
+class DirectPeers(_Reached):
     """Peers by name and base URL, asked at `/v1/chat/completions` (KAOS's wire); to be opened with `async with`.
 
     `inner` replaces the network in tests.
@@ -111,23 +133,10 @@ class DirectPeers:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._urls = {name: url.rstrip("/") for name, url in urls.items()}
-        self._inner = inner
-        self._cards = _Cards(self._look, now)
-
-    async def __aenter__(self) -> Self:
-        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._cards.close()
-        await self._http.aclose()
+        super().__init__(self._look, inner, now)
 
     def names(self) -> Sequence[str]:
         return tuple(self._urls)
-
-    def described(self) -> Mapping[str, str]:
-        self._cards.refresh()
-        return self._cards.known
 
     async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
         """Sends the task as the last message, with the role `task-delegation`; the envelope's limits go with it."""
@@ -167,7 +176,7 @@ class DirectPeers:
                         return
 
 
-class CoordinatorPeers:
+class CoordinatorPeers(_Reached):
     """Peers by name, asked through the coordinator, which keeps the ledger; to be opened with `async with`.
 
     `inner` replaces the network in tests.
@@ -185,23 +194,10 @@ class CoordinatorPeers:
         self._names = tuple(names)
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._inner = inner
-        self._cards = _Cards(self._look, now)
-
-    async def __aenter__(self) -> Self:
-        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._cards.close()
-        await self._http.aclose()
+        super().__init__(self._look, inner, now)
 
     def names(self) -> Sequence[str]:
         return self._names
-
-    def described(self) -> Mapping[str, str]:
-        self._cards.refresh()
-        return self._cards.known
 
     async def ask(self, delegation: Delegation, ctx: Context) -> Delegated:
         """Asks the coordinator, under the envelope that this agent's own step came with."""
