@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tenacity import retry, retry_if_exception, stop_after_attempt
+
 from coordinator.doctor_facts import COORDINATOR, Container, Disk, LogLine, Project, Unseen
 
 DOCKER_SECONDS = 10.0  # for each command
@@ -68,10 +70,7 @@ def look(
     None where docker cannot be asked, or has no such project; what could not be seen is named.
     """
     try:
-        listed = run(["ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}project"]).split()
-        if not listed:
-            return None, [_no_project(name)] if name else []
-        inspected = json.loads(run(["inspect", *listed]))
+        inspected = _every_container(run)
     except (DockerFailed, ValueError) as exc:
         why, mend = (str(exc), exc.mend) if isinstance(exc, DockerFailed) else ("its answer is no JSON", None)
         return None, [Unseen(what="containers", why=why, mend=mend, essential=name is not None)]
@@ -169,6 +168,18 @@ def disk_lines(text: str) -> tuple[Disk, ...]:
 
 def _labels(one: Mapping[str, Any]) -> dict[str, str]:
     return one["Config"].get("Labels") or {}
+
+
+def _removed_meanwhile(exc: BaseException) -> bool:
+    return isinstance(exc, DockerFailed) and "no such object" in str(exc).lower()
+
+
+@retry(retry=retry_if_exception(_removed_meanwhile), stop=stop_after_attempt(5), reraise=True)
+def _every_container(run: Run) -> list[dict[str, Any]]:
+    """What Compose made here, of any project; again where one of them goes between the list and the look."""
+    listed = run(["ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}project"]).split()
+    found: list[dict[str, Any]] = json.loads(run(["inspect", *listed])) if listed else []
+    return found
 
 
 def _no_project(name: str | None) -> Unseen:

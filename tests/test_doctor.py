@@ -469,6 +469,23 @@ def test_a_project_that_is_not_there_is_named():
     assert [(one.why, one.essential) for one in unseen] == [("no compose project is called 'other'", True)]
 
 
+def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
+    """`docker inspect` fails as a whole where one of the listed containers has been removed since."""
+    docker = FakeDocker(inspected("coordinator"))
+    removed = ["old"]
+
+    def run(arguments: Sequence[str]) -> str:
+        if arguments[0] == "inspect" and removed:
+            raise DockerFailed(f"Error: No such object: {removed.pop()}")
+        return docker(arguments)
+
+    project, unseen = looked(run)
+
+    assert project is not None
+    assert [c.service for c in project.containers] == ["coordinator"]
+    assert unseen == []
+
+
 def test_what_docker_does_not_say_is_named_and_the_rest_is_seen():
     failed = DockerFailed("docker stats gave no answer within 10 s")
     run = FakeDocker(inspected("coordinator"), stats=failed, logs=DockerFailed("no log"), exec=DockerFailed("gone"))
