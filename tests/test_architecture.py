@@ -37,7 +37,17 @@ ROWS = {
             "sse",
             "voice",
         },
-        {"auth", "background", "failpoints", "logs", "memory_statements", "metrics", "settings"},
+        {
+            "auth",
+            "background",
+            "bounds",
+            "connections",
+            "failpoints",
+            "logs",
+            "memory_statements",
+            "metrics",
+            "settings",
+        },
         {"db_sqlite", "journal_file", "llm", "llm_calls", "memory", "peer_calls", "peers", "tools", "transport"},
         {
             "a2a_card",
