@@ -1,39 +1,24 @@
-"""The coordinator's own routes: agents, tasks and their events and reports, stats."""
+"""The coordinator's routes for tasks, their events and reports, and what it has counted."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-import httpx
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from coordinator import pages
 from coordinator.parts import Opened, Parts
-from coordinator.registry import LEASE_SECONDS, Instance
 from coordinator.streams import event_stream
 from coordinator.tasks import Task
 from coordinator.view import report, view
 from shared import bodies, sse
-from shared.addresses import literal_refusal
-from shared.contracts import (
-    AgentStatus,
-    AgentView,
-    Format,
-    Name,
-    Registered,
-    Registration,
-    Status,
-    TaskRequest,
-    TaskView,
-)
-from shared.envelope import derived_key
-from shared.errors import BadRequest, Conflict, Invalid, MusterError, NotFound, Unavailable
+from shared.contracts import Format, Name, Status, TaskRequest, TaskView
+from shared.errors import BadRequest, Conflict, MusterError, Unavailable
 from shared.service import traceparent
 
 router = APIRouter()
@@ -57,94 +42,10 @@ class TaskFailed(MusterError):
         self.headers = {"Location": f"/tasks/{task.id}"}
 
 
-# --- agents ---------------------------------------------------------------------------------------
-
-
-def _body(model: type[Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
-
-
-@router.post("/register_agent", tags=["agents"], openapi_extra=_body(Registration), response_model=Registered)
-async def register_agent(request: Request, parts: Opened) -> Response:
-    """Adds an agent (201), or takes its heartbeat (200)."""
-    registration = bodies.parsed(Registration, await bodies.read(request))
-    _check_address("/endpoint", registration.endpoint, private=parts.settings.private_agents)
-    instance, new = await parts.agents.register(registration)
-    registered = Registered(
-        agent_id=instance.id,
-        name=instance.name,
-        status=instance.status,
-        lease_seconds=LEASE_SECONDS,
-        key=derived_key(parts.secret, instance.id).hex(),
-    )
-    return Response(registered.model_dump_json(), 201 if new else 200, media_type="application/json")
-
-
-@router.get("/agents", tags=["agents"])
-async def list_agents(
-    parts: Opened,
-    capability: str | None = None,
-    status: AgentStatus | None = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
-    cursor: str | None = None,
-) -> dict[str, Any]:
-    """Every instance of every agent."""
-    found = [
-        i
-        for i in parts.agents.registry.all()
-        if (capability is None or capability in i.registration.capabilities) and (status is None or i.status is status)
-    ]
-    if cursor is not None:
-        last = tuple(_opened_cursor(cursor, 2))
-        found = [i for i in found if (i.name, i.id) > last]
-    page = found[:limit]
-    following = _cursor(page[-1].name, page[-1].id) if len(found) > limit else None
-    return {"agents": [_agent(i, parts) for i in page], "next_cursor": following}
-
-
-@router.get("/agents/{name}", tags=["agents"])
-async def get_agent(name: str, parts: Opened) -> dict[str, Any]:
-    """The instances of one agent."""
-    found = [i for i in parts.agents.registry.all() if i.name == name]
-    if not found:
-        raise NotFound(f"No agent is called {name!r}.")
-    return {"name": name, "instances": [_agent(i, parts) for i in found]}
-
-
-@router.delete("/agents/{agent_id}", tags=["agents"])
-async def remove_agent(agent_id: str, parts: Opened) -> dict[str, str]:
-    """Withdraws one instance; what it is working on goes on."""
-    return {"agent_id": parts.agents.remove(agent_id).id, "status": "removed"}
-
-
-def _agent(instance: Instance, parts: Parts) -> AgentView:
-    known = instance.registration
-    return AgentView(
-        agent_id=instance.id,
-        name=known.name,
-        instance=known.instance,
-        endpoint=known.endpoint,
-        capabilities=known.capabilities,
-        description=known.description,
-        protocol=known.protocol,
-        status=instance.status,
-        load=instance.load,
-        max_concurrency=known.max_concurrency,
-        latency_seconds=round(instance.latency, 6) if instance.latency is not None else None,
-        breaker=parts.agents.breaker(instance),
-        last_error=instance.last_error,
-        last_seen=_utc(instance.wall_last_seen),
-        version=known.version,
-    )
-
-
-# --- tasks ----------------------------------------------------------------------------------------
-
-
 @router.post(
     "/execute_task",
     tags=["tasks"],
-    openapi_extra=_body(TaskRequest),
+    openapi_extra=bodies.described(TaskRequest),
     responses={200: {"model": TaskView}, 202: {"model": TaskView}},
 )
 async def execute_task(
@@ -159,7 +60,7 @@ async def execute_task(
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
     if wanted.webhook_url is not None:
-        _check_address("/webhook_url", wanted.webhook_url, private=parts.settings.private_webhooks)
+        bodies.check_address("/webhook_url", wanted.webhook_url, private=parts.settings.private_webhooks)
     task, _ = await parts.dispatcher.accept(
         wanted,
         idempotency_key=idempotency_key,
@@ -184,7 +85,7 @@ async def list_tasks(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Tasks, newest first."""
-    before = _opened_cursor(cursor, 2) if cursor is not None else None
+    before = pages.opened(cursor, 2) if cursor is not None else None
     if before and not _NUMBER.match(before[0]):
         raise BadRequest("The cursor is not one of ours.")
     at = (float(before[0]), before[1]) if before else None
@@ -192,15 +93,15 @@ async def list_tasks(
         status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1
     )
     page = lines[:limit]
-    following = _cursor(repr(page[-1].created_at), page[-1].id) if len(lines) > limit else None
+    following = pages.cursor(repr(page[-1].created_at), page[-1].id) if len(lines) > limit else None
     shown = [
         {
             "task_id": line.id,
             "status": line.status,
             "task_description": line.description[:200],
             "priority": line.priority,
-            "created_at": _utc(line.created_at),
-            "finished_at": _utc(line.finished_at),
+            "created_at": pages.utc(line.created_at),
+            "finished_at": pages.utc(line.finished_at),
             "duration_seconds": round(line.finished_at - line.created_at, 6) if line.finished_at else None,
         }
         for line in page
@@ -259,16 +160,6 @@ async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
 # --- how it is done -------------------------------------------------------------------------------
 
 
-def _check_address(pointer: str, url: str, *, private: bool) -> None:
-    refused = literal_refusal(urlsplit(url).hostname or "", private=private)
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL as exc:
-        refused = f"is no URL: {exc}"
-    if refused:
-        raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
-
-
 async def _waited(task: Task, parts: Parts) -> Task:
     """The task's end; raises `Unavailable` with Location when this process stops, or cannot write the end."""
     if task.ended:
@@ -313,24 +204,6 @@ def _accepted(accept: str) -> Format | None:
     return next((_FORMATS[kind] for kind in wanted if kind in _FORMATS), None)
 
 
-def _utc(seconds: float | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
-
-
 def _seconds(at: datetime) -> float:
     """Unix seconds, also of times that `timestamp()` cannot say; a time without a zone is UTC."""
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)).total_seconds()
-
-
-def _cursor(*values: str) -> str:
-    return base64.urlsafe_b64encode("\x00".join(values).encode()).decode()
-
-
-def _opened_cursor(cursor: str, count: int) -> list[str]:
-    try:
-        values = base64.urlsafe_b64decode(cursor).decode().split("\x00")
-    except ValueError as exc:
-        raise BadRequest("The cursor is not one of ours.") from exc
-    if len(values) != count:
-        raise BadRequest("The cursor is not one of ours.")
-    return values

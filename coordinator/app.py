@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 from fastapi import FastAPI
 
-from coordinator import api, delegate, gateway, mcp, reaper
+from coordinator import api, api_agents, delegate, gateway, mcp, reaper
 from coordinator.admission import Admission
 from coordinator.agents import Agents
 from coordinator.delegated import delegations
@@ -160,6 +160,7 @@ def create_app(
         now=now,
     )
     app.state.parts = None
+    app.include_router(api_agents.router)
     app.include_router(api.router)
     app.include_router(delegate.router)
     app.include_router(gateway.router)

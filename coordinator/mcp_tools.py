@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, ContentBlock, ResourceLink, TextContent, Tool, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from coordinator import api
+from coordinator import api, api_agents
 from coordinator.face import CoordinatorFace
 from coordinator.mcp import GONE, TRACE
 from coordinator.mcp_resources import REPORT
@@ -204,7 +204,7 @@ class Tools:
         return await self._shown(given.task_id)
 
     async def _list_agents(self, ctx: Context, given: AgentFilter) -> CallToolResult:
-        found = await api.list_agents(
+        found = await api_agents.list_agents(
             self._face.parts(), capability=given.capability, status=given.status, limit=MAX_AGENTS
         )
         agents: list[AgentView] = found["agents"]

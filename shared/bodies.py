@@ -1,12 +1,15 @@
-"""Request bodies: read with a limit, parsed strictly, checked against a type, and complained about by field."""
+"""Request bodies: read with a limit, parsed strictly, checked against a type, complained about by field."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+import httpx
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from shared.addresses import literal_refusal
 from shared.contracts import MAX_BODY_BYTES, plain, strict_json
 from shared.errors import BadRequest, Invalid, TooLarge
 
@@ -48,6 +51,22 @@ def invalid(exc: ValidationError) -> Invalid:
     first = errors[0]
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     return Invalid(f"{first['pointer'] or 'The body'}: {first['detail']}{more}", errors[:50])
+
+
+def described(model: type[Any]) -> dict[str, Any]:
+    """What OpenAPI shall say of a route that reads its body itself: FastAPI's `openapi_extra`."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def check_address(pointer: str, url: str, *, private: bool) -> None:
+    """Raises `Invalid` where the field at `pointer` holds no URL, or one whose literal address is not allowed."""
+    refused = literal_refusal(urlsplit(url).hostname or "", private=private)
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        refused = f"is no URL: {exc}"
+    if refused:
+        raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 
 def _said(message: str) -> str:

@@ -81,6 +81,7 @@ ROWS = {
             "doctor_rules",
             "grants",
             "hosts",
+            "pages",
             "foreign",
             "foreign_a2a",
             "foreign_openai",
@@ -119,6 +120,7 @@ ROWS = {
         },
         {
             "api",
+            "api_agents",
             "delegate",
             "doctor",
             "face",

@@ -1,0 +1,28 @@
+"""PURE: what lists share: cursors that a client hands back, and times as they are shown."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+
+from shared.errors import BadRequest
+
+
+def utc(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+
+
+def cursor(*values: str) -> str:
+    """An opaque place in a list; `opened` gives the values back."""
+    return base64.urlsafe_b64encode("\x00".join(values).encode()).decode()
+
+
+def opened(cursor: str, count: int) -> list[str]:
+    """The values of a cursor; raises `BadRequest` for one that is none of ours."""
+    try:
+        values = base64.urlsafe_b64decode(cursor).decode().split("\x00")
+    except ValueError as exc:
+        raise BadRequest("The cursor is not one of ours.") from exc
+    if len(values) != count:
+        raise BadRequest("The cursor is not one of ours.")
+    return values
