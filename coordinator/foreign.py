@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
-from shared.contracts import Missing, Registration, StepRequest, StepResult, Usage, strict_json
+from shared.contracts import Missing, Registration, StepRequest, StepResult, Usage
 from shared.errors import AgentRefused
+from shared.strict_json import strict_json
 
 MAX_BRIEF = 200_000  # characters of a step told in words
 LEAST_SHARE = 1_000  # characters that each upstream output has at least

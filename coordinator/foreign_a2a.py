@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from coordinator.foreign import Call, as_json, brief, completed, credentials, reason
-from shared.contracts import Registration, StepRequest, StepResult, strict_json
+from shared.contracts import Registration, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure
+from shared.strict_json import strict_json
 
 VERSION = "1.0"
 CARD = "/.well-known/agent-card.json"

@@ -6,8 +6,9 @@ import hashlib
 from typing import Any
 
 from coordinator.foreign import Call, as_json, brief, completed, credentials, reason, role
-from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage, strict_json
+from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse
+from shared.strict_json import strict_json
 
 DONE = "[DONE]"
 

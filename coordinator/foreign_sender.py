@@ -13,8 +13,9 @@ from coordinator import foreign_a2a
 from coordinator.failures import refused
 from coordinator.foreign import Call, why
 from shared import sse
-from shared.contracts import MAX_RESULT_BYTES, strict_json
+from shared.contracts import MAX_RESULT_BYTES
 from shared.errors import AgentUnreachable, StepTimeout
+from shared.strict_json import strict_json
 from shared.transport import DeadlineExceeded
 
 CARD_SECONDS = 5.0  # for an agent's card to come

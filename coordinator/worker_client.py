@@ -15,10 +15,11 @@ from coordinator.failures import refused, shown, translated
 from coordinator.foreign_client import ForeignClient
 from coordinator.registry import MAX_AGENTS, Instance
 from shared import sse
-from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult, strict_json
+from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
 from shared.envelope import HEADER, Envelope, sealed
 from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
+from shared.strict_json import strict_json
 
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0

@@ -10,8 +10,9 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from shared.addresses import literal_refusal
-from shared.contracts import MAX_BODY_BYTES, plain, strict_json
+from shared.contracts import MAX_BODY_BYTES
 from shared.errors import BadRequest, Invalid, TooLarge
+from shared.strict_json import json_pointer, strict_json
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,7 +46,7 @@ def parsed(model: type[M], body: bytes) -> M:
 def invalid(exc: ValidationError) -> Invalid:
     """A pydantic error as the answer 422: the first field in `detail`, all in `errors`."""
     errors = [
-        {"pointer": plain(e["loc"]), "detail": _said(e["msg"])}
+        {"pointer": json_pointer(e["loc"]), "detail": _said(e["msg"])}
         for e in exc.errors(include_url=False, include_input=False)
     ]
     first = errors[0]

@@ -6,15 +6,12 @@ Unknown fields are refused on `TaskRequest` only; the other bodies ignore what t
 
 from __future__ import annotations
 
-import math
-import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
-from pydantic_core import from_json
 
 CONTRACT = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
@@ -314,25 +311,3 @@ class Progress(_Open):
 
     message: Annotated[str, StringConstraints(max_length=500)]
     fraction: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-def plain(value: Any) -> str:
-    """A pydantic error location as an RFC 6901 pointer: `("plan", 0, "id")` becomes `/plan/0/id`."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in value)
-
-
-def strict_json(body: bytes) -> Any:
-    """JSON as RFC 8259 has it: UTF-8, no NaN, no lone surrogates, no number that overflows; ValueError otherwise."""
-    data = from_json(body, allow_inf_nan=False)
-    if _MAY_OVERFLOW.search(body) and _holds_infinity(data):
-        raise ValueError("a number is too large")
-    return data
-
-
-_MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{300}")
-
-
-def _holds_infinity(data: Any) -> bool:
-    if isinstance(data, dict | list):
-        return any(_holds_infinity(item) for item in (data.values() if isinstance(data, dict) else data))
-    return isinstance(data, float) and math.isinf(data)

@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import logs
 from shared.auth import bearer_check
-from shared.contracts import MAX_BODY_BYTES, plain
+from shared.contracts import MAX_BODY_BYTES
 from shared.errors import Invalid, MusterError, TooLarge
 from shared.metrics import CONTENT_TYPE, ServiceMetrics
+from shared.strict_json import json_pointer
 
 PROBLEM = "application/problem+json"
 PROBLEM_BASE = "urn:muster:problem:"
@@ -149,7 +150,7 @@ async def _as_problem(request: Request, exc: Exception) -> Response:
     if isinstance(exc, MusterError):
         error: MusterError = exc
     elif isinstance(exc, RequestValidationError):
-        errors = [{"pointer": plain(e["loc"]), "detail": str(e["msg"])} for e in exc.errors()]
+        errors = [{"pointer": json_pointer(e["loc"]), "detail": str(e["msg"])} for e in exc.errors()]
         error = Invalid(f"{errors[0]['pointer']}: {errors[0]['detail']}", errors)
     else:
         assert isinstance(exc, HTTPException)

@@ -35,6 +35,7 @@ ROWS = {
             "rendering",
             "report",
             "sse",
+            "strict_json",
             "voice",
         },
         {

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from shared.contracts import StepRequest, plain
+from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Research
 from shared.settings import ModelSettings, SearchSettings
+from shared.strict_json import json_pointer
 from workers.search import chosen
 from workers.search.evidence import Found
 from workers.search.provider import Ask, Provider
@@ -109,7 +110,7 @@ def asked(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
         wish = _Input.model_validate(given)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
-        raise _bad(f"input{plain(error['loc'])}", error["msg"]) from exc
+        raise _bad(f"input{json_pointer(error['loc'])}", error["msg"]) from exc
     index = wish.index
     if index is not None and index >= max(len(wish.siblings), 1):
         raise _bad("input/index", f"is {index}, but there are {len(wish.siblings)} siblings")

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import bodies
-from shared.contracts import strict_json
+from shared.strict_json import strict_json
 
 RPC_PATHS = ("/", "/a2a", "/a2a/")
 CARD_PATH = "/.well-known/agent-card.json"

@@ -14,8 +14,8 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from shared import bodies
-from shared.contracts import strict_json
 from shared.errors import NotFound
+from shared.strict_json import strict_json
 
 PATH = "/"
 VERSION = "A2A-Version"

@@ -14,8 +14,8 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from shared.contracts import plain
 from shared.errors import WorkerFault
+from shared.strict_json import json_pointer
 
 ATTEMPTS = 3
 SPARE_SECONDS = 0.5  # a wait that leaves less than this of the step's time is not begun
@@ -105,7 +105,7 @@ class Api:
             return shape.model_validate(data)
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
-            where = plain(first["loc"]) or "/"
+            where = json_pointer(first["loc"]) or "/"
             raise self._fault("search_bad_answer", f"sent JSON of the wrong shape ({where}: {first['msg']})") from exc
 
     def _hopeless(self, state: RetryCallState) -> bool:
