@@ -79,7 +79,7 @@ class Loop:
         calls or tokens are spent before there is an answer.
         """
         run = _Run(self, ask, ctx)
-        system = next((m.content for m in ask.messages if m.role == "system"), "")
+        system = "\n\n".join(m.content.strip() for m in ask.messages if m.role == "system").strip()
         try:
             return await run.answer([*history, *(m for m in ask.messages if m.role != "system")], system)
         except (ModelFailed, LimitReached) as exc:

@@ -435,6 +435,17 @@ async def test_the_users_own_prompt_comes_second():
     assert "takes precedence" in prompt
 
 
+async def test_no_system_message_is_lost_wherever_it_stands():
+    """OpenAI's clients send several, in the middle too; KAOS keeps only the first."""
+    ask = Ask((Message("system", "Be brief."), Message("user", "Well?"), Message("system", "In French.")))
+    async with fake_model("Oui.") as server, LanguageModel(url=server.url, name="fake") as model:
+        await ran(model=model, ask=ask)
+
+        first, *rest = server.asked[0]["messages"]
+    assert "Be brief.\n\nIn French." in first["content"]
+    assert [m["content"] for m in rest] == ["Well?"]
+
+
 @pytest.mark.parametrize("entry", [Refuses(500), HalfAChunk(), Refuses(429, headers={"retry-after": "86400"})])
 async def test_a_model_that_fails_is_an_error_and_not_prose(entry):
     async with fake_model(entry) as server, LanguageModel(url=server.url, name="fake") as model:

@@ -170,6 +170,7 @@ async def test_the_conversation_is_understood() -> None:
     seen = json.loads(answer.choices[0].message.content)
     assert seen["turns"] == [
         ["system", "Be brief.", [], None],
+        ["system", "Be long.", [], None],
         ["user", "a\nb", [], None],
         ["assistant", "", [{"id": "c1", "name": "look", "arguments": '{"at": 1}'}], None],
         ["tool", "seen", [], "c1"],

@@ -80,14 +80,10 @@ class ChatBody(_Open):
 def asked(body: ChatBody, *, session: str | None, key: str | None, traceparent: str | None) -> Ask:
     """What a body asks for; raises `Invalid` for what is not there, and for what Muster cannot do.
 
-    Of several system messages the first counts. Work under a `key` goes on without its client, who will be back.
+    Work under a `key` goes on without its client, who will be back.
     """
     _check_possible(body)
-    messages: list[Message] = []
-    for i, turn in enumerate(body.messages or ()):
-        message = _message(turn, f"/messages/{i}")
-        if message.role != "system" or not any(m.role == "system" for m in messages):
-            messages.append(message)
+    messages = [_message(turn, f"/messages/{i}") for i, turn in enumerate(body.messages or ())]
     if not messages:
         raise refused("/messages", "messages are required")
     if not any(m.role in ASKING for m in messages):
