@@ -8,7 +8,7 @@ from typing import Any
 
 from a2a.server.context import ServerCallContext
 from a2a.types.a2a_pb2 import Message as A2AMessage
-from a2a.types.a2a_pb2 import Part
+from a2a.types.a2a_pb2 import Part, Role
 from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
@@ -34,6 +34,8 @@ def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     the header `Muster-Hop`. Raises the SDK's `ContentTypeNotSupportedError` for files and `InvalidParamsError` for what
     is wrong otherwise.
     """
+    if message.role != Role.ROLE_USER:  # the SDK finds that out when the task has begun already
+        raise InvalidParamsError(message="message.role: must be ROLE_USER.")
     if len(message.context_id) > MAX_ID:
         raise InvalidParamsError(message=f"message.contextId: must have at most {MAX_ID} characters.")
     texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
