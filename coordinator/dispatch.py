@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from uuid import uuid4
 
 from coordinator.admission import Admission
@@ -49,7 +50,7 @@ class Dispatcher:
         self._wall = wall
         self._new_id = new_id
         self._live: dict[str, Live] = {}
-        self._accepting = 0
+        self._writing: set[asyncio.Task[bool]] = set()  # on their way into the journal
         self._closing = False
 
     @property
@@ -79,7 +80,7 @@ class Dispatcher:
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
-        self._admission.check(len(self._live) + self._accepting)
+        self._admission.check(len(self._live) + len(self._writing))
         at = self._wall()
         task = Task(
             id=self._new_id(),
@@ -98,18 +99,22 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
-        self._accepting += 1
+        writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
+        self._writing.add(writing)
         try:
-            new = await self._store.accept(task)
+            new = await asyncio.shield(writing)
+        except asyncio.CancelledError:  # who goes away now cannot take back what is being written
+            writing.add_done_callback(partial(self._begin_without_caller, task))
+            raise
         finally:
-            self._accepting -= 1
+            if writing.done():
+                self._writing.discard(writing)
         if not new:
             assert idempotency_key is not None
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None
             return self._same(known, digest), False
-        live = self._live[task.id] = self._conductor.take_up(task)
-        self._carry_on(live)
+        self._begin(task)
         return task, True
 
     def is_open(self, task_id: str) -> bool:
@@ -173,6 +178,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Ends this process's part in every task, without ending any task."""
         self.stop()
+        await asyncio.gather(*self._writing, return_exceptions=True)
         carriers = {live.carrier: live.ending or live.cancelled for live in self._live.values() if live.carrier}
         for carrier in (c for c, ending in carriers.items() if not ending):
             carrier.cancel()
@@ -183,6 +189,18 @@ class Dispatcher:
         await asyncio.gather(*carriers, return_exceptions=True)
 
     # --- one task
+
+    def _begin(self, task: Task) -> Live:
+        live = self._live[task.id] = self._conductor.take_up(task)
+        self._carry_on(live)
+        return live
+
+    def _begin_without_caller(self, task: Task, writing: asyncio.Task[bool]) -> None:
+        """A task whose caller left while it was written: done for who comes back with its key, else cancelled."""
+        self._writing.discard(writing)
+        if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
+            return
+        self._begin(task).cancelled = task.idempotency_key is None
 
     def _same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:

@@ -37,6 +37,29 @@ async def test_a_cancel_before_the_task_s_first_turn_ends_it(coordinator: Suite)
     assert {s.status for s in ended.steps} == {Status.CANCELLED}
 
 
+@pytest.mark.parametrize(("key", "status"), [("the-one", Status.COMPLETED), (None, Status.CANCELLED)])
+async def test_who_leaves_while_a_task_is_made_durable_leaves_none_that_nobody_carries(
+    coordinator: Suite, key: str | None, status: Status
+) -> None:
+    """Its row is written all the same: it ends, with work where somebody may come back with the key."""
+    dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
+    await coordinator.add(agent("worker", "work"))
+    accept = store.accept
+
+    async def accept_and_leave(task: Task) -> bool:
+        asking.cancel()
+        return bool(await accept(task))
+
+    store.accept = accept_and_leave
+    asking = asyncio.create_task(dispatcher.accept(REQUEST, idempotency_key=key))
+    await asyncio.wait({asking})
+
+    assert asking.cancelled()
+    [line] = await store.list_tasks()
+    async with asyncio.timeout(5):
+        assert (await dispatcher.ended(line.id)).status is status
+
+
 async def test_who_asks_for_a_task_between_its_commit_and_its_start_waits_for_its_end(coordinator: Suite) -> None:
     """A second caller with the same key may find the task in the journal before the first one has begun it."""
     dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
