@@ -228,14 +228,25 @@ class Conductor:
             ended = await self._runner.run(
                 task, step, until=until, allowance=allowance, show=show, missing=missing(task)
             )
+        except asyncio.CancelledError:  # the task ends: what was spent on the step so far counts
+            delegated = await self._delegated(live, step)
+            cut_off = live.task.step(step.id)
+            live.task = with_step(live.task, changed(cut_off, usage=cut_off.usage + delegated))
+            raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
             ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
-        delegated = live.grants.pop(step.id).used
+        delegated = await self._delegated(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
         live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
         await self._checkpoint(live, ended)
+
+    async def _delegated(self, live: Live, step: Step) -> Usage:
+        """Ends what was delegated for a step that has ended; all that it has used."""
+        grant = live.grants.pop(step.id)
+        await grant.end()
+        return grant.used
 
     async def _checkpoint(self, live: Live, ended: Ended) -> None:
         """Makes a step's end durable, then part of the task."""

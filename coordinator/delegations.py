@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,9 +22,17 @@ from coordinator.store import Store
 from coordinator.tasks import Step
 from shared import logs
 from shared.answering import Role, spoken
-from shared.contracts import MAX_DESCRIPTION, Count, Name, Progress, StepRequest, StepResult, Usage
+from shared.contracts import MAX_DESCRIPTION, NO_USAGE, Count, Name, Progress, StepRequest, StepResult, Usage
 from shared.envelope import Envelope, narrowed
-from shared.errors import AgentUnreachable, EnvelopeRefused, LimitReached, MusterError, NotFound
+from shared.errors import (
+    AgentLost,
+    AgentUnreachable,
+    EnvelopeRefused,
+    LimitReached,
+    MusterError,
+    NotFound,
+    StepFailure,
+)
 from shared.ledger import Ledger
 
 MAX_MESSAGES = 100
@@ -98,10 +107,10 @@ class Delegations:
         self._open: Counter[str] = Counter()  # by task
 
     async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> Done:
-        """Has an agent do it, within what is left of the asking step; cancelled with whoever waits for it.
+        """Has an agent do it, within what is left of the asking step; it ends with that, and with whoever waits for it.
 
         Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for what may not be (depth, a loop,
-        nothing left), and a `StepFailure` for what does not go well.
+        nothing left), and a `StepFailure` for what does not go well, with its `usage` and whether that is `booked`.
         """
         asking = await self._asking(asker, envelope)
         child = f"{envelope.step}.{uuid4().hex[:8]}"
@@ -122,25 +131,38 @@ class Delegations:
             tokens=wish.tokens if limits.max_tokens is None else tokens,
         )
         self._open[envelope.task] += 1
-        used, error = Usage(calls=1), "cancelled"
+        used, error, failure = Usage(calls=1), "cancelled", None
         grant = Grant(Ledger(max_calls=given.calls, max_tokens=given.tokens))
-        began = self._now()
+        began, booked = self._now(), asyncio.get_running_loop().create_future()
         self._note(asking, "delegation.started", facts)
+        limit = asyncio.timeout(None)  # until the step that asks has ended
         try:
-            result = await self._done(asking, wish, given, grant)
+            async with limit:
+                asking.grant.open[limit] = booked
+                result = await self._done(asking, wish, given, grant)
             used, error = result.usage + Usage(calls=1), ""
+        except TimeoutError as exc:
+            raise AgentLost("The step that asked has ended.") from exc
         except MusterError as exc:
-            error = exc.type
+            error, failure = exc.type, exc
+            used += exc.usage if isinstance(exc, StepFailure) else NO_USAGE
             raise
         finally:
-            self._open[envelope.task] -= 1
-            self._open += Counter()  # forgets the tasks that have none
-            used += grant.used
-            asking.grant.ledger = asking.grant.ledger.settle(calls=calls, tokens=tokens, usage=used)
-            if asking.booked:
-                asking.grant.used += used
-            facts |= {"status": error or "completed", "seconds": round(self._now() - began, 3)}
-            self._note(asking, "delegation.finished", facts | {"usage": used.model_dump()})
+            try:
+                await grant.end()
+            finally:
+                self._open[envelope.task] -= 1
+                self._open += Counter()  # forgets the tasks that have none
+                used += grant.used
+                asking.grant.ledger = asking.grant.ledger.settle(calls=calls, tokens=tokens, usage=used)
+                if asking.booked:
+                    asking.grant.used += used
+                facts |= {"status": error or "completed", "seconds": round(self._now() - began, 3)}
+                self._note(asking, "delegation.finished", facts | {"usage": used.model_dump()})
+                if failure is not None:
+                    failure.members |= {"usage": used.model_dump(), "booked": asking.booked}
+                del asking.grant.open[limit]
+                booked.set_result(None)
         return Done(result, used, asking.booked)
 
     async def _asking(self, asker: Instance, envelope: Envelope) -> _Asking:

@@ -13,10 +13,10 @@ from pydantic_core import to_json
 from shared.actions import PREFIX, Action, called, written
 from shared.answering import ASKING, UNANSWERED, Ask, Message
 from shared.budget import Budget, Reserved
-from shared.contracts import Missing, Usage
+from shared.contracts import NO_USAGE, Missing, Usage
 from shared.definition import Context, Reply
 from shared.envelope import MAX_DEPTH, narrowed
-from shared.errors import LimitReached, ModelFailed, MusterError, WorkerFault
+from shared.errors import LimitReached, ModelFailed, MusterError, StepFailure, WorkerFault
 from shared.llm import LanguageModel, ToolSpec, Turn, fenced
 from shared.peers import Delegated, Delegation, Peers
 from shared.prompting import delegating, instructed, tool_names
@@ -246,6 +246,8 @@ class _Run:
             done: Delegated = await self._loop._peers.ask(delegation, self._ctx)
             used, booked = done.usage, done.booked
         except MusterError as exc:
+            if isinstance(exc, StepFailure) and exc.usage is not NO_USAGE:
+                used, booked = exc.usage, exc.booked
             await self._tell("delegation_error", {**asked, "error": exc.detail})
             return f"Agent response: {fenced(f'[Delegation failed: {exc.detail}]')}"
         finally:

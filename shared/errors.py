@@ -112,13 +112,15 @@ class StepFailure(MusterError):
     """One attempt of a step failed.
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
-    `blames_agent` says whether the failure counts against that instance's breaker. `usage` is what it cost.
+    `blames_agent` says whether the failure counts against that instance's breaker. `usage` is what it cost, `booked`
+    whether the coordinator counts that already.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
     reached = True
     blames_agent = True
     usage: Usage = NO_USAGE
+    booked = False
 
 
 class AgentUnreachable(StepFailure):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import httpx
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import from_json, to_json
 
 from shared import transport
 from shared.contracts import NO_USAGE, Usage
-from shared.errors import AgentBusy, AgentFailed, AgentLost, AgentRefused, AgentUnreachable, BadResponse, StepTimeout
+from shared.errors import (
+    AgentBusy,
+    AgentFailed,
+    AgentLost,
+    AgentRefused,
+    AgentUnreachable,
+    BadResponse,
+    StepFailure,
+    StepTimeout,
+)
 
 SHOWN_CHARACTERS = 300
 
@@ -22,6 +32,15 @@ class Done(BaseModel):
 
     agent: str
     response: str
+    usage: Usage = NO_USAGE
+    booked: bool = False
+
+
+class _Spent(BaseModel):
+    """What the coordinator says of a delegation that failed; another agent says nothing of the kind."""
+
+    model_config = ConfigDict(extra="ignore")
+
     usage: Usage = NO_USAGE
     booked: bool = False
 
@@ -65,12 +84,19 @@ async def posted(
         data = answer.text
     if answer.is_success:
         return data
-    said = f"HTTP {answer.status_code}: {_why(data)}"
+    failure = _named(answer, f"HTTP {answer.status_code}: {_why(data)}")
+    with contextlib.suppress(ValidationError):
+        spent = _Spent.model_validate(data)
+        failure.usage, failure.booked = spent.usage, spent.booked
+    raise failure
+
+
+def _named(answer: httpx.Response, said: str) -> StepFailure:
     if answer.status_code in (429, 503):
-        raise AgentBusy(said)
+        return AgentBusy(said)
     if answer.status_code == 504:
-        raise StepTimeout(said)
-    raise AgentFailed(said) if answer.is_server_error else AgentRefused(said)
+        return StepTimeout(said)
+    return AgentFailed(said) if answer.is_server_error else AgentRefused(said)
 
 
 def _why(data: JsonValue) -> str:

@@ -80,7 +80,6 @@ ROWS = {
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",
-            "grants",
             "hosts",
             "pages",
             "foreign",
@@ -96,7 +95,7 @@ ROWS = {
             "tasks",
             "view",
         },
-        {"events", "schema", "statements"},
+        {"events", "grants", "schema", "statements"},
         {
             "backup",
             "doctor_docker",

@@ -168,6 +168,22 @@ async def test_what_a_failed_step_has_spent_counts(coordinator):
     assert task.usage == Usage(calls=2 * (1 + 2), input_tokens=10)
 
 
+async def test_what_a_failed_delegation_has_spent_counts_once(coordinator):
+    """It is told with the error, or the agent that asked would spend it again; its own two calls come on top."""
+
+    async def run(step: Any, ctx: Any) -> Reply:
+        raise ModelFailed("Rubbish.", usage=Usage(calls=7, input_tokens=5_000))
+
+    await coordinator.add(fakes.agent("alpha", "alpha", run))
+    await coordinator.add(thinker("captain", coordinator, delegates("alpha"), "Alone.", access=("alpha",)))
+
+    task = await coordinator.execute(plan=of("captain"))
+
+    assert task.results[0].output == "Alone."
+    assert task.usage.calls == 1 + 2 + 1 + 7
+    assert 5_000 <= task.usage.input_tokens < 6_000
+
+
 async def test_a_coordinator_with_a_key_is_asked_with_it(network):
     async with Suite(network, speaks("alpha"), api_key="k3y") as suite:
         await suite.add(thinker("captain", suite, delegates("alpha"), "Seven.", access=("alpha",)))
@@ -274,6 +290,46 @@ async def test_a_task_has_so_many_delegations_open_at_once(asking, coordinator, 
     assert answer.status_code == 429
     assert "open already" in answer.json()["detail"]
     assert [type for type, _ in await events(coordinator, asking.true.task)] == ["delegation.refused"]
+
+
+async def test_what_is_delegated_ends_with_the_step_that_asked(asking, coordinator):
+    """The agent that asked does not hang up, because it is frozen, say: nothing comes after the end, nor is lost."""
+    held = Held()
+    await coordinator.add(fakes.agent("beta", "beta", held))
+    waiting = asyncio.create_task(asking(agent="beta"))
+    await fakes.eventually(lambda: held.began)
+
+    await coordinator.client.post(f"/tasks/{asking.true.task}/cancel")
+    task = await coordinator.ended(asking.true.task)
+
+    await fakes.eventually(lambda: held.cancelled)
+    assert (await waiting).json()["detail"] == "The step that asked has ended."
+    assert task.usage.calls == 1
+    log = [event.type for event in await coordinator.parts.store.events(task.task_id, after=0)]
+    assert log[-3:] == ["delegation.finished", "step.failed", "task.finished"]
+
+
+async def test_what_a_delegated_step_delegates_ends_with_it(asking, coordinator):
+    """Two generations down; the one in the middle answers without waiting."""
+    held = Held()
+
+    async def run(step: Any, ctx: Any) -> Reply:
+        asking_on.append(asyncio.create_task(asking(replace(asking.true, step=step.step_id), by=beta(), agent="gamma")))
+        await fakes.eventually(lambda: held.began)
+        return Reply("done")
+
+    def beta() -> Any:
+        return next(i for i in coordinator.parts.agents.registry.all() if i.name == "beta")
+
+    asking_on: list[Any] = []
+    await coordinator.add(fakes.agent("gamma", "gamma", held))
+    await coordinator.add(fakes.agent("beta", "beta", run))
+
+    answer = await asking(agent="beta")
+
+    assert answer.json()["usage"]["calls"] == 2
+    await fakes.eventually(lambda: held.cancelled)
+    assert (await asking_on[0]).status_code == 502
 
 
 async def test_another_agents_step_is_refused(asking):
