@@ -132,16 +132,15 @@ class CoordinatorFace:
                 timeout_seconds=float(ask.seconds) if ask.seconds else None,
                 plan=plan,
                 context=_conversation(ask),
-                max_tokens=ask.options.get("max_tokens"),
             )
         except ValidationError as exc:
             raise invalid(exc) from exc
 
 
 def _conversation(ask: Ask) -> Any:
-    """What was said before the question, for agents that read the context."""
-    earlier = [{"role": m.role, "content": m.content} for m in ask.messages if m.content]
-    found: dict[str, Any] = {"messages": earlier[:-1]} if len(earlier) > 1 else {}
+    """What was said besides the question, for agents that read the context."""
+    earlier = [{"role": m.role, "content": m.content} for m in ask.earlier if m.content]
+    found: dict[str, Any] = {"messages": earlier} if earlier else {}
     if ask.session:
         found["session"] = ask.session
     return found or None

@@ -62,6 +62,12 @@ class Ask:
         """The question: the last turn of a user or a delegating peer; empty if there is none."""
         return next((m.content for m in reversed(self.messages) if m.role in ASKING), "")
 
+    @property
+    def earlier(self) -> tuple[Message, ...]:
+        """Every turn but the question, also those that were sent after it: a system message, say."""
+        last = max((n for n, m in enumerate(self.messages) if m.role in ASKING), default=len(self.messages))
+        return (*self.messages[:last], *self.messages[last + 1 :])
+
 
 @dataclass(frozen=True)
 class Delta:

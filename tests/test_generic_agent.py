@@ -388,6 +388,18 @@ async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> 
         assert len(await memory.sessions()) == 4
 
 
+async def test_what_follows_the_question_of_a_chat_is_not_taken_for_it(coordinator: Suite) -> None:
+    async with fake_model("Pomme.") as model:
+        await coordinator.add(agent(settings("thinker"), LanguageModel(url=model.url, name="fake"), Memory("thinker")))
+        turns = [("system", "Be brief."), ("user", "What is it?"), ("system", "In French.")]
+        said = [{"role": role, "content": content} for role, content in turns]
+        await coordinator.client.post("/v1/chat/completions", json={"model": "thinker", "messages": said})
+
+        system, *rest = model.asked[0]["messages"]
+        assert "Be brief.\n\nIn French." in system["content"]
+        assert [m["content"] for m in rest] == ["What is it?"]
+
+
 async def test_a_session_reaches_it_through_the_coordinator(coordinator: Suite) -> None:
     async with fake_model("Hello Ann.", "You are Ann.") as model:
         memory = Memory("thinker")

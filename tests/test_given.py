@@ -75,6 +75,14 @@ def test_earlier_turns_are_documents() -> None:
     assert by_context == by_chat
 
 
+def test_a_question_that_others_follow_is_no_document() -> None:
+    ask = Ask((Message("user", TEXT), Message("user", ASKED), Message("system", "Be brief.")))
+
+    found = given(step(ASKED), ask)
+
+    assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
+
+
 def test_what_steps_before_delivered_comes_first() -> None:
     upstream: dict[str, Any] = {"research": {"evidence": []}}
 

@@ -74,7 +74,7 @@ def _earlier(step: StepRequest, ask: Ask | None) -> Iterator[tuple[str, JsonValu
     """The turns before the question, each as a document."""
     turns: list[tuple[str, str]] = []
     if ask is not None:
-        turns = [(m.role, m.content) for m in ask.messages[:-1]]
+        turns = [(m.role, m.content) for m in ask.earlier]
     elif isinstance(step.context, dict) and isinstance(messages := step.context.get("messages"), list):
         for message in messages:
             if isinstance(message, dict):
