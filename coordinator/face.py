@@ -15,7 +15,7 @@ from coordinator.parts import Parts
 from coordinator.rows import CODE_VERSION
 from coordinator.tasks import Task
 from coordinator.view import view
-from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
+from shared.answering import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
 from shared.bodies import invalid
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
@@ -196,4 +196,5 @@ def _final(task: Task) -> Final:
         missing=seen.missing,
         data=seen.model_dump(mode="json"),
         task_id=task.id,
+        cut=len(task.steps) == 1 and is_cut(seen.missing),  # of several, one may be cut and the report whole
     )

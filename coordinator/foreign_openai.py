@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from coordinator.foreign import Call, as_json, brief, completed, credentials, reason, role
+from shared.answering import CUT
 from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse
 from shared.strict_json import strict_json
@@ -102,7 +103,7 @@ def _ended(
         if finish in ("tool_calls", "function_call"):
             raise BadResponse("The agent wants tools called by its caller, which a step cannot do.")
         raise BadResponse(f"The agent's answer is empty (finish_reason {finish!r}).")
-    cut = [Missing(what=f"the end of {request.step_id}", why="The answer was cut at its length limit.")]
+    cut = [Missing(what=f"{CUT}{request.step_id}", why="The answer was cut at its length limit.")]
     return completed(request, text, usage=usage, missing=cut if finish == "length" else [])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ from shared.envelope import Envelope
 
 Role = Literal["system", "user", "assistant", "tool", "task-delegation"]
 ASKING: tuple[Role, ...] = ("user", "task-delegation")
+CUT = "the end of "  # begins `Missing.what` where a model reached its limit of tokens in the middle of a text
 UNANSWERED = "answer"  # `Missing.what` where the text only says why there is no answer; no memory keeps it as one
 
 
@@ -88,7 +89,8 @@ class Note:
 class Final:
     """The end of every answer: all its words (the deltas joined, if there were any), and what it cost.
 
-    `data` is the answer as JSON where there is more than words; `task_id` the coordinator's task.
+    `data` is the answer as JSON where there is more than words; `task_id` the coordinator's task; `cut` says that the
+    text ends in the middle, because a limit was reached.
     """
 
     text: str
@@ -96,6 +98,7 @@ class Final:
     missing: Sequence[Missing] = ()
     data: JsonValue = None
     task_id: str | None = None
+    cut: bool = False
 
 
 Piece = Delta | Note | Final
@@ -134,6 +137,11 @@ class Face(Protocol):
         another question, and whatever stops the work.
         """
         ...
+
+
+def is_cut(missing: Iterable[Missing]) -> bool:
+    """Whether what is missing is the end of a text that reached its limit."""
+    return any(m.what.startswith(CUT) for m in missing)
 
 
 def spoken(output: JsonValue) -> str:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared.actions import PREFIX, Action, called, written
-from shared.answering import ASKING, UNANSWERED, Ask, Message
+from shared.answering import ASKING, CUT, UNANSWERED, Ask, Message
 from shared.budget import Budget, Reserved
 from shared.contracts import NO_USAGE, Missing, Usage
 from shared.definition import Context, Reply
@@ -118,12 +118,16 @@ class _Run:
             actions = called(turn.calls, self._peers) or written(turn.text, self._peers, plain=acts)
             if not actions:
                 await voice.end(answer=True)
-                return Reply(output=voice.said, usage=self._budget.usage)
+                return Reply(output=voice.said, usage=self._budget.usage, missing=self._cut_off(turn))
             await voice.end(answer=False)
             await self._act(turn, actions)
         why = f"Reached maximum reasoning steps ({loop._max_steps})"
         await voice.say(why)
         return Reply(output=voice.said, usage=self._budget.usage, missing=[Missing(what=UNANSWERED, why=why)])
+
+    def _cut_off(self, turn: Turn) -> list[Missing]:
+        why = f"The model of {self._loop.name!r} reached its limit of tokens."
+        return [Missing(what=f"{CUT}the answer", why=why)] if turn.cut else []
 
     async def _think(self, prompt: str, specs: Sequence[ToolSpec], voice: Voice) -> Turn:
         characters = len(prompt) + sum(len(m.content) for m in self._said)

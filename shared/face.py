@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 from pydantic_core import to_json
 
-from shared.answering import Ask, Delta, Final, Note, Piece, Skill, spoken
+from shared.answering import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
 from shared.contracts import StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
@@ -119,7 +119,8 @@ async def _told(run: Run) -> AsyncGenerator[Piece, None]:
 def _final(result: StepResult, said: str) -> Final:
     if result.status == "completed":
         text = said or spoken(result.output)
-        return Final(text=text, usage=result.usage, missing=result.missing, data=result.output)
+        cut = is_cut(result.missing)
+        return Final(text=text, usage=result.usage, missing=result.missing, data=result.output, cut=cut)
     error = result.error or StepError(type="agent_error", detail="The agent failed, and did not say why.")
     if result.status == "cancelled":
         raise AgentLost(error.detail)

@@ -42,11 +42,12 @@ class ToolSpec:
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply of a model: words, tools it wants called, and what it cost."""
+    """One reply of a model: words, tools it wants called, what it cost, and whether its limit of tokens cut it."""
 
     text: str
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    cut: bool = False
 
 
 @dataclass(frozen=True)

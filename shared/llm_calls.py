@@ -148,11 +148,13 @@ async def converse(
     if not usage.input_tokens and not usage.output_tokens:  # a server that does not say: words are counted
         asked, said = [instructions, *(m.content for m in messages)], [text, *(c.arguments for c in calls)]
         usage = Usage(calls=tries, input_tokens=_words(asked), output_tokens=_words(said))
+    cut = response.finish_reason == "length"
     if response.finish_reason == "content_filter":
         raise ModelFailed(f"Model {model.model_name!r} refuses to answer.", usage=usage)
     if not text and not calls:
-        raise ModelFailed(f"Model {model.model_name!r} said nothing.", usage=usage)
-    return Turn(text, calls, usage)
+        why = " before its limit of tokens" if cut else ""
+        raise ModelFailed(f"Model {model.model_name!r} said nothing{why}.", usage=usage)
+    return Turn(text, calls, usage, cut)
 
 
 async def structure(

@@ -20,7 +20,7 @@ from shared.llm import LanguageModel
 from shared.memory import Memory
 from shared.steps import Steps
 from shared.worker import create_worker_app
-from tests.fake_model import FakeModel, fake_model
+from tests.fake_model import FakeModel, Says, fake_model
 from tests.fakes import Network, Suite, serving
 from tests.processes import Running, free_port, start, wait_until_it_answers
 from workers.agent import agent
@@ -228,6 +228,37 @@ async def test_too_many_steps_are_no_answer_to_remember(team: Team) -> None:
 
     assert await boss.chat("Begin") == "Reached maximum reasoning steps (2)"
     assert (await boss.types())[-1] == "delegation_response"
+
+
+async def test_an_answer_that_is_cut_at_a_limit_says_so_everywhere(team: Team, coordinator: Suite) -> None:
+    async with fake_model(Says("The tides are", finish="length")) as model:
+        one = await team.add("one", model=model)
+        thinks = LanguageModel(url=model.url, name="fake")
+        await coordinator.add(agent(settings("thinker"), thinks, Memory("thinker")))
+        ask = {"model": "thinker", "messages": [{"role": "user", "content": "Why?"}]}
+        for client in (one.client, coordinator.client):
+            whole = (await client.post("/v1/chat/completions", json=ask)).json()
+            streamed = await client.post("/v1/chat/completions", json=ask | {"stream": True})
+
+            (choice,) = whole["choices"]
+            assert (choice["message"]["content"], choice["finish_reason"]) == ("The tides are", "length")
+            assert '"finish_reason":"length"' in streamed.text
+            assert '"finish_reason":"stop"' not in streamed.text
+
+        task = await coordinator.execute("Why?", agents=["thinker"])
+
+    assert [(m.what, m.why) for m in task.missing] == [
+        ("the end of the answer", "The model of 'thinker' reached its limit of tokens.")
+    ]
+
+
+async def test_an_agent_whose_model_used_up_its_tokens_without_a_word_says_why(team: Team) -> None:
+    async with fake_model(Says("", finish="length")) as model:
+        one = await team.add("one", model=model)
+        answer = await one.client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Why?"}]})
+
+    assert answer.status_code == 502
+    assert "said nothing before its limit of tokens" in answer.json()["error"]["message"]
 
 
 # --- sessions -----------------------------------------------------------------------------------------

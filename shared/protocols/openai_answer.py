@@ -29,7 +29,7 @@ class Answer:
     def completion(self, ask: Ask, final: Final) -> dict[str, Any]:
         """The whole answer."""
         message = {"role": "assistant", "content": final.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(final)}
         return self._body("chat.completion", [choice]) | {"usage": usage(ask, final)}
 
     def chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> bytes:
@@ -41,10 +41,14 @@ class Answer:
     def end(self, ask: Ask, final: Final) -> bytes:
         """The last events of a stream that went well."""
         costs = self._body("chat.completion.chunk", []) | {"usage": usage(ask, final)}
-        return self.chunk({}, finish="stop") + (event(costs) if self.with_usage else b"") + DONE
+        return self.chunk({}, finish=_finish(final)) + (event(costs) if self.with_usage else b"") + DONE
 
     def _body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _finish(final: Final) -> str:
+    return "length" if final.cut else "stop"
 
 
 def usage(ask: Ask, final: Final) -> dict[str, int]:
