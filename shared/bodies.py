@@ -63,8 +63,8 @@ def check_address(pointer: str, url: str, *, private: bool) -> None:
     """Raises `Invalid` where the field at `pointer` holds no URL, or one whose literal address is not allowed."""
     refused = literal_refusal(urlsplit(url).hostname or "", private=private)
     try:
-        httpx.URL(url)
-    except httpx.InvalidURL as exc:
+        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
+    except (httpx.InvalidURL, ValueError) as exc:
         refused = f"is no URL: {exc}"
     if refused:
         raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -75,3 +75,10 @@ class _NoCookies(httpx.Cookies):
 
 class _Client(httpx.AsyncClient):
     cookies = _NoCookies()  # type: ignore[override]  # a property in httpx
+
+    def build_request(self, *args: Any, **kwargs: Any) -> httpx.Request:
+        """httpx has no name for a host like `xn--`: it raises a bare ValueError, which would end loops that call."""
+        try:
+            return super().build_request(*args, **kwargs)
+        except UnicodeError as exc:
+            raise httpx.LocalProtocolError(f"The URL's host cannot be read: {exc}") from exc

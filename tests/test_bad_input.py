@@ -287,6 +287,7 @@ WRONG_AGENTS: dict[str, tuple[dict[str, Any], str]] = {
     "endpoint with port 65536": ({"endpoint": "http://echo:65536"}, "/endpoint"),
     "endpoint with port x": ({"endpoint": "http://echo:x"}, "/endpoint"),
     "endpoint with half an address": ({"endpoint": "http://[::1"}, "/endpoint"),
+    "endpoint no library can read": ({"endpoint": "http://xn--"}, "/endpoint"),
     "endpoint with a space": ({"endpoint": "http://ec ho"}, "/endpoint"),
     "endpoint with a line break": ({"endpoint": "http://echo\r\nx: y"}, "/endpoint"),
     "endpoint with a delete character": ({"endpoint": "http://echo\x7f"}, "/endpoint"),

@@ -669,6 +669,7 @@ async def test_the_address_is_judged_again_when_it_is_called(
         "http://metadata.google.internal/",
         "http://2852039166/",
         "ftp://example.com/",
+        "http://xn--/",
         "nothing",
     ],
 )

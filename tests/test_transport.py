@@ -209,6 +209,14 @@ async def test_a_line_break_in_a_header_is_never_sent(serve: Serve) -> None:
     assert not reached(caught.value)
 
 
+async def test_a_host_that_the_library_cannot_read_is_an_error_of_the_call() -> None:
+    async with transport.client() as client:
+        with pytest.raises(httpx.LocalProtocolError, match="host") as caught:
+            await client.get("http://xn--/")
+
+    assert not reached(caught.value)
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "http://127.1/", "http://2130706433/"])
 async def test_what_is_no_http_address_is_not_called(url: str) -> None:
     async with transport.client() as client:

@@ -71,6 +71,7 @@ async def test_a_receiver_that_is_away_harms_no_task(suite: Suite) -> None:
         "file:///etc/passwd",
         "ftp://example.org/x",
         "http://user:secret@example.org/",
+        "http://xn--/",
         "not a url",
     ],
 )

@@ -125,7 +125,7 @@ class Outbox:
 def address_refusal(url: str, *, private: bool, loopback: bool) -> str | None:
     """Why this URL cannot be called, as far as it shows without a look-up; None where nothing speaks against it."""
     try:
-        httpx.URL(url)
+        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
         parts = urlsplit(url)
         host = parts.hostname or ""
     except (httpx.InvalidURL, ValueError) as exc:
