@@ -31,6 +31,7 @@ Run = Callable[[Context, Any], Coroutine[Any, Any, CallToolResult]]
 
 CANCEL_SECONDS = 2.0  # until a cancelled task has ended, as a rule
 MAX_AGENTS = 1_000
+BY_NAME = "only by its name, in `agents`"  # instead of capabilities, where an agent has none
 _WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
 
 
@@ -208,7 +209,7 @@ class Tools:
             self._face.parts(), capability=given.capability, status=given.status, limit=MAX_AGENTS
         )
         agents: list[AgentView] = found["agents"]
-        lines = [f"{a.name} ({a.status}): {', '.join(a.capabilities)}. {a.description}" for a in agents]
+        lines = [f"{a.name} ({a.status}): {', '.join(a.capabilities) or BY_NAME}. {a.description}" for a in agents]
         return CallToolResult(
             content=[_text("\n".join(lines) or "No agent is registered that fits.")],
             structured_content=AgentList(agents=agents).model_dump(mode="json"),

@@ -140,6 +140,14 @@ async def test_agents_are_listed_and_chosen(url: str) -> None:
     assert (nobody.structured_content, nobody.is_error) == ({"agents": []}, False)
 
 
+async def test_an_agent_without_capabilities_is_listed_with_the_way_to_ask_it(url: str, suite: Suite) -> None:
+    await suite.client.post("/register_agent", json={"name": "poet", "endpoint": "http://poet", "description": "Odes."})
+    async with Client(url) as client:
+        listed = (await client.call_tool("list_agents", {})).content[0].text
+
+    assert "): only by its name, in `agents`. Odes." in listed
+
+
 async def test_a_task_may_be_begun_looked_at_and_cancelled() -> None:
     async with holding() as (_, url, held), Client(url) as client:
         begun = await client.call_tool("execute_task", SLOW | {"wait": False})
