@@ -127,23 +127,24 @@ def tasks(
 
 @cli.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="Where the copy goes; one that is there is replaced.")],
+    folder: Annotated[Path, typer.Argument(help="Where the copies go; a backup that is there is replaced.")],
     database_url: Annotated[
         str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
     ] = None,
 ) -> None:
-    """Copy the journal into a file, in one consistent state, while the coordinator runs."""
+    """Copy the journal, A2A's tasks and the coordinator's conversations into a folder, while the coordinator runs."""
     with Progress(console=err, transient=True) as progress:
-        bar = progress.add_task("copying the journal", total=1.0)
+        bar = progress.add_task("copying", total=1.0)
         try:
             size = copied(
                 database_url or CoordinatorSettings().database_url,
-                file,
+                folder,
                 tell=lambda share: progress.update(bar, completed=share),
             )
         except MusterError as exc:
             _fail(exc.detail)
-    err.print(f"{file}: {size / 1e6:.1f} MB, with every task up to now and the coordinator's secret.", highlight=False)
+    told = f"{folder}: {size / 1e6:.1f} MB, with every task up to now, conversations and the coordinator's secret."
+    err.print(told, highlight=False, markup=False)
 
 
 @cli.command()
