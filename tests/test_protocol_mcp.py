@@ -141,7 +141,8 @@ async def test_agents_are_listed_and_chosen(url: str) -> None:
 
 
 async def test_an_agent_without_capabilities_is_listed_with_the_way_to_ask_it(url: str, suite: Suite) -> None:
-    await suite.client.post("/register_agent", json={"name": "poet", "endpoint": "http://poet", "description": "Odes."})
+    poet = {"name": "poet", "endpoint": "http://poet", "capabilities": [], "description": "Odes."}
+    await suite.client.post("/register_agent", json=poet)
     async with Client(url) as client:
         listed = (await client.call_tool("list_agents", {})).content[0].text
 
