@@ -55,7 +55,7 @@ class Agents:
     async def load(self) -> None:
         """Takes the agents from the journal; each is probed at once."""
         for agent_id, registration, present in await self._store.agents():
-            self.registry.remember(registration.capabilities)
+            self.registry.remember(registration)
             if present:
                 self._saved[agent_id] = registration
                 self.registry.register(agent_id, registration.model_copy(update={"draining": False}))

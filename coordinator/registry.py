@@ -63,6 +63,7 @@ class Registry:
         self._random = random
         self._instances: dict[str, Instance] = {}
         self._ever_capable: set[str] = set()
+        self._ever_named: set[str] = set()
 
     # --- who is there
 
@@ -85,11 +86,13 @@ class Registry:
 
     def known(self, *, capability: str | None, agent: str | None) -> bool:
         """Whether anybody for this was ever registered, here or before a restart."""
-        return bool(self.matching(capability=capability, agent=agent)) or capability in self._ever_capable
+        was = agent in self._ever_named if agent is not None else capability in self._ever_capable
+        return was or bool(self.matching(capability=capability, agent=agent))
 
-    def remember(self, capabilities: Iterable[str]) -> None:
-        """Capabilities of agents that were here before: their steps wait a little instead of failing at once."""
-        self._ever_capable.update(capabilities)
+    def remember(self, registration: Registration) -> None:
+        """An agent that was here before: steps for it, or for what it can do, wait a little and do not fail at once."""
+        self._ever_capable.update(registration.capabilities)
+        self._ever_named.add(registration.name)
 
     # --- coming and going
 
@@ -110,7 +113,7 @@ class Registry:
         elif instance.status is AgentStatus.DRAINING:
             instance.status = AgentStatus.PENDING
         self._instances[agent_id] = instance
-        self._ever_capable.update(registration.capabilities)
+        self.remember(registration)
         return instance, known is None
 
     def remove(self, agent_id: str) -> Instance | None:

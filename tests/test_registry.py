@@ -91,14 +91,16 @@ def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clo
     assert chosen(registry) == "a"
 
 
-def test_an_agent_silent_for_long_is_forgotten_and_its_capability_is_not(registry: Registry, clock: Clock) -> None:
+def test_an_agent_silent_for_long_is_forgotten_and_its_name_and_capability_are_not(registry: Registry, clock: Clock) -> None:
     adds(registry)
     clock.passes(FORGET_SECONDS + LEASE_SECONDS + 1)
     registry.lapsed()
 
     assert registry.all() == []
     assert registry.known(capability="work", agent=None)
+    assert registry.known(capability=None, agent="agent")
     assert not registry.known(capability="paint", agent=None)
+    assert not registry.known(capability=None, agent="painter")
 
 
 def test_a_worker_that_is_back_at_another_endpoint_replaces_its_silent_self(registry: Registry, clock: Clock) -> None:

@@ -354,6 +354,22 @@ async def test_a_task_cut_off_by_a_stop_goes_on_and_finished_steps_are_not_repea
 # --- lists, counts, keys ------------------------------------------------------------------------------
 
 
+async def test_a_step_for_an_agent_by_name_waits_for_it_after_everything_was_stopped(tmp_path: Path) -> None:
+    """It withdrew before the coordinator stopped, and comes back a moment after the coordinator."""
+    plan = [{"id": "a", "agent": "worker"}]
+    journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+    async with Suite(Network(), agent("worker", "work", Held()), **journal) as first:
+        task_id = await first.begin(plan=plan, timeout_seconds=20.0)
+        await first.parts.dispatcher.close()
+
+    async with Suite(Network(), **journal) as second:
+        await asyncio.sleep(0.05)
+        await second.add(agent("worker", "work"))
+        task = await second.ended(task_id)
+
+    assert task.status == "completed", task.missing
+
+
 async def test_tasks_are_listed_newest_first_page_by_page(coordinator: Suite) -> None:
     await coordinator.add(agent("echo", "echo"))
     for i in range(5):
