@@ -114,7 +114,7 @@ def test_html_keeps_what_was_written_and_drops_furniture():
         "They come after a new moon.",
         "    tide = moon +\n        sun",
         "height(day)",
-        "The height in metres.",
+        "height() \u2014 The height in metres.",
         "Port | Height",
         "Brest | Height: 7 m",
     ]
@@ -128,6 +128,57 @@ def test_html_anchor_of_a_definition_is_kept_where_it_starts():
 
     assert [name for _, name in passage.anchors] == ["a", "height"]
     assert passage.text[passage.anchors[1][0] :].startswith("height(day)")
+
+
+@pytest.mark.parametrize(
+    ("listed", "blocks"),
+    [
+        ("<dt>--amend</dt><dd><p>Replace it.</p><p>More.</p></dd>", ["--amend \u2014 Replace it.", "More."]),
+        (
+            "<dt>-m &lt;msg&gt;</dt><dt>--message=&lt;msg&gt;</dt><dd>Use it.</dd>",
+            ["-m <msg>", "--message=<msg>", "-m, --message \u2014 Use it."],
+        ),
+        (
+            "<dt>class csv.Reader(f, *, strict)</dt><dd>Reads.</dd>",
+            ["class csv.Reader(f, *, strict)", "csv.Reader() \u2014 Reads."],
+        ),
+        ("<dt>work_mem (integer)</dt><dd>Sets it.</dd>", ["work_mem (integer)", "work_mem \u2014 Sets it."]),
+        ("<dt>lease</dt><dd>A lease is a time.</dd>", ["lease", "A lease is a time."]),
+        ("<dt>How do I stop it?</dt><dd>Press Ctrl-C.</dd>", ["How do I stop it?", "Press Ctrl-C."]),
+        ("<dt>modes</dt><dd><ul><li>fast</li></ul></dd>", ["modes", "- fast"]),
+        ("<dt>a term</dt><dd><pre>code()</pre></dd><dt>last</dt>", ["a term", "    code()", "last"]),
+    ],
+)
+def test_html_joins_what_a_list_explains_to_its_explanation(listed, blocks):
+    """The name of the thing stands before what is said of it; arguments and questions stay outside."""
+    document = html.read(f"<main><h1>All</h1><dl>{listed}</dl><p>The end.</p></main>".encode(), "utf-8")
+
+    assert [block.text for block in document.sections[0].blocks] == [*blocks, "The end."]
+
+
+def test_html_fields_of_a_signature_are_no_definitions():
+    """ "Returns — The height." would be nobody's statement."""
+    page = b"<main><h1>All</h1><dl class='field-list simple'><dt>Returns:</dt><dd>The height.</dd></dl></main>"
+
+    assert [block.text for block in html.read(page, "utf-8").sections[0].blocks] == ["Returns:", "The height."]
+
+
+def test_html_cells_with_several_paragraphs_are_whole():
+    """A row of one cell names a thing and explains it; in other rows a cell's paragraphs stay together."""
+    page = b"""<main><h1>All</h1>
+<table><tr><th><p>Function</p><p>Description</p></th></tr>
+<tr><td><p>stop_it ( pid integer )</p><p>Stops it.</p><p>At once.</p></td></tr></table>
+<table><tr><th>Name</th><th>Meaning</th></tr>
+<tr><td>port</td><td><p>Where it</p><p>listens.</p></td></tr></table></main>"""
+
+    assert [block.text for block in html.read(page, "utf-8").sections[0].blocks] == [
+        "Function Description",
+        "stop_it ( pid integer )",
+        "stop_it \u2014 Stops it.",
+        "At once.",
+        "Name | Meaning",
+        "port | Meaning: Where it listens.",
+    ]
 
 
 def test_html_without_one_h1_is_titled_by_its_title_without_the_site():

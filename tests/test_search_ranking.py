@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 from workers.search import ranking, store
 from workers.search.passages import Block, Document, Section
@@ -81,6 +82,35 @@ def test_the_passage_under_the_heading_that_is_the_question_comes_first():
     found = first("How do I add a column?", ("a", "Types of data", text), ("b", "Adding a column", text + " Do."))
 
     assert found == ["b", "a"]
+
+
+def test_a_heading_that_asks_the_question_has_its_answer():
+    """One entry in a list of questions and answers comes before a page that says the words often."""
+    often = "Strings are immutable, immutable as numbers, and strings of bytes are immutable strings."
+    found = first(
+        "Why are strings immutable?",
+        ("types", "Immutable types", often + "\n\n" + often),
+        ("faq", "Why are strings in this language immutable?", "There are several advantages, and one is speed."),
+    )
+
+    assert found == ["faq", "types"]
+
+
+def test_the_passage_that_explains_an_option_comes_first():
+    """ "What does --prune do?" is answered where a list explains it, and by the page of a manual for a command."""
+    others = [(f"other{number}", "Fish", "Fish swim in the sea at night.") for number in range(4)]
+    often = ("often", "Examples", "Some people use --prune on every day of the week.")
+    listed = ("listed", "Options", "-p, --prune \u2014 Before fetching, remove what is gone from the other side.")
+
+    assert first("What does --prune do?", often, listed, *others) == ["listed", "often"]
+
+
+def test_what_covers_little_takes_no_place():
+    """Three of a page stand among the first eight where the others answer as well, not where they fill up."""
+    of_one = [ranked("a", number, 0.9 - number / 100) for number in range(5)]
+    others = [replace(ranked(f"b{number}", 5 + number, 0.5), coverage=0.4) for number in range(5)]
+
+    assert [each.hit.path for each in ranking.chosen(of_one + others, 8)] == ["a"] * 5 + ["b0", "b1", "b2"]
 
 
 def test_a_page_in_two_formats_counts_once():

@@ -51,6 +51,7 @@ def test_what_is_no_statement_is_not_quoted(junk):
         "The largest message that the broker accepts is 1 MiB.",
         "A lease lasts 6 seconds.",
         "Each worker renews it.",
+        "To rename the branch, use the option -m.",
         "A worker renews leases quickly.",
         "Workers renew the lease every 2 seconds.",
         "After six seconds of silence, the lease lapses.",
@@ -128,6 +129,63 @@ def test_what_a_list_of_terms_explains_is_joined_to_its_explanation():
     assert said == ["-d, --delete \u2014 Delete a branch, which must be merged.", "The usual way is a revert."]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "--amend \u2014 Replace the tip of the branch by creating a new commit.",
+        "functools.cache() \u2014 Simple lightweight unbounded function cache.",
+        "context manager \u2014 An object which controls the environment seen in a block.",
+        "-l, --list \u2014 List tags.",
+    ],
+)
+def test_what_a_list_explains_is_a_statement(statement):
+    """The dash stands for the verb."""
+    assert quoted(statement) == [statement]
+
+
+def test_what_announces_code_is_quoted_with_it():
+    """Neither says anything alone; a fence and reStructuredText's colons are code as well."""
+    code = "ALTER TABLE products ADD COLUMN size integer;"
+    said = f"To add a column, use a command like: {code}"
+
+    assert quoted(f"To add a column, use a command like:\n\n    {code}\n\nIt is null.") == [said]
+    assert quoted(f"To add a column, use a command like:\n```sql\n{code}\n```") == [said]
+    assert quoted(f"To add a column, use a command like::\n\n    {code}") == [said]
+
+
+def test_lines_of_code_are_told_apart():
+    """On one line, the ends of the code's lines are still seen."""
+    passage = "The simplest example of reading a file:\n\n    with open(name) as file:\n        print(file.read())"
+
+    assert quoted(passage) == [
+        "The simplest example of reading a file: with open(name) as file: \u23ce print(file.read())"
+    ]
+
+
+def test_code_that_leans_on_the_sentence_before_is_given_with_it():
+    """ "This can be changed with" needs what "this" is; without it, it is left out."""
+    code = "This can be changed with:\n\n    SET size = 3"
+
+    assert quoted(f"The pool has two places. {code}")[1] == (
+        "The pool has two places. This can be changed with: SET size = 3"
+    )
+    assert quoted(code) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["    o--o--o--o <-- old head\n          \\\n", "    a = 1\n" * 7, f"    {'x' * 201}", "", "The pool is large."],
+)
+def test_what_announces_no_short_code_is_not_quoted(code):
+    """Pictures and listings are no statement, and neither is what announces them."""
+    assert "The pool is used like this:" not in " ".join(quoted(f"The pool is used like this:\n\n{code}"))
+
+
+def test_what_a_page_of_a_manual_is_for_is_a_statement():
+    """It has no full stop, and is all that stands under its heading."""
+    assert quoted("git-gc - Cleanup unnecessary files") == ["git-gc \u2014 Cleanup unnecessary files."]
+
+
 def test_a_definition_may_use_the_long_name():
     """ "What is WAL?" is answered by what defines its long name, and not by what WAL is by the way."""
     shape = shapes.shape("What is WAL?", {"wal": 1.0})
@@ -135,3 +193,24 @@ def test_a_definition_may_use_the_long_name():
     defined = shape.bonus("Write-Ahead Logging (WAL) is a standard method for keeping data whole.")
 
     assert defined > shape.bonus("WAL is automatically enabled on every server.")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "other"),
+    [
+        (
+            "What does git commit --amend do?",
+            "--amend \u2014 Replace the tip.",
+            "--no-edit \u2014 Use --amend as it is.",
+        ),
+        ("What does work_mem set?", "work_mem \u2014 Sets the memory.", "hash_mem \u2014 Sets a share of work_mem."),
+        ("What does the VACUUM command do?", "VACUUM reclaims storage.", "VACUUM commands are slow."),
+        ("How do I list tags?", "-l \u2014 List tags.", "--format \u2014 A string for each tag of the list."),
+        ("How do I add a column?", "To add a column, alter the table.", "Added columns are empty in the table."),
+    ],
+)
+def test_the_answer_begins_with_what_was_asked_for(asked, answer, other):
+    """What a thing does is said of the thing; how to do something begins with doing it."""
+    shape = shapes.shape(asked, {})
+
+    assert shape.bonus(answer) > shape.bonus(other)

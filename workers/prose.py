@@ -14,9 +14,11 @@ LABEL = re.compile(
     re.IGNORECASE,
 )
 _TERMS = re.compile(r"^(?:[^\s:][^:]{0,60}:: +)+(?=\S)")  # AsciiDoc: "-d:: --delete:: Delete a branch."
+EXPLAINED = re.compile(r"^((?:[^\s\u2014.!?]|[.!? ](?! )){1,60}) \u2014 (?=\S)")  # "--amend \u2014 Replace the tip."
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,2}[.)]|\(?[a-z][.)])\s+")
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s")
 _RULE = re.compile(r"^\s*([=\-~^\"'*+#_.])\1{2,}\s*$")
+_PURPOSE = re.compile(r"^([\w.+-]+(?: [\w+-]+){0,3}) [-\u2013\u2014] ([^.;:|\n]{10,120})$")
 _TABLE = re.compile(r"^\s*\|.*|.*\|\s*$|^\s*[+|][-=+|]{3,}|.*\S \| \S.*\|")
 _ROW = re.compile(r"^(?P<about>\S[^|]{0,80}) \| (?P<cells>[^|:]{1,40}: \S[^|]*(?: \| [^|:]{1,40}: \S[^|]*)*)$")
 _CODE_LINE = re.compile(
@@ -45,7 +47,7 @@ _MARKED = re.compile("[*_`<\\[\u00b6\u200b\ufeff\u00ad]")
 
 def blocks(passage: str) -> Iterator[str]:
     """The paragraphs and list items of a passage as single lines of plain text, without what is no prose."""
-    for lines in _chunks(passage[:MAX_CHARACTERS]):
+    for lines in chunks(passage[:MAX_CHARACTERS]):
         if _is_code(lines):
             continue
         block: list[str] = []
@@ -71,6 +73,12 @@ def rows(passage: str) -> Iterator[str]:
             yield plain(f"{found['about']} \u2014 {'; '.join(cells)}.")
 
 
+def purpose(passage: str) -> str:
+    """What a page of a manual says its command is for ("git-gc - Cleanup unnecessary files"), as a statement; or ""."""
+    found = _PURPOSE.match(passage.strip())
+    return plain(f"{found[1]} \u2014 {found[2]}.") if found else ""
+
+
 def plain(text: str) -> str:
     """A line without Markdown, reStructuredText and HTML marks, on one line."""
     if _MARKED.search(text):
@@ -86,7 +94,7 @@ def _term(found: re.Match[str]) -> str:
     return "" if names[-1].endswith("?") else f"{', '.join(names)} \u2014 "
 
 
-def _chunks(passage: str) -> Iterator[list[str]]:
+def chunks(passage: str) -> Iterator[list[str]]:
     """Runs of lines between blank lines, without fenced code."""
     lines: list[str] = []
     fenced = False

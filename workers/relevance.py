@@ -14,8 +14,10 @@ from workers.text import Sentence
 
 ENOUGH = 0.45  # the share of the question's weight a statement (with its heading) must hold to be a finding
 ENOUGH_WEIGHT = 2.2  # of a long question this much is enough
+SHOWS = 0.1  # for code that a "how do I" is answered with
 IN_CODE = 0.6  # what a word loses that stands in an identifier only: "envelope_refused" is not about envelopes
 OPENS = 0.12  # for the first sentence below a heading that holds all of the question
+ASKED = 0.12  # for what stands below a heading that asks the question
 BARE = 0.2  # the share the statement itself must hold
 HELD = 0.5  # the share, by what words are worth among these passages, that a finding and its heading must hold
 EVERYWHERE = 0.7  # a name in more than this share of the passages, and in three documents, tells nothing apart
@@ -113,6 +115,8 @@ def question(asked: str) -> Question:
         after = words.terms(written[place + 1]) if place + 1 < len(written) else []
         named = (place > 0 and word[0].isupper()) or any(c.isdigit() or c == "_" for c in word)
         named = named or (place > 0 and bool(things.intersection(after[:1])) and word.lower() not in common)
+        if options := words.options(word):
+            weights |= dict.fromkeys(options, NAME)
         stems_ = words.terms(word)
         for part, stem in enumerate(stems_):
             weight = (
@@ -124,7 +128,7 @@ def question(asked: str) -> Question:
                 if named
                 else 1.0
             )
-            if "." in word.strip(".") and part < len(stems_) - 1:
+            if options or ("." in word.strip(".") and part < len(stems_) - 1):
                 weight = 0.3
             stem = synonyms.meaning(stem)
             weights[stem] = max(weight, weights.get(stem, 0))
@@ -191,13 +195,10 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         if not of_code:
             held -= IN_CODE * sum(map(value, met - one.said)) / total_local
         score -= 0.4 * sum(map(weight, met - one.said)) / asked.total
-        score += shape.bonus(one.sentence.text)
-        score += (
-            OPENS
-            * (one.sentence.position == 0)
-            * sum(map(weight, asked.weights.keys() & above[one.evidence.id]))
-            / asked.total
-        )
+        score += shape.bonus(one.sentence.text) + SHOWS * (how_to and one.sentence.code != "")
+        in_title = asked.weights.keys() & above[one.evidence.id]
+        score += ASKED * (one.evidence.heading.endswith("?") and sum(map(weight, in_title)) > 0.7 * asked.total)
+        score += OPENS * (one.sentence.position == 0) * sum(map(weight, in_title)) / asked.total
         score -= 0.06 * (not versioned and _OLD.search(one.sentence.text) is not None)
         score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)
         score -= 0.08 * (not how_to and text.commands(one.sentence.text))
@@ -212,7 +213,7 @@ def _enough(asked: Question) -> float:
 def _manner(sentence: Sentence) -> float:
     """What the way a statement is written adds or takes away, whatever the question."""
     value = 0.04 * (sentence.position == 0) - 0.05 * (not sentence.alone)
-    value -= 0.3 * text.points_elsewhere(sentence.text) + 0.12 * (
+    value -= 0.3 * text.points_elsewhere(sentence) + 0.12 * (
         _BARE_VERB.match(sentence.text) is not None or text.lacks_subject(sentence.text)
     )
     return value - 0.03 * max(0.0, len(sentence.text) / 100 - 1.6) - 0.06 * (len(sentence.text) < 35)
@@ -238,7 +239,7 @@ def _central(statements: Sequence[Statement]) -> list[Ranked]:
 
 def stems(written: str) -> frozenset[str]:
     """The meanings of a text's words."""
-    return frozenset(synonyms.meaning(term) for term in words.terms(written))
+    return frozenset(synonyms.meaning(term) for term in words.terms(written)).union(words.options(written))
 
 
 def _local(asked: Question, statements: Sequence[Statement]) -> dict[str, float]:

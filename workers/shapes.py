@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from workers import quantities, synonyms, words
+from workers import prose, quantities, synonyms, words
 
 Look = Callable[[str], float]  # what the look of a sentence adds to its score
 
@@ -14,6 +14,7 @@ OPENING_WORDS = 7  # what a sentence is about stands there
 OPENING = 0.14  # for a sentence that opens with everything the question asks for
 DEFINES = 0.3
 AMOUNT = 0.16
+DOES = 0.12
 
 _MANNERS = (
     (
@@ -33,6 +34,7 @@ _MANNERS = (
         0.1,
     ),
     (r"\bdefault\b", r"\b(?:default is|default \w+ is|defaults to|by default|is the default)\b", 0.1),
+    (r"\b(?:maximum|minimum|limit|largest|smallest|longest|shortest|highest|lowest)\b", r"\d", 0.1),
     (r"^when (?:was|did)\b", r"\b(?:1[5-9]|20)\d\d\b", 0.12),
 )
 _MEASURES = (
@@ -51,7 +53,7 @@ _NUMBER = r"(?:\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten)"
 _RATE = r"(?! (?:(?:a|per|each|every|in one) )?(?:second|minute|hour|day)\b)"
 _DEFINED = re.compile(
     r"^(?:what|who) (?:is|are|was|were|exactly is) (?:an? |the )?([^?,]+?)(?: for)?\s*\?*$|"
-    r"^what (?:does|do) (?:an? |the )?([^?,]+?) (?:do|mean)\s*\?*$|"
+    r"^what (?:does|do) (?:an? |the )?([^?,]+?) (?:do|mean|set|control|specify)\s*\?*$|"
     r"^(?:define|explain) ([^?,]+)\??$",
     re.IGNORECASE,
 )
@@ -60,6 +62,16 @@ _IS = re.compile(
     r"(?:\u2014|(?:is|are|was|means?|refers? to|represents?|stands for|denotes?|consists? of|allows?|provides?|lets?)\b"
     r"(?! (?:not|no|only|also|never|\w+ly)\b))",
     re.IGNORECASE,
+)
+_KIND = re.compile(
+    r"(?<=\w) (?:option|setting|parameter|command|function|method|statement|keyword|clause|flag|variable|module)$",
+    re.IGNORECASE,
+)
+_SURELY = r"(?:\w+ly |always |also )"
+_OBJECT = r"(?!(?:are|were|can|may|must|will|have|that|which|of|for|in|and|or)\b)"  # else the word was a plural
+_HOW_TO = re.compile(r"^how (?:to|(?:do|can|should) (?:i|you|we|one)) (\w+)", re.IGNORECASE)
+_DOES = re.compile(
+    r"^(?:[^\u2014]{1,60} \u2014 |to |you can |use [^,.;]{1,40} to )?(?:(?!only)\w+ly )?(?!\w+ed\b)(\w+)", re.IGNORECASE
 )
 _CASE = re.compile(
     r"^(?:if|when|while|although|though|because|since|once|unless|after|until|for|note|with|without)\b|^\(",
@@ -90,8 +102,10 @@ def shape(asked: str, weights: Mapping[str, float]) -> Shape:
         noun = re.escape(words.stem(counted[1].lower())[:6])
         looks.append(_matching(rf"\b{_NUMBER}\s+(?:[\w-]+\s+){{0,2}}?{noun}\w*{_RATE}", AMOUNT))
     if defined := _DEFINED.match(asked.strip()):
-        thing = frozenset(_stems(next(filter(None, defined.groups()))))
-        looks.append(lambda sentence: _defines(sentence, thing))
+        thing = _KIND.sub("", next(filter(None, defined.groups())))
+        looks.append(_defining(thing))
+    if how_to := _HOW_TO.match(asked):
+        looks.append(_doing(how_to[1]))
     if not re.search(r"\b(?:if|when|after|while|once)\b", asked, re.IGNORECASE):
         looks.append(_matching(_CASE.pattern, -0.08))
     looks.append(_opening(weights))
@@ -107,12 +121,40 @@ def _measures(sentence: str, dimensions: frozenset[str]) -> bool:
     return any(quantity.dimension in dimensions for quantity in quantities.quantities(sentence))
 
 
-def _defines(sentence: str, thing: frozenset[str]) -> float:
-    """Whether a sentence says what the thing is: "A lease is …", where "A lease of land is …" defines another."""
-    subject = _IS.match(sentence)
-    if subject is None or not thing or _CASE.match(sentence):
-        return 0.0
-    return DEFINES if any(thing == frozenset(_stems(name or "")) for name in subject.groups()) else 0.0
+def _defining(thing: str) -> Look:
+    """Whether a sentence says what the thing is: "A lease is …", where "A lease of land is …" defines another.
+
+    Of "git commit --amend" the option is what is asked for.
+    """
+    stems = frozenset(_stems(thing))
+    options = words.options(thing)
+    name = re.escape(thing).replace(r"\ ", "[ -]")
+    does = re.compile(rf"(?:an? |the )?{name}(?:\(\))? (?:command |{_SURELY})?\w+[^\W_s]s {_OBJECT}", re.IGNORECASE)
+
+    def look(sentence: str) -> float:
+        if explained := prose.EXPLAINED.match(sentence):
+            names = explained[1].split(", ")
+            found = set(options) & set(names) if options else any(stems == frozenset(_stems(name)) for name in names)
+            return DEFINES if found and stems | set(options) else 0.0
+        if does.match(sentence):
+            return DEFINES
+        subject = _IS.match(sentence)
+        if subject is None or not stems or _CASE.match(sentence):
+            return 0.0
+        return DEFINES if any(stems == frozenset(_stems(name or "")) for name in subject.groups()) else 0.0
+
+    return look
+
+
+def _doing(action: str) -> Look:
+    """Whether a sentence begins with what is to be done: "To add …", "Add …", "--add — Adds …"."""
+    stem = synonyms.meaning(words.stem(action.lower()))
+
+    def look(sentence: str) -> float:
+        begun = _DOES.match(sentence)
+        return DOES * (begun is not None and synonyms.meaning(words.stem(begun[1].lower())) == stem)
+
+    return look
 
 
 def _opening(weights: Mapping[str, float]) -> Look:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workers import prose
+from workers import examples, prose
 from workers.prose import LABEL, blocks
 from workers.vocabulary import AUXILIARY, BEFORE_NOUN, NUMBERS, PAST, STOP, SUBORDINATES, VERBS, words_of
 from workers.words import stem, terms, words
@@ -62,6 +62,7 @@ _POINTS_ELSEWHERE = re.compile(
     r"for (?:more|further) (?:details|information)|let's|let us|we'll|we will)\b",
     re.IGNORECASE,
 )
+_FOLLOWING = re.compile(r"\b(?:following|below|like this|as follows)\b", re.IGNORECASE)
 _CODE_WORD = re.compile(
     r"^(?:[a-z]+[._][\w.]+(?:\(\))?|[\w.]+\(.*|[a-z]+[A-Z]\w*|--?[a-z][\w-]*|/\w\S*|[a-z]+\d[\w.]*)"
 )
@@ -70,6 +71,7 @@ _RESIDUE = re.compile(r"[{}<>=|\\]{2}|https?://\S+\.$")
 _AFTER_VERB = BEFORE_NOUN - {"of", "and", "or"} | {"up", "about", "only", "out", "over", "between"}
 _PLURALS = words_of("children people men women data criteria media you we they i who")
 _FROM = [[word] for word in ("from", "by", "in", "for", "as", "to", "with", "at", "on")]
+_BEFORE_COMMAND = frozenset(("to", "if", "for", "when", "in"))  # "To add a column, use ..."
 _NOUN_GOES_ON = frozenset(("of", "and", "or", ""))  # "settings of", "names and"
 _OBJECT = words_of("a an the its their his her our your my this that these those each every any some no all it them")
 
@@ -82,6 +84,7 @@ class Sentence:
     position: int  # its place in the passage, from 0
     alone: bool = True
     core: str = ""  # what it claims itself, without the sentence before; "" where its subject stands in that one
+    code: str = ""  # the code it announces, with which `text` ends
 
 
 def sentences(passage: str) -> list[Sentence]:
@@ -93,13 +96,16 @@ def sentences(passage: str) -> list[Sentence]:
     """
     found: list[Sentence] = []
     english = is_english(passage)
+    codes = examples.announced(passage)
     for block in blocks(passage):
         before = ""
-        for place, text in enumerate(split(block)):
-            if not is_statement(text, english=english, follows=place > 0):
+        said = split(examples.ended(block))
+        for place, text in enumerate(said):
+            if text.endswith(":") and (code := codes.get(block, "")) and place == len(said) - 1:
+                found += _announcing(text, code, before, len(found))
+            elif not is_statement(text, english=english, follows=place > 0):
                 before = ""
-                continue
-            if not _leans(text):
+            elif not _leans(text):
                 found.append(Sentence(text, len(found), core=text))
                 before = text
             elif before and len(before) + len(text) < MAX_CHARACTERS:
@@ -108,8 +114,21 @@ def sentences(passage: str) -> list[Sentence]:
                 before = ""
             else:
                 before = ""
+    if purpose := prose.purpose(passage):
+        return [Sentence(purpose, 0)]
     rows = (row for row in prose.rows(passage) if len(row.split()) >= MIN_WORDS and len(row) <= MAX_CHARACTERS)
     return found + [Sentence(row, place) for place, row in enumerate(rows, max(1, len(found)))]
+
+
+def _announcing(text: str, code: str, before: str, position: int) -> list[Sentence]:
+    """What announces code, together with it; its colon may stand for the verb."""
+    if not is_statement(f"{text[:-1]}.", english=False, follows=bool(before)):
+        return []
+    alone = not _leans(text)
+    if not (alone or before) or len(before) + len(text) + len(code) > MAX_CHARACTERS:
+        return []
+    shown = f"{text} {code}" if alone else f"{before} {text} {code}"
+    return [Sentence(shown, position, alone=alone, code=code)]
 
 
 def split(block: str) -> list[str]:
@@ -146,14 +165,17 @@ def is_statement(text: str, *, english: bool = True, follows: bool = False) -> b
     core = text.rstrip("\"'\u201d\u2019)")
     if not core.endswith((".", "!")) or core.endswith(("...", "\u2026")) or _NAVIGATION.match(text):
         return False
+    explains = not follows and prose.EXPLAINED.match(text) is not None  # the dash stands for "is" or "does"
     first = text.lstrip("\"'\u201c\u2018(")
     named = follows and not STOP.issuperset(words(parts[0]))
-    if not (first[:1].isupper() or first[:1].isdigit() or named or _CODE_WORD.match(first)):
+    if not (first[:1].isupper() or first[:1].isdigit() or named or _CODE_WORD.match(first) or explains):
         return False
     if text.count("(") != text.count(")") or text.count('"') % 2 or text.count("[") != text.count("]"):
         return False
-    letters = sum(c.isalpha() or c == " " for c in text)
-    return letters / len(text) > 0.8 and not _RESIDUE.search(text) and (not english or _has_verb(parts))
+    verb = not english or explains or _has_verb(parts)
+    said = prose.EXPLAINED.sub("", text) if explains else text
+    letters = sum(c.isalpha() or c == " " for c in said)
+    return letters / len(said) > 0.8 and not _RESIDUE.search(text) and verb
 
 
 def _has_verb(parts: list[str]) -> bool:
@@ -166,6 +188,8 @@ def _has_verb(parts: list[str]) -> bool:
             inside = True
         elif _tells_which(lower, place):
             continue
+        elif word in VERBS and lower[0] in _BEFORE_COMMAND and parts[place - 1].endswith(","):
+            return True
         elif _is_verb(word, *around) or (place > 1 and _ends_clause(parts, lower, place)):
             if not inside:
                 return True
@@ -242,6 +266,10 @@ def commands(text: str) -> bool:
     return text.split(" ", 1)[0].lower() in VERBS
 
 
-def points_elsewhere(text: str) -> bool:
-    """Whether a statement speaks of its page ("see below", "the following table") and so says less when quoted."""
-    return _POINTS_ELSEWHERE.search(text) is not None
+def points_elsewhere(sentence: Sentence) -> bool:
+    """Whether a statement speaks of its page ("see below", "the following table") and so says less when quoted.
+
+    What follows it as code is quoted with it.
+    """
+    said = _FOLLOWING.sub(" ", sentence.text) if sentence.code else sentence.text
+    return _POINTS_ELSEWHERE.search(said) is not None

@@ -11,6 +11,7 @@ from workers.vocabulary import COMMON, STOP
 
 _LETTER = "A-Za-z\u00c0-\u024f\u0370-\u1fff"
 _WORD = re.compile(rf"[{_LETTER}][\w]*(?:[.\u2019'_-][{_LETTER}0-9_]+)*|\d[\w.,%]*")
+_OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 # Verbs that manuals write as one word when they are names: "to back up" is about the backup.
 _SPLIT = (
     (re.compile(r"\btim(?:e|es|ed|ing)[\s-]out\b", re.IGNORECASE), "timeout"),
@@ -54,6 +55,11 @@ def terms(text: str) -> list[str]:
     own = {found.start(1) for found in _named(text)}
     found = ((raw[0].lower(),) if raw.start() in own else _terms_of(raw[0]) for raw in _WORD.finditer(text))
     return [stem for stems in found for stem in stems]
+
+
+def options(text: str) -> list[str]:
+    """The options of a command line that a text names, as it writes them: `-u`, `--amend`."""
+    return _OPTION.findall(text)
 
 
 def joined(text: str) -> str:

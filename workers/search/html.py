@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from workers.search import tables
+from workers.search import definitions, tables
 from workers.search.passages import Block, Document, Section, indented
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ def _is_furniture(element: HtmlElement) -> bool:
     )
 
 
+def _is_defined(term: HtmlElement) -> bool:
+    """Whether a `dt` names something; the fields of a signature ("Parameters", "Returns") do not."""
+    above = term.getparent()
+    return above is None or "field-list" not in above.get("class", "").split()
+
+
 def _title(title: str, walk: _Walk) -> str:
     """The one `h1` if there is one, else `<title>` without the site's name."""
     if len(walk.tops) == 1:
@@ -100,7 +106,8 @@ class _Walk:
     path: list[tuple[int, str]] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    row: list[str] | None = None
+    terms: list[str] = field(default_factory=list)  # of a list of definitions, not explained yet
+    row: list[list[str]] | None = None  # its cells, each of paragraphs
     header: list[str] = field(default_factory=list)  # the names of the table's columns
     data: bool = False  # whether the row has cells that are no header
     row_says: bool = False  # whether the row has more than links
@@ -129,14 +136,15 @@ class _Walk:
                 self.row, self.row_says, self.data = [], False, False
             elif tag == "table":
                 self.header = []
-            elif tag == "td":
-                self.data = True
+            elif tag in ("td", "th") and self.row is not None:
+                self.row.append([])
+                self.data = self.data or tag == "td"
             elif tag == "li":
                 self.text.append("- ")
         if anchor and not self.inside:
             if tag in ("section", "div") or (tag in ("span", "a") and not self.next_anchor):
                 self.next_anchor = anchor
-            if tag in ("dt", "section", "div", "p", "li"):
+            if tag in ("dt", "section", "div", "p", "li") and not (self.terms and tag in ("dt", "p")):
                 self.block_anchor = anchor
         if tag == "a":
             self.links += 1
@@ -151,10 +159,11 @@ class _Walk:
         if tag == self.inside:
             self._close(tag)
         elif not self.inside and tag in BLOCKS:
-            self._flush()
-            if tag == "tr" and self.row is not None:
-                self._block(tables.row(self.header, self.row) if self.row_says else "")
-                self.header = self.header if self.data else self.row
+            self._flush(is_term=tag == "dt" and _is_defined(element))
+            if tag == "dl":
+                self._unexplained()
+            elif tag == "tr" and self.row is not None:
+                self._end_row(self.row)
                 self.row = None
         if tag == "a":
             self.links = max(0, self.links - 1)
@@ -164,6 +173,7 @@ class _Walk:
     def finish(self) -> None:
         """Ends the section."""
         self._flush()
+        self._unexplained()
         if self.blocks:
             self.sections.append(Section(tuple(name for _, name in self.path), self.anchor, tuple(self.blocks)))
         self.blocks = []
@@ -179,6 +189,7 @@ class _Walk:
         text = "".join(self.text)
         self.text, self.letters_in_links = [], 0
         if tag == "pre":
+            self._unexplained()
             self._block(indented(text))
             return
         name = _SPACE.sub(" ", text).strip(" ¶#\xa0")
@@ -190,17 +201,40 @@ class _Walk:
             self.path.append((level, name))
         self.anchor, self.next_anchor, self.block_anchor = self.next_anchor, "", ""
 
-    def _flush(self) -> None:
+    def _end_row(self, row: list[list[str]]) -> None:
+        """A row of one cell names a thing and explains it; another has a column for each cell."""
+        cells = [" ".join(cell) for cell in row]
+        if self.row_says and self.data and len(row) == 1 and len(row[0]) > 1:
+            for block in definitions.explained(row[0][:1], row[0][1]) + row[0][2:]:
+                self._block(block)
+        elif self.row_says:
+            self._block(tables.row(self.header, cells))
+        self.header = self.header if self.data else cells
+
+    def _unexplained(self) -> None:
+        """Terms that no paragraph follows are blocks like others."""
+        terms, self.terms = self.terms, []
+        for term in terms:
+            self._block(term)
+
+    def _flush(self, *, is_term: bool = False) -> None:
         text = _SPACE.sub(" ", "".join(self.text)).strip()
         linked = self.letters_in_links > LINKS_ONLY * len(text.removeprefix("- "))
         self.text, self.letters_in_links = [], 0
         if not text or text == "-":
             return
         if self.row is not None:
-            self.row.append(text)
+            self.row = self.row or [[]]
+            self.row[-1].append(text)
             self.row_says = self.row_says or not linked
-        elif not linked:
-            self._block(text)
+        elif linked:
+            return
+        elif is_term:
+            self.terms.append(text)
+        else:
+            terms, self.terms = self.terms, []
+            for block in definitions.explained(terms, text) if terms else (text,):
+                self._block(block)
 
     def _block(self, text: str) -> None:
         if text:

@@ -20,14 +20,17 @@ NOISE = 0.2  # hits that are worth a smaller share of the best hit are not shown
 LITTLE = 0.4  # nor are hits that have a smaller share of what the best hits have of the question
 TOP = 3  # hits that tell how much of the question is covered at all
 SHARES = (1.0, 0.7, 0.5, 0.3, 0.2)  # what a page's passages count for it, best first
-BARE_COST = 0.4  # what a passage that is all code or labels loses against prose
+BARE_COST = 0.4  # what a passage that is all code or labels loses against prose,
+BARE_COST_HOW_TO = 0.1  # and where an example is an answer
 LABEL = 100  # characters
 ENDS = ".!?:;…)\"'”’"
 NEAR_BEST = 0.3  # a hit with a smaller share of the best score than this only fills a place
 THIN = 0.34  # a best hit that covers less of the question than this is no answer
 DEFINES = 1.5  # what a passage is worth more that says what the thing asked for is
 RELATED = 0.3  # of a passage's worth, what it is worth for the question with related words beside its own
-NAMED = 0.3  # what a passage is worth more whose heading is the question
+NAMED = 0.3  # what a passage is worth more whose heading is what the question is about,
+ASKED = 2.0  # and whose heading asks it: an answer in a list of frequent questions
+CROWDED = 0.6  # a passage that covers a smaller share of what another covers does not take the place of that one
 ASIDE = 0.6  # what a change log's or an index's score is worth beside an explanation's
 
 _STOP = (
@@ -51,8 +54,13 @@ _ASIDE = re.compile(
     re.IGNORECASE,
 )
 _DEFINED = re.compile(
-    r"^what (?:is|are|was|were) (?:an? |the )?((?:[\w-]+ ){0,2}[\w-]+)(?: for)?\s*\?*$", re.IGNORECASE
+    r"^what (?:is|are|was|were) (?:an? |the )?((?:[\w-]+ ){0,2}[\w-]+)(?: for)?\s*\?*$|"
+    r"^what (?:does|do) (?:an? |the )?([^?,]+?)"
+    r"(?: (?:option|setting|parameter|command|function|method|statement|keyword|clause|flag|variable|module))?"
+    r"(?: (?:of|to|in) \w+)? (?:do|mean|set|control|specify)\s*\?*$",
+    re.IGNORECASE,
 )
+_HOW_TO = re.compile(r"how (?:to|do|can|should)\b", re.IGNORECASE)
 _ASIDE_FILE = re.compile(
     r"(?:^|/)(?:licen[cs]e|copying|l?gpl|changes|changelog|history|news|authors|notice|contents)[^/]*$", re.IGNORECASE
 )
@@ -135,7 +143,7 @@ def rank(connection: sqlite3.Connection, asked: Question, scope: Scope) -> Ranki
     own = _own(hits, asked, about_asides=bool(_ASIDE.search(asked.text)))
     stems = {stem: weights[term] for term in asked.terms for stem in words.terms(term) or [term]}
     by_id = {hit.id: hit for hit in hits}
-    worth = {id_: value * (1 + NAMED * _named(by_id[id_], stems)) for id_, value in _with_page(hits, own).items()}
+    worth = {id_: value * (1 + _named(by_id[id_], stems)) for id_, value in _with_page(hits, own).items()}
     hits.sort(key=lambda hit: -worth[hit.id])
     coverage = {
         hit.id: sum(weights[term] for term, ids in having.items() if hit.id in ids) / sum(weights.values())
@@ -170,19 +178,20 @@ def _found(connection: sqlite3.Connection, asked: Question, scope: Scope) -> lis
 
 def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[int, float]:
     definition = _definition(asked.text)
+    bare_cost = BARE_COST_HOW_TO if _HOW_TO.match(asked.text.strip()) else BARE_COST
     return {
         hit.id: max(hit.bm25, 1e-9)
-        * (1 - BARE_COST * _bare(hit))
-        * (DEFINES if definition and definition.search(hit.body) else 1)
+        * (DEFINES if definition and definition.search(hit.body) else 1 - bare_cost * _bare(hit))
         * (ASIDE if _aside(hit) and not about_asides else 1)
         for hit in hits
     }
 
 
 def _named(hit: Hit, asked: Mapping[str, float]) -> float:
-    """How far the heading is the question, from 0 to 1: what it holds of it, times what of the heading that is."""
+    """What the heading adds: how far it is the question, which is what it holds of it, times what of it that is."""
     heading = hit.heading.rsplit(" \u203a ", 1)[-1] or hit.title
-    return max(_overlap(set(words.terms(name)), asked) for name in (heading, *_SHORT.findall(heading)))
+    share = max(_overlap(set(words.terms(name)), asked) for name in (heading, *_SHORT.findall(heading)))
+    return (ASKED if heading.endswith("?") and share > 0.5 else NAMED) * share
 
 
 def _overlap(name: set[str], asked: Mapping[str, float]) -> float:
@@ -192,11 +201,16 @@ def _overlap(name: set[str], asked: Mapping[str, float]) -> float:
 
 
 def _definition(asked: str) -> re.Pattern[str] | None:
-    """For "What is a lease?": how a sentence begins that says so, "A lease is the", also "Long Name (LN) is a"."""
+    """For "What is a lease?": how a sentence begins that says so, "A lease is the", also "Long Name (LN) is a".
+
+    For "What does --amend do?": "--amend — Replace".
+    """
     if not (thing := _DEFINED.match(asked.strip())):
         return None
-    name = re.escape(thing[1])
+    wanted = thing[1] or (words.options(thing[2]) or [thing[2]])[-1]
+    name = re.escape(wanted).replace(r"\ ", "[ -]")
     return re.compile(
+        rf"(?:^|\n)(?:[^\u2014\n]{{1,60}}, )?{name}(?:\(\))?(?:, [^\u2014\n]{{1,60}})? [\u2014-] |"
         rf"(?:^|\n|[.:] )(?:an? |the )?(?:{name}s?|[\w -]{{3,60}} \({name}s?\)|{name}s? \([^)]{{3,60}}\)),? "
         r"(?:is|are|means|refers to|stands for|allows?) (?:an? |the |used |to )?",
         re.IGNORECASE,
@@ -225,7 +239,7 @@ def own(ranked: Sequence[Ranked], others: Sequence[tuple[int, Sequence[Ranked]]]
 
 def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
     """At most `limit`, best first, without those far below the best; at most three of one page among the first eight,
-    unless there are too few others.
+    unless the others are too few or cover far less of the question.
     """
     ranked = [each for each in ranked if each.score >= NEAR_BEST * ranked[0].score]
     first: list[Ranked] = []
@@ -235,6 +249,10 @@ def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
         of_page[each.hit.path] = of_page.get(each.hit.path, 0) + 1
         full = of_page[each.hit.path] > OF_ONE_PAGE
         (later if full else first).append(each)
+    if later:
+        covered = CROWDED * later[0].coverage
+        later = sorted(later + [each for each in first if each.coverage < covered], key=_score)
+        first = [each for each in first if each.coverage >= covered]
     if len(first) < FIRST:
         return sorted(first + later[: max(0, FIRST - len(first))], key=_score)[:limit]
     return (first[:FIRST] + sorted(first[FIRST:] + later, key=_score))[:limit]
