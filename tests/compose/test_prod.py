@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import yaml
 
-from tests.compose.docker import docker, inspected, run
+from tests.compose.docker import ROOT, docker, inspected, run
 from tests.compose.stack import V1, V2, Stack
 
 FILE = "docker-compose.prod.yml"
@@ -92,6 +94,33 @@ def test_a_key_that_the_service_may_not_read_is_named(image, key_file):
         container = stack.container("coordinator")
         said = "API_KEY_FILE=/run/secrets/api_key cannot be read: Permission denied"
         stack.wait_for(lambda: said in run("docker", "logs", container).stderr, why=said)
+
+
+def keys_file() -> dict[str, Any]:
+    """The file for further keys that docs/operations.md shows."""
+    section = (ROOT / "docs/operations.md").read_text().split("## Keys in files")[1]
+    found: dict[str, Any] = yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
+    return found
+
+
+def test_keys_of_a_model_and_a_search_provider_come_from_files(image, key_file, tmp_path):
+    """As the page on operations says, under both versions of Compose and as a stack."""
+    env = {"API_KEY_FILE": str(key_file)}
+    for name in ("MODEL_API_KEY", "SEARCH_API_KEY"):
+        (tmp_path / name).write_text(f"{name} {KEY}\n")
+        env[f"{name}_FILE"] = str(tmp_path / name)
+    with Stack(image, file=FILE, override=keys_file(), env=env) as stack:
+        read = "from shared.settings import ModelSettings, SearchSettings"
+        read += "; s, m = SearchSettings(), ModelSettings()"
+        read += "; print(*(k.get_secret_value() for k in (s.api_key, s.search_api_key, m.model_api_key)), sep=', ')"
+        done = stack.compose("run", "--rm", "--no-deps", "-T", "researcher", "python", "-c", read)
+        assert done.stdout.strip() == f"{KEY}, SEARCH_API_KEY {KEY}, MODEL_API_KEY {KEY}"
+    files = (str(ROOT / FILE), str(tmp_path / "keys.yml"))
+    Path(files[1]).write_text(json.dumps(keys_file()))
+    old = ("docker-compose", "-f", files[0], "-f", files[1], "config")
+    for command in (old, ("docker", "stack", "config", "-c", files[0], "-c", files[1])):
+        shown = run(*command, env=env).stdout
+        assert [shown.count(f"source: {name}api_key") for name in ("", "model_", "search_")] == [4, 4, 1]
 
 
 def test_swarm_takes_the_file(key_file):
