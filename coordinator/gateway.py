@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import httpx
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from coordinator.parts import Opened, Parts
 from coordinator.registry import Instance
@@ -22,7 +24,8 @@ MAX_BYTES = 100_000_000
 
 # RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
 _HOP = ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
-_NOT_FORWARDED = frozenset((*_HOP, "upgrade", "host", "content-length", "authorization", "cookie", "set-cookie"))
+_OWN = ("upgrade", "expect", "host", "content-length", "authorization", "cookie", "set-cookie")
+_NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
 
 
 class BadGateway(MusterError):
@@ -53,7 +56,7 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
     sent = parts.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
-        headers=[(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in _NOT_FORWARDED],
+        headers=_forwardable(request.headers),
         content=_body(request, uploaded) if sends else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
@@ -71,11 +74,7 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
     except (asyncio.CancelledError, ClientDisconnect):
         _ended(parts, instance, "the caller hung up")
         raise
-    return StreamingResponse(
-        _relayed(answer, parts, instance),
-        answer.status_code,
-        headers={k: v for k, v in answer.headers.items() if k.lower() not in _NOT_FORWARDED},
-    )
+    return _Relay(answer, lambda error: _ended(parts, instance, error))
 
 
 def _chosen(name: str, parts: Parts) -> Instance:
@@ -126,15 +125,31 @@ async def _answered(
         await asyncio.wait({calling, gone})
 
 
-async def _relayed(answer: httpx.Response, parts: Parts, instance: Instance) -> AsyncIterator[bytes]:
-    error: str | None = "the stream broke"
-    try:
-        async for chunk in answer.aiter_raw():
+class _Relay(StreamingResponse):
+    """An agent's answer on its way; `ended` hears how that went, also when nothing of it was sent any more."""
+
+    def __init__(self, answer: httpx.Response, ended: Callable[[str | None], None]) -> None:
+        super().__init__(self._pieces(), answer.status_code)
+        self.raw_headers = _forwardable(answer.headers)  # as bytes: not every header can be written as Latin-1 again
+        self._answer = answer
+        self._ended = ended
+        self._error: str | None = "the stream broke"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()
+            self._ended(self._error)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        async for chunk in self._answer.aiter_raw():
             yield chunk
-        error = None
-    finally:
-        await answer.aclose()
-        _ended(parts, instance, error)
+        self._error = None
+
+
+def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_FORWARDED]
 
 
 def _ended(parts: Parts, instance: Instance, error: str | None) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -109,6 +110,47 @@ async def test_a_header_that_is_no_ascii_goes_through(coordinator: Suite) -> Non
         answer = await client.get("/agents/mirror/x", headers=[(b"X-Name", "Zoë".encode())])
 
         assert answer.json()["headers"]["x-name"] == "Zoë"
+
+
+async def test_an_answer_with_a_header_of_any_bytes_goes_through_and_gives_the_place_back(coordinator: Suite) -> None:
+    async def answers(request: object, writer: asyncio.StreamWriter) -> None:
+        writer.write("HTTP/1.1 200 OK\r\nX-Name: ✓\r\nContent-Length: 2\r\n\r\nok".encode())
+
+    async with bad_peer(answers) as peer:
+        await coordinator.register("ticks", peer.url)
+        await coordinator.sees(peer.host, "healthy")
+
+        answer = await coordinator.client.post("/agents/ticks/x", content=b"x")
+
+        assert (answer.status_code, answer.text) == (200, "ok")
+        assert dict(answer.headers.raw)[b"X-Name"] == "✓".encode()
+        assert (await coordinator.agents())[peer.host].load == 0
+
+
+async def test_a_caller_that_waits_to_be_told_to_go_on_is_told_by_the_coordinator(coordinator: Suite) -> None:
+    async with mirrored(coordinator) as client:
+        answer = await client.post("/agents/mirror/x", content=b"x", headers={"Expect": "100-continue"})
+
+        assert (answer.json()["body"], "expect" in answer.json()["headers"]) == ("x", False)
+
+
+async def test_who_hangs_up_between_head_and_body_is_no_load_any_more(coordinator: Suite) -> None:
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        gone.set()
+        await asyncio.sleep(0.05)
+
+    async with mirrored(coordinator):
+        path = "/agents/mirror/x"
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await coordinator.app(scope | {"headers": [], "asgi": {"version": "3.0", "spec_version": "2.3"}}, receive, send)
+
+        assert [instance.load for instance in (await coordinator.agents()).values()] == [0]
 
 
 async def test_an_answer_streams(coordinator: Suite) -> None:
