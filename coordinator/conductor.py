@@ -71,12 +71,12 @@ class Conductor:
         if any(s.status is Status.RUNNING for s in task.steps):
             open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
             task = changed(task, steps=tuple(open_steps))
-        spent = sum((s.usage for s in task.steps if s.ended), Usage())
+        spent = sum((s.spent for s in task.steps), NO_USAGE)
         ledger = Ledger(
             max_calls=task.max_calls,
             max_tokens=task.max_tokens,
             spent_calls=spent.calls,
-            spent_tokens=spent.input_tokens + spent.output_tokens,
+            spent_tokens=spent.tokens,
         )
         return Live(task, self._now() + task.deadline - self._wall(), ledger)
 
@@ -209,14 +209,15 @@ class Conductor:
         until = min(self._ends_at(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
         if step.timeout_seconds is not None:
             until = min(until, self._now() + step.timeout_seconds)
+        before = step.spent
         allowance = Allowance(
-            calls if task.max_calls is not None else None, tokens if task.max_tokens is not None else None
+            None if task.max_calls is None else calls + before.calls,
+            None if task.max_tokens is None else tokens + before.tokens,
         )
-
-        live.grants[step.id] = Grant(
+        grant = live.grants[step.id] = Grant(
             Ledger(
-                max_calls=None if allowance.calls is None else allowance.calls - 1,  # one is its own attempt
-                max_tokens=allowance.tokens,
+                max_calls=None if task.max_calls is None else calls - 1,  # one is its own attempt
+                max_tokens=None if task.max_tokens is None else tokens,
             )
         )
 
@@ -226,12 +227,13 @@ class Conductor:
 
         try:
             ended = await self._runner.run(
-                task, step, until=until, allowance=allowance, show=show, missing=missing(task)
+                task, step, until=until, allowance=allowance, grant=grant, show=show, missing=missing(task)
             )
         except asyncio.CancelledError:  # the task ends: what was spent on the step so far counts
             delegated = await self._delegated(live, step)
             cut_off = live.task.step(step.id)
-            live.task = with_step(live.task, changed(cut_off, usage=cut_off.usage + delegated))
+            sent = Usage(calls=int(cut_off.attempt > step.attempt))
+            live.task = with_step(live.task, changed(cut_off, usage=cut_off.spent + delegated + sent))
             raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
@@ -239,7 +241,7 @@ class Conductor:
         delegated = await self._delegated(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
-        live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage)
+        live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage, before=before)
         await self._checkpoint(live, ended)
 
     async def _delegated(self, live: Live, step: Step) -> Usage:

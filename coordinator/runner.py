@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from coordinator.agents import Agents
 from coordinator.answer import Answer
+from coordinator.grants import Grant
 from coordinator.registry import Instance
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, upstream
@@ -57,10 +58,17 @@ class RetryBudget:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the ledger set aside for one step; None is without limit."""
+    """What one step may spend, with all that it has spent; None is without limit."""
 
     calls: int | None = None
     tokens: int | None = None
+
+    def without(self, spent: Usage) -> Allowance:
+        """What is left of it."""
+        return Allowance(
+            None if self.calls is None else max(0, self.calls - spent.calls),
+            None if self.tokens is None else max(0, self.tokens - spent.tokens),
+        )
 
 
 @dataclass(frozen=True)
@@ -99,12 +107,14 @@ class Runner:
         *,
         until: float,
         allowance: Allowance,
+        grant: Grant,
         show: Callable[[Step], Ledger],
         missing: list[Missing],
     ) -> Ended:
         """Ends the step by `until` (monotonic).
 
         `show` gets the step whenever an attempt begins and returns the task's ledger, which is written with it.
+        `grant` is what it delegates: that ends with each attempt, and counts.
         `missing` is what did not arrive so far, for the agent to know.
         """
         since, queued_at, tried = self._now(), self._wall(), set[str]()
@@ -123,12 +133,15 @@ class Runner:
             )
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
             try:
-                answer = await self._attempt(task, step, instance, until=until, allowance=allowance, missing=missing)
+                left = allowance.without(step.spent + grant.used + Usage(calls=1))
+                answer = await self._attempt(task, step, instance, until=until, left=left, missing=missing)
                 return Ended(self._completed(step, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
                 step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
-                pause = self._pause(step, failure, until, allowance)
+                await grant.end()
+                left = allowance.without(step.spent + grant.used)
+                pause = None if left.calls == 0 else self._pause(step, failure, until)
                 if pause is None:
                     return Ended(self._failed(step, failure))
                 self._store.end_attempt(task, step, error=_error(failure), first_byte_at=None, wait=pause)
@@ -136,7 +149,7 @@ class Runner:
                 since = self._now()
 
     async def _attempt(
-        self, task: Task, step: Step, instance: Instance, *, until: float, allowance: Allowance, missing: list[Missing]
+        self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
     ) -> Answer:
         seconds = until - self._now()
         request = StepRequest.model_construct(  # of values that have been checked
@@ -156,8 +169,8 @@ class Runner:
             step=step.id,
             attempt=step.attempt,
             milliseconds=max(1, int(seconds * 1000)),
-            calls=_left(allowance.calls, step.usage.calls + step.failed_attempts + 1),
-            tokens=_left(allowance.tokens, step.usage.input_tokens + step.usage.output_tokens),
+            calls=left.calls,
+            tokens=left.tokens,
             tenant=task.tenant,
         )
         told_at = 0.0
@@ -191,7 +204,8 @@ class Runner:
         self._budget.called()
         try:
             async with self._agents.call(instance, seconds=seconds + 0.05):
-                if instance.registration.protocol != "muster":  # it may not know our keys: a repeat must know it is one
+                limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
+                if limited or instance.registration.protocol != "muster":  # whose repeat must know that it is one
                     with contextlib.suppress(StorageFull):
                         await self._store.attempts_written()
                 answer = await self._client.execute(
@@ -219,11 +233,9 @@ class Runner:
             elif error is not None and abandoned:
                 self._agents.cancel(instance, request.task_id, request.step_id, request.attempt)
 
-    def _pause(self, step: Step, failure: StepFailure, until: float, allowance: Allowance) -> float | None:
+    def _pause(self, step: Step, failure: StepFailure, until: float) -> float | None:
         """Seconds until the next attempt, or None when there is none."""
         if not failure.retryable or step.failed_attempts >= MAX_ATTEMPTS:
-            return None
-        if allowance.calls is not None and step.failed_attempts >= allowance.calls:
             return None
         gone = isinstance(failure, AgentLost | AgentUnreachable)
         if not gone and not self._budget.take():
@@ -242,7 +254,7 @@ class Runner:
             step,
             status=Status.COMPLETED,
             output=result.output,
-            usage=step.usage + result.usage + Usage(calls=step.failed_attempts + 1),
+            usage=step.spent + result.usage + Usage(calls=1),
             missing=tuple(result.missing),
             error=None,
             finished_at=self._wall(),
@@ -250,19 +262,13 @@ class Runner:
 
     def _failed(self, step: Step, failure: StepFailure) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
-        used = step.usage + Usage(calls=step.failed_attempts)
-        return changed(step, status=status, error=_error(failure), usage=used, finished_at=self._wall())
+        return changed(step, status=status, error=_error(failure), usage=step.spent, finished_at=self._wall())
 
     def _tell(self, task: Task, step: Step, progress: Progress) -> None:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}
         if progress.fraction is not None:
             data["fraction"] = progress.fraction
         self._store.note(task.id, "step.progress", data)
-
-
-def _left(allowed: int | None, spent: int) -> int | None:
-    """What an attempt may spend after those that failed, and after itself."""
-    return None if allowed is None else max(0, allowed - spent)
 
 
 def _error(failure: StepFailure) -> StepError:

@@ -94,6 +94,13 @@ OPEN_STEPS = f"""
 SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks WHERE finished_at IS NULL)
 """
 
+OPEN_DELEGATIONS = """
+SELECT task_id, type, data FROM events
+WHERE task_id IN (SELECT id FROM tasks WHERE finished_at IS NULL)
+  AND type IN ('delegation.started', 'delegation.finished')
+ORDER BY id
+"""
+
 LIST_TASKS = """
 SELECT id, status, description, priority, created_at, started_at, finished_at, deadline FROM tasks
 WHERE (:status IS NULL OR status = :status)

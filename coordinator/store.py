@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from coordinator import statements as sql
+from coordinator.delegated_before import with_delegated
 from coordinator.events import TaskEvent
 from coordinator.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
 from coordinator.schema import MIGRATIONS
@@ -187,11 +189,15 @@ class Store:
         return task_from(rows[0], await self._db.read(sql.TASK_STEPS, {"id": rows[0][0]})) if rows else None
 
     async def open_tasks(self) -> list[Task]:
-        """Every task that has not ended, oldest first, with the results of its finished steps."""
+        """Every task that has not ended, oldest first, with the results of its steps and what they have delegated."""
         steps: dict[str, list[Row]] = defaultdict(list)
         for row in await self._db.read(sql.OPEN_STEPS):
             steps[row[0]].append(row)
-        return [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+        log: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        for task_id, type, data in await self._db.read(sql.OPEN_DELEGATIONS):
+            log[task_id].append((type, from_json(data)))
+        tasks = [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+        return [with_delegated(task, log[task.id]) if task.id in log else task for task in tasks]
 
     async def list_tasks(
         self,

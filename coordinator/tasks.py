@@ -66,6 +66,11 @@ class Step:
         return self.status in ENDED
 
     @property
+    def spent(self) -> Usage:
+        """What it has cost so far, the attempts included that have failed."""
+        return self.usage if self.ended else self.usage + Usage(calls=self.failed_attempts)
+
+    @property
     def is_planning(self) -> bool:
         return self.capability is None and self.agent is None
 

@@ -198,6 +198,10 @@ class Usage(_Open):
     input_tokens: Count = 0
     output_tokens: Count = 0
 
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
     def __add__(self, other: Usage) -> Usage:
         return Usage.model_construct(  # both have been checked
             calls=min(MAX_COUNT, self.calls + other.calls),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.contracts import Usage
+from shared.contracts import NO_USAGE, Usage
 from shared.errors import LimitReached
 from shared.frozen import changed
 
@@ -48,14 +48,14 @@ class Ledger:
         )
         return reserved, calls, tokens
 
-    def settle(self, *, calls: int, tokens: int, usage: Usage) -> Ledger:
-        """Gives back what was reserved and books what was used."""
+    def settle(self, *, calls: int, tokens: int, usage: Usage, before: Usage = NO_USAGE) -> Ledger:
+        """Gives back what was reserved and books what was used, but for what of it was booked `before`."""
         return changed(
             self,
             reserved_calls=self.reserved_calls - calls,
             reserved_tokens=self.reserved_tokens - tokens,
-            spent_calls=self.spent_calls + usage.calls,
-            spent_tokens=self.spent_tokens + usage.input_tokens + usage.output_tokens,
+            spent_calls=self.spent_calls + usage.calls - before.calls,
+            spent_tokens=self.spent_tokens + usage.tokens - before.tokens,
         )
 
 

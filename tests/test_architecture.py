@@ -77,6 +77,7 @@ ROWS = {
         {
             "answer",
             "delegated",
+            "delegated_before",
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",

@@ -14,12 +14,12 @@ from shared.answering import Ask, Message
 from shared.contracts import Usage
 from shared.definition import Agent, Reply
 from shared.delegation import Loop
-from shared.envelope import HEADER, Envelope, sealed
-from shared.errors import ModelFailed
+from shared.envelope import HEADER, Envelope, derived_key, sealed
+from shared.errors import ModelFailed, WorkerFault
 from shared.llm import LanguageModel
 from shared.peers import ASKED_AS, CoordinatorPeers
 from tests import fakes
-from tests.fakes import Held, Suite
+from tests.fakes import Held, Network, Suite
 
 
 def delegates(*agents: str, tokens: int | None = None) -> dict[str, Any]:
@@ -246,8 +246,6 @@ async def asking(coordinator):
     true = Envelope(task=task_id, step="answer", attempt=1, milliseconds=5_000)
 
     async def ask(envelope: Envelope = true, *, by: Any = captain, key_of: Any = None, **changes: Any) -> Any:
-        from shared.envelope import derived_key
-
         body = json.dumps({"agent": "alpha", "task": "Count."} | changes).encode()
         key = derived_key(coordinator.parts.secret, (key_of or by).id)
         headers = {ASKED_AS: by.id, HEADER: sealed(envelope, key=key, body=body)}
@@ -304,7 +302,7 @@ async def test_what_is_delegated_ends_with_the_step_that_asked(asking, coordinat
 
     await fakes.eventually(lambda: held.cancelled)
     assert (await waiting).json()["detail"] == "The step that asked has ended."
-    assert task.usage.calls == 1
+    assert task.usage.calls == 2
     log = [event.type for event in await coordinator.parts.store.events(task.task_id, after=0)]
     assert log[-3:] == ["delegation.finished", "step.failed", "task.finished"]
 
@@ -330,6 +328,77 @@ async def test_what_a_delegated_step_delegates_ends_with_it(asking, coordinator)
     assert answer.json()["usage"]["calls"] == 2
     await fakes.eventually(lambda: held.cancelled)
     assert (await asking_on[0]).status_code == 502
+
+
+async def test_a_second_attempt_has_left_what_the_first_did_not_delegate(coordinator):
+    """Of ten calls: the two attempts, and five that were delegated."""
+    envelopes = []
+
+    async def captain(step: Any, ctx: Any) -> Reply:
+        envelopes.append(ctx.envelope)
+        if step.attempt == 1:
+            await asker(coordinator, step.task_id)("captain", "answer", "alpha")
+            raise WorkerFault("Once more.", retryable=True)
+        return Reply("done")
+
+    await coordinator.add(speaks("alpha", Usage(calls=4)))
+    await coordinator.add(fakes.agent("captain", "captain", captain))
+
+    task = await coordinator.execute(plan=of("captain"), max_calls=10)
+
+    assert [e.calls for e in envelopes] == [9, 3]
+    assert task.usage.calls == 7
+
+
+async def test_what_was_delegated_before_a_restart_is_spent(tmp_path):
+    """By two generations, of which the younger has not ended: 1 + 4, 1 and 1 of ten calls, and the step's own."""
+    held, envelopes = Held(), []
+
+    async def captain(step: Any, ctx: Any) -> Reply:
+        envelopes.append(ctx.envelope)
+        return await held(step, ctx)
+
+    async def beta(step: Any, ctx: Any) -> Reply:
+        return await held(step, ctx)
+
+    def agents() -> list[Agent]:
+        run = {"captain": captain, "beta": beta, "gamma": beta}
+        return [speaks("alpha", Usage(calls=4)), *(fakes.agent(n, n, r) for n, r in run.items())]
+
+    journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+    async with Suite(Network(), *agents(), **journal) as first:
+        task_id = await first.begin(plan=of("captain"), max_calls=10)
+        await fakes.eventually(lambda: held.began)
+        ask = asker(first, task_id)
+        assert (await ask("captain", "answer", "alpha")).status_code == 200
+        open = [asyncio.create_task(ask("captain", "answer", "beta", calls=3))]
+        await fakes.eventually(lambda: len(held.began) == 2)
+        open.append(asyncio.create_task(ask("beta", held.began[1].step_id, "gamma")))
+        await fakes.eventually(lambda: len(held.began) == 3)
+        first.parts.store.note = lambda *_: None  # nothing that ends now is written: a kill
+        await first.parts.dispatcher.close()
+    for one in open:
+        one.cancel()
+
+    held.let_go.set()
+    async with Suite(Network(), *agents(), **journal) as second:
+        task = await second.ended(task_id)
+
+    assert [e.calls for e in envelopes] == [9, 2]
+    assert (task.status, task.usage.calls) == ("completed", 8)
+
+
+def asker(suite: Suite, task_id: str) -> Any:
+    """A function that asks for an agent in another one's name."""
+
+    async def ask(name: str, step: str, agent: str, **wish: Any) -> Any:
+        by = next(i for i in suite.parts.agents.registry.all() if i.name == name)
+        body = json.dumps({"agent": agent, "task": "Count."} | wish).encode()
+        envelope = Envelope(task=task_id, step=step, attempt=1, milliseconds=5_000)
+        header = sealed(envelope, key=derived_key(suite.parts.secret, by.id), body=body)
+        return await suite.client.post("/delegate", content=body, headers={ASKED_AS: by.id, HEADER: header})
+
+    return ask
 
 
 async def test_another_agents_step_is_refused(asking):
