@@ -7,9 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+def _is_http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        found = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        found = False
+    if not found:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_is_http_url)]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -42,7 +56,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="Bearer token that clients and agents must send to the coordinator; unset: open."
     )
-    public_url: str | None = Field(
+    public_url: HttpUrl | None = Field(
         None, description="The address that agent cards show; unset: the one that the request came to."
     )
     memory_enabled: bool = Field(True, description="Whether conversations are remembered, for `/memory/events`.")
@@ -56,6 +70,15 @@ class Settings(BaseSettings):
         50_000_000, description="Bytes of all that an agent remembers; the session used longest ago goes first."
     )
     memory_days: Annotated[float, Field(gt=0, le=36_500)] = Field(30.0, description="Days that an event is remembered.")
+
+    @model_validator(mode="after")
+    def _keys_fit_a_header(self) -> Self:
+        for name, value in self:
+            if isinstance(value, SecretStr):
+                key = value.get_secret_value()
+                if not (key.isascii() and key.isprintable()):
+                    raise ValueError(f"{name.upper()} must be one line of ASCII: no header carries anything else")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -109,10 +132,10 @@ class CoordinatorSettings(Settings):
 class WorkerSettings(Settings):
     """What every worker reads."""
 
-    coordinator_url: str | None = Field(
+    coordinator_url: HttpUrl | None = Field(
         None, description="Where a worker registers, `http://127.0.0.1:8000` say; unset: it works alone."
     )
-    advertise_url: str | None = Field(
+    advertise_url: HttpUrl | None = Field(
         None, description="Where the coordinator reaches this worker; unset: made from host and port."
     )
     state_dir: Path | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
@@ -145,7 +168,7 @@ class SearchSettings(Settings):
 class ModelSettings(Settings):
     """What every service reads that may think with a language model."""
 
-    model_api_url: str | None = Field(
+    model_api_url: HttpUrl | None = Field(
         None, description="An OpenAI-compatible URL, with or without `/v1`; unset: no model, everything works without."
     )
     model_name: str | None = Field(None, description="The model to ask for; needed with `MODEL_API_URL`.")
@@ -166,10 +189,6 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.model_api_url is not None:
-            parts = urlsplit(self.model_api_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("MODEL_API_URL must be an http:// or https:// URL with a host")
-            if not self.model_name:
-                raise ValueError("MODEL_NAME must be set when MODEL_API_URL is")
+        if self.model_api_url is not None and not self.model_name:
+            raise ValueError("MODEL_NAME must be set when MODEL_API_URL is")
         return self
