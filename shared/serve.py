@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 from shared import logs
 from shared.definition import Agent
 from shared.errors import MusterError
+from shared.heads import Heads
 from shared.settings import Settings, WorkerSettings
 
 GC_THRESHOLD = (50_000, 20, 50)
@@ -82,7 +83,7 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Heads,
         access_log=False,
         log_config=None,
         lifespan="on",
@@ -154,7 +155,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     async def main_loop(self) -> None:
-        """Sleeps until the service is to stop: a tick a second, of uvicorn's ten, was a sixth of idle processor time."""
+        """Sleeps until the service is to stop: one tick a second, of uvicorn's ten, was a sixth of idle CPU."""
         gc.collect()
         gc.freeze()  # what is loaded by now stays; looking through it again and again was 10 % of a task
         await self._app.state.stopping.event.wait()
