@@ -156,6 +156,22 @@ def test_html_joins_what_a_list_explains_to_its_explanation(listed, blocks):
     assert [block.text for block in document.sections[0].blocks] == [*blocks, "The end."]
 
 
+def test_html_terms_of_a_glossary_are_sections():
+    """Each has its own anchor, and the text after the list belongs to what stands above it."""
+    page = b"""<title>Glossary - the manual</title><main><h1>Glossary</h1><p>Words.</p><dl>
+<dt id='ebb'>ebb</dt><dd>The tide that goes out.</dd>
+<dt><a id='flood'></a>flood</dt><dt>flow</dt><dd>A flood is the tide that comes in.</dd></dl><p>The end.</p></main>"""
+
+    sections = html.read(page, "utf-8").sections
+
+    assert [(each.heading, each.anchor, [block.text for block in each.blocks]) for each in sections] == [
+        (("Glossary",), "", ["Words."]),
+        (("Glossary", "ebb"), "ebb", ["ebb \u2014 The tide that goes out."]),
+        (("Glossary", "flood"), "flood", ["flood", "flow", "A flood is the tide that comes in."]),
+        (("Glossary",), "flood", ["The end."]),
+    ]
+
+
 def test_html_fields_of_a_signature_are_no_definitions():
     """ "Returns — The height." would be nobody's statement."""
     page = b"<main><h1>All</h1><dl class='field-list simple'><dt>Returns:</dt><dd>The height.</dd></dl></main>"

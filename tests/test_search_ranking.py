@@ -105,6 +105,15 @@ def test_the_passage_that_explains_an_option_comes_first():
     assert first("What does --prune do?", often, listed, *others) == ["listed", "often"]
 
 
+def test_a_glossary_defines_and_answers_nothing_else():
+    """It is looked up for "What is X?" and stands behind explanations for other questions."""
+    glossary = ("glossary", "Glossary", "lease \u2014 The time for which an agent is believed.")
+    guide = ("guide", "Time", "The time of a lease, which an agent may renew, is short.")
+
+    assert first("What is a lease?", glossary, guide)[0] == "glossary"
+    assert first("When is a lease renewed?", glossary, guide)[0] == "guide"
+
+
 def test_what_covers_little_takes_no_place():
     """Three of a page stand among the first eight where the others answer as well, not where they fill up."""
     of_one = [ranked("a", number, 0.9 - number / 100) for number in range(5)]

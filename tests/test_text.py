@@ -94,6 +94,13 @@ def test_marks_are_taken_off():
     assert quoted(passage) == ["The default of timeout is 30 s in wait & elsewhere."]
 
 
+def test_names_between_underscores_stay():
+    """`__enter__` is a name, `__this is__` is bold."""
+    assert quoted("It is entered here. The method __enter__() is called, and __this is__ bold.")[-1].endswith(
+        "The method __enter__() is called, and this is bold."
+    )
+
+
 def test_placeholders_in_angle_brackets_stay():
     """ "<commit>" in a command is no HTML tag."""
     assert quoted("The command git reset <commit> moves the branch.") == [

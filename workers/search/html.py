@@ -33,6 +33,8 @@ LINKS_ONLY = 0.75  # a block with a larger share of its letters in links is a li
 
 _SITE = re.compile(r"\s+(?:[—–|·]|::|-)\s+[^—–|·]*(?:documentation|docs|manual|wiki|v\d[\w.]*)[^—–|·]*$", re.IGNORECASE)
 _NUMBERED = re.compile(r"index-\d+$|id\d+$")  # Sphinx counts them anew on every change of the page
+_GLOSSARY = re.compile("glossary", re.IGNORECASE)
+_TERM_LEVEL = 7  # of a glossary's terms, below all headings
 _SPACE = re.compile(r"\s+")
 
 
@@ -48,7 +50,7 @@ def read(data: bytes, encoding: str) -> Document:
     title = page.findtext(".//title") or ""
     main = _main(page)
     _strip(main)
-    walk = _Walk()
+    walk = _Walk(glossary=_GLOSSARY.search(title) is not None)
     for event, element in etree.iterwalk(main, events=("start", "end")):
         if event == "start":
             walk.start(element)
@@ -101,6 +103,7 @@ def _title(title: str, walk: _Walk) -> str:
 class _Walk:
     """The state of one pass over the tree: text that is being collected, and the sections so far."""
 
+    glossary: bool = False  # whether each term of a list has a section of its own
     sections: list[Section] = field(default_factory=list)
     tops: list[str] = field(default_factory=list)
     path: list[tuple[int, str]] = field(default_factory=list)
@@ -162,6 +165,7 @@ class _Walk:
             self._flush(is_term=tag == "dt" and _is_defined(element))
             if tag == "dl":
                 self._unexplained()
+                self._end_term()
             elif tag == "tr" and self.row is not None:
                 self._end_row(self.row)
                 self.row = None
@@ -211,6 +215,17 @@ class _Walk:
             self._block(tables.row(self.header, cells))
         self.header = self.header if self.data else cells
 
+    def _start_term(self, term: str) -> None:
+        self._end_term()
+        self.finish()
+        self.path.append((_TERM_LEVEL, term))
+        self.anchor, self.next_anchor, self.block_anchor = self.block_anchor or self.next_anchor, "", ""
+
+    def _end_term(self) -> None:
+        if self.path and self.path[-1][0] == _TERM_LEVEL:
+            self.finish()
+            self.path.pop()
+
     def _unexplained(self) -> None:
         """Terms that no paragraph follows are blocks like others."""
         terms, self.terms = self.terms, []
@@ -230,6 +245,8 @@ class _Walk:
         elif linked:
             return
         elif is_term:
+            if self.glossary and not self.terms:
+                self._start_term(text)
             self.terms.append(text)
         else:
             terms, self.terms = self.terms, []

@@ -179,12 +179,13 @@ def _found(connection: sqlite3.Connection, asked: Question, scope: Scope) -> lis
 def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[int, float]:
     definition = _definition(asked.text)
     bare_cost = BARE_COST_HOW_TO if _HOW_TO.match(asked.text.strip()) else BARE_COST
-    return {
-        hit.id: max(hit.bm25, 1e-9)
-        * (DEFINES if definition and definition.search(hit.body) else 1 - bare_cost * _bare(hit))
-        * (ASIDE if _aside(hit) and not about_asides else 1)
-        for hit in hits
-    }
+
+    def worth(hit: Hit) -> float:
+        if definition and definition.search(hit.body):
+            return DEFINES
+        return (1 - bare_cost * _bare(hit)) * (ASIDE if _aside(hit) and not about_asides else 1)
+
+    return {hit.id: max(hit.bm25, 1e-9) * worth(hit) for hit in hits}
 
 
 def _named(hit: Hit, asked: Mapping[str, float]) -> float:
