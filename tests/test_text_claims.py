@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.report import Evidence
-from workers import agreement, quantities
+from workers import comparison, quantities
 from workers.claims import claims
 from workers.text import Sentence
 
@@ -16,8 +16,8 @@ def verdict(one: str, other: str) -> str | None:
         claims(Sentence(said, 0, core=said), Evidence(id=place, title=place, location=place), place)
         for place, said in (("a", one), ("b", other))
     ]
-    weigh = agreement.weights([claim for some in found for claim in some])
-    verdicts = [v for a in found[0] for b in found[1] if (v := agreement.compare(a, b, weigh)) is not None]
+    weigh = comparison.weights([claim for some in found for claim in some])
+    verdicts = [v for a in found[0] for b in found[1] if (v := comparison.compare(a, b, weigh)) is not None]
     return verdicts[0].kind if verdicts else None
 
 

@@ -12,9 +12,9 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis, Evidence, Finding
 from shared.settings import ModelSettings
-from workers import agreement, relevance, text, topics, words
-from workers.agreement import Weights
+from workers import agreement, comparison, relevance, text, topics, words
 from workers.claims import Claim, claims
+from workers.comparison import Weights
 from workers.evidence import Intake, document, intake
 from workers.given import given
 from workers.relevance import Question, Ranked, Statement
@@ -185,7 +185,7 @@ def _named(some: list[Claim], one: Ranked | Statement, names: frozenset[str]) ->
 def _findings(
     chosen: Sequence[tuple[Question, Ranked]], compared: Sequence[Claim], disputed: Sequence[str]
 ) -> list[Finding]:
-    weigh = agreement.weights(compared)
+    weigh = comparison.weights(compared)
     names = topics.topics([ranked for _, ranked in chosen])
     return [
         _finding(number, question, ranked, topic, _agreeing(ranked, compared, weigh), ranked.sentence.text in disputed)
@@ -201,7 +201,7 @@ def _agreeing(ranked: Ranked, compared: Sequence[Claim], weigh: Weights) -> list
         for other in compared
         if other.document != one.document
         and len(other.matter & one.matter) > 1
-        and (verdict := agreement.compare(one, other, weigh)) is not None
+        and (verdict := comparison.compare(one, other, weigh)) is not None
         and verdict.kind == "agree"
     ]
 
