@@ -32,6 +32,12 @@ class BadRequest(MusterError):
     status, type, title = 400, "bad_request", "The request cannot be read"
 
 
+class BadInput(BadRequest):
+    """A worker found its question wrong: nobody but the caller can mend that."""
+
+    type, title = "bad_input", "The input is wrong"
+
+
 class Unauthorized(MusterError):
     status, type, title = 401, "unauthorized", "Who is asking is not known"
 

@@ -17,11 +17,22 @@ from shared.answering import Ask, Delta, Final, Note, Piece, Skill, is_cut, spok
 from shared.contracts import StepError, StepRequest, StepResult
 from shared.definition import Agent
 from shared.envelope import Envelope
-from shared.errors import AgentLost, KeyReused, LimitReached, ModelFailed, StepTimeout, Unavailable, WorkerFault
+from shared.errors import (
+    AgentLost,
+    BadInput,
+    KeyReused,
+    LimitReached,
+    ModelFailed,
+    MusterError,
+    StepTimeout,
+    Unavailable,
+    WorkerFault,
+)
 from shared.steps import KEPT_RESULTS, Run, Steps
 
 CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
 STEP = "chat"
+_NAMED: dict[str, type[MusterError]] = {e.type: e for e in (BadInput, LimitReached, ModelFailed, StepTimeout)}
 
 
 class WorkerFace:
@@ -47,8 +58,8 @@ class WorkerFace:
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         """Runs the agent on the question.
 
-        Raises `AgentBusy` when it is full, `KeyReused`, `StepTimeout`, `ModelFailed`, and `WorkerFault` with the
-        agent's own reason.
+        Raises `AgentBusy` when it is full, `KeyReused`, `BadInput`, `StepTimeout`, `LimitReached`, `ModelFailed`, and
+        `WorkerFault` with the agent's own reason.
         """
         opened = self._opened()
         if opened is None:
@@ -124,10 +135,6 @@ def _final(result: StepResult, said: str) -> Final:
     error = result.error or StepError(type="agent_error", detail="The agent failed, and did not say why.")
     if result.status == "cancelled":
         raise AgentLost(error.detail)
-    if error.type == "timeout":
-        raise StepTimeout(error.detail)
-    if error.type == ModelFailed.type:
-        raise ModelFailed(error.detail)
-    if error.type == LimitReached.type:
-        raise LimitReached(error.detail)
+    if error.type in _NAMED:
+        raise _NAMED[error.type](error.detail)
     raise WorkerFault(error.detail, type=error.type, retryable=error.retryable)

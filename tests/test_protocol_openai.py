@@ -427,6 +427,14 @@ def fails(**why: Any) -> Agent:
     return agent("fails", "work", run)
 
 
+async def test_a_question_that_the_agent_finds_wrong_is_the_callers_mistake() -> None:
+    async with asking(fails(type="bad_input"), max_retries=2) as client:
+        with pytest.raises(openai.BadRequestError, match="The well is dry") as caught:
+            await whole(client)
+
+    assert caught.value.code == "bad_input"
+
+
 async def test_a_failure_is_told_once_and_not_tried_again() -> None:
     async with asking(fails(type="dry"), max_retries=2) as client:
         for ask in (whole, streamed):
