@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from coordinator.parts import Opened, Parts
 from coordinator.registry import Instance
 from shared.errors import BadRequest, MusterError, NotFound
+from shared.protocols.mounting import BASE
 from shared.transport import DeadlineExceeded
 
 router = APIRouter()
@@ -24,7 +25,7 @@ MAX_BYTES = 100_000_000
 
 # RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
 _HOP = ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
-_OWN = ("upgrade", "expect", "host", "content-length", "authorization", "cookie", "set-cookie")
+_OWN = ("upgrade", "expect", "host", "content-length", "authorization", "cookie", "set-cookie", BASE.lower())
 _NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
 
 
@@ -56,7 +57,7 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
     sent = parts.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
-        headers=_forwardable(request.headers),
+        headers=[*_forwardable(request.headers), (BASE.encode(), _base(rest, request, parts))],
         content=_body(request, uploaded) if sends else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
@@ -95,6 +96,13 @@ def _rest(request: Request, *, prefix: int) -> str:
     if any(part in ("..", ".") for part in path.replace("%2e", ".").replace("%2E", ".").split("/")):
         raise BadRequest("The path must not contain '.' or '..' segments.")
     return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def _base(rest: str, request: Request, parts: Parts) -> bytes:
+    """Where the caller reaches the agent, for its cards: its own address may be good inside the network only."""
+    raw = request.scope.get("raw_path") or request.url.path.encode()
+    prefix = raw.partition(b"?")[0].removesuffix(rest.partition("?")[0].encode()).strip(b"/")
+    return (parts.settings.public_url or str(request.base_url)).rstrip("/").encode() + b"/" + prefix
 
 
 async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[bytes]:

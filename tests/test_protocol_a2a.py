@@ -371,6 +371,21 @@ async def test_the_card_says_where_it_was_asked_or_what_public_url_says() -> Non
             assert "securitySchemes" not in card
 
 
+@pytest.mark.parametrize("prefix", ["/agents/echo", "/ns/agent/echo"])
+async def test_behind_the_gateway_a_card_leads_through_the_gateway(coordinator: Suite, prefix: str) -> None:
+    """The agent's own address may be good inside the network only, as in containers."""
+    async with worker(echoes, public_url="http://elsewhere") as own, serving(coordinator.app, lifespan=False) as url:
+        await coordinator.register("echo", own)
+        await coordinator.sees(own.partition("//")[2], "healthy")
+        for binding in BINDINGS:
+            async with client(url + prefix, binding=binding, streaming=False) as one:
+                assert texts(await sent(one, question())) == ["You said: Why?"]
+        async with httpx.AsyncClient(base_url=url + prefix) as http:
+            kaos = await http.get("/.well-known/agent", headers={"Muster-Base": "http://forged"})
+
+    assert kaos.json()["url"] == url + prefix
+
+
 async def test_the_card_is_cached_by_its_tag_and_leaves_old_fields_out_for_who_speaks_1_0() -> None:
     async with worker() as url, httpx.AsyncClient(base_url=url) as http:
         first = await http.get("/.well-known/agent-card.json")
@@ -380,7 +395,7 @@ async def test_the_card_is_cached_by_its_tag_and_leaves_old_fields_out_for_who_s
         assert (again.status_code, again.content) == (304, b"")
         assert first.headers["last-modified"] == again.headers["last-modified"]
         assert "max-age" in first.headers["cache-control"]
-        assert first.headers["vary"] == "A2A-Version"
+        assert first.headers["vary"] == "A2A-Version, Muster-Base"
         assert "url" not in new.json()
 
 
@@ -401,14 +416,17 @@ async def test_with_a_key_the_card_is_open_and_says_so_and_the_rest_is_closed(ne
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
-async def test_a_fault_is_told_with_its_reason() -> None:
+@pytest.mark.parametrize(
+    ("type", "state"), [(None, TaskState.TASK_STATE_FAILED), ("bad_input", TaskState.TASK_STATE_REJECTED)]
+)
+async def test_a_fault_is_told_with_its_reason(type: str | None, state: TaskState) -> None:
     async def fails(step: StepRequest, ctx: Context) -> Reply:
-        raise WorkerFault("The tide is out.")
+        raise WorkerFault("The tide is out.", type=type)
 
     async with worker(fails) as url, client(url, streaming=False) as one:
         task = await sent(one, question())
 
-        assert task.status.state == TaskState.TASK_STATE_FAILED
+        assert task.status.state == state
         assert reason(task) == "The tide is out."
 
 

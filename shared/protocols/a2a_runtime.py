@@ -26,7 +26,7 @@ from shared.protocols.a2a_executor import FaceExecutor
 from shared.protocols.a2a_handler import Handler, KeyedContexts
 from shared.protocols.a2a_http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
 from shared.protocols.a2a_store import Hooks, Tasks
-from shared.protocols.mounting import Host
+from shared.protocols.mounting import BASE, Host
 
 CARD_CACHE = "public, max-age=60"
 
@@ -75,11 +75,10 @@ class Runtime:
         )
 
     async def _card(self, request: Request) -> Response:
-        base = self._host.public_url or f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
         old = not request.headers.get("a2a-version", "").startswith("1")  # missing means 0.3 (A2A 1.0, 3.6.2)
-        shown = card(self._host.face, base=base, secured=self._host.api_key is not None, old=old)
+        shown = card(self._host.face, base=self._host.base(request), secured=self._host.api_key is not None, old=old)
         answer: Response = await create_agent_card_routes(shown, cache_control=CARD_CACHE)[0].endpoint(request)
-        answer.headers["Vary"] = "A2A-Version"
+        answer.headers["Vary"] = f"A2A-Version, {BASE}"
         return answer
 
     async def resume(self) -> None:

@@ -34,7 +34,7 @@ def mount(host: Host) -> None:
         return {
             "name": face.name,
             "description": face.description,
-            "url": (host.public_url or str(request.base_url)).rstrip("/"),
+            "url": host.base(request),
             "skills": [_skill(skill) for skill in face.skills() if CHAT not in skill.tags],
         }
 

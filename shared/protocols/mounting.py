@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from shared.answering import Face
 from shared.memory import Memory
+
+BASE = "Muster-Base"  # the header in which the gateway says where its callers reach an agent
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,10 @@ class Host:
     """A service that façades are mounted on.
 
     `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
-    must send, `public_url` the address that cards show (None: the request's Host), `private` whether calls to private
-    addresses are allowed. `opened` collects what a façade needs opened with the service: each is entered in the
-    lifespan, and left at its end. `memory` is what the service remembers, `features` what KAOS's card says it can do
-    besides what its skills tell.
+    must send, `public_url` the address that cards show (None: the request's Host; who comes through the gateway always
+    sees the gateway's), `private` whether calls to private addresses are allowed. `opened` collects what a façade needs
+    opened with the service: each is entered in the lifespan, and left at its end. `memory` is what the service
+    remembers, `features` what KAOS's card says it can do besides what its skills tell.
     """
 
     app: FastAPI
@@ -34,6 +36,10 @@ class Host:
     opened: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
     memory: Memory | None = None
     features: tuple[str, ...] = ()
+
+    def base(self, request: Request) -> str:
+        """The address that cards show to the caller of `request`, without a slash at its end."""
+        return (request.headers.get(BASE) or self.public_url or str(request.base_url)).rstrip("/")
 
 
 Mount = Callable[[Host], None]
