@@ -274,6 +274,23 @@ async def test_a_worker_that_stops_ends_its_steps_and_withdraws(coordinator: Sui
     assert await coordinator.agents() == {}
 
 
+async def test_a_worker_that_is_told_to_stop_takes_nothing_new(coordinator: Suite) -> None:
+    network = coordinator.network
+    app = create_worker_app(
+        agent("brief", "work"),
+        settings=worker_settings(coordinator_url="http://coordinator"),
+        endpoint="http://brief",
+        inner=network,
+    )
+    network.host("brief", app)
+    async with app.router.lifespan_context(app):
+        await coordinator.sees("brief", "healthy")
+
+        app.state.stopping.begin()
+
+        await coordinator.sees("brief", "draining")
+
+
 # --- progress ---------------------------------------------------------------------------------------------
 
 
