@@ -44,6 +44,7 @@ ROWS = {
             "bounds",
             "connections",
             "failpoints",
+            "heads",
             "logs",
             "memory_statements",
             "metrics",
