@@ -50,6 +50,11 @@ class Run:
         if self.task is not None:
             self.task.cancel()
 
+    @property
+    def ending(self) -> bool:
+        """Whether it was cancelled; the agent may still be cleaning up."""
+        return self.task is not None and self.task.cancelling() > 0
+
 
 class StepContext:
     """What a running step may use; see `shared.definition.Context`."""
@@ -131,14 +136,15 @@ class Steps:
     ) -> Run:
         """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full.
 
-        `ask` is the conversation behind the step, where there is one.
+        One that was cancelled is not joined, but waited for: a step never runs twice at once. `ask` is the conversation
+        behind the step, where there is one.
         """
         key = (request.task_id, request.step_id)
-        run = self._running.get(key)
-        if run is not None:
-            run.attempt = max(run.attempt, request.attempt)
-            return run
-        if len(self._running) >= self._limit:
+        before = self._running.get(key)
+        if before is not None and not before.ending:
+            before.attempt = max(before.attempt, request.attempt)
+            return before
+        if before is None and len(self._running) >= self._limit:
             raise AgentBusy(f"{self._agent.name} runs {self._limit} steps already.", headers={"Retry-After": "1"})
         run = Run(request.attempt)
         seconds = envelope.milliseconds / 1000
@@ -152,9 +158,10 @@ class Steps:
             ask=ask,
             member=self._member(),
         )
-        run.task = asyncio.create_task(self._run(request, context, seconds), name=f"{key[0]}:{key[1]}")
+        ending = before.task if before is not None else None
+        run.task = asyncio.create_task(self._run(request, context, seconds, ending), name=f"{key[0]}:{key[1]}")
         self._running[key] = run
-        run.task.add_done_callback(lambda _: self._running.pop(key, None))
+        run.task.add_done_callback(lambda _: self._forget(key, run))
         if self._cancelled.get(key, 0) >= request.attempt:
             run.cancel()
         return run
@@ -183,12 +190,18 @@ class Steps:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
+    def _forget(self, key: Key, run: Run) -> None:
+        if self._running.get(key) is run:
+            del self._running[key]
+
+    async def _run(
+        self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
+    ) -> StepResult:
         structlog.contextvars.bind_contextvars(
             task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
         )
         began = self._now()
-        result = await self._outcome(request, context, seconds)
+        result = await self._outcome(request, context, seconds, before)
         say = context.log.info if result.status == "completed" else context.log.warning
         say(
             "step.done",
@@ -198,7 +211,9 @@ class Steps:
         )
         return result
 
-    async def _outcome(self, request: StepRequest, context: StepContext, seconds: float) -> StepResult:
+    async def _outcome(
+        self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
+    ) -> StepResult:
         def failed(
             type: str, detail: str, *, retryable: bool = False, status: Any = "failed", usage: Usage = NO_USAGE
         ) -> StepResult:
@@ -216,6 +231,10 @@ class Steps:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
+                if before is not None:
+                    await asyncio.wait({before})
+                    if (kept := self.kept(request)) is not None:  # it was done before it heard of its end
+                        return kept
                 reply = await self._agent.run(request, context)
             result = StepResult(
                 task_id=request.task_id,

@@ -102,6 +102,37 @@ async def test_a_step_goes_on_while_one_of_two_callers_is_left() -> None:
         assert (await stays).output == "done"
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["answers all the same", "ends"])
+async def test_a_repeat_waits_for_the_end_of_a_step_that_was_cut_off(late: bool) -> None:
+    """Its coordinator was killed and asks again while the agent still cleans up: it never runs twice at once."""
+    cleaned, log = asyncio.Event(), list[str]()
+
+    async def run(step: StepRequest, ctx: Context) -> Reply:
+        log.append("began")
+        try:
+            await asyncio.sleep(0 if len(log) > 1 else 3_600)
+        except asyncio.CancelledError:
+            log.append("cleans up")
+            await cleaned.wait()
+            log.append("ended")
+            if not late:
+                raise
+        return Reply("done")
+
+    async with alone(agent("slow", "work", run)) as worker:
+        cut_off = asyncio.create_task(worker.run())
+        await eventually(lambda: log)
+        cut_off.cancel()
+        await eventually(lambda: "cleans up" in log)
+
+        again = asyncio.create_task(worker.run(attempt=2))
+        await asyncio.sleep(0.02)
+        cleaned.set()
+
+        assert ((await again).status, (await again).output) == ("completed", "done")
+    assert log == ["began", "cleans up", "ended", *([] if late else ["began"])]
+
+
 async def test_a_failed_step_is_tried_anew() -> None:
     tries = 0
 
