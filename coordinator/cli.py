@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,8 @@ from coordinator.doctor_rules import examine
 from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask, said
 from shared.errors import MusterError
-from shared.settings import CoordinatorSettings
+from shared.serve import load_settings
+from shared.settings import CoordinatorSettings, Settings
 
 cli = typer.Typer(
     help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
@@ -37,7 +38,9 @@ DEFAULT_QUESTION = (
 )
 
 Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="Where the coordinator listens.")]
-Key = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, where the coordinator asks for one.")]
+Key = Annotated[
+    str | None, typer.Option(envvar="API_KEY", help="Bearer token, where there must be one; unset: as in .env.")
+]
 URL = "http://127.0.0.1:8000"
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
@@ -46,7 +49,9 @@ err = Console(stderr=True, soft_wrap=True)
 @cli.command()
 def run(
     host: Annotated[str, typer.Option(help="Address that all four listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The coordinator's port; the workers take the next three.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_532, help="The coordinator's port; the workers take the next three.")
+    ] = 8000,
 ) -> None:
     """Start coordinator, researcher, analyzer and reporter; one Ctrl-C ends all."""
     ports = list(range(port, port + 4))
@@ -69,6 +74,7 @@ def demo(
     """Start the suite on free ports, ask one question about a folder, print the report, stop everything."""
     if not knowledge_dir.is_dir():
         _fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
+    key = _own_key()
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder:
         environ = {
@@ -78,11 +84,13 @@ def demo(
         }
         try:
             with Suite(
-                ports=free_ports(4), show=lambda name, line: lines.append(f"{name} | {line}"), environ=environ
+                ports=free_ports(4),
+                show=lambda name, line: lines.append(f"{name} | {line}"),
+                environ=environ,
             ) as suite:
                 err.print(f"Starting coordinator and workers at {suite.url} …", highlight=False)
-                suite.wait_ready()
-                with _client(suite.url, os.environ.get("API_KEY")) as client:
+                suite.wait_ready(key=key)
+                with _client(suite.url, key) as client:
                     err.print(f"Asking about {knowledge_dir}: {question}", highlight=False, markup=False)
                     task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
                     _print_report(client, task)
@@ -137,7 +145,7 @@ def backup(
         bar = progress.add_task("copying", total=1.0)
         try:
             size = copied(
-                database_url or CoordinatorSettings().database_url,
+                database_url or load_settings(CoordinatorSettings).database_url,
                 folder,
                 tell=lambda share: progress.update(bar, completed=share),
             )
@@ -189,6 +197,8 @@ def doctor_command(
 
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
     """
+    with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
+        key = key or _own_key()
     try:
         facts = doctor.look(url, key, name=project)
     except NoAddress as exc:
@@ -229,7 +239,14 @@ def render_command(
     err.print(f"Written: {output}. Next: docker compose -f {output} up -d --wait", highlight=False, markup=False)
 
 
+def _own_key() -> str | None:
+    """The key that a suite started here would ask for."""
+    key = load_settings(Settings).api_key
+    return key.get_secret_value() if key else None
+
+
 def _client(url: str, key: str | None) -> httpx.Client:
+    key = key or _own_key()
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
 
 
@@ -252,7 +269,7 @@ def _get(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[s
 def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     table = Table(box=None)
     for title in columns.values():
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "task")  # an id is there to be copied
     for row in rows:
         table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
     out.print(table if rows else "None.")

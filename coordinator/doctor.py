@@ -11,14 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from coordinator import doctor_docker, doctor_http
 from coordinator.doctor_docker import DockerFailed, Run, docker
 from coordinator.doctor_facts import COORDINATOR, Disk, Facts, Finding, Limits, Project, Unseen
-from shared.settings import CoordinatorSettings
+from shared.settings import CoordinatorSettings, wrong
 
 HEALTHY, PROBLEMS, CANNOT_LOOK = 0, 1, 2  # exit codes
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
@@ -112,9 +111,9 @@ def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], Limits
     """The journal's disk and the limits, as plain processes in this folder have them."""
     try:
         settings = CoordinatorSettings()
-    except ValidationError as exc:
-        wrong = ", ".join("_".join(str(p) for p in error["loc"]).upper() for error in exc.errors())
-        unseen.append(Unseen(what="the journal's disk", why=f"settings are wrong: {wrong}", mend="make run"))
+    except ValueError as exc:
+        why = f"settings are wrong: {' '.join(wrong(exc))}"
+        unseen.append(Unseen(what="the journal's disk", why=why, mend="make run"))
         return (), None
     limits = Limits(running=settings.max_concurrent_tasks, queued=settings.max_queued_tasks)
     scheme, _, path = settings.database_url.partition(":///")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -57,6 +58,7 @@ class Suite:
         self, *, ports: list[int], show: Show, host: str = "127.0.0.1", environ: Mapping[str, str] | None = None
     ) -> None:
         self.url = f"http://{host}:{ports[0]}"
+        self._host, self._ports = host, ports
         self._show = show
         self._stopping = threading.Event()
         base = dict(os.environ) | {"PYTHONUNBUFFERED": "1"} | dict(environ or {})
@@ -75,6 +77,13 @@ class Suite:
         ]
 
     def __enter__(self) -> Suite:
+        """Starts all four; raises `SuiteFailed` where one of the ports is taken."""
+        for port in self._ports:
+            if not _is_free(self._host, port):  # before any starts: workers would register at who is there already
+                raise SuiteFailed(
+                    f"Port {port} on {self._host} is taken. Choose four others in a row, for instance: "
+                    f".venv/bin/python -m coordinator.cli run --port 9000"
+                )
         for service in self._services:
             self._start(service)
         return self
@@ -92,14 +101,18 @@ class Suite:
                 process.kill()
                 process.wait()
 
-    def wait_ready(self, seconds: float = 30.0) -> None:
-        """Waits until every agent is healthy; raises `SuiteFailed` when one cannot start or time is over."""
+    def wait_ready(self, seconds: float = 30.0, *, key: str | None = None) -> None:
+        """Waits until every agent is healthy; raises `SuiteFailed` when one cannot start or time is over.
+
+        `key` is the bearer token that the coordinator asks for.
+        """
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         until = time.monotonic() + seconds
         why = "the coordinator does not answer"
         while time.monotonic() < until:
             self.tend()
             try:
-                agents = httpx.get(f"{self.url}/agents?status=healthy", headers=_key(), timeout=2).json()["agents"]
+                agents = httpx.get(f"{self.url}/agents?status=healthy", headers=headers, timeout=2).json()["agents"]
                 away = set(WORKERS) - {agent["name"] for agent in agents}
                 if not away:
                     return
@@ -155,9 +168,14 @@ class Suite:
             self._show(name, line.rstrip("\n"))
 
 
-def _key() -> dict[str, str]:
-    key = os.environ.get("API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as exc:
+            return exc.errno != errno.EADDRINUSE  # what else is wrong, the service that binds it says
+        return True
 
 
 def _ending(code: int) -> str:

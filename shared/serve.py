@@ -17,14 +17,13 @@ from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import ValidationError
 from uvicorn.server import ServerState
 
 from shared import logs
 from shared.definition import Agent
 from shared.errors import MusterError
 from shared.heads import Heads
-from shared.settings import Settings, WorkerSettings
+from shared.settings import Settings, WorkerSettings, wrong
 
 GC_THRESHOLD = (50_000, 20, 50)
 GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
@@ -51,13 +50,8 @@ def load_settings(kind: type[S]) -> S:
     """The settings, or one sentence a wrong setting and exit code 2."""
     try:
         return kind()
-    except ValidationError as exc:
-        for error in exc.errors():
-            said = error["msg"].removeprefix("Value error, ")
-            name = "_".join(str(p) for p in error["loc"]).upper()
-            print(f"{name}: {said} (is {error['input']!r})" if name else f"{said}.", file=sys.stderr)
     except ValueError as exc:
-        print(exc, file=sys.stderr)
+        print(*wrong(exc), sep="\n", file=sys.stderr)
     sys.exit(2)
 
 

@@ -7,9 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+def wrong(exc: ValueError) -> list[str]:
+    """One sentence for each setting that could not be read."""
+    if not isinstance(exc, ValidationError):
+        return [str(exc)]
+    sentences = []
+    for error in exc.errors():
+        said = error["msg"].removeprefix("Value error, ")
+        name = "_".join(str(p) for p in error["loc"]).upper()
+        sentences.append(f"{name}: {said} (is {error['input']!r})" if name else f"{said}.")
+    return sentences
 
 
 def _is_http_url(value: str) -> str:
@@ -27,11 +39,16 @@ HttpUrl = Annotated[str, AfterValidator(_is_http_url)]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `API_KEY_FILE=/run/secrets/api_key` for a field `api_key: SecretStr`."""
+    """Reads `API_KEY_FILE=/run/secrets/api_key`, from the environment or `.env`, for a field `api_key: SecretStr`."""
+
+    def __init__(self, settings_cls: type[BaseSettings], dotenv: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._dotenv = dotenv.env_vars if isinstance(dotenv, DotEnvSettingsSource) else {}
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE") if "SecretStr" in str(field.annotation) else None
-        if not path:
+        name = f"{field_name}_file"
+        path = os.environ.get(name.upper()) or self._dotenv.get(name)
+        if not path or "SecretStr" not in str(field.annotation):
             return None, field_name, False
         try:
             value = Path(path).read_text(encoding="utf-8").strip()
@@ -89,7 +106,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+        return init_settings, env_settings, _SecretFiles(settings_cls, dotenv_settings), dotenv_settings
 
 
 class CoordinatorSettings(Settings):

@@ -654,12 +654,20 @@ def test_limits_come_from_the_container(tmp_path):
     assert [place.folder for place in facts.disks] == ["/"]
 
 
-def test_wrong_settings_are_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAX_CONCURRENT_TASKS", "many")
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MAX_CONCURRENT_TASKS", "many", "MAX_CONCURRENT_TASKS: Input should be"),
+        ("API_KEY", "schlüssel", "API_KEY must be"),
+        ("API_KEY_FILE", "/nowhere", "API_KEY_FILE=/nowhere cannot be read"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
 
     facts = doctor.look(URL, None, folder=tmp_path, run=no_docker, transport=answers({}))
 
-    assert facts.unseen[-1].why == "settings are wrong: MAX_CONCURRENT_TASKS"
+    assert facts.unseen[-1].why.startswith(f"settings are wrong: {said}")
 
 
 # --- the command ----------------------------------------------------------------------------------

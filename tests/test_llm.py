@@ -58,7 +58,7 @@ def test_without_settings_there_is_no_model():
     ("given", "named"),
     [
         ({"model_api_url": "http://h"}, "MODEL_NAME"),
-        ({"model_api_url": "ftp://h", "model_name": "m"}, "MODEL_API_URL"),
+        ({"model_api_url": "ftp://h", "model_name": "m"}, "model_api_url"),
         ({"model_timeout": 0}, "model_timeout"),
         ({"model_max_tokens": 0}, "model_max_tokens"),
         ({"tool_call_mode": "loud"}, "tool_call_mode"),

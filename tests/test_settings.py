@@ -52,6 +52,21 @@ def test_a_key_that_no_header_can_carry_is_named_and_not_shown(monkeypatch, caps
     assert value not in said
 
 
+@pytest.mark.parametrize(("given", "key"), [({}, "from-a-file"), ({"API_KEY": "given"}, "given")])
+def test_a_key_comes_from_the_file_that_dotenv_names(tmp_path, monkeypatch, given, key):
+    """As `.env.example` says; it was ignored, and what was meant to be closed stood open."""
+    (tmp_path / "key").write_text("from-a-file\n")
+    (tmp_path / ".env").write_text(f"API_KEY_FILE={tmp_path}/key\n")
+    monkeypatch.chdir(tmp_path)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    found = Settings().api_key
+
+    assert found is not None
+    assert found.get_secret_value() == key
+
+
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
 def test_a_port_that_is_none(monkeypatch, capsys, port):
     monkeypatch.setattr(sys, "argv", ["worker", f"--port={port}"])
