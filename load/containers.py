@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ IDLE_PERCENT = 1.0
 SHARE = 0.8
 SETTLE_SECONDS = 12.0
 WATCH_SECONDS = 60.0
-SPENT = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || grep usage_usec /sys/fs/cgroup/cpu.stat"
+CGROUPS = "/sys/fs/cgroup"
 NO_LIMITS = {"MAX_CONCURRENT_TASKS": "64", "LOG_FORMAT": "json"}
 
 
@@ -60,14 +61,24 @@ class Containers:
         return self.compose("ps", "-q", service).split()[0]
 
     def spent(self, service: str) -> float:
-        """Seconds of processor time of everything in the container, its health checks too."""
-        word = self._run("docker", "exec", self.container(service), "bash", "-c", SPENT).split()
-        return int(word[0]) / 1e9 if len(word) == 1 else int(word[1]) / 1e6
+        """Seconds of processor time of everything in the container, its health checks too, as the host counts it.
+
+        To ask inside it costs it 20 ms: 0.4 % of a core when four are watched for 20 s.
+        """
+        groups = [line.split(":", 2) for line in Path(f"/proc/{self._pid(service)}/cgroup").read_text().splitlines()]
+        paths = {controller: path for _, controllers, path in groups for controller in controllers.split(",")}
+        if "cpuacct" in paths:  # version 1
+            return int(Path(f"{CGROUPS}/cpuacct{paths['cpuacct']}/cpuacct.usage").read_text()) / 1e9
+        stat = dict(line.split() for line in Path(f"{CGROUPS}{paths['']}/cpu.stat").read_text().splitlines())
+        return int(stat["usage_usec"]) / 1e6
 
     def crash(self, service: str) -> None:
         """`kill -9` of the main process, past Docker: what `docker kill` stops is not started again."""
-        pid = self._run("docker", "inspect", "-f", "{{.State.Pid}}", self.container(service)).strip()
-        os.kill(int(pid), signal.SIGKILL)
+        os.kill(self._pid(service), signal.SIGKILL)
+
+    def _pid(self, service: str) -> int:
+        """The container's first process, as the host numbers it."""
+        return int(self._run("docker", "inspect", "-f", "{{.State.Pid}}", self.container(service)))
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False)
