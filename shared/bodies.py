@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from shared.addresses import literal_refusal
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import BadRequest, Invalid, TooLarge
 from shared.strict_json import json_pointer, strict_json
+
+_OBJECT = re.compile(r"a valid dictionary( or instance of \w+)?")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -71,4 +74,5 @@ def check_address(pointer: str, url: str, *, private: bool) -> None:
 
 
 def _said(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    """Pydantic's words for callers, who send JSON and know no class of ours."""
+    return _OBJECT.sub("an object", message).removeprefix("Value error, ").removeprefix("Assertion failed, ")
