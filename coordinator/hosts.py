@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from shared.errors import MusterError
+from shared.errors import MusterError, OriginRefused
 
 ALWAYS = ("localhost", "coordinator")  # the second is our service's name in the compose files
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
@@ -16,12 +16,6 @@ class HostRefused(MusterError):
     """The Host header names a host that this service does not answer for."""
 
     status, type, title = 421, "host_refused", "This service does not answer for that host"
-
-
-class OriginRefused(MusterError):
-    """A web page of another site asks."""
-
-    status, type, title = 403, "origin_refused", "Pages of that site may not ask"
 
 
 def allowed_names(configured: str | None, public_url: str | None) -> frozenset[str]:

@@ -1,13 +1,17 @@
-"""Who may ask: bearer keys, compared in constant time."""
+"""Who may ask: bearer keys, compared in constant time, and no web page of another site where there is no key."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
-from shared.errors import Unauthorized
+from shared.errors import OriginRefused, Unauthorized
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/.well-known/agent-card.json"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+STRICTER_PATHS = frozenset({"/mcp", "/mcp/"})  # have a check of their own, with names that a setting allows
 
 
 def bearer_check(key: str | None) -> Callable[[str, str | None], None]:
@@ -21,3 +25,33 @@ def bearer_check(key: str | None) -> Callable[[str, str | None], None]:
             raise Unauthorized("Send 'Authorization: Bearer <API_KEY>'.")
 
     return check
+
+
+def page_check(method: str, path: str, headers: Mapping[bytes, str]) -> None:
+    """Raises `OriginRefused` for a call that changes something and comes from a web page of another site.
+
+    A browser sends such calls wherever a page likes, with `Origin` as the page's address; `Sec-Fetch-Site` says what
+    the browser makes of it, also where a proxy has changed the Host. Pages of this host and of this machine may ask.
+    """
+    origin = headers.get(b"origin")
+    if origin is None or method in READING or path in STRICTER_PATHS:
+        return
+    if headers.get(b"sec-fetch-site") in ("same-origin", "none"):
+        return
+    page = _host(origin)
+    if page is None or not (page == _host(f"//{headers.get(b'host', '')}") or _is_loopback(page)):
+        raise OriginRefused(f"A page of {origin!r} asks. Set API_KEY, and let it send the key.")
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

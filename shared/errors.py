@@ -45,6 +45,12 @@ class Unauthorized(MusterError):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+class OriginRefused(MusterError):
+    """A web page of another site asks."""
+
+    status, type, title = 403, "origin_refused", "Pages of that site may not ask"
+
+
 class NotFound(MusterError):
     status, type, title = 404, "not_found", "There is no such thing"
 

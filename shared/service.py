@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import logs
-from shared.auth import bearer_check
+from shared.auth import bearer_check, page_check
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import Invalid, MusterError, TooLarge
 from shared.metrics import CONTENT_TYPE, ServiceMetrics
@@ -174,6 +174,7 @@ class _Edge:
     ) -> None:
         self._app = app
         self._check = bearer_check(api_key)
+        self._open = api_key is None
         self._metrics = metrics
         self._limit = body_limit
         self._error_forms = error_forms
@@ -202,6 +203,8 @@ class _Edge:
             try:
                 try:
                     self._check(scope["path"], headers.get(b"authorization"))
+                    if self._open:
+                        page_check(scope["method"], scope["path"], headers)
                     await _refuse_large(headers.get(b"content-length"), self._limit, receive)
                     await self._app(scope, receive, sent)
                 except MusterError as error:
