@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pydantic_core import to_json
 
 from shared.errors import BadRequest, EnvelopeRefused, LimitReached
+from shared.strict_json import strict_json
 
 HEADER = "Muster-Envelope"
 HOP = "Muster-Hop"  # the same without a signature, between agents that know no coordinator
@@ -76,7 +77,7 @@ def heard(header: str) -> Envelope:
     Nobody has signed it, so it is good for limits alone: who lies gets no more than who sends no header.
     """
     try:
-        said = json.loads(header)
+        said = strict_json(header.encode("latin-1"))
         ancestry = tuple(str(name) for name in said.get("ancestry", ()))
         return Envelope(
             task=str(said.get("task", "")),

@@ -722,7 +722,9 @@ def test_a_hop_survives_its_header():
     assert heard(told(envelope)) == envelope
 
 
-@pytest.mark.parametrize("header", ["", "x", "[]", "7", '{"depth": "x"}', '{"ancestry": 7}', '{"calls": 1e999}'])
+@pytest.mark.parametrize(
+    "header", ["", "x", "[]", "7", '{"depth": "x"}', '{"ancestry": 7}', '{"calls": 1e999}', "[" * 9_000]
+)
 async def test_a_broken_hop_is_a_bad_request(header, peer, network):
     with pytest.raises(BadRequest, match=HOP):
         heard(header)
