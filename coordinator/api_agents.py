@@ -22,8 +22,7 @@ router = APIRouter()
 )
 async def register_agent(request: Request, parts: Opened) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
-    registration = bodies.parsed(Registration, await bodies.read(request))
-    bodies.check_address("/endpoint", registration.endpoint, private=parts.settings.private_agents)
+    registration = parts.registrations.read(await bodies.read(request))
     instance, new = await parts.agents.register(registration)
     registered = Registered(
         agent_id=instance.id,

@@ -22,6 +22,7 @@ from coordinator.events import Events, Feed, log_line
 from coordinator.face import NAME, CoordinatorFace
 from coordinator.parts import Parts
 from coordinator.planner import Planner
+from coordinator.registrations import Registrations
 from coordinator.registry import Registry
 from coordinator.rows import CODE_VERSION
 from coordinator.runner import Runner
@@ -135,6 +136,7 @@ def create_app(
                 agents=agents,
                 dispatcher=dispatcher,
                 delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
+                registrations=Registrations(private=settings.private_agents),
                 admission=admission,
                 feed=feed,
                 stats=stats,

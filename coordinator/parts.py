@@ -14,6 +14,7 @@ from coordinator.agents import Agents
 from coordinator.delegations import Delegations
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Feed
+from coordinator.registrations import Registrations
 from coordinator.stats import Stats
 from coordinator.store import Store
 from shared.errors import Unavailable
@@ -30,6 +31,7 @@ class Parts:
     agents: Agents
     dispatcher: Dispatcher
     delegations: Delegations
+    registrations: Registrations
     admission: Admission
     feed: Feed
     stats: Stats

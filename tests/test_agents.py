@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coordinator import registry
+from coordinator.registrations import Registrations
 from tests.fakes import Held, Network, Suite, agent, eventually
 
 AGENT = {"name": "echo", "endpoint": "http://echo", "capabilities": ["echo", "repeat"]}
@@ -23,6 +25,39 @@ async def test_the_first_registration_is_201_and_each_further_one_200(coordinato
     assert {k: v for k, v in first.json().items() if k != "status"} == {
         k: v for k, v in second.json().items() if k != "status"
     }
+
+
+async def test_what_is_wrong_about_a_registration_is_said_every_time(coordinator: Suite) -> None:
+    wrong = AGENT | {"endpoint": "http://169.254.169.254"}
+
+    answers = [await coordinator.client.post("/register_agent", json=wrong) for _ in range(2)]
+
+    assert [a.status_code for a in answers] == [422, 422]
+
+
+async def test_an_agent_that_registers_with_something_new_is_seen_so(coordinator: Suite) -> None:
+    for description in ("one", "two", "two", "one"):
+        await coordinator.client.post("/register_agent", json=AGENT | {"description": description})
+
+        assert (await coordinator.agents())["echo"].description == description
+
+
+def test_a_heartbeat_is_checked_once_and_nothing_large_is_kept() -> None:
+    registrations = Registrations(private=True)
+    small, large = [json.dumps(AGENT | {"metadata": {"text": "x" * size}}).encode() for size in (10, 5_000)]
+
+    assert registrations.read(small) is registrations.read(small)
+    assert registrations.read(large) is not registrations.read(large)
+
+
+def test_no_more_registrations_are_kept_than_there_may_be_agents() -> None:
+    registrations = Registrations(private=True)
+    first = registrations.read(json.dumps(AGENT).encode())
+
+    for number in range(registry.MAX_AGENTS):
+        registrations.read(json.dumps(AGENT | {"name": f"echo-{number}"}).encode())
+
+    assert registrations.read(json.dumps(AGENT).encode()) is not first
 
 
 async def test_the_view_of_an_agent_has_what_the_contract_says(coordinator: Suite) -> None:
@@ -89,6 +124,35 @@ async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewher
     assert (step.status, step.attempt) == ("completed", 2)
     events = (await coordinator.client.get(f"/tasks/{task_id}/events")).text
     assert "fell silent in the middle of the step" in events
+
+
+async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `docker pause` every lease had run out, and every step was cut off, before a single beat was read."""
+    monkeypatch.setattr(registry, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
+    held = Held()
+    await coordinator.add(agent("worker", "work", held), host="one")
+    [instance] = coordinator.parts.agents.registry.all()
+    beating = asyncio.create_task(beats(coordinator, instance.registration))
+    task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+    await eventually(lambda: held.began)
+
+    time.sleep(0.6)  # noqa: ASYNC251  # the loop stands still
+    await asyncio.sleep(0.1)
+
+    assert instance.status == "healthy"
+    held.let_go.set()
+    assert (await coordinator.ended(task_id)).results[0].attempt == 1
+    beating.cancel()
+
+
+async def beats(coordinator: Suite, registration: Registration) -> None:
+    """A heartbeat quick enough for a short lease."""
+    while True:
+        await coordinator.client.post("/register_agent", content=registration.model_dump_json())
+        await asyncio.sleep(0.05)
 
 
 async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_nothing(network: Network) -> None:

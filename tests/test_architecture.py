@@ -116,6 +116,7 @@ ROWS = {
             "dispatch",
             "planner",
             "reaper",
+            "registrations",
             "runner",
             "stats",
             "webhooks",
