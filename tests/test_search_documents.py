@@ -156,6 +156,29 @@ def test_html_joins_what_a_list_explains_to_its_explanation(listed, blocks):
     assert [block.text for block in document.sections[0].blocks] == [*blocks, "The end."]
 
 
+@pytest.mark.parametrize(
+    ("heading", "text", "first"),
+    [
+        ("`unlink(path)`", "Removes a file.", "unlink() \u2014 Removes a file."),
+        (
+            "`fs.unlink(path)`",
+            "- `path` a string\n\nRemoves a file.",
+            "- path a string\n\nfs.unlink() \u2014 Removes a file.",
+        ),
+        ("`-w`, `--watch`", "Starts again.", "-w, --watch \u2014 Starts again."),
+        ("`fs.read()`", "The `fs.read()` function reads.", "The fs.read() function reads."),
+        ("Waiting for `fs.read()`", "It waits.", "It waits."),
+        ("Install", "Run the program.", "Run the program."),
+        ("`maxSize`", "Default: 5.", "Default: 5."),
+    ],
+)
+def test_a_heading_that_names_code_is_joined_to_what_explains_it(heading, text, first):
+    """A reference names a function in its heading and begins the text without it."""
+    [passage] = passages(markdown.read(f"# Manual\n\n## {heading}\n\n{text}\n"))
+
+    assert passage.text == first
+
+
 def test_html_terms_of_a_glossary_are_sections():
     """Each has its own anchor, and the text after the list belongs to what stands above it."""
     page = b"""<title>Glossary - the manual</title><main><h1>Glossary</h1><p>Words.</p><dl>

@@ -197,7 +197,7 @@ def rank(asked: Question, statements: Sequence[Statement]) -> list[Ranked]:
         score -= 0.4 * sum(map(weight, met - one.said)) / asked.total
         score += shape.bonus(one.sentence.text) + SHOWS * (how_to and one.sentence.code != "")
         in_title = asked.weights.keys() & above[one.evidence.id]
-        score += ASKED * (one.evidence.heading.endswith("?") and sum(map(weight, in_title)) > 0.7 * asked.total)
+        score += ASKED * ("?" in one.evidence.heading and sum(map(weight, in_title)) > 0.7 * asked.total)
         score += OPENS * (one.sentence.position == 0) * sum(map(weight, in_title)) / asked.total
         score -= 0.06 * (not versioned and _OLD.search(one.sentence.text) is not None)
         score += 0.15 * max(0.0, min(1.0, one.evidence.score)) + _manner(one.sentence)

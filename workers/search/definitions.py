@@ -1,14 +1,18 @@
-"""What a list of definitions explains, and how it explains it, as one statement: `--amend — Replace the tip of …`."""
+"""What a list or a heading names, and how the text explains it, as one statement: `--amend — Replace the tip of …`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 MAX_NAME = 60  # characters; what is longer is a sentence
+NEAR = 100  # characters at the beginning of a paragraph that names its thing itself
 
 _OPTION = re.compile(r"(?<![\w-])--?(?:\[no-\])?[A-Za-z0-9?][\w-]*")
 _CALL = re.compile(r"([\w.]+)\(")
+_CODE = re.compile(r"--?[A-Za-z]|[A-Za-z]\S*(?:\(\)$|[._]\w\S*$|[a-z][A-Z]\w*$)")
+_SENTENCE = re.compile(r"[A-Z][^:|]*?\.(?:\s|$)")
 _ARGUMENTS = re.compile(r"(?<=\w)(?: [(\[<{]|[=\[<{]).*")
 
 
@@ -35,6 +39,25 @@ def explained(terms: Sequence[str], text: str) -> list[str]:
     if not label or len(label) > MAX_NAME or text.startswith("- ") or _names_itself(names, text):
         return [*terms, text]
     return [*(term for term in terms if term != name(term)), f"{label} \u2014 {text}"]
+
+
+def headed(heading: str, blocks: Sequence[str]) -> list[str]:
+    """The blocks below a heading that names code (`fs.unlink(path)`), with the name before the paragraph that explains.
+
+    That is the first paragraph which is a sentence, before any code, unless it names the thing itself.
+    """
+    label = name(heading)
+    if not _CODE.match(label) or not heading.startswith(_spoken(label)[0]):
+        return list(blocks)
+    prose = list(takewhile(lambda text: not text.startswith("    "), blocks))
+    place = next((at for at, text in enumerate(prose) if _SENTENCE.match(text)), None)
+    if place is None or any(one in blocks[place][:NEAR] for one in _spoken(label)):
+        return list(blocks)
+    return [*blocks[:place], f"{label} \u2014 {blocks[place]}", *blocks[place + 1 :]]
+
+
+def _spoken(label: str) -> list[str]:
+    return [one.removesuffix("()") for one in label.split(", ")]
 
 
 def _names_itself(names: Sequence[str], text: str) -> bool:

@@ -191,8 +191,9 @@ def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[in
 def _named(hit: Hit, asked: Mapping[str, float]) -> float:
     """What the heading adds: how far it is the question, which is what it holds of it, times what of it that is."""
     heading = hit.heading.rsplit(" \u203a ", 1)[-1] or hit.title
-    share = max(_overlap(set(words.terms(name)), asked) for name in (heading, *_SHORT.findall(heading)))
-    return (ASKED if heading.endswith("?") and share > 0.5 else NAMED) * share
+    names = (heading, _SHORT.sub(" ", heading), *_SHORT.findall(heading))
+    share = max(_overlap(set(words.terms(name)), asked) for name in names)
+    return (ASKED if "?" in heading and share > 0.5 else NAMED) * share
 
 
 def _overlap(name: set[str], asked: Mapping[str, float]) -> float:
