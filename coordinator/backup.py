@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from shared.errors import MusterError
+from shared.journal_file import make_private
 
 BESIDE = ("a2a.db", "memory.db")  # what lies beside the journal once somebody used it: A2A's tasks, conversations
 PAGES = 1_000  # copied between two words about how far it is
@@ -57,6 +58,7 @@ def backup(database_url: str, to: Path, *, tell: Callable[[float], None] = lambd
 
 def _copy(path: Path, part: Path, tell: Callable[[float], None], *, done: int, of: int) -> None:
     part.unlink(missing_ok=True)
+    make_private(part)
     try:
         with (
             closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,

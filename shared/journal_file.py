@@ -122,6 +122,7 @@ def _create(path: Path, migrations: Sequence[str], where: str) -> None:
     for file in (new, Path(f"{new}-journal")):
         file.unlink(missing_ok=True)
     try:
+        make_private(new)
         connection = sqlite3.connect(new, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous=FULL")
@@ -136,6 +137,11 @@ def _create(path: Path, migrations: Sequence[str], where: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def make_private(path: Path) -> None:
+    """An empty file for this user alone, for keys and questions stand in it; SQLite gives its logs the same mode."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _examine(path: Path, known: int, where: str, setting: str) -> None:

@@ -45,6 +45,7 @@ def test_copy_holds_what_the_log_holds_and_is_one_file(journal, tmp_path):
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert names(tmp_path / "backup") == {"muster.db"}
+    assert (tmp_path / "backup/muster.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_copy_is_one_state_while_the_journal_is_written(journal, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -405,6 +406,20 @@ async def test_a_new_file_whose_making_was_cut_off_is_made_again(tmp_path):
         await db.write("notes", add("a"))
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.db", "notes.db.lock"]
+
+
+async def test_nobody_else_on_the_machine_reads_the_file_and_its_logs(tmp_path):
+    before = os.umask(0o022)
+    try:
+        async with opened(Sqlite(tmp_path / "journal.db")) as db:
+            await db.write("add", add(1))
+
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("journal.db*")}
+    finally:
+        os.umask(before)
+
+    assert modes.pop("journal.db.lock") == 0o644  # says who holds it
+    assert modes == {"journal.db": 0o600, "journal.db-wal": 0o600, "journal.db-shm": 0o600}
 
 
 async def test_a_log_without_its_file_is_not_thrown_away(tmp_path):
