@@ -214,8 +214,11 @@ class Agents:
         return error is None
 
     async def _watch_leases(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
+            due = clock() + LAPSE_SECONDS
             await asyncio.sleep(LAPSE_SECONDS)
+            self.registry.paused(max(0.0, clock() - due))
             for instance in self.registry.lapsed():
                 self._tell(instance)
                 for limit in tuple(self._calls.get(instance.id, ())):

@@ -133,6 +133,12 @@ class Registry:
             instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
         return instance.status is not before
 
+    def paused(self, seconds: float) -> None:
+        """This process did not run for so long, and could hear nobody: leases last so much longer."""
+        for instance in self._instances.values():
+            if instance.lease_until is not None:
+                instance.lease_until += seconds
+
     def lapsed(self) -> list[Instance]:
         """Marks instances whose lease has run out as unreachable, forgets old ones; returns the newly silent."""
         newly = []

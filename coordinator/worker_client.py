@@ -23,7 +23,8 @@ from shared.strict_json import strict_json
 
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
-SILENCE_SECONDS = 6.0  # of a stream: three missed pings
+SILENT_PINGS = 3  # in a row: the stream is given up
+SILENCE_SECONDS = SILENT_PINGS * 2.0
 
 
 class WorkerClient:
@@ -155,14 +156,26 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
 
 
 async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
-    """The stream's events; raises `AgentLost` when not even a ping came for 6 s."""
+    """The stream's events; raises `AgentLost` when not even a ping came for 6 s.
+
+    A pause of this whole process (`docker pause`, a machine that sleeps) is no silence of the agent's: one long wait
+    would be over at its end, before the pings that came meanwhile are read; of several short ones it costs one.
+    """
     events = EventSource(response).aiter_sse()
     while True:
+        coming = asyncio.ensure_future(anext(events, None))
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                event = await anext(events, None)
-        except TimeoutError as exc:
-            raise AgentLost(f"The agent's stream was silent for {SILENCE_SECONDS:.0f} s.") from exc
+            for _ in range(SILENT_PINGS):
+                await asyncio.wait({coming}, timeout=SILENCE_SECONDS / SILENT_PINGS)
+                if coming.done():
+                    break
+            else:
+                raise AgentLost(f"The agent's stream was silent for {SILENCE_SECONDS:.0f} s.")
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait({coming})
+        event = coming.result()
         if event is None:
             return
         yield event

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from coordinator import worker_client
+from coordinator import agents, registry, worker_client
 from shared.contracts import StepRequest, Usage
 from shared.definition import Context, Reply
 from shared.errors import WorkerFault
@@ -206,6 +206,55 @@ async def test_an_agent_that_misbehaves_fails_its_own_step_by_name_and_in_time(
     assert [m.what for m in task.missing] == ["odd (capability 'oddity')", "after (capability 'research')"]
     assert (await neighbour).status == "completed"
     assert 1 <= len(peer.steps) <= 3
+
+
+async def test_a_pause_of_the_coordinator_s_own_breaks_off_no_stream(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pings that came meanwhile are read before anybody is called silent."""
+    monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.9)
+    paused = asyncio.Event()
+
+    async def pings(request: Request, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: ping\ndata: {}\n\n")
+        await writer.drain()
+        await paused.wait()
+        writer.write(b"event: result\ndata: " + request.result(output="done") + b"\n\n")
+
+    async with bad_peer(pings) as peer:
+        await coordinator.register("slow", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+        await eventually(lambda: peer.steps)
+        await asyncio.sleep(0.1)
+
+        time.sleep(1.2)  # noqa: ASYNC251  # the loop stands still
+        paused.set()
+        step = (await coordinator.ended(task_id)).results[0]
+
+    assert (step.status, step.attempt) == ("completed", 1)
+
+
+async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `docker pause` every lease had run out, and every step was cut off, before a single beat was read."""
+    monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
+    held = Held()
+    async with Suite(network, agent("worker", "work", held)) as coordinator:
+        [instance] = coordinator.parts.agents.registry.all()
+        task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+        await eventually(lambda: held.began)
+        monkeypatch.setattr(registry, "LEASE_SECONDS", 0.5)
+        await coordinator.client.post("/register_agent", content=instance.registration.model_dump_json())
+
+        time.sleep(0.8)  # noqa: ASYNC251  # the loop stands still
+        await asyncio.sleep(0.05)
+        assert instance.status == "healthy"
+        await coordinator.client.post("/register_agent", content=instance.registration.model_dump_json())
+        held.let_go.set()
+
+        assert (await coordinator.ended(task_id)).results[0].attempt == 1
 
 
 # --- agents that are not there --------------------------------------------------------------------
