@@ -18,13 +18,14 @@ from rich.table import Table
 
 from coordinator import doctor
 from coordinator.backup import backup as copied
+from coordinator.cli_http import checked, client_of, err, fail, got, own_key
 from coordinator.doctor_http import NoAddress
 from coordinator.doctor_rules import examine
 from coordinator.suite import Suite, SuiteFailed, free_ports
-from coordinator.watch import AskFailed, ask, said
+from coordinator.watch import AskFailed, ask
 from shared.errors import MusterError
 from shared.serve import load_settings
-from shared.settings import CoordinatorSettings, Settings
+from shared.settings import CoordinatorSettings
 
 cli = typer.Typer(
     help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
@@ -43,7 +44,6 @@ Key = Annotated[
 ]
 URL = "http://127.0.0.1:8000"
 out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
 
 
 @cli.command()
@@ -61,7 +61,7 @@ def run(
             suite.run_for_ever()
             err.print("Stopping …")
     except SuiteFailed as exc:
-        _fail(str(exc))
+        fail(str(exc))
 
 
 @cli.command()
@@ -73,8 +73,8 @@ def demo(
 ) -> None:
     """Start the suite on free ports, ask one question about a folder, print the report, stop everything."""
     if not knowledge_dir.is_dir():
-        _fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
-    key = _own_key()
+        fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
+    key = own_key()
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder:
         environ = {
@@ -90,14 +90,14 @@ def demo(
             ) as suite:
                 err.print(f"Starting coordinator and workers at {suite.url} …", highlight=False)
                 suite.wait_ready(key=key)
-                with _client(suite.url, key) as client:
+                with client_of(suite.url, key) as client:
                     err.print(f"Asking about {knowledge_dir}: {question}", highlight=False, markup=False)
                     task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
                     _print_report(client, task)
                     _write_html(client, task, output)
         except (SuiteFailed, AskFailed) as exc:
             err.print("\n".join(lines[-15:]), highlight=False, markup=False)
-            _fail(str(exc))
+            fail(str(exc))
     err.print("Everything is stopped.")
 
 
@@ -110,11 +110,11 @@ def ask_command(
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page to this file.")] = None,
 ) -> None:
     """Ask a running suite, with live progress; prints the report."""
-    with _client(url, key) as client:
+    with client_of(url, key) as client:
         try:
             task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
         except AskFailed as exc:
-            _fail(str(exc))
+            fail(str(exc))
         _print_report(client, task)
         if html is not None:
             _write_html(client, task, html)
@@ -129,7 +129,7 @@ def tasks(
 ) -> None:
     """List tasks, newest first."""
     params = {"limit": limit} | ({"status": status} if status else {})
-    rows = _get(url, key, "/tasks", params)["tasks"]
+    rows = got(url, key, "/tasks", params)["tasks"]
     _table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
 
 
@@ -150,7 +150,7 @@ def backup(
                 tell=lambda share: progress.update(bar, completed=share),
             )
         except MusterError as exc:
-            _fail(exc.detail)
+            fail(exc.detail)
     told = f"{folder}: {size / 1e6:.1f} MB, with every task up to now, conversations and the coordinator's secret."
     err.print(told, highlight=False, markup=False)
 
@@ -158,7 +158,7 @@ def backup(
 @cli.command()
 def agents(url: Url = URL, key: Key = None) -> None:
     """List the agents and how they are."""
-    rows = _get(url, key, "/agents", {})["agents"]
+    rows = got(url, key, "/agents", {})["agents"]
     shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
     _table(rows, shown | {"last_error": "last error"})
 
@@ -171,15 +171,15 @@ def report(
     format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
 ) -> None:
     """Print a task's report."""
-    with _client(url, key) as client:
-        typer.echo(_checked(client, "GET", f"/tasks/{task_id}/report.{format}").text)
+    with client_of(url, key) as client:
+        typer.echo(checked(client, "GET", f"/tasks/{task_id}/report.{format}").text)
 
 
 @cli.command()
 def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: Key = None) -> None:
     """Stop a task and everything that works on it."""
-    with _client(url, key) as client:
-        answer = _checked(client, "POST", f"/tasks/{task_id}/cancel").json()
+    with client_of(url, key) as client:
+        answer = checked(client, "POST", f"/tasks/{task_id}/cancel").json()
     out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
 
 
@@ -198,7 +198,7 @@ def doctor_command(
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
     """
     with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
-        key = key or _own_key()
+        key = key or own_key()
     try:
         facts = doctor.look(url, key, name=project)
     except NoAddress as exc:
@@ -239,33 +239,6 @@ def render_command(
     err.print(f"Written: {output}. Next: docker compose -f {output} up -d --wait", highlight=False, markup=False)
 
 
-def _own_key() -> str | None:
-    """The key that a suite started here would ask for."""
-    key = load_settings(Settings).api_key
-    return key.get_secret_value() if key else None
-
-
-def _client(url: str, key: str | None) -> httpx.Client:
-    key = key or _own_key()
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
-
-
-def _checked(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
-    try:
-        answer = client.request(method, path, params=params)
-    except httpx.HTTPError as exc:
-        _fail(f"{client.base_url} cannot be reached: {exc}. Is it running? Try 'make run'.")
-    if not answer.is_success:
-        _fail(said(answer))
-    return answer
-
-
-def _get(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
-    with _client(url, key) as client:
-        found: dict[str, Any] = _checked(client, "GET", path, params).json()
-    return found
-
-
 def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     table = Table(box=None)
     for title in columns.values():
@@ -276,7 +249,7 @@ def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
 
 
 def _print_report(client: httpx.Client, task: dict[str, Any]) -> None:
-    text = _checked(client, "GET", f"/tasks/{task['task_id']}/report.md").text
+    text = checked(client, "GET", f"/tasks/{task['task_id']}/report.md").text
     if out.is_terminal:
         out.print(Markdown(text))
     else:
@@ -285,7 +258,11 @@ def _print_report(client: httpx.Client, task: dict[str, Any]) -> None:
 
 
 def _write_html(client: httpx.Client, task: dict[str, Any], path: Path) -> None:
-    path.write_text(_checked(client, "GET", f"/tasks/{task['task_id']}/report.html").text, encoding="utf-8")
+    page = checked(client, "GET", f"/tasks/{task['task_id']}/report.html").text
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as exc:
+        fail(f"{path} cannot be written: {exc.strerror}.")
     err.print(f"The report as a page: {path}", highlight=False)
 
 
@@ -299,11 +276,6 @@ def _prefixed() -> Any:
             print(f"{head} | {line}", flush=True)
 
     return show
-
-
-def _fail(text: str) -> Any:
-    err.print(text, style="red", highlight=False, markup=False)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

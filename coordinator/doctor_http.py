@@ -22,7 +22,7 @@ def look(
     url: str, key: str | None, *, transport: httpx.BaseTransport | None = None
 ) -> tuple[Coordinator, list[Unseen]]:
     """What the coordinator says, and what it would not; raises `NoAddress`."""
-    url = _checked(url.rstrip("/"))
+    url = checked(url.rstrip("/"))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(
         base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport
@@ -35,7 +35,8 @@ def look(
             return Coordinator(url=url, silent=str(exc) or type(exc).__name__), []
 
 
-def _checked(url: str) -> str:
+def checked(url: str) -> str:
+    """The URL as it is; raises `NoAddress` for what is none."""
     try:
         httpx.URL(url)
         parts = urlsplit(url)

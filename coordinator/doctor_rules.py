@@ -29,11 +29,14 @@ FULL_WORDS = ("disk is full", "no space left on device", "database or disk is fu
 
 
 def examine(facts: Facts) -> list[Finding]:
-    """What every rule finds, in the table's order; one that finds nothing says what it saw, if it saw anything."""
+    """What every rule finds, in the table's order; one that finds nothing says what it saw, if it saw anything.
+
+    Replicas of which the same is to be said, with the same command, are said once.
+    """
     found = []
     for check, (rule, well) in RULES.items():
         said = well(facts)
-        found += rule(facts) or ([Finding(check=check, severity="ok", what=said)] if said else [])
+        found += list(dict.fromkeys(rule(facts))) or ([Finding(check=check, severity="ok", what=said)] if said else [])
     return found
 
 
@@ -228,7 +231,13 @@ def _failed(check: Check, facts: Facts) -> Finding:
     seen = facts.coordinator
     mend = f"{CLI} tasks --status failed --url {seen.url}"
     why = f"The last: {seen.last_error.rstrip('.') or 'no reason is known'}."
-    return _finding(check, "warning", f"{seen.failed} tasks failed in the last ten minutes.", why, mend)
+    return _finding(
+        check,
+        "warning",
+        f"{seen.failed} {'task' if seen.failed == 1 else 'tasks'} failed in the last ten minutes.",
+        why,
+        mend,
+    )
 
 
 def _more_memory(facts: Facts, c: Container) -> str:

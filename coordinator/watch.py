@@ -27,7 +27,7 @@ def ask(client: httpx.Client, body: Json, console: Console) -> Json:
                     return data
                 display.show(name, data)
     except httpx.HTTPError as exc:
-        raise AskFailed(f"{client.base_url} cannot be reached: {exc}. Is it running? Try 'make run'.") from exc
+        raise AskFailed(unreachable(client, exc)) from exc
     raise AskFailed("The coordinator stopped before the task had ended; it goes on after a restart.")
 
 
@@ -39,6 +39,12 @@ def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
             raise AskFailed(said(source.response))
         for event in source.iter_sse():
             yield event.event, json.loads(event.data)
+
+
+def unreachable(client: httpx.Client, exc: httpx.HTTPError) -> str:
+    """Why nobody answers, and what to do, in one line."""
+    why = str(exc).rstrip(".") or type(exc).__name__
+    return f"{client.base_url} cannot be reached: {why}. Is it running? Try 'make run', or name another with --url."
 
 
 def said(response: httpx.Response) -> str:

@@ -138,6 +138,7 @@ ROWS = {
             "streams",
             "watch",
         },
+        {"cli_http"},
         {"__main__", "app", "cli", "suite"},
     ),
 }

@@ -25,14 +25,34 @@ def test_the_key_in_dotenv_opens_what_it_closed(folder, monkeypatch):
     with Coordinator(folder / "c", api_key="s3cret") as coordinator:
         url = coordinator.start().ready().url
         asked = [CliRunner().invoke(cli, [command, "--url", url]) for command in ("tasks", "agents")]
+        unwritten = CliRunner().invoke(cli, ["ask", "--url", url, "--html", "no/report.html", "What is a tide?"])
         refused = CliRunner().invoke(cli, ["tasks", "--url", url, "--key", "another"])
         monkeypatch.setenv("PATH", str(folder))  # no docker
         looked = CliRunner().invoke(cli, ["doctor", "--json", "--url", url])
 
     assert [done.exit_code for done in asked] == [0, 0], asked[0].output
+    assert unwritten.exit_code == 1
+    assert "no/report.html cannot be written: No such file or directory." in unwritten.output
     assert refused.exit_code == 1
     assert "HTTP 401" in refused.output
     assert "asks for a key" not in looked.output
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:8000", "localhost:8000 is no http(s) URL."),
+        ("http://[", "http://[ is no URL: "),
+        ("http://127.0.0.1:9", "Is it running? Try 'make run', or name another with --url."),
+    ],
+)
+@pytest.mark.parametrize("command", [["tasks"], ["ask", "What is a tide?"]])
+def test_where_nobody_answers_is_a_sentence(command, url, said):
+    done = CliRunner().invoke(cli, [*command, "--url", url])
+
+    assert done.exit_code == 1
+    assert said in done.output
+    assert ".." not in done.output
 
 
 def test_a_wrong_setting_is_a_sentence(tmp_path, monkeypatch):

@@ -282,6 +282,13 @@ def test_a_silent_coordinator_is_explained_by_its_container(container, expected)
     assert expected in next(f.why for f in examine(facts) if f.check == "reach")
 
 
+def test_the_same_of_two_replicas_is_said_once():
+    """One command mends both."""
+    stopped = [worker(name=f"m-analyzer-{n}", status="exited") for n in (1, 2)]
+
+    assert [f.what for f in bad(contained(*stopped))] == ["analyzer does not run."]
+
+
 def test_a_dead_coordinator_is_not_blamed_on_its_workers():
     """What the workers complain of follows from it."""
     complaint = said("coordinator.unreachable", coordinator="http://coordinator:8000", why="refused")

@@ -1,0 +1,56 @@
+"""The command line's calls to a coordinator: with the key that stands in `.env`, and each failure in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import httpx
+import typer
+from rich.console import Console
+
+from coordinator import doctor_http
+from coordinator.watch import said, unreachable
+from shared.serve import load_settings
+from shared.settings import Settings
+
+err = Console(stderr=True, soft_wrap=True)
+
+
+def own_key() -> str | None:
+    """The key that a suite started here would ask for."""
+    key = load_settings(Settings).api_key
+    return key.get_secret_value() if key else None
+
+
+def client_of(url: str, key: str | None) -> httpx.Client:
+    """A client of the coordinator at `url`, with `key` or the one of `.env`; ends the command where `url` is none."""
+    key = key or own_key()
+    try:
+        doctor_http.checked(url)
+    except doctor_http.NoAddress as exc:
+        fail(str(exc))
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
+
+
+def checked(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
+    """The answer, which is a success; ends the command with a sentence where there is none."""
+    try:
+        answer = client.request(method, path, params=params)
+    except httpx.HTTPError as exc:
+        fail(unreachable(client, exc))
+    if not answer.is_success:
+        fail(said(answer))
+    return answer
+
+
+def got(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object at `path`."""
+    with client_of(url, key) as client:
+        found: dict[str, Any] = checked(client, "GET", path, params).json()
+    return found
+
+
+def fail(text: str) -> NoReturn:
+    """Ends the command with exit code 1 and a sentence."""
+    err.print(text, style="red", highlight=False, markup=False)
+    raise typer.Exit(1)
