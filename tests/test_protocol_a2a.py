@@ -315,6 +315,23 @@ def _last(events: list[StreamResponse]) -> tuple[str, int]:
     return task_id, (events[-1].task if kind == "task" else events[-1].status_update).status.state
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_task_at_work_refuses_another_message_instead_of_losing_it(streaming: bool) -> None:
+    held = Held("Because.")
+    async with worker(held) as url, client(url, streaming=False) as first, client(url, streaming=streaming) as one:
+        task_id = (await sent(first, question(now=True))).id
+        await eventually(lambda: held.began)
+
+        with pytest.raises(UnsupportedOperationError, match="takes no other message"):
+            await heard(one.send_message(question("And why?", message_id="m2", task_id=task_id)))
+        again = asyncio.create_task(heard(one.send_message(question(task_id=task_id))))  # the same one joins
+        held.let_go.set()
+
+        await again
+        assert texts(await ended(one, task_id)) == ["Because."]
+        assert len(held.began) == 1
+
+
 async def test_the_same_message_id_without_a_key_is_another_task() -> None:
     async with worker(echoes) as url, client(url, streaming=False) as one:
         tasks = [await sent(one, question()) for _ in range(2)]

@@ -15,6 +15,7 @@ from a2a.types.a2a_pb2 import GetTaskRequest, Message, SendMessageRequest, Subsc
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
 from shared.protocols.a2a_question import ask_of, headers_of
+from shared.protocols.a2a_store import ENDED
 
 _KEYED = UUID("5b0a5f3e-7a0e-4a52-9a1c-2f6f2a3f6a11")  # the space of ids that are made of keys
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -35,13 +36,15 @@ class KeyedContexts(SimpleRequestContextBuilder):
 
 
 class Handler(DefaultRequestHandler):
-    """`DefaultRequestHandler`, whose errors it raises; `InvalidParamsError` also for a key that came with other words.
+    """`DefaultRequestHandler`, whose errors it raises; `InvalidParamsError` also for a key that came with other words,
+    `UnsupportedOperationError` also for a second message to a task that is at work.
 
     Never by the message's id alone: the same id for new tasks is no mistake in A2A.
     """
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
         ask_of(params.message, headers_of(context))
+        await self._check_is_first(params.message, context)
         if (task := await self._asked_before(params, context)) is None:
             answer: Message | Task = await super().on_message_send(params, context)
             return answer
@@ -58,6 +61,7 @@ class Handler(DefaultRequestHandler):
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
         ask_of(params.message, headers_of(context))
+        await self._check_is_first(params.message, context)
         if (task := await self._asked_before(params, context)) is None:
             events = super().on_message_send_stream(params, context)
         else:
@@ -65,6 +69,17 @@ class Handler(DefaultRequestHandler):
         async with contextlib.aclosing(events):
             async for event in events:
                 yield event
+
+    async def _check_is_first(self, message: Message, context: ServerCallContext) -> None:
+        """A task answers one message; the SDK would take another one, and nobody would ever read it."""
+        if not message.task_id:
+            return
+        with contextlib.suppress(TaskNotFoundError):  # which the SDK says better
+            task: Task = await self.on_get_task(GetTaskRequest(id=message.task_id), context)
+            if task.status.state in ENDED or any(m.message_id == message.message_id for m in task.history):
+                return
+            why = f"Task {task.id} is at work and takes no other message. Send it without taskId, in the same context."
+            raise UnsupportedOperationError(message=why)
 
     async def _asked_before(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
         task_id = _keyed_id(context)

@@ -40,7 +40,7 @@ from shared.protocols import a2a_tables as sql
 
 MAX_HOOKS = 16  # of one task
 ROOM_SECONDS = 1.0  # between two looks for room on a full disk
-_ENDED = {
+ENDED = {
     TaskState.TASK_STATE_COMPLETED,
     TaskState.TASK_STATE_CANCELED,
     TaskState.TASK_STATE_FAILED,
@@ -80,7 +80,7 @@ class Tasks(VersionedTaskStore):
             "id": task.id,
             "context_id": task.context_id,
             "state": int(state),
-            "phase": "ended" if state in _ENDED else "waiting" if state in _WAITING else "open",
+            "phase": "ended" if state in ENDED else "waiting" if state in _WAITING else "open",
             "updated": task.status.timestamp.ToNanoseconds(),
             "body": task.SerializeToString(),
         }
