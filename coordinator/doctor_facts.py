@@ -176,6 +176,10 @@ class Coordinator:
     last_error_type: str = ""
 
     @property
+    def failures(self) -> str:
+        return "1 task" if self.failed == 1 else f"{self.failed} tasks"
+
+    @property
     def port(self) -> int:
         parts = urlsplit(self.url)
         return parts.port or (443 if parts.scheme == "https" else 80)

@@ -134,6 +134,9 @@ def _revive(facts: Facts, agent: SeenAgent) -> str:
 
 def _nobody(facts: Facts) -> list[Finding]:
     """Capabilities that the default plan needs and that no agent has."""
+    ours = any(c.service in NEEDED.values() for c in facts.containers)
+    if facts.project and facts.coordinator.agents and not ours:
+        return []  # a project of other agents, such as `render` makes: no command could start what it does not have
     can = {word for agent in facts.coordinator.agents or () for word in agent.capabilities}
     down = {c.service for c in facts.containers if not c.well}  # other checks speak of them
     away = {word: name for word, name in NEEDED.items() if word not in can and name not in down}
@@ -147,6 +150,6 @@ def _nobody(facts: Facts) -> list[Finding]:
 
 
 def _failed(facts: Facts) -> Finding:
-    what = f"{facts.coordinator.failed} tasks failed in the last ten minutes."
+    what = f"{facts.coordinator.failures} failed in the last ten minutes."
     mend = f"{CLI} tasks --status failed --url {facts.coordinator.url}"
     return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

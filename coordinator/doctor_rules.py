@@ -234,7 +234,7 @@ def _failed(check: Check, facts: Facts) -> Finding:
     return _finding(
         check,
         "warning",
-        f"{seen.failed} {'task' if seen.failed == 1 else 'tasks'} failed in the last ten minutes.",
+        f"{seen.failures} failed in the last ten minutes.",
         why,
         mend,
     )

@@ -282,6 +282,17 @@ def test_a_silent_coordinator_is_explained_by_its_container(container, expected)
     assert expected in next(f.why for f in examine(facts) if f.check == "reach")
 
 
+def test_a_project_of_other_agents_lacks_none_of_ours():
+    """As `render` makes it: the command that would start them names services that it does not have."""
+    poet = SeenAgent(id="poet-1", name="poet", endpoint="http://agent-poet:8000")
+    box = worker(name="m-agent-poet-1", service="agent-poet")
+
+    assert bad(contained(box, coordinator=Coordinator(url=URL, agents=(poet,)))) == []
+    assert [f.what for f in bad(contained(coordinator=Coordinator(url=URL, agents=())))] == [
+        "No agent can research, analyze, report."
+    ]
+
+
 def test_the_same_of_two_replicas_is_said_once():
     """One command mends both."""
     stopped = [worker(name=f"m-analyzer-{n}", status="exited") for n in (1, 2)]
