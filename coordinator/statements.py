@@ -58,7 +58,7 @@ INSERT INTO webhooks (task_id, url, next_at) VALUES (:task_id, :url, :at) ON CON
 DUE_WEBHOOKS = """
 SELECT task_id, url, attempts FROM webhooks WHERE next_at <= :now ORDER BY next_at LIMIT :limit
 """
-NEXT_WEBHOOK = "SELECT min(next_at) FROM webhooks WHERE next_at IS NOT NULL"
+NEXT_WEBHOOK = "SELECT min(next_at) FROM webhooks WHERE next_at > :now"
 MOVE_WEBHOOK = """
 UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error
 WHERE task_id = :task_id AND next_at IS NOT NULL

@@ -223,9 +223,9 @@ class Store:
         """Task, URL and attempts so far of webhooks that are due."""
         return [(r[0], r[1], r[2]) for r in await self._db.read(sql.DUE_WEBHOOKS, {"now": now, "limit": limit})]
 
-    async def next_webhook(self) -> float | None:
-        """When the next webhook is due (Unix seconds), if there is one."""
-        found: float | None = (await self._db.read(sql.NEXT_WEBHOOK))[0][0]
+    async def next_webhook(self, *, now: float) -> float | None:
+        """When another webhook will be due (Unix seconds), if there is one."""
+        found: float | None = (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]
         return found
 
     async def move_webhook(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from tests.fakes import Network, Suite, eventually
+from tests.fakes import Network, Suite, agent, eventually
 
 
 class Receiver:
@@ -52,6 +53,32 @@ async def test_a_receiver_that_fails_gets_it_again(suite: Suite, network: Networ
 
     assert await eventually(noted)
     assert (await noted())[0] == "webhook.failed"
+
+
+async def test_a_receiver_that_hangs_holds_up_no_other(coordinator: Suite, network: Network) -> None:
+    """More of its tasks than there are deliveries at once."""
+    receiver, hanging = Receiver(network), asyncio.Event()
+    app = FastAPI()
+
+    async def hangs(request: Request) -> None:
+        began.append(request)
+        await hanging.wait()
+
+    began: list[Request] = []
+    app.add_api_route("/done", hangs, methods=["POST"])
+    network.host("hung", app)
+    await coordinator.add(agent("echo", "echo"))
+    for _ in range(20):
+        await coordinator.execute(agents=["echo"], webhook_url="http://hung/done")
+    await eventually(lambda: began)
+
+    task = await coordinator.execute(agents=["echo"], webhook_url="http://hooks/done")
+
+    await eventually(lambda: receiver.got, seconds=3)
+    assert receiver.got[0][0] == task.task_id
+    assert len(began) <= 4
+    hanging.set()
+    await eventually(lambda: len(began) == 20)
 
 
 async def test_a_receiver_that_is_away_harms_no_task(suite: Suite) -> None:
