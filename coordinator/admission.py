@@ -9,10 +9,25 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+from pydantic_core import to_json
+
+from coordinator.tasks import Task
 from shared.errors import Overloaded
 
 MEASURED_ENDS = 64  # the drain rate is taken over that many last ends
 LONGEST_RETRY_SECONDS = 300
+MAX_WEIGHT = 100_000_000  # of all open tasks: a start takes them all up at once, in the 1 GB that a container has
+VALUE_BYTES = 60  # of one small value of a JSON that is held as objects
+
+
+def weight(task: Task) -> int:
+    """About how many bytes of memory it takes to hold what the caller sent."""
+    given = [value for value in (task.context, *(step.input for step in task.steps)) if value is not None]
+    return len(task.description) + sum(len(v) if isinstance(v, str) else _held(to_json(v)) for v in given)
+
+
+def _held(json: bytes) -> int:
+    return len(json) + VALUE_BYTES * json.count(b",")
 
 
 class Admission:
@@ -28,13 +43,19 @@ class Admission:
         self.running = 0
         self.queued = 0
 
-    def check(self, open_tasks: int) -> None:
-        """Raises `Overloaded` when as many tasks run and wait as may; those count that are on their way in."""
-        if open_tasks < self._max_running + self._max_queued:
+    def check(self, open_tasks: int, weight: int = 0) -> None:
+        """Raises `Overloaded` when as many tasks run and wait as may; those count that are on their way in.
+
+        `weight` is that of all open tasks and the new one: what must be held at once must fit.
+        """
+        if weight > MAX_WEIGHT:
+            why = f"The open tasks and this one hold more than {MAX_WEIGHT // 1_000_000} MB of context and input"
+        elif open_tasks < self._max_running + self._max_queued:
             return
+        else:
+            why = f"{open_tasks - self._max_running} tasks are waiting"
         seconds = self.retry_after()
-        waiting = open_tasks - self._max_running
-        raise Overloaded(f"{waiting} tasks are waiting; try again in {seconds} s.", retry_after=seconds)
+        raise Overloaded(f"{why}; try again in {seconds} s.", retry_after=seconds)
 
     def retry_after(self) -> int:
         """Seconds until the queue has room for one more, from how fast tasks ended lately."""

@@ -44,6 +44,7 @@ class Live:
     cancelled: bool = False
     ending: bool = False
     carrier: asyncio.Task[None] | None = None
+    weight: int = 0  # as admission counts it
 
 
 class Conductor:

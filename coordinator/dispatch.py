@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from uuid import uuid4
 
-from coordinator.admission import Admission
+from coordinator.admission import Admission, weight
 from coordinator.conductor import Conductor, Live
 from coordinator.plan import PLANNING, can_be_planned, plan
 from coordinator.planner import Planner
@@ -50,6 +50,7 @@ class Dispatcher:
         self._wall = wall
         self._new_id = new_id
         self._live: dict[str, Live] = {}
+        self._weight = 0  # of all live tasks
         self._writing: set[asyncio.Task[bool]] = set()  # on their way into the journal
         self._closing = False
 
@@ -80,7 +81,6 @@ class Dispatcher:
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
-        self._admission.check(len(self._live) + len(self._writing))
         at = self._wall()
         task = Task(
             id=self._new_id(),
@@ -99,6 +99,7 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
+        self._admission.check(len(self._live) + len(self._writing), self._weight + weight(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
         try:
@@ -160,7 +161,7 @@ class Dispatcher:
     async def recover(self) -> int:
         """Takes up every task that the journal has and that has not ended; returns how many. `resume` goes on."""
         for task in await self._store.open_tasks():
-            self._live[task.id] = self._conductor.take_up(task)
+            self._take_up(task)
         return len(self._live)
 
     async def resume(self) -> None:
@@ -191,8 +192,14 @@ class Dispatcher:
     # --- one task
 
     def _begin(self, task: Task) -> Live:
-        live = self._live[task.id] = self._conductor.take_up(task)
+        live = self._take_up(task)
         self._carry_on(live)
+        return live
+
+    def _take_up(self, task: Task) -> Live:
+        live = self._live[task.id] = self._conductor.take_up(task)
+        live.weight = weight(task)
+        self._weight += live.weight
         return live
 
     def _begin_without_caller(self, task: Task, writing: asyncio.Task[bool]) -> None:
@@ -212,4 +219,5 @@ class Dispatcher:
 
     async def _carry(self, live: Live) -> None:
         await self._conductor.carry(live)
-        self._live.pop(live.task.id, None)
+        if self._live.pop(live.task.id, None) is not None:
+            self._weight -= live.weight

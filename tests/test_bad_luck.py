@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from coordinator import agents, registry, worker_client
+from coordinator import admission, agents, registry, worker_client
 from shared.contracts import StepRequest, Usage
 from shared.definition import Context, Reply
 from shared.errors import WorkerFault
@@ -572,6 +572,25 @@ async def test_what_an_agent_reports_as_spent_counts_and_ends_the_budget(coordin
     assert [s.status for s in by_tokens.results] == [s.status for s in by_calls.results] == ["completed", "failed"]
     assert by_tokens.results[1].error.detail == "The task's 100 tokens are spent."
     assert by_calls.results[1].error.detail == "The task's 5 calls are spent."
+
+
+async def test_more_context_than_memory_may_hold_gets_429_until_tasks_have_ended(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start takes up all open tasks: more than memory holds would end every start."""
+    monkeypatch.setattr(admission, "MAX_WEIGHT", 100_000)
+    held, small, many = Held(), "x" * 40_000, [[]] * 900  # as lists, these take 20 times their JSON
+    async with Suite(network, agent("slow", "slow", held)) as suite:
+        begun = [await suite.begin(agents=["slow"], context=context) for context in (small, many)]
+        refused = await suite.ask(agents=["slow"], context=small)
+
+        assert (refused.status_code, "MB of context" in refused.text) == (429, True)
+        assert int(refused.headers["retry-after"]) >= 1
+
+        begun.append(await suite.begin(agents=["slow"]))
+        held.let_go.set()
+        assert {(await suite.ended(task)).status for task in begun} == {"completed"}
+        assert (await suite.execute(agents=["slow"], context=small)).status == "completed"
 
 
 async def test_more_tasks_than_may_wait_get_429_with_retry_after(network: Network) -> None:
