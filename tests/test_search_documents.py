@@ -267,6 +267,35 @@ def test_rfc_loses_page_breaks_contents_and_boilerplate():
     assert springs[2].splitlines()[1].strip() == "| moon | --- | sun  |"
 
 
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("``--amend``, ``-a``\n    Replace the tip.", ["--amend, -a \u2014 Replace the tip."]),
+        ("lease\n    The time for which\n    an agent lives.", ["lease \u2014 The time for which an agent lives."]),
+        (".. py:function:: load(path)\n   :noindex:\n\n   Reads it.", ["load(path)", "load() \u2014 Reads it."]),
+        (".. option:: --watch\n\n   Starts again.\n\n   At once.", ["--watch \u2014 Starts again.", "At once."]),
+        ("The end of this line\n    is further in.", ["The end of this line is further in."]),
+    ],
+)
+def test_text_joins_what_a_list_explains_to_its_explanation(text, blocks):
+    """Definition lists, and the directives that describe code."""
+    document = plaintext.read(f"Manual\n======\n\n{text}\n\nThe end comes here, and nothing after it.\n")
+
+    assert [block.text for block in document.sections[0].blocks] == [
+        *blocks,
+        "The end comes here, and nothing after it.",
+    ]
+
+
+def test_headings_of_manual_pages_stand_right_above_their_text():
+    document = plaintext.read("NAME\n       git-gc - Cleanup\n\nSEE ALSO\n       The other one.\n")
+
+    assert [(each.heading, each.blocks[0].text) for each in document.sections] == [
+        (("NAME",), "git-gc - Cleanup"),
+        (("SEE ALSO",), "The other one."),
+    ]
+
+
 def test_text_with_underlined_headings_and_text_without_any():
     underlined = plaintext.read("Boats\n=====\n\nThey float.\n\nOars\n----\n\nThey row.\n")
     bare = plaintext.read("They float.\nAll of them.\n\nThey row.\n")

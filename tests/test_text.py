@@ -101,6 +101,13 @@ def test_names_between_underscores_stay():
     )
 
 
+def test_links_and_roles_of_restructuredtext_are_their_text():
+    """Addresses and the marks of roles are no words."""
+    assert quoted("An `LRU cache <https://x.test/a_(b)>`_ works as :mod:`!cache` and :func:`~tools.cache` say.") == [
+        "An LRU cache works as cache and tools.cache say."
+    ]
+
+
 def test_placeholders_in_angle_brackets_stay():
     """ "<commit>" in a command is no HTML tag."""
     assert quoted("The command git reset <commit> moves the branch.") == [
@@ -210,6 +217,7 @@ def test_a_definition_may_use_the_long_name():
             "--amend \u2014 Replace the tip.",
             "--no-edit \u2014 Use --amend as it is.",
         ),
+        ("What does os.path.join do?", "join() \u2014 Join paths.", "os.path.split() \u2014 Undoes os.path.join()."),
         ("What does work_mem set?", "work_mem \u2014 Sets the memory.", "hash_mem \u2014 Sets a share of work_mem."),
         ("What does the VACUUM command do?", "VACUUM reclaims storage.", "VACUUM commands are slow."),
         ("How do I list tags?", "-l \u2014 List tags.", "--format \u2014 A string for each tag of the list."),

@@ -127,15 +127,18 @@ def _defining(thing: str) -> Look:
     Of "git commit --amend" the option is what is asked for.
     """
     stems = frozenset(_stems(thing))
-    options = words.options(thing)
+    called = {stems, frozenset(_stems(thing.rsplit(".", 1)[-1]))} - {
+        frozenset()
+    }  # `path.join` in its own page is `join`
+    options = set(words.options(thing))
     name = re.escape(thing).replace(r"\ ", "[ -]")
     does = re.compile(rf"(?:an? |the )?{name}(?:\(\))? (?:command |{_SURELY})?\w+[^\W_s]s {_OBJECT}", re.IGNORECASE)
 
     def look(sentence: str) -> float:
         if explained := prose.EXPLAINED.match(sentence):
             names = explained[1].split(", ")
-            found = set(options) & set(names) if options else any(stems == frozenset(_stems(name)) for name in names)
-            return DEFINES if found and stems | set(options) else 0.0
+            found = options & set(names) if options else called & {frozenset(_stems(name)) for name in names}
+            return DEFINES if found else 0.0
         if does.match(sentence):
             return DEFINES
         subject = _IS.match(sentence)

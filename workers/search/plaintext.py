@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from workers.search import definitions
 from workers.search.markdown import slug
 from workers.search.passages import Block, Document, Section, indented, sentences
 
@@ -25,6 +26,8 @@ _LEADERS = re.compile(r"(?:\.\s?){4,}\s*[\divxlc]+\s*$")
 _DRAWN = re.compile(r"\S {3,}\S|[|+\\/<>=_*-]{3,}")
 _BULLET = re.compile(r"^(?:[o*+•-]|\(?\d{1,2}[.)])\s+\S")
 _DIRECTIVE = re.compile(r"^\.\. (?:(?!note|warning|tip|important|caution)[\w-]+::|_|\[|\S+$)")
+_NAMED = "function|method|class|exception|attribute|data|decorator|option|envvar|confval|setting|describe"
+_NAMING = re.compile(rf"^\.\. (?:\w+:)?(?:{_NAMED})::\s+(\S.*)")
 _HYPHEN = re.compile(r"(?<=\w)(-)\n(?=\w)")  # at a line's end it belongs to the word: "entity-body"
 _SPACE = re.compile(r"\s+")
 
@@ -130,7 +133,11 @@ def _heading(lines: list[str], at: int) -> tuple[_Heading | None, int]:
         return _Heading(after.strip(), line[0] * 2), 3
     if _rule(after) and len(after) >= min(len(line), 60) - 1 and not line.startswith(" ") and not _rule(line):
         return _Heading(line, after[0]), 2
-    if line[0] in " \t" or after or (at and lines[at - 1].strip()):
+    if line[0] in " \t" or (at and lines[at - 1].strip()):
+        return None, 0
+    if line.isupper() and after[:1] in (" ", "\t") and line[-1].isalpha():
+        return _Heading(line, ""), 1  # as manual pages have them
+    if after:
         return None, 0
     if _LEADERS.search(line):
         return None, 0
@@ -148,15 +155,33 @@ def _rule(line: str) -> bool:
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
     margin = min((_indent(line) for line in lines if line.strip()), default=0)
+    named = ""  # by a directive whose text comes next
     for group in _paragraphs(line.expandtabs()[margin:] for line in lines):
+        if naming := _NAMING.match(group[0].strip()):
+            named = naming[1]
+            continue
         if all(_LEADERS.search(line) for line in group) or _DIRECTIVE.match(group[0]):
             continue
-        if _is_drawn(group):
+        term, said = (named, group) if named else _defined(group)
+        named = ""
+        if not term and _is_drawn(group):
             yield Block(indented("\n".join(group)))
             continue
-        text = _SPACE.sub(" ", _HYPHEN.sub(r"\1", "\n".join(line.strip() for line in group)))
+        text = _SPACE.sub(" ", _HYPHEN.sub(r"\1", "\n".join(line.strip() for line in said)))
         bullet = _BULLET.match(text)
-        yield Block("- " + text[2:].lstrip() if bullet and text[0] in "o*+•-" else text)
+        text = "- " + text[2:].lstrip() if bullet and text[0] in "o*+•-" else text
+        yield from map(Block, definitions.explained([term], text) if term else [text])
+
+
+def _defined(group: list[str]) -> tuple[str, list[str]]:
+    """The term of a list of definitions, which stands above its indented explanation, and that; "" where it is none."""
+    term = group[0].strip().replace("`", "")
+    further = [_indent(line) for line in group[1:]]
+    said = group[1].strip() if further else ""
+    is_term = further and min(further) > _indent(group[0]) and len(term) <= definitions.MAX_NAME
+    if not is_term or term[-1] in ".:;,?!" or term.isupper() or not said[0].isupper() or _BULLET.match(term):
+        return "", group
+    return term, group[1:]
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -211,8 +211,9 @@ def _definition(asked: str) -> re.Pattern[str] | None:
         return None
     wanted = thing[1] or (words.options(thing[2]) or [thing[2]])[-1]
     name = re.escape(wanted).replace(r"\ ", "[ -]")
+    last = re.escape(wanted.rsplit(".", 1)[-1])  # `path.join` in its own page is `join`
     return re.compile(
-        rf"(?:^|\n)(?:[^\u2014\n]{{1,60}}, )?{name}(?:\(\))?(?:, [^\u2014\n]{{1,60}})? [\u2014-] |"
+        rf"(?:^|\n)(?:[^\u2014\n]{{1,60}}, )?(?:{name}|{last})(?:\(\))?(?:, [^\u2014\n]{{1,60}})? [\u2014-] |"
         rf"(?:^|\n|[.:] )(?:an? |the )?(?:{name}s?|[\w -]{{3,60}} \({name}s?\)|{name}s? \([^)]{{3,60}}\)),? "
         r"(?:is|are|means|refers to|stands for|allows?) (?:an? |the |used |to )?",
         re.IGNORECASE,
