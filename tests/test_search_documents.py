@@ -168,6 +168,8 @@ def test_html_joins_what_a_list_explains_to_its_explanation(listed, blocks):
         ("`-w`, `--watch`", "Starts again.", "-w, --watch \u2014 Starts again."),
         ("`fs.read()`", "The `fs.read()` function reads.", "The fs.read() function reads."),
         ("Waiting for `fs.read()`", "It waits.", "It waits."),
+        ("`fs.read()` and waiting", "All waits.", "All waits."),
+        ("`fs.read()` and `fs.write()`", "Both wait.", "Both wait."),
         ("Install", "Run the program.", "Run the program."),
         ("`maxSize`", "Default: 5.", "Default: 5."),
     ],

@@ -11,7 +11,9 @@ NEAR = 100  # characters at the beginning of a paragraph that names its thing it
 
 _OPTION = re.compile(r"(?<![\w-])--?(?:\[no-\])?[A-Za-z0-9?][\w-]*")
 _CALL = re.compile(r"([\w.]+)\(")
-_CODE = re.compile(r"--?[A-Za-z]|[A-Za-z]\S*(?:\(\)$|[._]\w\S*$|[a-z][A-Z]\w*$)")
+_CODE = re.compile(
+    r"--?[A-Za-z]|[A-Za-z][\w.]*\([^()]*\)$|(?=\S*(?:[._]\w|[a-z][A-Z]))[A-Za-z][\w.]*(?:[=\[<]\S*)?$"
+)  # an option, a call, an identifier; "read() and write()" is none
 _SENTENCE = re.compile(r"[A-Z][^:|]*?\.(?:\s|$)")
 _ARGUMENTS = re.compile(r"(?<=\w)(?: [(\[<{]|[=\[<{]).*")
 
@@ -47,7 +49,7 @@ def headed(heading: str, blocks: Sequence[str]) -> list[str]:
     That is the first paragraph which is a sentence, before any code, unless it names the thing itself.
     """
     label = name(heading)
-    if not _CODE.match(label) or not heading.startswith(_spoken(label)[0]):
+    if not label or not _CODE.match(heading):
         return list(blocks)
     prose = list(takewhile(lambda text: not text.startswith("    "), blocks))
     place = next((at for at, text in enumerate(prose) if _SENTENCE.match(text)), None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from workers.search.passages import Document, passages
 
-VERSION = 6  # of the tables and of how documents are cut; another number in the file means: build it anew
+VERSION = 7  # of the tables and of how documents are cut; another number in the file means: build it anew
 CANDIDATES = 60
 TITLE, HEADING, BODY = 4.0, 2.0, 1.0  # weights; 1/1/1 found 21 of 25, 4/2/1 22, 10/1/1 20
 
