@@ -25,7 +25,7 @@ from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask
 from shared.errors import MusterError
 from shared.serve import load_settings
-from shared.settings import CoordinatorSettings
+from shared.settings import CoordinatorSettings, at_home
 
 cli = typer.Typer(
     help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
@@ -72,6 +72,7 @@ def demo(
     timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 50.0,
 ) -> None:
     """Start the suite on free ports, ask one question about a folder, print the report, stop everything."""
+    knowledge_dir, output = at_home(knowledge_dir), at_home(output)
     if not knowledge_dir.is_dir():
         fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
     key = own_key()

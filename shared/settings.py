@@ -35,7 +35,16 @@ def _is_http_url(value: str) -> str:
     return value
 
 
+def at_home(path: Path) -> Path:
+    """`~/notes` as the folder it means: no shell says so inside `.env`, and not every one after make's `=`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody's home
+        return path
+
+
 HttpUrl = Annotated[str, AfterValidator(_is_http_url)]
+Folder = Annotated[Path, AfterValidator(at_home)]
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
@@ -155,7 +164,7 @@ class WorkerSettings(Settings):
     advertise_url: HttpUrl | None = Field(
         None, description="Where the coordinator reaches this worker; unset: made from host and port."
     )
-    state_dir: Path | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
+    state_dir: Folder | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
     max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="Steps that run at once in one worker; unset: what its author chose."
     )
@@ -167,7 +176,7 @@ class SearchSettings(Settings):
     search_provider: Literal["local", "searxng", "tavily", "brave", "wikipedia"] = Field(
         "local", description="Where the researcher looks."
     )
-    knowledge_dir: Path = Field(
+    knowledge_dir: Folder = Field(
         Path("docs"), description="Folder of Markdown, text, HTML and PDF files for `SEARCH_PROVIDER=local`."
     )
     search_api_key: SecretStr | None = Field(None, description="Key for `tavily` or `brave`.")

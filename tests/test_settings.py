@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,16 @@ def test_a_key_comes_from_the_file_that_dotenv_names(tmp_path, monkeypatch, give
 
     assert found is not None
     assert found.get_secret_value() == key
+
+
+def test_a_folder_at_home_is_found(tmp_path, monkeypatch):
+    """In `.env` no shell has put the home in the place of `~`."""
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("KNOWLEDGE_DIR=~/notes\nSTATE_DIR=~nobody-of-that-name/state\n")
+
+    assert SearchSettings().knowledge_dir == Path("/home/someone/notes")
+    assert WorkerSettings().state_dir == Path("~nobody-of-that-name/state")
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
