@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import time
@@ -48,12 +49,17 @@ class Outbox:
         self._news.set()
 
     async def run(self) -> None:
-        """Delivers for ever."""
+        """Delivers for ever, and now and then forgets what is old."""
+        clock = asyncio.get_running_loop().time
+        pruned = clock()
         async with asyncio.TaskGroup() as deliveries:
             while True:
                 self._news.clear()
                 try:
                     await self._pause(await self._begin(deliveries))
+                    if clock() - pruned >= LOOK_SECONDS:
+                        pruned = clock()
+                        await self._prune()
                 except StorageFull:
                     logs.get().warning("journal.full")
                     await asyncio.sleep(1.0)
@@ -75,12 +81,9 @@ class Outbox:
         return LOOK_SECONDS
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
-        except TimeoutError:
-            if seconds == LOOK_SECONDS:
-                await self._prune()
 
     async def _deliver(self, seq: int, hook: Hook) -> None:
         try:

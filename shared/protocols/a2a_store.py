@@ -93,6 +93,8 @@ class Tasks(VersionedTaskStore):
             raise ConcurrentTaskModificationError(task.id)
         if tells:
             self._news()
+        if state in ENDED:
+            self.hooked.discard(task.id)  # it has nothing to tell any more
         return TaskVersion.MISSING
 
     async def _written(self, statements: builtins.list[Statement], *, patient: bool) -> Rows | None:
