@@ -198,6 +198,8 @@ _RULES: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 
 def _translated(exc: aiohttp.ClientError) -> httpx.TransportError:
     ours = next(ours for theirs, ours in _RULES if isinstance(exc, theirs))
+    if isinstance(exc, aiohttp.ServerDisconnectedError) and not isinstance(exc.message, str):
+        return ours("Server disconnected in the middle of the answer's head")  # the message is that head
     if not isinstance(exc, aiohttp.ClientConnectorError):
         return ours(str(exc) or type(exc).__name__)
     if isinstance(exc.os_error, _Forbidden):

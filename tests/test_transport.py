@@ -339,6 +339,16 @@ async def test_a_broken_answer_may_have_been_reached(
     assert caught.value.request.url == url
 
 
+async def test_a_head_that_is_cut_is_named_and_not_shown(serve: Serve) -> None:
+    """Its fields are nobody's business: the error stands in tasks and logs."""
+    url = await serve(says(b"HTTP/1.1 200 OK\r\nset-cookie: s3cret\r\n"))
+    async with transport.client() as client:
+        with pytest.raises(httpx.RemoteProtocolError) as caught:
+            await client.post(url)
+
+    assert str(caught.value) == "Server disconnected in the middle of the answer's head"
+
+
 async def test_silence_between_two_reads_is_a_read_timeout(serve: Serve) -> None:
     url = await serve(hangs)
     async with transport.client(read_seconds=0.05) as client:
