@@ -15,6 +15,7 @@ from shared.answering import Skill
 from shared.definition import Reply
 from shared.errors import WorkerFault
 from shared.memory import Memory
+from shared.protocols import kaos_rpc
 from shared.worker import create_worker_app
 from tests import fakes
 from tests.fakes import Held, Network, Suite, agent, eventually, worker_settings
@@ -301,6 +302,21 @@ async def test_what_names_a_version_of_a2a_is_left_to_a2a() -> None:
         task = {"id": answer["result"]["task"]["id"]}
         assert (await called(one, "GetTask", **task))["error"]["code"] == -32009
         assert (await called(one, "tasks/get", **task))["result"]["kind"] == "task"
+
+
+async def test_the_list_is_whole_whatever_else_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kaos_rpc, "PAGE", 2)
+    sent = rpc("SendMessage", message={"role": "ROLE_USER", "messageId": "m", "parts": [{"text": "Hello"}]})
+    async with worker(run=_greets) as one:
+        for _ in range(3):
+            await one.client.post("/", json=sent, headers={"A2A-Version": "1.0"})
+        nothing = await called(one, "tasks/list")
+        ids = {(await called(one, "SendMessage", message=message("Hello")))["result"]["id"] for _ in range(3)}
+        for _ in range(3):
+            await one.client.post("/", json=sent, headers={"A2A-Version": "1.0"})
+
+        assert nothing["result"] == {"tasks": [], "total": 0}
+        assert {task["id"] for task in (await called(one, "ListTasks"))["result"]["tasks"]} == ids
 
 
 async def _greets(step: Any, ctx: Any) -> Reply:

@@ -20,6 +20,7 @@ from shared.strict_json import strict_json
 PATH = "/"
 VERSION = "A2A-Version"
 MARK, KAOS = "muster.dialect", "kaos"  # in the metadata of a message that came this way: its task is told this way
+PAGE, PAGES = 100, 10  # tasks of one of A2A's pages, and pages that one list of KAOS's is made of
 CALLS = {
     "SendMessage": "SendMessage",
     "tasks/send": "SendMessage",
@@ -65,7 +66,7 @@ class KaosRpc:
                 return None
             said = await self._called(method, sent, scope, receive)
         elif method == "ListTasks":
-            said = await self._called(method, {"includeArtifacts": True}, scope, receive)
+            said = await self._listed(scope, receive)
         else:
             said = await self._called("GetTask", {"id": params.get("id")}, scope, receive)
             if not _is_kaos(said.get("result")) and ("result" in said or call["method"] != method):
@@ -78,8 +79,21 @@ class KaosRpc:
         if method == "ListTasks":
             found = result.get("tasks", ())
             tasks = [_task(task) for task in found if _is_kaos(task)]
-            return head | {"result": {"tasks": tasks, "total": len(tasks)}} if tasks or not found else None
+            ours = tasks or not found or call["method"] != method  # A2A before 1.0 has no such call
+            return head | {"result": {"tasks": tasks, "total": len(tasks)}} if ours else None
         return head | {"result": _task(result.get("task", result))}
+
+    async def _listed(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        """What A2A answers to ListTasks, its first pages together: KAOS has none."""
+        tasks: list[Any] = []
+        wanted: dict[str, Any] = {"includeArtifacts": True, "pageSize": PAGE}
+        for _ in range(PAGES):
+            said = await self._called("ListTasks", wanted, scope, receive)
+            tasks += said.get("result", {}).get("tasks", ())
+            wanted["pageToken"] = said.get("result", {}).get("nextPageToken")
+            if not wanted["pageToken"]:
+                break
+        return said | {"result": {"tasks": tasks}} if "result" in said else said
 
     async def _called(self, method: str, params: dict[str, Any], scope: Scope, receive: Receive) -> dict[str, Any]:
         """What A2A 1.0 answers to a call."""
