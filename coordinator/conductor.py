@@ -39,6 +39,7 @@ class Live:
     ledger: Ledger
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
+    sent_before: set[str] = field(default_factory=set)  # ids of steps that an earlier start has sent, and this not yet
     unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
     begun: bool = False
     cancelled: bool = False
@@ -69,7 +70,8 @@ class Conductor:
 
     def take_up(self, task: Task) -> Live:
         """A task from its acceptance or from the journal: its running steps are ready again."""
-        if any(s.status is Status.RUNNING for s in task.steps):
+        sent = {s.id for s in task.steps if s.status is Status.RUNNING}
+        if sent:
             open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
             task = changed(task, steps=tuple(open_steps))
         spent = sum((s.spent for s in task.steps), NO_USAGE)
@@ -79,7 +81,7 @@ class Conductor:
             spent_calls=spent.calls,
             spent_tokens=spent.tokens,
         )
-        return Live(task, self._now() + task.deadline - self._wall(), ledger)
+        return Live(task, self._now() + task.deadline - self._wall(), ledger, sent_before=sent)
 
     async def carry(self, live: Live) -> None:
         """Carries the task to its end; cancelled without `live.cancelled`, it leaves it for the next start."""
@@ -201,6 +203,7 @@ class Conductor:
             running.add(asyncio.create_task(self._checkpoint(live, failed), name=f"{live.task.id}:{step.id}"))
             return
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
+        live.sent_before.discard(step.id)
         work = self._step(live, step, calls=calls, tokens=tokens)
         running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
 
@@ -275,6 +278,8 @@ class Conductor:
         """Names what is not there, ends the task durably, and wakes who waits for it."""
         live.ending = True
         for step in live.task.steps:
+            if step.id in live.sent_before:
+                self._runner.forget(live.task, step)
             if not step.ended:
                 await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)

@@ -40,6 +40,7 @@ class Dispatcher:
         new_id: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._store = store
+        self._runner = runner
         self._admission = admission
         self._conductor = Conductor(
             store=store, runner=runner, admission=admission, planner=planner, now=now, wall=wall
@@ -179,6 +180,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Ends this process's part in every task, without ending any task."""
         self.stop()
+        self._runner.stop()
         await asyncio.gather(*self._writing, return_exceptions=True)
         carriers = {live.carrier: live.ending or live.cancelled for live in self._live.values() if live.carrier}
         for carrier in (c for c, ending in carriers.items() if not ending):

@@ -99,6 +99,17 @@ class Runner:
         self._wall = wall
         self._random = random
         self._budget = RetryBudget(now)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Steps that are cut off from now on are left to their agents: the next start goes on with them."""
+        self._stopping = True
+
+    def forget(self, task: Task, step: Step) -> None:
+        """Tells an agent to stop a step that an earlier start had sent it; ours have, when the connection broke."""
+        instance = self._agents.registry.get(step.instance or "")
+        if instance is not None and instance.registration.protocol != "muster":
+            self._agents.cancel(instance, task.id, step.id, step.attempt)
 
     async def run(
         self,
@@ -181,7 +192,9 @@ class Runner:
                 told_at = self._now()
                 self._tell(task, step, progress)
 
-        return await self.call(instance, request, envelope, seconds=seconds, tell=tell, traceparent=task.traceparent)
+        return await self.call(
+            instance, request, envelope, seconds=seconds, tell=tell, traceparent=task.traceparent, resumed=True
+        )
 
     async def call(
         self,
@@ -192,10 +205,11 @@ class Runner:
         seconds: float,
         tell: Callable[[Progress], None],
         traceparent: str | None,
+        resumed: bool = False,
     ) -> Answer:
         """One attempt at an instance that was taken, which it gives back; raises a `StepFailure`.
 
-        An agent that is left before its answer is told to stop.
+        An agent that is left before its answer is told to stop, unless the next start will have the call `resumed`.
         """
         began = self._now()
         error: str | None = "cancelled"
@@ -230,7 +244,7 @@ class Runner:
             self._agents.release(instance, seconds=self._now() - began, error=error, blame=blame)
             if gone:
                 self._agents.suspect(instance, error or "")
-            elif error is not None and abandoned:
+            elif error is not None and abandoned and not (resumed and self._stopping):
                 self._agents.cancel(instance, request.task_id, request.step_id, request.attempt)
 
     def _pause(self, step: Step, failure: StepFailure, until: float) -> float | None:

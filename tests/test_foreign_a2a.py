@@ -341,6 +341,7 @@ def task_in(state: str, **more: Any) -> dict[str, Any]:
 
 MOON = {"artifacts": [{"artifactId": "a", "parts": [{"text": "The moon."}]}]}
 WORKING = result(task=task_in("WORKING"))
+LOOKED_AT = {"jsonrpc": "2.0", "id": 1, "result": task_in("WORKING")}
 
 
 @pytest.fixture
@@ -395,7 +396,7 @@ async def test_one_that_does_not_wait_is_looked_at_until_it_is_done(coordinator:
     """Also one that shows no card: it is asked at its endpoint."""
     odd.answers = [
         (200, WORKING),
-        (200, {"jsonrpc": "2.0", "id": 1, "result": task_in("WORKING")}),
+        (200, LOOKED_AT),
         (200, {"jsonrpc": "2.0", "id": 1, "result": task_in("COMPLETED", **MOON)}),
     ]
     await coordinator.register("poet", odd.url, "write", protocol="a2a")
@@ -405,6 +406,46 @@ async def test_one_that_does_not_wait_is_looked_at_until_it_is_done(coordinator:
 
     assert task.results[0].output == "The moon."
     assert [c["method"] for c in odd.calls] == ["SendMessage", "GetTask", "GetTask"]
+
+
+async def test_a_stop_in_the_middle_leaves_its_task_to_the_next_start(tmp_path: Path, odd: Odd) -> None:
+    """It was cancelled there when the coordinator was restarted, and asked for again."""
+    odd.answers = [(200, WORKING), (200, LOOKED_AT)]
+    journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+    async with Suite(**journal) as first:
+        await first.register("poet", odd.url, "write", protocol="a2a")
+        task_id = await first.begin(plan=PLAN)
+        await eventually(lambda: len(odd.calls) > 1)
+        await first.parts.dispatcher.close()
+        await asyncio.sleep(0.1)
+
+    odd.answers = [
+        (200, result(tasks=[task_in("WORKING")])),
+        (200, {"jsonrpc": "2.0", "id": 1, "result": task_in("COMPLETED", **MOON)}),
+    ]
+    async with Suite(**journal) as second:
+        assert (await second.ended(task_id)).results[0].output == "The moon."
+    methods = [c["method"] for c in odd.calls]
+    assert (methods.count("SendMessage"), methods.count("CancelTask")) == (1, 0)
+
+
+async def test_a_task_whose_time_was_over_before_the_next_start_is_cancelled_there(tmp_path: Path, odd: Odd) -> None:
+    """Nobody looks for it any more, and it would work on."""
+    odd.answers = [(200, WORKING), (200, LOOKED_AT)]
+    journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+    async with Suite(**journal) as first:
+        await first.register("poet", odd.url, "write", protocol="a2a")
+        task_id = await first.begin(plan=PLAN, timeout_seconds=1.0)
+        await eventually(lambda: len(odd.calls) > 1)
+        await first.parts.dispatcher.close()
+    await asyncio.sleep(1.0)
+
+    odd.answers = [(200, result(tasks=[task_in("WORKING")]))]
+    async with Suite(**journal) as second:
+        assert (await second.ended(task_id)).status == "timed_out"
+        await eventually(lambda: odd.calls[-1]["method"] == "CancelTask")
+
+    assert odd.calls[-1]["params"] == {"id": "t1"}
 
 
 async def test_a_stream_that_ends_too_early_is_followed_by_looking(coordinator: Suite, odd: Odd) -> None:
