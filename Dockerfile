@@ -43,10 +43,10 @@ ENV PATH=/opt/muster/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app
 RUN python -m compileall -q coordinator shared workers \
     && python -c "import coordinator.__main__, coordinator.cli, workers.researcher, workers.analyzer, workers.reporter, \
 uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on"
-ENV STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000 PROBE_LOOKS=9
+ENV STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000 PROBE_LOOKS=36
 USER muster
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# A process stays for nine looks, 5 s apart, of up to 3 s each: what a look costs is to start the process.
-HEALTHCHECK --interval=5s --timeout=90s --start-period=30s --retries=3 CMD ["bash", "/app/shared/probe.sh"]
+# A process stays for 36 looks, 5 s apart, of up to 3 s each: what a look costs is to start the process.
+HEALTHCHECK --interval=5s --timeout=300s --start-period=30s --retries=3 CMD ["bash", "/app/shared/probe.sh"]
 CMD ["python", "-m", "coordinator", "--host", "0.0.0.0", "--port", "8000"]
