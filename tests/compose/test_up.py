@@ -62,6 +62,12 @@ def test_the_calls_of_the_readme(stack):
     assert task_id
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_this_machine_has_a_name_in_the_container(stack, service):
+    """Where a model listens that was started by hand; in a container, localhost is the container."""
+    assert stack.exec(service, "getent", "hosts", "host.docker.internal")
+
+
 def test_only_the_coordinator_is_published_and_only_on_this_machine(stack):
     ports = {service: inspected(stack.container(service))["HostConfig"]["PortBindings"] for service in SERVICES}
     assert ports == {
