@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import structlog
 from pydantic import JsonValue
@@ -13,6 +12,7 @@ from pydantic_core import to_json
 from coordinator import planner
 from coordinator.admission import Admission
 from coordinator.grants import Grant
+from coordinator.live import Live
 from coordinator.planner import Planner, Proposal
 from coordinator.rows import planned
 from coordinator.runner import Allowance, Ended, Runner
@@ -28,24 +28,6 @@ END_SECONDS = 0.25  # kept back of every task's time to write its end and answer
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
 BROKE = "internal_error"
 BY_COORDINATOR = "coordinator"
-
-
-@dataclass
-class Live:
-    """A task that has not ended, as this process carries it."""
-
-    task: Task
-    until: float  # monotonic: the deadline
-    ledger: Ledger
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
-    sent_before: set[str] = field(default_factory=set)  # ids of steps that an earlier start has sent, and this not yet
-    unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
-    begun: bool = False
-    cancelled: bool = False
-    ending: bool = False
-    carrier: asyncio.Task[None] | None = None
-    weight: int = 0  # as admission counts it
 
 
 class Conductor:

@@ -13,9 +13,9 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from coordinator.agents import Agents
-from coordinator.conductor import Live
 from coordinator.dispatch import Dispatcher
 from coordinator.grants import Grant
+from coordinator.live import Live
 from coordinator.registry import Instance
 from coordinator.runner import PROGRESS_SECONDS, Runner
 from coordinator.store import Store

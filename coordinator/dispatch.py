@@ -9,7 +9,8 @@ from functools import partial
 from uuid import uuid4
 
 from coordinator.admission import Admission, weight
-from coordinator.conductor import Conductor, Live
+from coordinator.conductor import Conductor
+from coordinator.live import Live
 from coordinator.plan import PLANNING, can_be_planned, plan
 from coordinator.planner import Planner
 from coordinator.runner import Runner

@@ -114,6 +114,7 @@ ROWS = {
             "conductor",
             "delegations",
             "dispatch",
+            "live",
             "planner",
             "reaper",
             "registrations",
