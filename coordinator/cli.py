@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from coordinator import doctor
 from coordinator.backup import backup as copied
@@ -24,6 +25,7 @@ from coordinator.doctor_rules import examine
 from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask
 from shared.errors import MusterError
+from shared.rendering import clean
 from shared.serve import load_settings
 from shared.settings import CoordinatorSettings, at_home
 
@@ -245,14 +247,14 @@ def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     for title in columns.values():
         table.add_column(title, overflow="fold", no_wrap=title == "task")  # an id is there to be copied
     for row in rows:
-        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
+        table.add_row(*(Text("" if row.get(name) is None else clean(str(row[name]))) for name in columns))
     out.print(table if rows else "None.")
 
 
 def _print_report(client: httpx.Client, task: dict[str, Any]) -> None:
     text = checked(client, "GET", f"/tasks/{task['task_id']}/report.md").text
     if out.is_terminal:
-        out.print(Markdown(text))
+        out.print(Markdown(clean(text, keep_lines=True)))
     else:
         typer.echo(text)
     err.print(f"Task {task['task_id']}: {task['status']} in {task['duration_seconds']:.2f} s.", highlight=False)

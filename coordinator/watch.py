@@ -11,6 +11,8 @@ from httpx_sse import connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from shared.rendering import clean
+
 Json = dict[str, Any]
 
 
@@ -66,7 +68,7 @@ class _Display:
             TextColumn("{task.fields[step]:<12}"),
             BarColumn(bar_width=20),
             TimeElapsedColumn(),
-            TextColumn("{task.description}", style="dim"),
+            TextColumn("{task.description}", style="dim", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -104,9 +106,9 @@ class _Display:
             "step.failed": f"{data.get('error')}: {data.get('why')}",
         }
         done = 1.0 if name in ("step.finished", "step.failed") else data.get("fraction")
-        self._progress.update(bar, description=words.get(name, name), completed=done)
+        self._progress.update(bar, description=clean(words.get(name, name)), completed=done)
 
     def _line(self, name: str, data: Json) -> None:
         shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
-        words = " ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None)
+        words = clean(" ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None))
         self._console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
 import socket
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+import coordinator.cli as commands
 from coordinator.cli import cli
 from coordinator.suite import Suite, SuiteFailed, free_ports
+from coordinator.watch import _Display
 from tests.processes import Coordinator
 
 
@@ -53,6 +58,22 @@ def test_where_nobody_answers_is_a_sentence(command, url, said):
     assert done.exit_code == 1
     assert said in done.output
     assert ".." not in done.output
+
+
+def test_what_tasks_and_agents_say_is_text_on_a_terminal(monkeypatch):
+    """Neither markup, which ended the command in a traceback, nor anything that a terminal obeys."""
+    said = io.StringIO()
+    terminal = Console(file=said, width=120, force_terminal=True, color_system=None)
+    monkeypatch.setattr(commands, "out", terminal)
+    evil = "[/] [red]tides[/red] \x1b[2J\x9b31m\u202e"
+
+    commands._table([{"asked": evil}], {"asked": "asked"})
+    with _Display(terminal) as display:
+        display.show("task.planned", {"steps": [{"id": "one"}]})
+        display.show("step.progress", {"step_id": "one", "message": evil})
+
+    assert said.getvalue().count("[/] [red]tides[/red]") >= 2
+    assert re.findall("\x1b\\[2J|[\x9b\u202e]", said.getvalue()) == []
 
 
 def test_a_wrong_setting_is_a_sentence(tmp_path, monkeypatch):
