@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible URL, or replies from a script; loaded when it is first asked."""
+"""A language model behind an OpenAI-compatible URL, or replies from a script; loaded once it is opened."""
 
 from __future__ import annotations
 
