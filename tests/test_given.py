@@ -42,6 +42,13 @@ def test_a_message_holds_a_question_and_a_text(message: str) -> None:
     assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
 
 
+def test_a_question_after_a_long_text_is_found_and_one_that_never_comes_is_not_looked_for_for_ever() -> None:
+    long = "\n".join([KEPT] * 1_000)
+
+    assert given(step(f"{long}\n{ASKED}")).question == ASKED
+    assert given(step("a" + "\n" * 100_000 + "b")).question == ""  # took seven minutes
+
+
 def test_a_text_without_a_question_asks_nothing() -> None:
     found = given(step(TEXT))
 

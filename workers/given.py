@@ -17,7 +17,7 @@ YOURS = "your text"
 NOTHING = Missing(what="a text", why="There was only a question. Send the text to answer it from, too.")
 
 _LEADING = re.compile(rf"^([^\n]{{3,{MAX_QUESTION}}}?[?:])\s+(\S.*)$", re.DOTALL)
-_TRAILING = re.compile(rf"^(.*(?:[.!:]|\n))\s*([^.!?\n]{{3,{MAX_QUESTION}}}\?)$", re.DOTALL)
+_TRAILING = re.compile(rf"(.*(?:[.!:]|\n))[^\S\n]*([^.!?\n]{{3,{MAX_QUESTION}}}\?)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def _apart(text: str) -> tuple[str, str]:
         return "", text
     if found := _LEADING.match(text):
         return found[1].strip(), found[2].strip()
-    if found := _TRAILING.match(text):
-        return found[2].strip(), found[1].strip()
+    if found := _TRAILING.match(text, max(0, len(text) - 2 * MAX_QUESTION)):  # in 20 kB of line breaks it took 18 s
+        return found[2].strip(), text[: found.end(1)].strip()
     if text.endswith("?") and len(text) <= MAX_QUESTION:
         return text, ""
     return "", text
