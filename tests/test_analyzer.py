@@ -300,6 +300,16 @@ def test_a_passage_found_for_one_part_answers_the_other_too():
     ] == "The lease lasts 6 seconds."
 
 
+def test_a_question_of_common_words_still_asks_for_something():
+    """ "create" and "user" stand in every manual; what has both answers, and what has neither does not."""
+    central = "The tables of the schema have rows, and the rows of the tables have values."
+    answer = "A new user is created by the command createuser."
+
+    found = statements("How do I create a user?", evidence(f"{central} {central[4:]} {answer}"))
+
+    assert found == [answer]
+
+
 def test_rows_of_tables_are_quoted():
     """Settings stand in tables: a row whose cells have names is a statement."""
     rows = "DATABASE_URL | default: sqlite:///data/zorb.db | meaning: where the journal is kept"

@@ -84,6 +84,20 @@ def test_the_passage_under_the_heading_that_is_the_question_comes_first():
     assert found == ["b", "a"]
 
 
+def test_a_heading_that_says_just_what_is_asked_for_outweighs_frequent_words():
+    """The page of a command comes before pages that speak of it."""
+    often = "To create a user, create a policy that any user may create, and the user is there."
+    others = [(f"other{number}", "Fish", "Fish swim in the sea at night.") for number in range(4)]
+    found = first(
+        "How do I create a user?",
+        ("policy", "User policies to create", often),
+        ("command", "CREATE USER", "The command adds one to the cluster, and it is there from now on for all."),
+        *others,
+    )
+
+    assert found == ["command", "policy"]
+
+
 def test_a_heading_that_asks_the_question_has_its_answer():
     """One entry in a list of questions and answers comes before a page that says the words often."""
     often = "Strings are immutable, immutable as numbers, and strings of bytes are immutable strings."

@@ -221,6 +221,11 @@ def test_a_definition_may_use_the_long_name():
         ("What does work_mem set?", "work_mem \u2014 Sets the memory.", "hash_mem \u2014 Sets a share of work_mem."),
         ("What does the VACUUM command do?", "VACUUM reclaims storage.", "VACUUM commands are slow."),
         ("How do I list tags?", "-l \u2014 List tags.", "--format \u2014 A string for each tag of the list."),
+        (
+            "How do I create a user?",
+            "CREATE USER \u2014 define a role.",
+            "Any user \u2014 a role that may create tables.",
+        ),
         ("How do I add a column?", "To add a column, alter the table.", "Added columns are empty in the table."),
     ],
 )

@@ -60,7 +60,7 @@ class Question:
     @property
     def is_open(self) -> bool:
         """Whether it names no matter at all ("Summarise these documents"), so that any statement may answer it."""
-        return max(self.weights.values(), default=0.0) < 1
+        return max(self.weights.values(), default=0.0) < TELLING
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,11 @@ class Ranked:
             return True
         enough = _enough(question)
         met = [question.weights[s] for s in self.stems if s in question.weights]
-        return self.coverage >= enough and self.bare >= min(BARE, enough) and max(met, default=0) >= 1
+        return (
+            self.coverage >= enough
+            and self.bare >= min(BARE, enough)
+            and max(met, default=0) >= min(1.0, max(question.weights.values()))
+        )
 
 
 def question(asked: str) -> Question:

@@ -70,6 +70,7 @@ _KIND = re.compile(
 _SURELY = r"(?:\w+ly |always |also )"
 _OBJECT = r"(?!(?:are|were|can|may|must|will|have|that|which|of|for|in|and|or)\b)"  # else the word was a plural
 _HOW_TO = re.compile(r"^how (?:to|(?:do|can|should) (?:i|you|we|one)) (\w+)", re.IGNORECASE)
+_FIRST = re.compile(r"([A-Za-z]+) [^\u2014]{1,60} \u2014 ")  # "CREATE USER \u2014 define a new role"
 _DOES = re.compile(
     r"^(?:[^\u2014]{1,60} \u2014 |to |you can |use [^,.;]{1,40} to )?(?:(?!only)\w+ly )?(?!\w+ed\b)(\w+)", re.IGNORECASE
 )
@@ -154,8 +155,8 @@ def _doing(action: str) -> Look:
     stem = synonyms.meaning(words.stem(action.lower()))
 
     def look(sentence: str) -> float:
-        begun = _DOES.match(sentence)
-        return DOES * (begun is not None and synonyms.meaning(words.stem(begun[1].lower())) == stem)
+        begun = [found[1] for how in (_DOES, _FIRST) if (found := how.match(sentence))]
+        return DOES * any(synonyms.meaning(words.stem(word.lower())) == stem for word in begun)
 
     return look
 

@@ -29,6 +29,7 @@ THIN = 0.34  # a best hit that covers less of the question than this is no answe
 DEFINES = 1.5  # what a passage is worth more that says what the thing asked for is
 RELATED = 0.3  # of a passage's worth, what it is worth for the question with related words beside its own
 NAMED = 0.3  # what a passage is worth more whose heading is what the question is about,
+EXACTLY = 1.0  # or says just that,
 ASKED = 2.0  # and whose heading asks it: an answer in a list of frequent questions
 CROWDED = 0.6  # a passage that covers a smaller share of what another covers does not take the place of that one
 ASIDE = 0.6  # what a change log's or an index's score is worth beside an explanation's
@@ -193,7 +194,7 @@ def _named(hit: Hit, asked: Mapping[str, float]) -> float:
     heading = hit.heading.rsplit(" \u203a ", 1)[-1] or hit.title
     names = (heading, _SHORT.sub(" ", heading), *_SHORT.findall(heading))
     share = max(_overlap(set(words.terms(name)), asked) for name in names)
-    return (ASKED if "?" in heading and share > 0.5 else NAMED) * share
+    return (ASKED if "?" in heading and share > 0.5 else EXACTLY if share > 0.9 else NAMED) * share
 
 
 def _overlap(name: set[str], asked: Mapping[str, float]) -> float:
