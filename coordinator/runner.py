@@ -162,7 +162,7 @@ class Runner:
     async def _attempt(
         self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
     ) -> Answer:
-        seconds = until - self._now()
+        seconds = max(0.0, until - self._now())
         request = StepRequest.model_construct(  # of values that have been checked
             contract=CONTRACT,
             task_id=task.id,
