@@ -19,16 +19,15 @@ def announced(passage: str) -> dict[str, str]:
     found: dict[str, str] = {}
     if ":\n" not in passage:
         return found
-    before = ""
+    before: list[str] = []
     for lines in prose.chunks(_unfenced(passage)):
-        code = "\n".join(lines)
-        if before.endswith(":") and all(line.startswith(("    ", "\t")) for line in lines):
-            if any(_DRAWN.search(line) for line in lines):
-                continue
+        if before and before[-1].rstrip(" *_").endswith(":") and all(line.startswith(("    ", "\t")) for line in lines):
             said = NEW_LINE.join(" ".join(line.split()) for line in lines)
-            if len(lines) <= MAX_LINES and len(said) <= MAX_CHARACTERS:
-                found[before] = said
-        before = next(reversed(list(prose.blocks(code))), "")
+            short = len(lines) <= MAX_LINES and len(said) <= MAX_CHARACTERS
+            if short and not any(_DRAWN.search(line) for line in lines):
+                announcing = list(prose.blocks("\n".join(before)))[-1:]
+                found |= dict.fromkeys(announcing, said)
+        before = lines
     return found
 
 
