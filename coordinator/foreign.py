@@ -18,6 +18,7 @@ MAX_BRIEF = 200_000  # characters of a step told in words
 LEAST_SHARE = 1_000  # characters that each upstream output has at least
 SHOWN_CHARACTERS = 500  # of what an agent says is wrong
 _VISIBLE = re.compile(r"[!-~]+\Z")
+_CLOSING = re.compile(r"<(\s{0,9}/\s{0,9}data)", re.IGNORECASE)  # as generously as a model would read it
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _text(value: JsonValue) -> str:
 
 def _fenced(title: str, text: str, most: int) -> str:
     """Material with a fence that it cannot close."""
-    kept = text[:most].replace("</data", "<\\/data")
+    kept = _CLOSING.sub(r"<\\\1", text[:most])
     cut = f"\n… ({len(text) - most} characters left out)" if len(text) > most else ""
     return f'<data from="{title}">\n{kept}{cut}\n</data>'
 
