@@ -11,7 +11,7 @@ _MEMORY = re.compile(r"^(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?$")
 _FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, None: 1}
 _CPU = re.compile(r"^(\d+(?:\.\d+)?)(m)?$")
 T = TypeVar("T")
-VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from coordinator.render_fields import Fields, Problem, Tell, literal
 
-NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")  # RFC 1123, as Kubernetes has it
-PACKAGE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(==[A-Za-z0-9._]+)?$")
+NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")  # RFC 1123, as Kubernetes has it
+PACKAGE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(==[A-Za-z0-9._]+)?\Z")
 MAX_DESCRIPTION = 500  # characters, as registrations have it
 PROVIDERS = {  # OpenAI-compatible addresses of providers that a manifest may name without one
     "deepseek": "https://api.deepseek.com",

@@ -353,6 +353,14 @@ GOOD = AGENT % "{modelAPI: small, model: m}"
             "MCPServer/s: spec.config.tools.fromPackage: is no name of a Python package",
         ),
         (
+            [PROXY, GOOD, SERVER % '{config: {tools: {fromPackage: "x\\n"}}}'],
+            "MCPServer/s: spec.config.tools.fromPackage: is no name of a Python package",
+        ),
+        (
+            [PROXY, GOOD, SERVER % '{config: {mcp: x, env: [{name: "A\\n", value: b}]}}'],
+            "env[0].name: must be the name",
+        ),
+        (
             [PROXY, GOOD, SERVER % "{config: {tools: {fromSecretKeyRef: {name: a, key: b}}}}"],
             "MCPServer/s: spec.config.tools.fromSecretKeyRef: cannot be translated",
         ),
