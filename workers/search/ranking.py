@@ -192,7 +192,7 @@ def _own(hits: Sequence[Hit], asked: Question, *, about_asides: bool) -> dict[in
 def _named(hit: Hit, asked: Mapping[str, float]) -> float:
     """What the heading adds: how far it is the question, which is what it holds of it, times what of it that is."""
     heading = hit.heading.rsplit(" \u203a ", 1)[-1] or hit.title
-    names = (heading, _SHORT.sub(" ", heading), *_SHORT.findall(heading))
+    names = {heading, _SHORT.sub(" ", heading), *_SHORT.findall(heading)}
     share = max(_overlap(set(words.terms(name)), asked) for name in names)
     return (ASKED if "?" in heading and share > 0.5 else EXACTLY if share > 0.9 else NAMED) * share
 
