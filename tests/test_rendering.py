@@ -203,6 +203,13 @@ def test_empty_parts_leave_no_headings():
     assert "<h2>" not in rendering.to_html(bare)
 
 
+def test_foreign_markdown_that_is_too_long_to_be_read_is_shown_as_it_is() -> None:
+    page = rendering.markdown_to_html("*tides* <script>alert(1)</script>\n" * 60_000, "T")  # 9 s of work
+
+    assert "<pre>*tides* &lt;script&gt;" in page
+    assert_harmless(page)
+
+
 def test_our_own_markdown_keeps_its_anchors_as_html():
     """The one piece of raw HTML that is ours works, everybody else's does not."""
     page = rendering.markdown_to_html('<a id="source-3"></a>x <a id="other"></a>', "T")
