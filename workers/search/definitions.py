@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 MAX_NAME = 60  # characters; what is longer is a sentence
+MAX_TERM = 500  # characters of a term that are read; signatures may be long
 NEAR = 100  # characters at the beginning of a paragraph that names its thing itself
 
 _OPTION = re.compile(r"(?<![\w-])--?(?:\[no-\])?[A-Za-z0-9?][\w-]*")
@@ -20,7 +21,7 @@ _ARGUMENTS = re.compile(r"(?<=\w)(?: [(\[<{]|[=\[<{]).*")
 
 def name(term: str) -> str:
     """What a term is called, without types and arguments: `-m, --message`, `csv.reader()`; "" where it has no name."""
-    term = term.strip(" \u00b6#\u2014:")
+    term = term[:MAX_TERM].strip(" \u00b6#\u2014:")
     if term.startswith("-"):
         found = ", ".join(_OPTION.findall(term))
     elif called := _CALL.search(term):
