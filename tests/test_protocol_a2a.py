@@ -503,6 +503,7 @@ async def test_an_unknown_agent_is_rejected_by_name(suite: Suite) -> None:
         (question(parts=[Part(raw=b"x", media_type="image/png")]), ContentTypeNotSupportedError, "message.parts[0]"),
         (question(parts=[Part(text="a"), Part(url="http://x")]), ContentTypeNotSupportedError, "message.parts[1]"),
         (question("  "), InvalidParamsError, "message.parts"),
+        (question(parts=[Part(text="a")] * 1_001), InvalidParamsError, "message.parts: must be at most 1,000"),
         (question(role=Role.ROLE_AGENT), InvalidParamsError, "message.role"),
         (question(metadata={"timeout_seconds": -1}), InvalidParamsError, "timeout_seconds"),
         (question(metadata={"timeout_seconds": "soon"}), InvalidParamsError, "timeout_seconds"),

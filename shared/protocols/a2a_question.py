@@ -19,6 +19,7 @@ from shared.service import traceparent
 
 MAX_SECONDS = 86_400.0
 MAX_ID = 255
+MAX_PARTS = 1_000  # of one message: the SDK copies and checks each with every event, 20,000 kept the loop for 4 s
 
 
 def headers_of(context: ServerCallContext) -> Mapping[str, str]:
@@ -38,6 +39,8 @@ def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
         raise InvalidParamsError(message="message.role: must be ROLE_USER.")
     if len(message.context_id) > MAX_ID:
         raise InvalidParamsError(message=f"message.contextId: must have at most {MAX_ID} characters.")
+    if len(message.parts) > MAX_PARTS:
+        raise InvalidParamsError(message=f"message.parts: must be at most {MAX_PARTS:,}.")
     texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
     text = "\n".join(texts)
     if not text.strip():
