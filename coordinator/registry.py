@@ -210,7 +210,7 @@ class Registry:
                 instance.latency = seconds if old is None else old + LATENCY_WEIGHT * (seconds - old)
             return
         instance.last_error = error
-        if not blame:
+        if not blame or instance.status is AgentStatus.UNREACHABLE:  # one that is gone is left alone until a probe
             return
         instance.failures += 1
         began = self._now() - (seconds or 0.0)

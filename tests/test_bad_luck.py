@@ -257,6 +257,33 @@ async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
         assert (await coordinator.ended(task_id)).results[0].attempt == 1
 
 
+async def test_the_steps_of_a_killed_agent_run_side_by_side_as_soon_as_it_is_back(coordinator: Suite) -> None:
+    """Its death is one failure, however many steps it took along: they waited for one trial's end, and were lost."""
+    held, connections = Held(), list[Writer]()
+
+    async def dies(request: Request, writer: Writer) -> None:
+        connections.append(writer)
+        if len(connections) == 6:
+            for one in connections:
+                one.transport.abort()
+        if len(connections) <= 6:
+            await asyncio.Event().wait()
+        held.began.append(request.step())
+        await held.let_go.wait()
+        writer.write(http_answer(request.result(output="done")))
+
+    async with bad_peer(dies) as peer:
+        await coordinator.register("slow", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        plan = [{"id": "s", "capability": "work"}]
+        tasks = [await coordinator.begin(plan=plan) for _ in range(6)]
+
+        await eventually(lambda: len(held.began) == 6)
+        held.let_go.set()
+
+        assert {(await coordinator.ended(id)).status for id in tasks} == {"completed"}
+
+
 # --- agents that are not there --------------------------------------------------------------------
 
 
