@@ -9,7 +9,7 @@ from coordinator.tasks import Task
 from shared.contracts import NO_USAGE, Usage
 from shared.frozen import changed
 
-STARTED, FINISHED = "delegation.started", "delegation.finished"
+STARTED = "delegation.started"
 
 
 def with_delegated(task: Task, log: Iterable[tuple[str, Mapping[str, Any]]]) -> Task:
@@ -19,26 +19,31 @@ def with_delegated(task: Task, log: Iterable[tuple[str, Mapping[str, Any]]]) -> 
     was a call at least.
     """
     parents: dict[str, str] = {}
+    children: dict[str, list[str]] = {}
     used: dict[str, Usage] = {}
     for type, data in log:
         child = data["step_id"]
-        parents[child] = data["parent"]
-        used[child] = Usage(calls=1) if type == STARTED else Usage.model_validate(data["usage"])
-        if type == FINISHED:
-            for under in [other for other in used if child in _above(other, parents)]:
-                del used[under]
+        if type == STARTED:
+            parents[child] = data["parent"]
+            children.setdefault(data["parent"], []).append(child)
+            used[child] = Usage(calls=1)
+            continue
+        used[child] = Usage.model_validate(data["usage"])
+        under = children.pop(child, [])
+        while under:
+            counted = under.pop()
+            used.pop(counted, None)
+            under += children.pop(counted, [])
     spent: dict[str, Usage] = {}
     for child, usage in used.items():
-        step = _above(child, parents)[-1]
+        step = _asked_by(child, parents)
         spent[step] = spent.get(step, NO_USAGE) + usage
     steps = (s if s.ended else changed(s, usage=s.usage + spent.get(s.id, NO_USAGE)) for s in task.steps)
     return changed(task, steps=tuple(steps))
 
 
-def _above(child: str, parents: Mapping[str, str]) -> list[str]:
-    """Who asked for a delegation, who asked for that one, and so on up to the task's own step."""
-    found: list[str] = []
+def _asked_by(child: str, parents: Mapping[str, str]) -> str:
+    """The step of the task's own that stands above a delegation."""
     while child in parents:
         child = parents[child]
-        found.append(child)
-    return found
+    return child
