@@ -401,6 +401,16 @@ async def test_behind_the_gateway_a_card_leads_through_the_gateway(coordinator: 
     assert kaos.json()["url"] == url + prefix
 
 
+async def test_the_card_waits_for_no_body() -> None:
+    """It is open without a key: who sends it 2 MB, or half of that, must not have them held."""
+    async with worker(echoes) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(b"GET /.well-known/agent-card.json HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf")
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
 async def test_the_card_is_cached_by_its_tag_and_leaves_old_fields_out_for_who_speaks_1_0() -> None:
     async with worker() as url, httpx.AsyncClient(base_url=url) as http:
         first = await http.get("/.well-known/agent-card.json")
