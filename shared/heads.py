@@ -7,7 +7,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD = 32_768  # bytes; the piece in which a head begins, and the one in which it ends, are not counted
-HEAD_SECONDS = 20.0
+HEAD_SECONDS = 20.0  # a look of the health check (probe.sh) is silent for five of them
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
