@@ -1,49 +1,48 @@
-"""PURE: what the steps of a task have spent on delegations, by its log: for who carries it on after a restart."""
+"""PURE: what a task's log says of its delegations after a restart: what they have spent, and which were cut off."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.tasks import Task
 from shared.contracts import NO_USAGE, Usage
 from shared.frozen import changed
 
-STARTED = "delegation.started"
+STARTED, FINISHED = "delegation.started", "delegation.finished"
+
+Log = Sequence[tuple[str, Mapping[str, Any]]]  # types and data of the events of a task's delegations
 
 
-def with_delegated(task: Task, log: Iterable[tuple[str, Mapping[str, Any]]]) -> Task:
-    """The task with that in the usage of its open steps; `log` has types and data of its delegations' events.
+def cut_off(log: Log) -> list[dict[str, Any]]:
+    """The data with which each delegation ends that a kill cut off, the youngest first.
 
-    A delegation that has ended says what it has used, with all that was delegated under it; one that a kill cut off
-    was a call at least.
+    It was a call at least, and has used what was delegated under it.
     """
-    parents: dict[str, str] = {}
-    children: dict[str, list[str]] = {}
-    used: dict[str, Usage] = {}
+    open: dict[str, Mapping[str, Any]] = {}
+    under: defaultdict[str, Usage] = defaultdict(Usage)
     for type, data in log:
-        child = data["step_id"]
         if type == STARTED:
-            parents[child] = data["parent"]
-            children.setdefault(data["parent"], []).append(child)
-            used[child] = Usage(calls=1)
-            continue
-        used[child] = Usage.model_validate(data["usage"])
-        under = children.pop(child, [])
-        while under:
-            counted = under.pop()
-            used.pop(counted, None)
-            under += children.pop(counted, [])
-    spent: dict[str, Usage] = {}
-    for child, usage in used.items():
-        step = _asked_by(child, parents)
-        spent[step] = spent.get(step, NO_USAGE) + usage
-    steps = (s if s.ended else changed(s, usage=s.usage + spent.get(s.id, NO_USAGE)) for s in task.steps)
+            open[data["step_id"]] = data
+        else:
+            open.pop(data["step_id"], None)
+            under[data["parent"]] += Usage.model_validate(data["usage"])
+    ends = []
+    for child, data in reversed(open.items()):
+        usage = Usage(calls=1) + under[child]
+        under[data["parent"]] += usage
+        ends.append({**data, "status": "cut_off", "usage": usage.model_dump()})
+    return ends
+
+
+def with_delegated(task: Task, log: Log) -> Task:
+    """The task with what was delegated for its open steps in their usage.
+
+    A delegation that has ended says what it has used, with all that was delegated under it.
+    """
+    spent: defaultdict[str, Usage] = defaultdict(lambda: NO_USAGE)
+    for data in [*(data for type, data in log if type == FINISHED), *cut_off(log)]:
+        spent[data["parent"]] += Usage.model_validate(data["usage"])
+    steps = (s if s.ended else changed(s, usage=s.usage + spent[s.id]) for s in task.steps)
     return changed(task, steps=tuple(steps))
-
-
-def _asked_by(child: str, parents: Mapping[str, str]) -> str:
-    """The step of the task's own that stands above a delegation."""
-    while child in parents:
-        child = parents[child]
-    return child

@@ -164,6 +164,7 @@ class Dispatcher:
         """Takes up every task that the journal has and that has not ended; returns how many. `resume` goes on."""
         for task in await self._store.open_tasks():
             self._take_up(task)
+        await self._store.end_cut_off()
         return len(self._live)
 
     async def resume(self) -> None:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from coordinator import statements as sql
-from coordinator.delegated_before import with_delegated
+from coordinator.delegated_before import FINISHED, cut_off, with_delegated
 from coordinator.events import TaskEvent
 from coordinator.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
 from coordinator.schema import MIGRATIONS
@@ -193,11 +193,22 @@ class Store:
         steps: dict[str, list[Row]] = defaultdict(list)
         for row in await self._db.read(sql.OPEN_STEPS):
             steps[row[0]].append(row)
-        log: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-        for task_id, type, data in await self._db.read(sql.OPEN_DELEGATIONS):
-            log[task_id].append((type, from_json(data)))
+        logs = await self._delegations()
         tasks = [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
-        return [with_delegated(task, log[task.id]) if task.id in log else task for task in tasks]
+        return [with_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
+
+    async def end_cut_off(self) -> None:
+        """Ends the delegations of open tasks that an earlier process has begun: whoever asked for them is gone."""
+        for task_id, log in (await self._delegations()).items():
+            for end in cut_off(log):
+                self.note(task_id, FINISHED, end)
+
+    async def _delegations(self) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+        """Types and data of the events of every open task's delegations."""
+        found: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        for task_id, type, data in await self._db.read(sql.OPEN_DELEGATIONS):
+            found[task_id].append((type, from_json(data)))
+        return found
 
     async def list_tasks(
         self,

@@ -383,9 +383,11 @@ async def test_what_was_delegated_before_a_restart_is_spent(tmp_path):
     held.let_go.set()
     async with Suite(Network(), *agents(), **journal) as second:
         task = await second.ended(task_id)
+        log = await events(second, task_id)
 
     assert [e.calls for e in envelopes] == [9, 2]
     assert (task.status, task.usage.calls) == ("completed", 8)
+    assert [f["status"] for type, f in log if type == "delegation.finished"] == ["completed", "cut_off", "cut_off"]
 
 
 def asker(suite: Suite, task_id: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.delegated_before import with_delegated
+from coordinator.delegated_before import cut_off, with_delegated
 from coordinator.tasks import Step, Task
 from shared.contracts import Status, Usage
 
@@ -34,3 +34,18 @@ def test_each_generation_counts_once_and_what_has_not_ended_as_a_call() -> None:
     ]
 
     assert calls(*log) == {"a": (1 + 4) + 5, "b.c": 3, "done": 9}
+
+
+def test_what_was_cut_off_ends_youngest_first_and_counts_as_before() -> None:
+    log = [*(started(child, child[:-2]) for child in ("a.1", "a.1.1", "a.1.2", "a.2")), finished("a.1.1", "a.1", 4)]
+
+    ends = cut_off(log)
+
+    assert [(end["step_id"], end["status"], end["usage"]["calls"]) for end in ends] == [
+        ("a.2", "cut_off", 1),
+        ("a.1.2", "cut_off", 1),
+        ("a.1", "cut_off", 1 + 4 + 1),
+    ]
+    after = [*log, *(("delegation.finished", end) for end in ends)]
+    assert cut_off(after) == []
+    assert calls(*after) == calls(*log) == {"a": 7, "b.c": 0, "done": 9}
