@@ -91,7 +91,9 @@ def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clo
     assert chosen(registry) == "a"
 
 
-def test_an_agent_silent_for_long_is_forgotten_and_its_name_and_capability_are_not(registry: Registry, clock: Clock) -> None:
+def test_an_agent_silent_for_long_is_forgotten_but_neither_name_nor_capability(
+    registry: Registry, clock: Clock
+) -> None:
     adds(registry)
     clock.passes(FORGET_SECONDS + LEASE_SECONDS + 1)
     registry.lapsed()
