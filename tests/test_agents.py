@@ -126,35 +126,6 @@ async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewher
     assert "fell silent in the middle of the step" in events
 
 
-async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
-    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After `docker pause` every lease had run out, and every step was cut off, before a single beat was read."""
-    monkeypatch.setattr(registry, "LEASE_SECONDS", 0.3)
-    monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
-    held = Held()
-    await coordinator.add(agent("worker", "work", held), host="one")
-    [instance] = coordinator.parts.agents.registry.all()
-    beating = asyncio.create_task(beats(coordinator, instance.registration))
-    task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
-    await eventually(lambda: held.began)
-
-    time.sleep(0.6)  # noqa: ASYNC251  # the loop stands still
-    await asyncio.sleep(0.1)
-
-    assert instance.status == "healthy"
-    held.let_go.set()
-    assert (await coordinator.ended(task_id)).results[0].attempt == 1
-    beating.cancel()
-
-
-async def beats(coordinator: Suite, registration: Registration) -> None:
-    """A heartbeat quick enough for a short lease."""
-    while True:
-        await coordinator.client.post("/register_agent", content=registration.model_dump_json())
-        await asyncio.sleep(0.05)
-
-
 async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_nothing(network: Network) -> None:
     async with Suite(network, agent("echo", "echo"), health_check_interval=0.1) as suite:
         network.unplug("echo")
