@@ -39,6 +39,7 @@ ROWS = {
             "voice",
         },
         {
+            "a2a_resuming",
             "auth",
             "background",
             "bounds",

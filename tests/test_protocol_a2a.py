@@ -804,6 +804,30 @@ async def test_a_coordinator_killed_in_the_middle_finishes_the_very_same_task(tm
         assert {step.task_id for step in held.began} == {own}
 
 
+async def test_a_cancel_right_after_the_start_ends_the_work_that_the_start_takes_up(tmp_path: Path) -> None:
+    held = Held("done")
+    with Coordinator(tmp_path) as coordinator:
+        coordinator.start().ready()
+        async with worker(held) as there, httpx.AsyncClient(base_url=coordinator.url, timeout=30) as http:
+            body = {"name": "echo", "endpoint": there, "capabilities": ["echoing"]}
+            assert (await http.post("/register_agent", json=body)).is_success
+            async with client(coordinator.url, streaming=False) as one:
+                task = await sent(one, question(now=True, metadata={"model": "echo", "timeout_seconds": 60}))
+            await eventually(lambda: held.began)
+
+            coordinator.kill()
+            coordinator.start().ready()
+            cancelled = await http.post(f"/a2a/rest/tasks/{task.id}:cancel", headers=VERSION, json={})
+
+            assert cancelled.json()["status"]["state"] == "TASK_STATE_CANCELED"
+
+            async def status() -> bool:
+                own = await http.get(f"/tasks/{held.began[0].task_id}")
+                return bool(own.json()["status"] == "cancelled")
+
+            await eventually(status, seconds=10, why="the coordinator's own task goes on")
+
+
 async def test_more_open_tasks_than_a_worker_has_places_all_end_after_its_start(tmp_path: Path) -> None:
     held = Held()
     async with worker(held, folder=tmp_path) as url, client(url, streaming=False) as one:

@@ -27,11 +27,15 @@ _NO_ROOM = (AgentBusy, Overloaded, Unavailable)
 
 
 class FaceExecutor(AgentExecutor):
-    """`stopping` says whether the service is about to end: then a task stays open and is taken up at the next start."""
+    """`stopping` says whether the service is about to end: then a task stays open and is taken up at the next start.
 
-    def __init__(self, face: Face, *, stopping: Callable[[], bool]) -> None:
+    `at_work` hears the id of every task of which there is a sign.
+    """
+
+    def __init__(self, face: Face, *, stopping: Callable[[], bool], at_work: Callable[[str], None]) -> None:
         self._face = face
         self._stopping = stopping
+        self._at_work = at_work
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         message = context.message
@@ -47,6 +51,7 @@ class FaceExecutor(AgentExecutor):
             try:
                 async with aclosing(self._face.answer(ask)) as pieces:
                     async for piece in pieces:
+                        self._at_work(message.task_id)
                         await telling.tell(piece)
             except MusterError as error:
                 if self._stopping():

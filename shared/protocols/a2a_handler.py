@@ -5,16 +5,25 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncGenerator
+from typing import Any
 from uuid import UUID, uuid5
 
 from a2a.server.agent_execution import RequestContext, SimpleRequestContextBuilder
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
 from a2a.server.request_handlers import DefaultRequestHandler
-from a2a.types.a2a_pb2 import GetTaskRequest, Message, SendMessageRequest, SubscribeToTaskRequest, Task
+from a2a.types.a2a_pb2 import (
+    CancelTaskRequest,
+    GetTaskRequest,
+    Message,
+    SendMessageRequest,
+    SubscribeToTaskRequest,
+    Task,
+)
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
 from shared.protocols.a2a_question import ask_of, headers_of
+from shared.protocols.a2a_resuming import Resuming
 from shared.protocols.a2a_store import ENDED
 
 _KEYED = UUID("5b0a5f3e-7a0e-4a52-9a1c-2f6f2a3f6a11")  # the space of ids that are made of keys
@@ -41,6 +50,16 @@ class Handler(DefaultRequestHandler):
 
     Never by the message's id alone: the same id for new tasks is no mistake in A2A.
     """
+
+    def __init__(self, *, resuming: Resuming, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._resuming = resuming
+
+    async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
+        """Right after a start the SDK finds nobody at work on a task, and would only note its cancellation."""
+        await self._resuming.wait(params.id)
+        cancelled: Task | None = await super().on_cancel_task(params, context)
+        return cancelled
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
         ask_of(params.message, headers_of(context))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from a2a.server.agent_execution import AgentExecutor
 from a2a.server.context import ServerCallContext
@@ -25,6 +26,7 @@ from shared.protocols.a2a_card import card
 from shared.protocols.a2a_executor import FaceExecutor
 from shared.protocols.a2a_handler import Handler, KeyedContexts
 from shared.protocols.a2a_http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
+from shared.protocols.a2a_resuming import Resuming
 from shared.protocols.a2a_store import Hooks, Tasks
 from shared.protocols.mounting import BASE, Host
 
@@ -58,10 +60,11 @@ def _news_only(record: logging.LogRecord) -> bool:
 class Runtime:
     """The SDK around one service's Face; `app` answers its requests."""
 
-    def __init__(self, host: Host, handler: DefaultRequestHandler, tasks: Tasks) -> None:
+    def __init__(self, host: Host, handler: DefaultRequestHandler, left: Sequence[Task], resuming: Resuming) -> None:
         self._host = host
         self._handler = handler
-        self._tasks = tasks
+        self._left = left
+        self._resuming = resuming
         rest = create_rest_routes(handler, path_prefix=REST_PREFIX)
         self.app: ASGIApp = Wire(
             Router(
@@ -83,10 +86,9 @@ class Runtime:
 
     async def resume(self) -> None:
         """Asks every open task's question again, with the same key."""
-        found = [task for task in await self._tasks.open_tasks() if task.history]
-        if found:
-            logs.get().info("a2a.resumed", tasks=len(found))
-        await asyncio.gather(*(self._again(task) for task in found))
+        if self._left:
+            logs.get().info("a2a.resumed", tasks=len(self._left))
+        await asyncio.gather(*(self._again(task) for task in self._left))
 
     async def _again(self, task: Task) -> None:
         message = task.history[0]
@@ -95,6 +97,8 @@ class Runtime:
             await self._handler.on_message_send(SendMessageRequest(message=message), ServerCallContext())
         except (A2AError, MusterError) as exc:  # cancelled meanwhile, say; the others go on
             logs.get().warning("a2a.not_resumed", task_id=task.id, why=str(exc))
+        finally:
+            self._resuming.at_work(task.id)
 
 
 @asynccontextmanager
@@ -109,9 +113,15 @@ async def running(
     """The runtime over `db`; `news` and `refusal` are the outbox's. Tasks it leaves at its end stay open in `db`."""
     tasks = Tasks(db, news=news)
     await tasks.load()
+    left = [task for task in await tasks.open_tasks() if task.history]
+    resuming = Resuming(task.id for task in left)
     stopping = host.app.state.stopping
-    kind = DefaultRequestHandler if make_executor else Handler
-    executor = make_executor(host) if make_executor else FaceExecutor(host.face, stopping=lambda: bool(stopping))
+    kind = DefaultRequestHandler if make_executor else partial(Handler, resuming=resuming)
+    executor = (
+        make_executor(host)
+        if make_executor
+        else FaceExecutor(host.face, stopping=lambda: bool(stopping), at_work=resuming.at_work)
+    )
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_news_only)
     with warnings.catch_warnings():  # that a store without an event stream serves one process: it does
@@ -124,7 +134,7 @@ async def running(
             request_context_builder=KeyedContexts(),
         )
     try:
-        yield Runtime(host, handler, tasks)
+        yield Runtime(host, handler, left, resuming)
     finally:
         stopping.begin()  # whoever closes us does, and an answer cut off now is not a cancelled one
         await handler.aclose()
