@@ -13,7 +13,7 @@ from hypothesis import settings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings
 from tests import fakes
 from tests.fakes import Network, Suite
-from workers.agent_settings import GenericSettings
+from workers.generic.settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
 settings.load_profile("muster")

@@ -16,7 +16,7 @@ from shared.envelope import Envelope
 from shared.report import Analysis, Evidence, Research
 from workers import analyzer
 from workers.analyzer import analyse
-from workers.evidence import intake
+from workers.answering.intake import intake
 
 QUESTION = "How long does the broker keep messages?"
 KEPT = "The broker keeps messages for seven days by default."

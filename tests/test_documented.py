@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings
-from workers.agent_settings import GenericSettings
+from workers.generic.settings import GenericSettings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {

@@ -24,7 +24,7 @@ from tests.fake_model import FakeModel, Says, fake_model
 from tests.fakes import Network, Suite, serving
 from tests.processes import Running, free_port, start, wait_until_it_answers
 from workers.agent import agent
-from workers.agent_settings import GenericSettings
+from workers.generic.settings import GenericSettings
 
 
 def settings(name: str = "boss", **more: Any) -> GenericSettings:

@@ -14,7 +14,7 @@ from shared.definition import Agent
 from tests.fakes import Suite
 from tests.test_analyzer import Ctx
 from workers import analyzer, reporter
-from workers.given import PASSAGE_CHARACTERS, given
+from workers.answering.given import PASSAGE_CHARACTERS, given
 
 KEPT = "The broker keeps messages for seven days by default."
 TEXT = f"{KEPT}\n\nThe kitchen is painted green."

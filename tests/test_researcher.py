@@ -15,7 +15,7 @@ from shared.report import Research
 from shared.settings import SearchSettings
 from tests.test_search_local import TIDES, Step
 from workers import researcher
-from workers.search.provider import Ask
+from workers.providers.provider import Ask
 
 ROOT = Path(__file__).parent.parent
 
@@ -132,7 +132,11 @@ def test_readers_of_documents_are_imported_when_one_is_read():
 
 
 def test_search_knows_nothing_of_the_coordinator():
-    for path in (*(ROOT / "workers/search").glob("*.py"), ROOT / "workers/researcher.py"):
+    for path in (
+        *(ROOT / "workers/providers").glob("*.py"),
+        *(ROOT / "workers/index").glob("*.py"),
+        ROOT / "workers/researcher.py",
+    ):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]

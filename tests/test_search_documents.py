@@ -10,8 +10,8 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from workers.search import files, html, markdown, plaintext
-from workers.search.passages import PASSAGE_WORDS, Block, Document, Section, passages, sentences
+from workers.reading import files, html, markdown, plaintext
+from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages, sentences
 
 HTML = """<!DOCTYPE html><html><head><title>Tides — Harbour documentation</title></head><body>
 <nav>Home <a href="/">Index</a></nav>

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
-from workers.search import ranking, store
-from workers.search.evidence import evidence
-from workers.search.excerpts import MAX_CHARACTERS, excerpt
-from workers.search.passages import Block, Document, Section
+from workers.index import ranking, store
+from workers.index.excerpts import MAX_CHARACTERS, excerpt
+from workers.providers.found import evidence
+from workers.reading.document import Block, Document, Section
 
 FILLER = "Nothing of the kind is said in this long and winding sentence about other matters of the harbour. " * 6
 

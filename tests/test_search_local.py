@@ -17,9 +17,10 @@ import pytest
 from shared import logs
 from shared.envelope import Envelope
 from shared.errors import WorkerFault
-from workers.search import local, ranking, store
-from workers.search.local import Local
-from workers.search.provider import Ask
+from workers.index import ranking, store
+from workers.providers import local
+from workers.providers.local import Local
+from workers.providers.provider import Ask
 
 TIDES = """# Tides
 

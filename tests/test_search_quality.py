@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from workers.search import files, ranking, store
-from workers.search.evidence import evidence
+from workers.index import ranking, store
+from workers.providers.found import evidence
+from workers.reading import files
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = json.loads((ROOT / "tests/data/search/questions.json").read_text(encoding="utf-8"))

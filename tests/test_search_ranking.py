@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
-from workers.search import ranking, store
-from workers.search.passages import Block, Document, Section
-from workers.search.ranking import Ranked
-from workers.search.store import Hit, Scope
+from workers.index import ranking, store
+from workers.index.ranking import Ranked
+from workers.index.store import Hit, Scope
+from workers.reading.document import Block, Document, Section
 
 
 def ranked(page: str, number: int, score: float) -> Ranked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.search import html, markdown, tables
+from workers.reading import html, markdown, tables
 
 
 def test_cells_carry_the_names_of_their_columns():

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from shared.errors import WorkerFault
 from shared.settings import SearchSettings
 from tests.test_search_local import Step
-from workers.search import calls, chosen
-from workers.search.calls import Api
-from workers.search.provider import Ask
+from workers.providers import calls, chosen
+from workers.providers.calls import Api
+from workers.providers.provider import Ask
 
 PAGE = """<html><head><title>Tides | The Harbour</title></head><body>
 <nav><a href="/">Home</a> <a href="/x">Shop</a></nav>

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers import prose, shapes, text, words
+from workers.answering import prose, shapes, text, words
 
 
 def quoted(passage: str) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.report import Evidence
-from workers import comparison, quantities
-from workers.claims import claims
-from workers.text import Sentence
+from workers.answering import comparison, quantities
+from workers.answering.claims import claims
+from workers.answering.text import Sentence
 
 
 def verdict(one: str, other: str) -> str | None:

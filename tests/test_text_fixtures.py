@@ -13,7 +13,7 @@ import pytest
 
 from shared.report import Analysis, Evidence
 from workers.analyzer import analyse
-from workers.evidence import Intake
+from workers.answering.intake import Intake
 
 DATA = Path(__file__).parent / "data" / "analysis"
 

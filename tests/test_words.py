@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from workers import words
+from workers.answering import words
 
 WORDS = [a + b for a in ("nation", "relat", "hope", "control", "operat") for b in ("al", "ional", "fulness", "izers")]
 

@@ -26,7 +26,7 @@ from shared.serve import advertised, arguments, listening, load_settings, serve
 from shared.settings import ModelSettings
 from shared.tools import McpTools
 from shared.worker import create_worker_app
-from workers.agent_settings import GenericSettings
+from workers.generic.settings import GenericSettings
 
 MAX_UPSTREAM = 50_000  # characters of what one step before gave, in the prompt
 

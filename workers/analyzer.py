@@ -12,12 +12,12 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis, Evidence, Finding
 from shared.settings import ModelSettings
-from workers import agreement, comparison, relevance, text, topics, words
-from workers.claims import Claim, claims
-from workers.comparison import Weights
-from workers.evidence import Intake, document, intake
-from workers.given import given
-from workers.relevance import Question, Ranked, Statement
+from workers.answering import agreement, comparison, relevance, text, topics, words
+from workers.answering.claims import Claim, claims
+from workers.answering.comparison import Weights
+from workers.answering.given import given
+from workers.answering.intake import Intake, document, intake
+from workers.answering.relevance import Question, Ranked, Statement
 from workers.thinking.asking import Thinking, model_of
 
 MAX_FINDINGS = 12

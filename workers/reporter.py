@@ -16,10 +16,10 @@ from shared.errors import WorkerFault
 from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
 from shared.settings import ModelSettings
 from workers.analyzer import analysed_within
-from workers.evidence import document, intake
-from workers.given import given
+from workers.answering.given import given
+from workers.answering.intake import document, intake
+from workers.answering.topics import FURTHER
 from workers.thinking.asking import MADE_WITH, Thinking, model_of
-from workers.topics import FURTHER
 
 Form = Literal["markdown", "html", "json"]
 MAX_TITLE = 110

@@ -17,9 +17,9 @@ from shared.errors import WorkerFault
 from shared.report import Research
 from shared.settings import ModelSettings, SearchSettings
 from shared.strict_json import json_pointer
-from workers.search import chosen
-from workers.search.evidence import Found
-from workers.search.provider import Ask, Provider
+from workers.providers import chosen
+from workers.providers.found import Found
+from workers.providers.provider import Ask, Provider
 from workers.thinking.asking import Thinking, model_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.report import Agreement, Analysis, Contradiction, Evidence, Finding, Side
-from workers.evidence import Intake, document
+from workers.answering.intake import Intake, document
 from workers.thinking.asking import MADE_WITH, Thinking
 from workers.thinking.checks import FromModel, Labelled, Text, line, with_excerpts
 

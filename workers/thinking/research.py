@@ -13,8 +13,8 @@ from shared.contracts import Missing
 from shared.definition import Context
 from shared.errors import MusterError
 from shared.report import Evidence
-from workers.search.evidence import Found
-from workers.search.provider import Ask, Provider
+from workers.providers.found import Found
+from workers.providers.provider import Ask, Provider
 from workers.thinking.asking import MADE_WITH, Thinking
 from workers.thinking.checks import FromModel, Labelled, Text, line
 

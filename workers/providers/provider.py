@@ -1,0 +1,34 @@
+"""What every provider is asked and answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.definition import Context
+from workers.providers.found import Found
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One research step. `siblings` are all sub-questions of the task, `question` stands at `index` of them.
+
+    `documents` are paths, folders or globs below the folder of documents; empty: all. `limit` counts passages.
+    """
+
+    question: str
+    limit: int
+    siblings: tuple[str, ...] = ()
+    index: int = 0
+    documents: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """A place to look. `name` is its value of SEARCH_PROVIDER."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def search(self, ask: Ask, ctx: Context) -> Found:
+        """Raises WorkerFault where the whole search failed; finding nothing is a result."""
+        ...

@@ -1,0 +1,150 @@
+"""Looks on the web: asks a search engine, reads the pages it names, and ranks their passages for the question."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import httpx
+
+from shared.contracts import Missing
+from shared.definition import Context
+from workers.index import ranking, store
+from workers.index.store import Scope
+from workers.providers.calls import Api
+from workers.providers.found import Found, counted, evidence
+from workers.providers.pages import Unusable, page
+from workers.providers.provider import Ask
+from workers.reading.document import Block, Document, Section
+
+AT_ONCE = 4  # pages fetched at the same time
+SPARE_SECONDS = 0.5  # of the step's time, kept for ranking what has arrived
+SNIPPET_WORDS = 6  # a shorter snippet says nothing
+
+_TAG = re.compile(r"</?\w[^>]*>")
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an engine says of one page; with `document` the page need not be fetched."""
+
+    url: str
+    title: str
+    snippet: str = ""
+    document: Document | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """An engine's answer, best first; `missing` names parts of the engine that did not answer."""
+
+    results: list[Result]
+    missing: list[Missing] = field(default_factory=list)
+
+
+Engine = Callable[[Api, str, int], Awaitable[Results]]
+
+
+@dataclass(frozen=True)
+class Web:
+    """A search engine as a provider. `http` is the client for its API; pages go through `ctx.http`."""
+
+    name: str
+    engine: Engine
+    http: httpx.AsyncClient
+    seconds: float
+    hints: dict[int, str]
+    threads: ThreadPoolExecutor
+
+    async def search(self, ask: Ask, ctx: Context) -> Found:
+        """Passages of the pages found. Raises WorkerFault where the engine failed.
+
+        A page that cannot be read is named in `missing`, and its snippet stands in for it.
+        """
+        if ask.documents:
+            note = f"Only SEARCH_PROVIDER=local can be limited to documents; {self.name} searched everything."
+        api = Api(self.name, self.http, self.seconds, ctx.seconds_left, self.hints)
+        answer = await self.engine(api, ask.question, min(ask.limit, 20))
+        results = _usable(answer.results)[: max(ask.limit, 1)]
+        documents, missing = await self._documents(results, ctx)
+        found = await asyncio.to_thread(partial(_found, ask, documents, self.name))
+        return replace(
+            found,
+            missing=[*answer.missing, *missing],
+            notes=[*([note] if ask.documents else []), *found.notes],
+        )
+
+    async def _documents(
+        self, results: list[Result], ctx: Context
+    ) -> tuple[list[tuple[Result, Document]], list[Missing]]:
+        places = asyncio.Semaphore(AT_ONCE)
+        documents: dict[str, Document] = {}
+        missing: list[Missing] = []
+        done = 0
+
+        async def read(result: Result) -> None:
+            nonlocal done
+            async with places:
+                left = min(self.seconds, ctx.seconds_left() - SPARE_SECONDS)
+                try:
+                    if left <= 0:
+                        raise Unusable("was not fetched, the step's time was over")
+                    documents[result.url] = await page(ctx.http, result.url, self.threads, seconds=left)
+                except Unusable as exc:
+                    missing.append(Missing(what=result.url, why=str(exc)))
+                done += 1
+                await ctx.progress(f"read {done} of {len(wanted)} pages", done / len(wanted))
+
+        wanted = [result for result in results if result.document is None]
+        async with asyncio.TaskGroup() as group:
+            for result in wanted:
+                group.create_task(read(result), name=f"page:{result.url[:100]}")
+        whole: list[tuple[Result, Document]] = []
+        for result in results:
+            document = result.document or documents.get(result.url) or _snippet(result)
+            if document is not None:
+                whole.append((result, document))
+        return whole, sorted(missing, key=lambda each: each.what)
+
+
+def _usable(results: list[Result]) -> list[Result]:
+    """Web addresses only, each once, with plain titles and snippets."""
+    seen: dict[str, Result] = {}
+    for result in results:
+        url = result.url.strip()
+        if url.lower().startswith(("http://", "https://")):
+            clean = replace(result, url=url, title=_plain(result.title) or url, snippet=_plain(result.snippet))
+            seen.setdefault(url.partition("#")[0].rstrip("/"), clean)
+    return list(seen.values())
+
+
+def _found(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Found:
+    asked = ranking.question(ask.question)
+    with closing(store.in_memory()) as connection:
+        for result, document in documents:
+            store.put(connection, result.url, replace(document, title=result.title))
+        ranked = ranking.rank(connection, asked, Scope())
+        chosen = ranking.chosen(ranked.hits, ask.limit)
+        count, passages = store.counts(connection, Scope())
+        notes = []
+        if ranking.thin(ranked, asked):
+            notes.append(f"The pages found say little about this: no passage has much of {asked.text!r} in it.")
+        searched = f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}"
+        return Found(evidence(connection, chosen, asked, ranked.weights, name), searched, notes=notes)
+
+
+def _snippet(result: Result) -> Document | None:
+    if len(result.snippet.split()) < SNIPPET_WORDS:
+        return None
+    return Document(result.title, (Section((), "", (Block(result.snippet),)),))
+
+
+def _plain(text: str) -> str:
+    return _SPACE.sub(" ", html.unescape(_TAG.sub("", text))).strip()

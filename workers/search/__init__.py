@@ -1,1 +1,0 @@
-"""Where the researcher looks: one file a provider, and the local index."""
