@@ -17,12 +17,31 @@ class Evidence(Source):
     """One passage. `id` is the same for the same passage in every step; `location` may end in `#anchor`.
 
     `text` is the whole passage, plain; `excerpt` (of Source) the sentences around the hit, at most 400 characters.
-    `score` is from 0 to 1, higher is better, comparable within one step.
+    `score` is from 0 to 1, higher is better, comparable within one step. `language` is ISO 639-1, `modified` the
+    source's date (ISO 8601); both are "" where unknown.
+
+    `text` keeps a few conventions: a blank line between blocks; a list item begins with "- " or its number, two spaces
+    further in a level; code is four spaces in; a table's row is `cell | Column: cell`; a definition `term — explanation`.
     """
 
     text: str = ""
     heading: str = ""
     question: str = ""
+    language: str = ""
+    modified: str = ""
+
+
+class AskedWord(_Open):
+    """A word of the question that counts, as the index knows it.
+
+    `searched` is the spelling that was searched instead ("": as asked), `weight` its inverse document frequency,
+    `passages` how many hold it (0: none).
+    """
+
+    word: str
+    searched: str = ""
+    weight: float = 0.0
+    passages: int = 0
 
 
 class Research(_Open):
@@ -32,6 +51,7 @@ class Research(_Open):
     provider: str
     searched: str
     evidence: list[Evidence] = Field(default_factory=list)
+    words: list[AskedWord] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
 
@@ -68,7 +88,11 @@ class Contradiction(_Open):
 
 
 class Analysis(_Open):
-    """Output of capability `analyze`. Every `evidence` id stands in `sources`; `passages` counts what was read."""
+    """Output of capability `analyze`. Every `evidence` id stands in `sources`; `passages` counts what was read.
+
+    `answered` is None where nobody judged; `confidence` is the share of the question, by weight, that the best passage
+    and its headings hold. `agreements`, `contradictions` and `key_terms` are kept for readers of earlier reports.
+    """
 
     question: str
     findings: list[Finding] = Field(default_factory=list)
@@ -79,6 +103,9 @@ class Analysis(_Open):
     searched: list[str] = Field(default_factory=list)
     passages: int = 0
     thin: bool = False
+    answered: bool | None = None
+    confidence: float = 0.0
+    words: list[AskedWord] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
 
@@ -100,13 +127,22 @@ class NumberedSource(Source):
 
     number: int
     heading: str = ""
+    language: str = ""
+    modified: str = ""
 
 
 class Report(_Open):
-    """A report as data; `shared.rendering` makes Markdown and HTML of it."""
+    """A report as data; `shared.rendering` makes Markdown and HTML of it.
+
+    `summary` is the answer, a statement for each part of the question; `sections` hold more. A statement may have
+    several lines, by the conventions of `Evidence.text`. `answered` is None where no analyzer took part.
+    """
 
     title: str
     question: str
+    answered: bool | None = None
+    confidence: float = 0.0
+    words: list[AskedWord] = Field(default_factory=list)
     summary: list[Cited] = Field(default_factory=list)
     sections: list[Section] = Field(default_factory=list)
     agreements: list[Cited] = Field(default_factory=list)
