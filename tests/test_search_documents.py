@@ -10,7 +10,7 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from workers.reading import files, html, markdown, plaintext
+from workers.reading import decoding, files, html, markdown, plaintext
 from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages, sentences
 
 HTML = """<!DOCTYPE html><html><head><title>Tides — Harbour documentation</title></head><body>
@@ -347,7 +347,7 @@ def test_abbreviations_do_not_end_a_sentence():
     ],
 )
 def test_encodings(data, expected):
-    assert files.text_of(data) == expected
+    assert decoding.text_of(data) == expected
 
 
 def test_folder_lists_documents_only(tmp_path):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from workers.providers.calls import USER_AGENT
-from workers.reading import files, markdown, pdf
+from workers.reading import decoding, files, markdown, pdf
 from workers.reading.document import Document, unanchored
 
 MAX_BYTES = 3_000_000
@@ -84,7 +84,7 @@ def _reduced(data: bytes, suffix: str, encoding: str | None, url: str) -> Docume
 
     try:
         text = trafilatura.extract(
-            files.text_of(data, encoding),
+            decoding.text_of(data, encoding),
             url=url,
             output_format="markdown",
             include_comments=False,

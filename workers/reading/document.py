@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.reading import definitions
 
@@ -37,11 +37,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A file or page as its reader understood it; `note` says what could not be read."""
+    """A file or page as its reader understood it.
+
+    `note` says what could not be read. `modified` is a date (ISO) that it gives itself, "" where none.
+    """
 
     title: str
     sections: tuple[Section, ...]
     note: str = ""
+    modified: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def unanchored(document: Document) -> Document:
     sections = (
         Section(each.heading, "", tuple(Block(block.text) for block in each.blocks)) for each in document.sections
     )
-    return Document(document.title, tuple(sections), document.note)
+    return replace(document, sections=tuple(sections))
 
 
 def sentences(text: str) -> list[str]:

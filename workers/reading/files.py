@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from workers.reading import decoding
 from workers.reading.document import Document
 
 MAX_BYTES = 20_000_000
@@ -19,11 +19,6 @@ HTML = frozenset((".html", ".htm", ".xhtml"))
 SUFFIXES = MARKDOWN | TEXT | HTML | {".pdf"}
 SKIPPED_FOLDERS = frozenset(("_sources", "_static", "_images", "_modules", "node_modules", "__pycache__"))
 GENERATED = re.compile(r"^(?:gen|py-mod|mod)?index-?\w*\.html?$|^(?:search|searchresults|genindex.*)\.html?$", re.I)
-
-_DECLARED = re.compile(
-    rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([\w-]+)|<\?xml[^>]{0,80}encoding=["']([\w-]+)""", re.I
-)
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +87,7 @@ def read(folder: Path, file: File) -> Document:
         return _unread(f"cannot be read ({type(exc).__name__})")
     if document.title:
         return document
-    return Document(PurePosixPath(file.path).name, document.sections, document.note)
+    return replace(document, title=PurePosixPath(file.path).name)
 
 
 def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
@@ -102,43 +97,11 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
     if suffix == ".pdf":
         return pdf.read(data)
     if suffix in HTML:
-        return html.read(data, encoding or charset(data))
-    if b"\0" in data[:8_000] and not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return html.read(data, encoding or decoding.charset(data))
+    if decoding.is_binary(data):
         return _unread("is not text")
-    text = text_of(data, encoding)
+    text = decoding.text_of(data, encoding)
     return markdown.read(text) if suffix in MARKDOWN else plaintext.read(text)
-
-
-def text_of(data: bytes, encoding: str | None = None) -> str:
-    """Bytes as text with plain line ends; what cannot be decoded becomes U+FFFD."""
-    text = data.decode(encoding or charset(data), errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-
-
-def charset(data: bytes) -> str:
-    """By byte order mark, else UTF-8 if it fits, else what the page declares, else a guess from the bytes."""
-    for mark, name in _BOMS:
-        if data.startswith(mark):
-            return name
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    else:
-        return "utf-8"
-    declared = _DECLARED.search(data[:4_000])
-    if declared:
-        name = (declared[1] or declared[2]).decode("ascii")
-        try:
-            data[:4_000].decode(name, errors="replace")
-        except LookupError:
-            pass
-        else:
-            return name
-    from charset_normalizer import from_bytes  # comes with trafilatura
-
-    best = from_bytes(data[:65_536]).best()
-    return best.encoding if best else "cp1252"
 
 
 def matching(paths: list[str], pattern: str) -> Iterator[str]:
