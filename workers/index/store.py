@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workers.reading.document import Document, passages
+from workers.reading.leftout import LeftOut
 
-VERSION = 7  # of the tables and of how documents are cut; another number in the file means: build it anew
+VERSION = 8  # of the tables and of how documents are cut; another number in the file means: build it anew
 CANDIDATES = 60
 TITLE, HEADING, BODY = 4.0, 2.0, 1.0  # weights; 1/1/1 found 21 of 25, 4/2/1 22, 10/1/1 20
 
@@ -23,6 +24,7 @@ CREATE TABLE passage (
     anchors TEXT NOT NULL
 );
 CREATE INDEX passage_of_page ON passage (page);
+CREATE TABLE skipped (what TEXT PRIMARY KEY, why TEXT NOT NULL, files INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE VIRTUAL TABLE found USING fts5(
     title, heading, body, content='passage', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
@@ -44,7 +46,12 @@ INSERT INTO passage (page, title, heading, body, anchors) VALUES (:page, :title,
 DROP_PASSAGES = "DELETE FROM passage WHERE page = (SELECT id FROM page WHERE path = :path)"
 DROP_PAGE = "DELETE FROM page WHERE path = :path"
 KNOWN = "SELECT path, size, mtime_ns FROM page"
-NOTES = "SELECT path, note FROM page WHERE note != '' ORDER BY path"
+SKIP = "INSERT OR REPLACE INTO skipped (what, why, files) VALUES (:what, :why, :files)"
+SKIPPED = """
+SELECT path AS what, note AS why, 1 AS files FROM page WHERE note != ''
+UNION ALL SELECT what, why, files FROM skipped
+ORDER BY what
+"""
 PATHS = "SELECT path, id FROM page"
 COUNTS = "SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM passage)"
 COUNTS_WITHIN = """
@@ -163,10 +170,15 @@ def paths(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute(PATHS).fetchall())
 
 
-def notes(connection: sqlite3.Connection) -> Iterator[str]:
-    """What could not be read, a sentence a document."""
-    for path, note in connection.execute(NOTES):
-        yield f"{path} {note}."
+def skipped(connection: sqlite3.Connection) -> list[LeftOut]:
+    """Everything that was not read, by path: documents, parts of them, folders, and files of other types."""
+    return [LeftOut(what, why, files) for what, why, files in connection.execute(SKIPPED)]
+
+
+def set_skipped(connection: sqlite3.Connection, left_out: Iterable[LeftOut]) -> None:
+    """What a look at the folder left out, in place of what the last one did; the caller commits."""
+    connection.execute("DELETE FROM skipped")
+    connection.executemany(SKIP, [{"what": each.what, "why": each.why, "files": each.files} for each in left_out])
 
 
 def fact(connection: sqlite3.Connection, name: str) -> str:

@@ -137,7 +137,7 @@ class Local:
             ]
             left = ranking.own(own.hits, others, ask.index)
             chosen = ranking.chosen(left, ask.limit)
-            notes = list(store.notes(connection))
+            notes = [each.sentence for each in store.skipped(connection)]
             if len(notes) > MAX_NOTES:
                 notes = [*notes[:MAX_NOTES], f"{len(notes) - MAX_NOTES} more documents could not be read."]
             if ranking.thin(own, asked):
