@@ -6,7 +6,6 @@ import pytest
 
 from workers.language.languages import language_of
 from workers.language.questions import content
-from workers.language.text import normalized
 from workers.language.words import terms
 
 
@@ -18,22 +17,6 @@ def held(question: str, text: str, language: str = "en") -> list[str]:
     """The words of the question that a text in `language` has."""
     there = set(terms(text, language))
     return [word.text for word in content(question, language_of(question), [language]) if word.held(there)]
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("re\u00adstart\u200b \ufeffnow\u200e", "restart now"),
-        ("ﬁre\ufb02y", "firefly"),
-        ("ＡＢＣ１２　x", "ABC12 x"),
-        ("cafe\u0301", "café"),
-        ("10³ m², H₂O, 2½, ①", "10³ m², H₂O, 2½, ①"),
-        ("时间，是什么？", "时间，是什么？"),
-        ("a\u00a0b\u2028c", "a b\nc"),
-    ],
-)
-def test_text_has_one_spelling(written, read):
-    assert normalized(written) == read
 
 
 @pytest.mark.parametrize(

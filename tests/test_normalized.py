@@ -14,7 +14,7 @@ from workers.language.text import normalized
         ("ＡＢＣ１２３　ｶﾞｲﾄﾞ", "ABC123 ガイド"),
         ("10\u00a0km", "10 km"),
         ("10³ cm², 2½ cups, H₂O, 5 ™", "10³ cm², 2½ cups, H₂O, 5 ™"),
-        ("营业时间是早上九点。", "营业时间是早上九点。"),
+        ("营业时间，是什么？九点。", "营业时间，是什么？九点。"),
         ("👩\u200d🔧 mends", "👩\u200d🔧 mends"),
     ],
 )
