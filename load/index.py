@@ -22,7 +22,6 @@ from load import Figure, Stage, free_port, pss_megabytes, show
 PAGES = 500
 INDEX_SECONDS = 30.0  # asked for: 500 pages in this time
 QUESTION_MS = 50.0
-CHECK_SECONDS = 2.0  # how often the researcher looks at the folder at the most
 STEP_SECONDS = 300.0  # a step without a coordinator may take this long
 QUESTIONS = (
     "How do I read a CSV file?",
@@ -52,7 +51,6 @@ def main() -> int:
         times = [_timed(url, QUESTIONS[number % len(QUESTIONS)], number) for number in range(1, given.questions + 1)]
         newest = folder / "added.html"
         newest.write_text("<title>Quagga</title><h1>Quagga</h1><p>The quagga was a plains zebra of the Cape.</p>")
-        time.sleep(CHECK_SECONDS)
         change = _timed(url, "quagga", given.questions + 1)
         memory = pss_megabytes(process.pid)
     figures = [

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import io
-import os
 
 import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from workers.reading import decoding, files, html, markdown, plaintext
+from workers.reading import decoding, files, html, markdown, opened, plaintext
 from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages, sentences
 
 HTML = """<!DOCTYPE html><html><head><title>Tides — Harbour documentation</title></head><body>
@@ -350,64 +348,13 @@ def test_encodings(data, expected):
     assert decoding.text_of(data) == expected
 
 
-def test_folder_lists_documents_only(tmp_path):
-    """Hidden files, other types, generated pages and links out of the folder are left out."""
-    outside = tmp_path / "outside.md"
-    outside.write_text("# secret")
-    root = tmp_path / "docs"
-    (root / ".git").mkdir(parents=True)
-    (root / "sub").mkdir()
-    for name in ("a.md", "sub/b.txt", "c.html.gz", ".hidden.md", ".git/x.md", "d.png", "genindex.html", "search.html"):
-        (root / name).write_text("x")
-    (root / "py-modindex.html").write_text("x")
-    (root / "out.md").symlink_to(outside)
-    (root / "outfolder").symlink_to(tmp_path)
-    (root / "same.md").symlink_to(root / "a.md")
-    (root / "git.md").symlink_to(root / ".git/x.md")
-
-    assert [file.path for file in files.files(root)] == ["a.md", "c.html.gz", "git.md", "sub/b.txt"]
-
-
-def test_compressed_large_broken_and_binary_files(tmp_path):
-    """Compressed text is read; what cannot be read says why and is no failure."""
-    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"The tide is high."))
-    (tmp_path / "b.txt.gz").write_bytes(b"not gzip at all")
-    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"x" * (files.MAX_BYTES + 1)))
-    (tmp_path / "d.txt").write_bytes(b"\x7fELF\0\0\0\1")
-    with open(tmp_path / "e.md", "wb") as stream:
-        stream.truncate(files.MAX_BYTES + 1)
-
-    read = {file.path: files.read(tmp_path, file) for file in files.files(tmp_path)}
-
-    assert read["a.txt.gz"].sections[0].blocks[0].text == "The tide is high."
-    assert read["a.txt.gz"].title == "a.txt.gz"
-    assert {path: document.note for path, document in read.items() if document.note} == {
-        "b.txt.gz": "cannot be read (BadGzipFile)",
-        "c.txt.gz": "is larger than 20 MB unpacked",
-        "d.txt": "is not text",
-        "e.md": "is larger than 20 MB",
-    }
-
-
-def test_a_reader_that_stumbles_costs_one_document(tmp_path, monkeypatch):
-    def stumble(text):
-        raise RecursionError
-
-    monkeypatch.setattr(markdown, "read", stumble)
-    (tmp_path / "a.md").write_text("# Tides")
-
-    [file] = files.files(tmp_path)
-
-    assert files.read(tmp_path, file).note == "cannot be read (RecursionError)"
-
-
 def test_pdf_pages_are_sections(tmp_path):
     (tmp_path / "tide.pdf").write_bytes(_pdf("The tide is high today."))
     (tmp_path / "empty.pdf").write_bytes(_pdf(""))
     (tmp_path / "locked.pdf").write_bytes(_pdf("Secret.", password="p"))
     (tmp_path / "broken.pdf").write_bytes(_pdf("The tide is high today.")[:200])
 
-    read = {file.path: files.read(tmp_path, file) for file in files.files(tmp_path)}
+    read = {file.path: opened.opened(file.where, file.path).document for file in files.look(tmp_path).files}
 
     assert [(each.heading, each.anchor) for each in read["tide.pdf"].sections] == [(("Page 1",), "page=1")]
     assert read["tide.pdf"].sections[0].blocks[0].text == "The tide is high today."
@@ -434,9 +381,7 @@ def test_documents_are_chosen_by_file_folder_or_glob(pattern, expected):
 
 def test_unreadable_folder_is_an_error(tmp_path):
     with pytest.raises(OSError, match="none"):
-        files.files(tmp_path / "none")
-    os.mkfifo(tmp_path / "pipe.txt")
-    assert files.files(tmp_path) == []
+        files.look(tmp_path / "none")
 
 
 def _pdf(text: str, password: str = "") -> bytes:

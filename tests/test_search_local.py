@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +24,7 @@ from workers.index import ranking, store
 from workers.providers import local
 from workers.providers.local import Local
 from workers.providers.provider import Ask
+from workers.reading import files
 
 TIDES = """# Tides
 
@@ -218,23 +222,110 @@ async def test_change_logs_do_not_outrank_the_explanation(docs, tmp_path):
     assert about_changes.evidence[0].location.startswith("CHANGELOG.md")
 
 
-async def test_changed_new_and_deleted_files_are_seen(docs, tmp_path):
-    """A question asked two seconds later sees the folder as it is; one asked sooner need not look."""
-    clock = Clock()
-    async with local.opened(docs, tmp_path / "state", now=clock) as provider:
+async def test_a_file_just_saved_is_found_by_the_next_question(docs, tmp_path):
+    async with local.opened(docs, tmp_path / "state") as provider:
         await provider.search(Ask("tide", 8), Step())
         (docs / "tides.md").write_text("# Whales\n\nA whale sings at night.\n")
         (docs / "boats.html").unlink()
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
-        sooner = await provider.search(Ask("whale walrus", 8), Step())
-        clock.seconds += local.CHECK_SECONDS
-        later = await provider.search(Ask("whale walrus", 8), Step())
-        gone = await provider.search(Ask("boat tide", 8), Step())
+        found = await provider.search(Ask("whale walrus", 8), Step())
+
+    assert {each.location for each in found.evidence} == {"tides.md#whales", "new.txt"}
+    assert found.searched == f"2 passages in 2 documents below {docs}"
+    assert found.notes == []
+
+
+async def test_looking_takes_a_part_of_the_time_only(docs, tmp_path):
+    """Questions that come one after another share a look, for four times as long as it took."""
+    clock = Clock()
+    async with local.opened(docs, tmp_path / "state", now=clock) as provider:
+        await provider.search(Ask("tide", 8), Step())
+        provider.progress.look_seconds = 1.0
+        (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
+        sooner = await provider.search(Ask("walrus", 8), Step())
+        clock.seconds += 1.0 * local.PAUSE
+        later = await provider.search(Ask("walrus", 8), Step())
 
     assert sooner.evidence == []
-    assert {each.location for each in later.evidence} == {"tides.md#whales", "new.txt"}
-    assert later.searched == f"2 passages in 2 documents below {docs}"
-    assert gone.evidence == []
+    assert [each.location for each in later.evidence] == ["new.txt"]
+
+
+async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypatch):
+    """The index answers, and says as of when; a question later finds what was saved."""
+    async with local.opened(docs, tmp_path / "state") as provider:
+        await provider.search(Ask("tide", 8), Step())
+        look, slow = files.look, threading.Event()
+        monkeypatch.setattr(files, "look", lambda folder: slow.wait(20) and look(folder))
+        (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
+        began = time.monotonic()
+        found = await provider.search(Ask("spring tide", 8), Step())
+        took = time.monotonic() - began
+        slow.set()
+        await provider.refreshing()
+        later = await provider.search(Ask("walrus", 8), Step())
+
+    assert found.evidence
+    assert re.fullmatch(r"As of \d\d:\d\d; looking for changes takes longer than 0\.2 s\.", found.notes[-1])
+    assert took < 1
+    assert [each.location for each in later.evidence] == ["new.txt"]
+
+
+async def test_a_folder_that_is_away_is_answered_from_the_index(docs, tmp_path):
+    """Nothing is wiped, the note says so, also after a start of the service; back again, it is looked at again."""
+    await ask(docs, tmp_path, "tide")
+    docs.rename(tmp_path / "away")
+    away = await ask(docs, tmp_path, "spring tide")
+    (tmp_path / "away").rename(docs)
+    back = await ask(docs, tmp_path, "spring tide")
+
+    assert away.evidence[0].location == back.evidence[0].location == "tides.md#spring-tides"
+    assert away.notes == [
+        f"As the folder was before this start; KNOWLEDGE_DIR={docs} cannot be read (No such file or directory)."
+    ]
+    assert back.notes == []
+
+
+async def test_a_folder_that_cannot_be_listed_keeps_its_documents_and_is_named(docs, tmp_path, monkeypatch):
+    (docs / "share").mkdir()
+    (docs / "share/walrus.md").write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
+    await ask(docs, tmp_path, "tide")
+    closed(monkeypatch, docs / "share")
+
+    found = await ask(docs, tmp_path, "walrus")
+
+    assert [each.location for each in found.evidence] == ["share/walrus.md#walrus"]
+    assert found.notes == ["share/ cannot be listed (Permission denied)."]
+
+
+async def test_what_could_not_be_read_is_tried_at_each_look(docs, tmp_path, monkeypatch):
+    """A document that could not be opened is named, and read as soon as it can be, though its size and time are the
+    same: here it is away between the look and the reading."""
+    walrus, away = docs / "walrus.md", tmp_path / "away.md"
+    walrus.write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
+    look = files.look
+
+    def vanishing(folder):
+        seen = look(folder)
+        walrus.rename(away)
+        return seen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "look", vanishing)
+        before = await ask(docs, tmp_path, "tide")
+    away.rename(walrus)
+
+    after = await ask(docs, tmp_path, "walrus")
+
+    assert before.notes == ["walrus.md cannot be read (No such file or directory)."]
+    assert [each.location for each in after.evidence] == ["walrus.md#walrus"]
+
+
+async def test_a_name_that_is_not_utf8_is_a_document_like_others(docs, tmp_path):
+    (docs / os.fsdecode(b"caf\xe9.md")).write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
+
+    found = await ask(docs, tmp_path, "walrus")
+
+    assert [each.location for each in found.evidence] == ["caf\\xe9.md#walrus"]
 
 
 async def test_unchanged_files_are_not_read_again(docs, tmp_path):
@@ -327,13 +418,11 @@ async def test_state_dir_that_cannot_be_written_is_named(docs, tmp_path):
 
 
 async def test_folder_that_appears_later_is_found(tmp_path):
-    clock = Clock()
-    async with local.opened(tmp_path / "docs", tmp_path / "state", now=clock) as provider:
+    async with local.opened(tmp_path / "docs", tmp_path / "state") as provider:
         with pytest.raises(WorkerFault):
             await provider.search(Ask("tide", 8), Step())
         (tmp_path / "docs").mkdir()
         (tmp_path / "docs/tides.md").write_text(TIDES)
-        clock.seconds += local.CHECK_SECONDS
 
         found = await provider.search(Ask("spring tide", 8), Step())
 
@@ -406,6 +495,18 @@ asyncio.run(main())
     with closing(sqlite3.connect(tmp_path / "state/index.db")) as connection:
         assert connection.execute("SELECT count(*), max(id) FROM page").fetchone() == (300, 300)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def closed(monkeypatch, folder: Path) -> None:
+    """Takes the permission to list a folder away; `chmod 000` means nothing to root, as whom tests may run."""
+    scandir = os.scandir
+
+    def denied(path):
+        if path == str(folder):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
 
 
 def _wait_for(true):

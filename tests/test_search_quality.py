@@ -14,7 +14,7 @@ import pytest
 
 from workers.index import ranking, store
 from workers.providers.found import evidence
-from workers.reading import files
+from workers.reading import files, opened
 
 ROOT = Path(__file__).parent.parent
 QUESTIONS = json.loads((ROOT / "tests/data/search/questions.json").read_text(encoding="utf-8"))
@@ -27,8 +27,8 @@ ASKED_FOR = 0.75
 def test_right_page_is_among_the_first_three_sources(documentation):
     """Three of four everyday questions have a right page among the first three sources."""
     with closing(store.in_memory()) as connection:
-        for file in files.files(documentation):
-            store.put(connection, file.path, files.read(documentation, file))
+        for file in files.look(documentation).files:
+            store.put(connection, file.path, opened.opened(file.where, file.path).document)
         missed = [
             each for each in QUESTIONS if not set(each["pages"]) & set(_sources(connection, each["question"])[:3])
         ]
@@ -40,8 +40,8 @@ def test_right_page_is_among_the_first_three_sources(documentation):
 def test_evidence_reads_well(documentation):
     """Every excerpt is short, says something, and starts where a sentence starts; every anchor exists in its page."""
     with closing(store.in_memory()) as connection:
-        for file in files.files(documentation):
-            store.put(connection, file.path, files.read(documentation, file))
+        for file in files.look(documentation).files:
+            store.put(connection, file.path, opened.opened(file.where, file.path).document)
         found = [each for question in QUESTIONS for each in _evidence(connection, question["question"])]
 
     assert len(found) > 100

@@ -6,16 +6,21 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from workers.index import store
 from workers.reading import files
+from workers.reading.apart.reader import Reader
 
 BATCH = 25  # documents a transaction; other processes can read between
-LOCK_POLL_SECONDS = 0.05
+LOCK_POLL_SECONDS = 0.01
+LOCK_SECONDS = 0.2  # an index that is whole is not waited for longer than this while another process writes
+AGAIN = -1  # the time of a file that could not be read, and is to be read at the next look: no file has it
 BUSY_SECONDS = 10.0
 
 
@@ -26,6 +31,8 @@ class Progress:
     done: int = 0
     total: int = 0
     by_another: bool = False  # another process holds the lock
+    anew: bool = False  # the file was broken or of another version, and everything is read again
+    look_seconds: float | None = None  # what it took to list the folder, once that is done
 
 
 class FolderUnreadable(Exception):
@@ -78,9 +85,10 @@ class Index:
     @contextmanager
     def _lock(self, progress: Progress) -> Iterator[bool]:
         with open(f"{self.path}.lock", "a") as lock:
+            until = time.monotonic() + LOCK_SECONDS
             while not self._locked(lock.fileno()):
                 progress.by_another = True
-                if self.stop.wait(LOCK_POLL_SECONDS) or self.complete():
+                if self.stop.wait(LOCK_POLL_SECONDS) or (time.monotonic() > until and self.complete()):
                     yield False
                     return
             progress.by_another = False
@@ -96,22 +104,28 @@ class Index:
 
     def _update(self, progress: Progress) -> None:
         """Adds, replaces and removes what changed; the lock is held."""
+        began = time.monotonic()
         try:
-            there = files.files(self.folder)
+            seen = files.look(self.folder)
         except OSError as exc:
             raise FolderUnreadable(exc.strerror or str(exc)) from exc
+        progress.look_seconds = time.monotonic() - began
         if self.suspect:
+            progress.anew = True
             self._remove()
             self.suspect = False
         try:
-            self._written(there, progress)
+            self._written(seen, progress)
         except sqlite3.DatabaseError as exc:
             if isinstance(exc, sqlite3.OperationalError) and not str(exc).startswith("no such"):
                 raise  # locked, full, not writable: nothing that building anew would mend
+            progress.anew = True
             self._remove()  # broken, or not ours; it holds nothing that the folder does not
-            self._written(there, progress)
+            self._written(seen, progress)
 
-    def _written(self, there: list[files.File], progress: Progress) -> None:
+    def _written(self, seen: files.Look, progress: Progress) -> None:
+        """What is below a folder that cannot be listed is kept as it was: a share that is away is not empty."""
+        there = seen.files
         root = str(self.folder.resolve())
         with self._writing() as connection:
             if store.fact(connection, "folder") != root:
@@ -120,28 +134,32 @@ class Index:
                 store.set_facts(connection, [("folder", root), ("complete", "")])
             known = {path: (size, mtime) for path, size, mtime in connection.execute(store.KNOWN)}
             gone = known.keys() - {file.path for file in there}
+            gone = {path for path in gone if not path.startswith(seen.unlisted)}
             changed = [file for file in there if known.get(file.path) != (file.size, file.mtime_ns)]
             progress.total, progress.done = len(there), len(there) - len(changed)
-            if not gone and not changed and store.fact(connection, "complete") == root:
+            differs = store.set_skipped(connection, seen.left_out)
+            if not gone and not changed and not differs and store.fact(connection, "complete") == root:
                 return
             for path in gone:
                 store.remove(connection, path)
-            for start in range(0, len(changed), BATCH):
-                if self.stop.is_set():
-                    return
-                self._batch(connection, changed[start : start + BATCH], progress)
-            store.set_facts(connection, [("complete", root)])
+            if not self._read(connection, changed, progress):
+                return
+            store.set_facts(connection, [("complete", root), ("changed", datetime.now(UTC).isoformat("T", "seconds"))])
             connection.execute("COMMIT")
 
-    def _batch(self, connection: sqlite3.Connection, batch: list[files.File], progress: Progress) -> None:
-        for file in batch:
-            document = files.read(self.folder, file)
-            if not connection.in_transaction:
-                connection.execute("BEGIN IMMEDIATE")
-            store.put(connection, file.path, document, size=file.size, mtime_ns=file.mtime_ns)
-            progress.done += 1
-        connection.execute("COMMIT")
-        connection.execute("BEGIN IMMEDIATE")
+    def _read(self, connection: sqlite3.Connection, changed: list[files.File], progress: Progress) -> bool:
+        """Reads and stores the documents, in transactions of a few; whether all are there, and it was not stopped."""
+        stored = 0
+        with Reader(self.stop) as reader:
+            for file, opened in reader.read(changed):
+                mtime = AGAIN if opened.again else file.mtime_ns
+                store.put(connection, file.path, opened.document, size=file.size, mtime_ns=mtime)
+                stored += 1
+                progress.done += 1
+                if stored % BATCH == 0:
+                    connection.execute("COMMIT")
+                    connection.execute("BEGIN IMMEDIATE")
+        return stored == len(changed)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

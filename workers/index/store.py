@@ -24,7 +24,9 @@ CREATE TABLE passage (
     anchors TEXT NOT NULL
 );
 CREATE INDEX passage_of_page ON passage (page);
-CREATE TABLE skipped (what TEXT PRIMARY KEY, why TEXT NOT NULL, files INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE skipped (
+    what TEXT NOT NULL, why TEXT NOT NULL, files INTEGER NOT NULL, failed INTEGER NOT NULL, PRIMARY KEY (what, why)
+);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE VIRTUAL TABLE found USING fts5(
     title, heading, body, content='passage', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
@@ -46,11 +48,12 @@ INSERT INTO passage (page, title, heading, body, anchors) VALUES (:page, :title,
 DROP_PASSAGES = "DELETE FROM passage WHERE page = (SELECT id FROM page WHERE path = :path)"
 DROP_PAGE = "DELETE FROM page WHERE path = :path"
 KNOWN = "SELECT path, size, mtime_ns FROM page"
-SKIP = "INSERT OR REPLACE INTO skipped (what, why, files) VALUES (:what, :why, :files)"
+SKIP = "INSERT OR REPLACE INTO skipped (what, why, files, failed) VALUES (:what, :why, :files, :failed)"
+SKIPPED_BY_LOOK = "SELECT what, why, files, failed FROM skipped"
 SKIPPED = """
-SELECT path AS what, note AS why, 1 AS files FROM page WHERE note != ''
-UNION ALL SELECT what, why, files FROM skipped
-ORDER BY what
+SELECT path AS what, note AS why, 1 AS files, 1 AS failed FROM page WHERE note != ''
+UNION ALL SELECT what, why, files, failed FROM skipped
+ORDER BY what, why
 """
 PATHS = "SELECT path, id FROM page"
 COUNTS = "SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM passage)"
@@ -172,13 +175,19 @@ def paths(connection: sqlite3.Connection) -> dict[str, int]:
 
 def skipped(connection: sqlite3.Connection) -> list[LeftOut]:
     """Everything that was not read, by path: documents, parts of them, folders, and files of other types."""
-    return [LeftOut(what, why, files) for what, why, files in connection.execute(SKIPPED)]
+    return [LeftOut(what, why, files, bool(failed)) for what, why, files, failed in connection.execute(SKIPPED)]
 
 
-def set_skipped(connection: sqlite3.Connection, left_out: Iterable[LeftOut]) -> None:
-    """What a look at the folder left out, in place of what the last one did; the caller commits."""
+def set_skipped(connection: sqlite3.Connection, left_out: Iterable[LeftOut]) -> bool:
+    """What a look at the folder left out, in place of what the last one did; whether that differs."""
+    before = {(what, why, files, bool(failed)) for what, why, files, failed in connection.execute(SKIPPED_BY_LOOK)}
+    now = {(each.what, each.why, each.files, each.failed) for each in left_out}
+    if before == now:
+        return False
     connection.execute("DELETE FROM skipped")
-    connection.executemany(SKIP, [{"what": each.what, "why": each.why, "files": each.files} for each in left_out])
+    rows = [{"what": what, "why": why, "files": files, "failed": failed} for what, why, files, failed in now]
+    connection.executemany(SKIP, rows)
+    return True
 
 
 def fact(connection: sqlite3.Connection, name: str) -> str:

@@ -7,6 +7,8 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from shared.contracts import Missing
@@ -18,11 +20,22 @@ from workers.index.store import Scope
 from workers.providers.found import Found, counted, evidence
 from workers.providers.provider import Ask
 from workers.reading import files
+from workers.reading.apart.reader import ReaderUnavailable
+from workers.reading.leftout import in_short
 
-CHECK_SECONDS = 2.0  # a changed file is seen by a question asked this much later
+LOOK_SECONDS = 0.2  # a look for changes that takes longer is not waited for
+READ_SECONDS = 3.0  # nor is the reading of what has changed
+PAUSE = 4.0  # times what a look took, before the next: looking takes no more than a fifth of a processor
 REPORT_SECONDS = 0.5
 SPARE_SECONDS = 1.0  # kept for the search itself when the first indexing takes longer than the step has
-MAX_NOTES = 10
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the index stands to the folder: `late` if parts were never read, `note` if it is older than the question."""
+
+    late: bool = False
+    note: str = ""
 
 
 @asynccontextmanager
@@ -37,7 +50,11 @@ async def opened(folder: Path, state_dir: Path, *, now: Callable[[], float] = ti
 
 
 class Local:
-    """Searches one folder. Steps that come while it is being indexed wait for it, and say how far it is."""
+    """Searches one folder. Steps that come while it is indexed first wait for that, and say how far it is.
+
+    A question waits for a look at the folder that begins after it, so that it finds a file saved just before; where
+    that takes too long, the index answers as it is, and says as of when.
+    """
 
     name = "local"
 
@@ -46,36 +63,49 @@ class Local:
         self.index = index
         self.progress = Progress()
         self._now = now
-        self._began = 0.0
+        self._ended = float("-inf")
+        self._true_at: datetime | None = None  # when the last look began after which nothing was left to do
         self._task: asyncio.Task[None] | None = None
 
     def refreshing(self) -> asyncio.Task[None]:
-        """The one run of the indexer that is under way, or began within the last two seconds."""
-        if self._task is None or (self._task.done() and self._now() - self._began >= CHECK_SECONDS):
-            self._began = self._now()
+        """The run of the indexer that is under way, else a new one, else the last if it has only just ended."""
+        if self._task is None or (self._task.done() and self._pause() <= 0):
             self.progress = Progress()
-            self._task = asyncio.create_task(
-                asyncio.to_thread(self.index.refresh, self.progress), name=f"index:{self.folder}"
-            )
+            self._task = asyncio.create_task(self._refreshed(self.progress), name=f"index:{self.folder}")
             self._task.add_done_callback(_seen)
         return self._task
+
+    def _pause(self) -> float:
+        """Seconds until there may be another look."""
+        return self._ended + PAUSE * (self.progress.look_seconds or 0.0) - self._now()
+
+    async def _refreshed(self, progress: Progress) -> None:
+        began = datetime.now().astimezone()
+        try:
+            await asyncio.to_thread(self.index.refresh, progress)
+            if not progress.by_another:
+                self._true_at = began
+        finally:
+            self._ended = self._now()
 
     async def close(self) -> None:
         self.index.stop.set()
         if self._task is not None:
-            with suppress(OSError, sqlite3.Error, FolderUnreadable):
+            with suppress(OSError, sqlite3.Error, FolderUnreadable, ReaderUnavailable):
                 await self._task
 
     async def search(self, ask: Ask, ctx: Context) -> Found:
         """Passages for the question. Raises WorkerFault if the folder or the index cannot be used."""
-        late = await self._indexed(ctx)
+        standing = await self._standing(ctx)
         try:
             found = await asyncio.to_thread(self._found, ask)
         except sqlite3.OperationalError as exc:
-            raise self._unreadable(exc, late=late) from exc
+            raise self._unreadable(exc, late=standing.late) from exc
         except sqlite3.DatabaseError:
             found = await self._rebuilt(ask, ctx)
-        if late:
+        if standing.note:
+            found.notes.append(standing.note)
+        if standing.late:
             why = f"not indexed yet ({self._how_far()})"
             found.missing.append(Missing(what=f"part of the documents below {self.folder}", why=why))
         return found
@@ -89,6 +119,38 @@ class Local:
             return await asyncio.to_thread(self._found, ask)
         except sqlite3.Error as exc:
             raise self._unreadable(exc, late=late) from exc
+
+    async def _standing(self, ctx: Context) -> Standing:
+        if not await asyncio.to_thread(self.index.complete):
+            return Standing(late=await self._indexed(ctx))
+        until = self._now() + LOOK_SECONDS
+        if self._task is not None and not self._task.done():  # it may have passed by what has changed since
+            await asyncio.wait([self._task], timeout=LOOK_SECONDS)
+        if 0 < (pause := self._pause()) < until - self._now():
+            await asyncio.sleep(pause)
+        task = self.refreshing()
+        await asyncio.wait([task], timeout=max(0.0, until - self._now()))
+        if not task.done() and self.progress.look_seconds is not None:  # it has looked, and reads what has changed
+            await asyncio.wait([task], timeout=max(0.0, min(READ_SECONDS, ctx.seconds_left() - SPARE_SECONDS)))
+        if not task.done():
+            return Standing(note=self._as_of(self._why_late()))
+        failure = task.exception()
+        if isinstance(failure, FolderUnreadable):
+            return Standing(note=self._as_of(f"KNOWLEDGE_DIR={self.folder} cannot be read ({failure})"))
+        if failure is not None:
+            raise self._fault(failure) from failure
+        return Standing(
+            note=self._as_of("another worker is indexing the documents") if self.progress.by_another else ""
+        )
+
+    def _why_late(self) -> str:
+        if self.progress.look_seconds is None:
+            return f"looking for changes takes longer than {LOOK_SECONDS} s"
+        return f"{counted(self.progress.total - self.progress.done, 'changed document')} still to be read"
+
+    def _as_of(self, why: str) -> str:
+        when = f"of {self._true_at:%H:%M}" if self._true_at else "the folder was before this start"
+        return f"As {when}; {why}."
 
     async def _indexed(self, ctx: Context) -> bool:
         """Waits until the index is up to date; True if the step's time does not allow that."""
@@ -107,7 +169,8 @@ class Local:
         return False
 
     def _how_far(self) -> str:
-        return f"indexed {self.progress.done} of {self.progress.total} documents"
+        anew = ", all of them anew after an update or damage" if self.progress.anew else ""
+        return f"indexed {self.progress.done} of {self.progress.total} documents{anew}"
 
     def _unreadable(self, failure: sqlite3.Error, *, late: bool) -> WorkerFault:
         if late:
@@ -119,6 +182,8 @@ class Local:
     def _fault(self, failure: BaseException) -> WorkerFault:
         if isinstance(failure, FolderUnreadable):
             return WorkerFault(f"KNOWLEDGE_DIR={self.folder} cannot be read: {failure}.", type="bad_setting")
+        if isinstance(failure, ReaderUnavailable):
+            return WorkerFault(f"The documents cannot be read: {failure}.", type="search_unavailable", retryable=True)
         if isinstance(failure, OSError):
             reason = failure.strerror or str(failure)
             return WorkerFault(f"STATE_DIR={self.index.path.parent} cannot be used: {reason}.", type="bad_setting")
@@ -137,9 +202,7 @@ class Local:
             ]
             left = ranking.own(own.hits, others, ask.index)
             chosen = ranking.chosen(left, ask.limit)
-            notes = [each.sentence for each in store.skipped(connection)]
-            if len(notes) > MAX_NOTES:
-                notes = [*notes[:MAX_NOTES], f"{len(notes) - MAX_NOTES} more documents could not be read."]
+            notes = in_short(store.skipped(connection))
             if ranking.thin(own, asked):
                 notes.append(f"The documents say little about this: no passage has much of {asked.text!r} in it.")
             if own.unknown:

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from workers.providers.calls import USER_AGENT
-from workers.reading import decoding, files, markdown, pdf
+from workers.reading import decoding, markdown, pdf, readers
 from workers.reading.document import Document, unanchored
+from workers.reading.leftout import Unreadable
 
 MAX_BYTES = 3_000_000
 MAX_HTML_BYTES = 1_500_000  # more is a list or a log, and takes trafilatura many seconds
@@ -79,7 +80,10 @@ def _reduced(data: bytes, suffix: str, encoding: str | None, url: str) -> Docume
     if suffix == ".pdf":
         return pdf.read(data)
     if suffix != ".html":
-        return unanchored(files.parsed(data, suffix, encoding))
+        try:
+            return unanchored(readers.parsed(data, suffix, encoding))
+        except Unreadable as exc:
+            return Document("", (), str(exc))
     import trafilatura
 
     try:

@@ -1,107 +1,71 @@
-"""A folder's documents: which files count, and how one is read whatever its encoding."""
+"""A folder's documents: which files count, and what is left out."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 
-from workers.reading import decoding
-from workers.reading.document import Document
+from workers.reading import ignoring, readers
+from workers.reading.leftout import LeftOut
 
-MAX_BYTES = 20_000_000
-MARKDOWN = frozenset((".md", ".markdown", ".mdown", ".mkd"))
-TEXT = frozenset((".txt", ".text", ".rst"))
-HTML = frozenset((".html", ".htm", ".xhtml"))
-SUFFIXES = MARKDOWN | TEXT | HTML | {".pdf"}
-SKIPPED_FOLDERS = frozenset(("_sources", "_static", "_images", "_modules", "node_modules", "__pycache__"))
-GENERATED = re.compile(r"^(?:gen|py-mod|mod)?index-?\w*\.html?$|^(?:search|searchresults|genindex.*)\.html?$", re.I)
+PACKAGES = frozenset(("node_modules", "__pycache__"))  # of programs, not of whoever writes here
+# A folder with one of these is made by a documentation tool, from sources whose copies lie beside the pages.
+MADE = frozenset(("objects.inv", "searchindex.js"))
+COPIES = frozenset(("_sources", "_modules", "_static"))
+
+OTHER_TYPE = "is of a type that is not read"
+HIDDEN = "is hidden"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
-    """A file that counts: `path` is relative to the folder with `/`, `size` in bytes."""
+    """A file that counts: `path` is relative to the folder with `/`, `where` is it on the disk, `size` in bytes.
+
+    Bytes of a name that are not UTF-8 are escapes (`caf\\xe9.md`) in `path`, and surrogates, as Python has them, in
+    `where`.
+    """
 
     path: str
+    where: str
     size: int
     mtime_ns: int
 
 
-def files(folder: Path) -> list[File]:
-    """Every document below the folder, by path.
+@dataclass(frozen=True)
+class Look:
+    """What a look at a folder saw: files by path, what is left out, and folders (`a/b/`) that could not be listed."""
 
-    Left out: hidden files and folders, other types, pages that a documentation tool makes for its own search,
-    links that lead out of the folder, and links to a file that is listed anyway. Raises OSError if the folder
-    itself cannot be read.
+    files: list[File]
+    left_out: list[LeftOut]
+    unlisted: tuple[str, ...]
+
+
+def look(folder: Path) -> Look:
+    """Every document below the folder.
+
+    Left out, and told: hidden files and folders, other types, what `.gitignore` and `.musterignore` name, packages of
+    programs, copies that a documentation tool makes beside its pages, links to folders and out of the folder, and
+    folders that cannot be listed. A link to a file that is listed anyway is no second one. Raises OSError if the
+    folder itself cannot be listed.
     """
-    root = folder.resolve(strict=True)
-    with os.scandir(root):
-        pass  # os.walk says nothing about a folder that it may not read
-    found: dict[str, File] = {}
-    links: list[tuple[str, Path]] = []
-    for where, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in SKIPPED_FOLDERS)
-        for name in sorted(names):
-            path = Path(where, name)
-            if name.startswith(".") or kind(name) is None or GENERATED.match(name):
-                continue
-            relative = path.relative_to(root).as_posix()
-            if path.is_symlink():
-                links.append((relative, path))
-            elif (file := _file(relative, path)) is not None:
-                found[relative] = file
-    seen = {root / relative for relative in found}
-    for relative, path in links:
-        target = Path(os.path.realpath(path))
-        if target.is_relative_to(root) and target not in seen and (file := _file(relative, target)) is not None:
-            seen.add(target)
-            found[relative] = file
-    return [found[path] for path in sorted(found)]
-
-
-def kind(name: str) -> str | None:
-    """The suffix that decides how a file is read, without `.gz`; None for files that are not documents."""
-    path = PurePosixPath(name.lower())
-    if path.suffix == ".gz":
-        path = path.with_suffix("")
-        return path.suffix if path.suffix in SUFFIXES - {".pdf"} else None
-    return path.suffix if path.suffix in SUFFIXES else None
-
-
-def read(folder: Path, file: File) -> Document:
-    """The file as a document; one that cannot be read has no sections and a `note` that says why."""
-    if file.size > MAX_BYTES:
-        return _unread(f"is larger than {MAX_BYTES // 1_000_000} MB")
-    try:
-        data = _bytes(folder / file.path)
-    except (OSError, EOFError) as exc:
-        return _unread(f"cannot be read ({getattr(exc, 'strerror', None) or type(exc).__name__})")
-    if len(data) > MAX_BYTES:
-        return _unread(f"is larger than {MAX_BYTES // 1_000_000} MB unpacked")
-    try:
-        document = parsed(data, kind(file.path) or ".txt")
-    except Exception as exc:  # a file that a reader stumbles over must not end the indexing of all the others
-        return _unread(f"cannot be read ({type(exc).__name__})")
-    if document.title:
-        return document
-    return replace(document, title=PurePosixPath(file.path).name)
-
-
-def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
-    """Bytes of a known type as a document; `encoding` is what the outside says, if it says something."""
-    from workers.reading import html, markdown, pdf, plaintext
-
-    if suffix == ".pdf":
-        return pdf.read(data)
-    if suffix in HTML:
-        return html.read(data, encoding or decoding.charset(data))
-    if decoding.is_binary(data):
-        return _unread("is not text")
-    text = decoding.text_of(data, encoding)
-    return markdown.read(text) if suffix in MARKDOWN else plaintext.read(text)
+    root = os.path.realpath(folder, strict=True)
+    walk = _Walk(root)
+    walk.folder(root, "", ())
+    while walk.waiting:
+        where, path, rules = walk.waiting.pop()
+        try:
+            walk.folder(where, path, rules)
+        except OSError as exc:
+            walk.unlisted.append(_shown(path))
+            why = f"cannot be listed ({exc.strerror or type(exc).__name__})"
+            walk.left_out.append(LeftOut(_shown(path), why, 0, failed=True))
+    walk.links()
+    counted = [LeftOut(what, why, files) for (what, why), files in walk.counted.items()]
+    return Look(sorted(walk.found, key=lambda file: file.path), walk.left_out + counted, tuple(walk.unlisted))
 
 
 def matching(paths: list[str], pattern: str) -> Iterator[str]:
@@ -121,18 +85,96 @@ def matching(paths: list[str], pattern: str) -> Iterator[str]:
             yield path
 
 
-def _file(relative: str, path: Path) -> File | None:
-    try:
-        status = path.stat()
-    except OSError:  # gone since it was listed
-        return None
-    return File(relative, status.st_size, status.st_mtime_ns) if path.is_file() else None
+@dataclass
+class _Walk:
+    """The state of one look; without a `Path` for each file, which made it four times as long."""
+
+    root: str
+    found: list[File] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    counted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unlisted: list[str] = field(default_factory=list)
+    linked: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[tuple[str, str, tuple[ignoring.Rules, ...]]] = field(default_factory=list)
+
+    def folder(self, where: str, path: str, rules: tuple[ignoring.Rules, ...]) -> None:
+        """Takes one folder's entries. Raises OSError where it cannot be listed."""
+        with os.scandir(where) as listed:
+            entries = list(listed)
+        names = {entry.name for entry in entries}
+        for name in ignoring.NAMES:
+            if name in names and (own := ignoring.rules(path, name, f"{where}/{name}")) is not None:
+                rules = (*rules, own)
+        is_made = not names.isdisjoint(MADE)
+        for entry in entries:
+            relative = path + entry.name
+            try:
+                if entry.is_symlink():
+                    self._link(entry, relative, rules)
+                elif entry.is_dir(follow_symlinks=False):
+                    self._below(entry.path, relative + "/", rules, copies=is_made and entry.name in COPIES)
+                elif self._counts(relative, entry.name, rules):
+                    self._file(relative, entry.path, entry.stat(follow_symlinks=False))
+            except OSError:  # gone since it was listed
+                continue
+
+    def links(self) -> None:
+        """Takes the links to files: those that stay in the folder and lead to what is not listed anyway."""
+        seen = {file.where for file in self.found}
+        for relative, where in sorted(self.linked):
+            target = os.path.realpath(where)
+            if target in seen:
+                continue
+            seen.add(target)
+            if not target.startswith(self.root.rstrip("/") + "/"):
+                self.left_out.append(LeftOut(_shown(relative), "is a link that leads out of the folder"))
+                continue
+            try:
+                self._file(relative, target, os.stat(target))
+            except OSError:
+                self.left_out.append(LeftOut(_shown(relative), "is a link that leads nowhere"))
+
+    def _below(self, where: str, path: str, rules: tuple[ignoring.Rules, ...], *, copies: bool) -> None:
+        name = path.rstrip("/").rpartition("/")[2]
+        if name.startswith("."):
+            self._skip(path, HIDDEN)
+        elif name in PACKAGES:
+            self._skip(path, "holds packages of programs")
+        elif copies:
+            self._skip(path, "belongs to the pages beside it")
+        elif (named := ignoring.named(path, rules)) is not None:
+            self._skip(path, f"is named in {_shown(named.file)}")
+        else:
+            self.waiting.append((where, path, rules))
+
+    def _skip(self, path: str, why: str) -> None:
+        self.left_out.append(LeftOut(_shown(path), why, 0))
+
+    def _counts(self, relative: str, name: str, rules: tuple[ignoring.Rules, ...]) -> bool:
+        if name.startswith("."):
+            self.counted[".*", HIDDEN] += 1
+            return False
+        if rules and (named := ignoring.named(relative, rules)) is not None:
+            self.counted[named.pattern, f"is named in {_shown(named.file)}"] += 1
+            return False
+        if readers.kind(name) is None:
+            self.counted["*" + _shown(os.path.splitext(name)[1].lower()), OTHER_TYPE] += 1
+            return False
+        return True
+
+    def _link(self, entry: os.DirEntry[str], relative: str, rules: tuple[ignoring.Rules, ...]) -> None:
+        if entry.is_dir():
+            self.left_out.append(LeftOut(_shown(relative), "is a link to a folder", 0))
+        elif self._counts(relative, entry.name, rules):
+            self.linked.append((relative, entry.path))
+
+    def _file(self, relative: str, where: str, status: os.stat_result) -> None:
+        if S_ISREG(status.st_mode):
+            self.found.append(File(_shown(relative), where, status.st_size, status.st_mtime_ns))
+        else:
+            self.left_out.append(LeftOut(_shown(relative), "is no regular file"))
 
 
-def _bytes(path: Path) -> bytes:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
-
-
-def _unread(why: str) -> Document:
-    return Document("", (), why)
+def _shown(path: str) -> str:
+    """A path as text that can be stored and sent, whatever the bytes of its names are."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

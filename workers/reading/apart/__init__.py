@@ -1,0 +1,1 @@
+"""Documents read in a process apart from the service, so that a bad one costs itself only."""

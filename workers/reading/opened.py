@@ -1,0 +1,69 @@
+"""One file of a folder as a document, whatever is wrong with it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from stat import S_ISREG
+
+from workers.reading import readers
+from workers.reading.document import Document
+from workers.reading.leftout import Unreadable
+
+MAX_BYTES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A document; one that could not be read has no sections and a `note` that says why.
+
+    `again`: nothing is known against the document itself, it may be there at the next look.
+    """
+
+    document: Document
+    again: bool = False
+
+
+def opened(where: str, path: str) -> Opened:
+    """Reads the file `where`; its name, which tells how, is `path`. Raises MemoryError, and nothing else."""
+    try:
+        data = _bytes(where)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        return unread(f"cannot be unpacked ({type(exc).__name__})")
+    except Unreadable as exc:
+        return unread(str(exc))
+    except OSError as exc:
+        return unread(f"cannot be read ({exc.strerror or type(exc).__name__})", again=True)
+    try:
+        document = readers.parsed(data, readers.kind(path) or "")
+    except Unreadable as exc:
+        return unread(str(exc))
+    except MemoryError:
+        raise
+    except Exception as exc:  # a file that a reader stumbles over must not end the reading of all the others
+        return unread(f"cannot be read ({type(exc).__name__})")
+    note = document.note or ("" if document.sections else "has no text in it")
+    return Opened(replace(document, title=document.title or PurePosixPath(path).name, note=note))
+
+
+def unread(why: str, *, again: bool = False) -> Opened:
+    return Opened(Document("", (), why), again)
+
+
+def _bytes(where: str) -> bytes:
+    """The file's content, unpacked. Raises Unreadable for what is too large, and what open, gzip and zlib raise."""
+    descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe in a file's place does not wait
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not S_ISREG(status.st_mode):
+            raise Unreadable("is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise Unreadable(f"is larger than {MAX_BYTES // 1_000_000} MB")
+        packed = where.lower().endswith(".gz")
+        data = gzip.GzipFile(fileobj=stream).read(MAX_BYTES + 1) if packed else stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise Unreadable(f"is larger than {MAX_BYTES // 1_000_000} MB unpacked")
+    return data
