@@ -21,7 +21,7 @@ class Evidence(Source):
     source's date (ISO 8601); both are "" where unknown.
 
     `text` keeps a few conventions: a blank line between blocks; a list item begins with "- " or its number, two spaces
-    further in a level; code is four spaces in; a table's row is `cell | Column: cell`; a definition `term — explanation`.
+    in a level; code is four spaces in; a table's row is `cell | Column: cell`; a definition `term — explanation`.
     """
 
     text: str = ""
