@@ -56,9 +56,10 @@ class Research(_Open):
 
 
 class Finding(_Open):
-    """A statement that answers the question, quoted from the evidence it points at."""
+    """A statement quoted from the evidence it points at; with `answers` it is shown as the answer to `question`."""
 
     id: str
+    answers: bool = False
     statement: str
     topic: str
     evidence: list[str]
@@ -91,7 +92,8 @@ class Analysis(_Open):
     """Output of capability `analyze`. Every `evidence` id stands in `sources`; `passages` counts what was read.
 
     `answered` is None where nobody judged; `confidence` is the share of the question, by weight, that the best passage
-    and its headings hold. `agreements`, `contradictions` and `key_terms` are kept for readers of earlier reports.
+    and its headings hold; `unanswered` are the parts of the question that nothing answers. `agreements`,
+    `contradictions` and `key_terms` are kept for readers of earlier reports.
     """
 
     question: str
@@ -106,6 +108,7 @@ class Analysis(_Open):
     answered: bool | None = None
     confidence: float = 0.0
     words: list[AskedWord] = Field(default_factory=list)
+    unanswered: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
 

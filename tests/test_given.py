@@ -127,7 +127,7 @@ async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str
     reported = await reporter.agent(Path("unused")).run(step(message), Ctx())
 
     assert isinstance(analysed.output, dict)
-    assert [f["statement"] for f in analysed.output["findings"]] == [KEPT]
+    assert [f["statement"].startswith(KEPT) for f in analysed.output["findings"]] == [True]
     assert KEPT in str(reported.output)
 
 
@@ -136,7 +136,7 @@ async def test_of_a_megabyte_as_much_is_read_as_the_time_allows(worker: Any) -> 
     """The step ends with an answer from what was read, and says so."""
     message = f"{ASKED} " + "\n\n".join(f"{KEPT} Passage {n} says more of it." for n in range(15_000))
 
-    reply = await worker.agent(Path("unused")).run(step(message), Ctx(1.0))
+    reply = await worker.agent(Path("unused")).run(step(message), Ctx(0.1))
 
     assert len(message) > 1_000_000
     assert KEPT in str(reply.output)
@@ -150,5 +150,5 @@ async def test_a_plan_of_one_step_answers_from_the_text_it_was_given(coordinator
 
     output = task.results[0].output
     assert isinstance(output, dict)
-    assert [f["statement"] for f in output["findings"]] == [KEPT]
+    assert [f["statement"].startswith(KEPT) for f in output["findings"]] == [True]
     assert output["sources"][0]["location"] == "your text"

@@ -12,7 +12,7 @@ from lxml import html as lxml_html
 
 from shared.contracts import Missing, StepRequest
 from shared.errors import WorkerFault
-from shared.report import Agreement, Analysis, Contradiction, Evidence, Finding, ReportOutput, Research, Side
+from shared.report import Agreement, Analysis, AskedWord, Contradiction, Evidence, Finding, ReportOutput, Research, Side
 from tests.test_analyzer import KEPT, QUESTION, Ctx
 from workers import reporter
 
@@ -68,13 +68,11 @@ async def test_the_summary_comes_first_and_cites():
     """The best statements answer the question, with citations; what is disputed is said."""
     out = await reported({"analyze": ANALYSIS.model_dump()})
 
-    assert [c.statement for c in out.document.summary] == [
-        KEPT,
-        "Old segments are removed.",
-        "The sources differ on: Retention of logs.",
-    ]
+    assert [c.statement for c in out.document.summary] == [KEPT]
     assert out.document.summary[0].citations == [1, 2]
-    assert out.report.index("## Summary") < out.report.index("## Retention") < out.report.index("## Sources")
+    assert (
+        out.report.index(KEPT[:20]) < out.report.index("## More from these documents") < out.report.index("## Sources")
+    )
 
 
 async def test_every_citation_has_its_source_and_every_source_is_cited():
@@ -95,14 +93,42 @@ async def test_missing_and_searched_are_in_the_report():
     assert "Made without a model" in out.report
 
 
-async def test_nothing_found_is_said_without_empty_headings():
-    """The report of an empty search says that nothing was found and what was searched."""
-    empty = Analysis(question=QUESTION, thin=True, searched=["12 passages in 2 documents"], passages=4)
+@pytest.mark.parametrize("asked", [[], [AskedWord(word="zorblatt", weight=4.0)]])
+async def test_an_open_question_is_admitted_first(asked):
+    """Nobody has to read noise to learn that the documents do not say it; what comes nearest follows."""
+    near = ANALYSIS.model_copy(update={"answered": False, "confidence": 0.2, "words": asked, "contradictions": []})
+
+    out = await reported({"analyze": near.model_dump()})
+
+    said = "Your documents do not seem to answer this." + (" None of them mentions: zorblatt." if asked else "")
+    assert [c.statement for c in out.document.summary] == [said]
+    assert [s.title for s in out.document.sections] == ["Nearest passages"]
+    assert (out.document.answered, out.document.confidence) == (False, 0.2)
+
+
+async def test_nothing_found_is_admitted_without_empty_headings():
+    """The report of an empty search says what was searched."""
+    empty = Analysis(question=QUESTION, answered=False, thin=True, searched=["12 passages in 2 documents"], passages=4)
 
     out = await reported({"analyze": empty.model_dump()})
 
-    assert "Nothing was found that answers this question: of 4 passages read" in out.report
-    assert re.findall(r"(?m)^#+ .*", out.report) == [f"# {QUESTION}", "## Summary", "## How this was made"]
+    assert "Your documents do not seem to answer this." in out.report
+    assert "12 passages in 2 documents" in out.report
+    assert out.document.sections == []
+
+
+async def test_a_part_that_nothing_answers_is_admitted_beside_the_others():
+    answers = [ANALYSIS.findings[0].model_copy(update={"answers": True})]
+    parts = ANALYSIS.model_copy(
+        update={"answered": True, "findings": answers, "contradictions": [], "unanswered": ["And why?"]}
+    )
+
+    out = await reported({"analyze": parts.model_dump()})
+
+    assert [c.statement for c in out.document.summary] == [
+        KEPT,
+        "Your documents do not seem to answer “And why?”.",
+    ]
 
 
 async def test_html_is_a_page_and_json_is_the_document():
@@ -130,7 +156,7 @@ async def test_research_alone_is_analysed_here():
 
     out = await reported({"research": research.model_dump()})
 
-    assert out.document.summary[0].statement == KEPT
+    assert out.document.summary[0].statement.startswith(KEPT)
     assert out.document.searched == ["one file"]
 
 
@@ -151,20 +177,12 @@ async def test_two_analyses_make_one_report():
     assert len(out.document.sources) == 2
 
 
-def test_findings_that_are_all_in_the_summary_are_shown_once():
-    """Of few findings a reader is told once, with the support that is not the usual one."""
-    kept = Finding(id="f1", statement="It is 30.", topic="Limits", evidence=["e"], support="moderate", score=0.9)
-    removed = Finding(id="f2", statement="It grows.", topic="Limits", evidence=["e"], support="weak", score=0.8)
-    source = Evidence(id="e", title="Guide", location="guide.md", provider="local", score=1.0, excerpt="It is 30.")
+async def test_no_statement_stands_twice():
+    """What is the answer is not shown again below it."""
+    out = (await reported({"analyze": ANALYSIS.model_dump()})).document
 
-    document = reporter.compose("What?", Analysis(question="What?", findings=[kept, removed], sources=[source]), [])
-
-    assert document.sections == []
-    assert [(one.statement, one.support) for one in document.summary] == [
-        ("It is 30.", ""),
-        ("It grows.", "weak support"),
-    ]
-    assert "It grows. [1](#source-1) (weak support)" in reporter.rendered(document, "markdown")
+    shown = [c.statement for c in [*out.summary, *(c for s in out.sections for c in s.findings)]]
+    assert sorted(shown) == sorted(set(shown))
 
 
 @pytest.mark.parametrize("upstream", [{}, {"a": None}, {"a": {"findings": [{"bad": 1}]}}])

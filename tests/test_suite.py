@@ -212,7 +212,7 @@ async def test_finding_nothing_is_a_result_and_says_where_was_looked(suite: Suit
     task = await suite.execute("What is the airspeed of a swallow?")
 
     assert (task.status, task.missing, task.result.sources) == ("completed", [], [])
-    assert "Nothing was found" in task.result.report
+    assert "Your documents do not seem to answer this" in task.result.report
 
 
 async def test_what_an_agent_could_not_deliver_is_missing_from_a_completed_task(coordinator: Suite) -> None:

@@ -13,20 +13,21 @@ from shared import rendering
 from shared.contracts import Missing, StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
-from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, ReportOutput, Section
+from shared.report import Analysis, AskedWord, Cited, Evidence, Finding, NumberedSource, Report, ReportOutput, Section
 from shared.settings import ModelSettings
 from workers.analyzer import analysed_within
 from workers.answering.given import given
 from workers.answering.intake import document, intake
-from workers.answering.topics import FURTHER
 from workers.thinking.asking import MADE_WITH, Thinking, model_of
 
 Form = Literal["markdown", "html", "json"]
 MAX_TITLE = 110
-MAX_SUMMARY = 4  # sentences
+YOURS = "Your documents do"
+MORE = "More from these documents"
+NEAREST = "Nearest passages"
 MADE = (
-    "Made without a model: every statement is quoted, from {passages} in {documents}, and chosen and grouped by the "
-    "words of the question."
+    "Made without a model: everything shown is quoted, from {passages} in {documents}, and chosen by the words of the "
+    "question."
 )
 MADE_FROM = "Made from findings of a model, each checked against the passages it cites: {passages} in {documents}."
 
@@ -77,31 +78,28 @@ def rendered(document_: Report, form: Form) -> str:
 
 
 def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Report:
-    """A report out of an analysis: the summary first, then findings by topic, where sources agree and differ."""
+    """A report out of an analysis: the answer to each part of the question first, then more; no statement twice."""
     question = question.strip() or analysis.question
-    cited = [i for f in analysis.findings for i in f.evidence]
-    cited += [i for a in analysis.agreements for i in a.evidence]
-    cited += [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
     by_id = {item.id: item for item in analysis.sources}
     numbered: dict[str, NumberedSource] = {}
+    leads = _leads(analysis)
+    rest = [f for f in analysis.findings if f not in leads]
+    cited = [i for f in [*leads, *rest] for i in f.evidence]
+    cited += [i for a in analysis.agreements for i in a.evidence]
+    cited += [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
     rendering.number_sources([by_id[i] for i in dict.fromkeys(cited) if i in by_id], numbered)
-    answered = bool(analysis.findings)
-    summary = _summary(analysis, numbered) if answered else _nothing(question, analysis)
-    sections = _sections(analysis, numbered)
-    if {one.statement for section in sections for one in section.findings} <= {one.statement for one in summary}:
-        labels = {one.statement: one.support for section in sections for one in section.findings}
-        summary = [one.model_copy(update={"support": labels.get(one.statement, "")}) for one in summary]
-        sections = []  # the summary is all there is to say
     return Report(
         title=title(question),
         question=question,
-        summary=summary,
-        sections=sections,
+        answered=analysis.answered,
+        confidence=analysis.confidence,
+        words=analysis.words,
+        summary=[*(_cited(f, numbered) for f in leads), *_admitted(analysis, leads)],
+        sections=_sections(rest, numbered, answered=bool(leads)),
         agreements=[
             Cited(statement=a.statement, citations=rendering.numbers(a.evidence, numbered)) for a in analysis.agreements
         ],
         contradictions=analysis.contradictions,
-        key_terms=analysis.key_terms if answered else [],
         sources=list(numbered.values()),
         missing=list(missing),
         searched=analysis.searched,
@@ -149,57 +147,54 @@ def _merged(analyses: Sequence[Analysis]) -> Analysis:
     if len(analyses) == 1:
         return analyses[0]
     sources: dict[str, Evidence] = {source.id: source for a in analyses for source in a.sources}
+    words: dict[str, AskedWord] = {word.word: word for a in analyses for word in a.words}
+    judged = [a.answered for a in analyses if a.answered is not None]
     return Analysis(
         question=analyses[0].question,
         findings=[f for a in analyses for f in a.findings],
+        answered=any(judged) if judged else None,
+        confidence=max(a.confidence for a in analyses),
+        words=list(words.values()),
         agreements=[x for a in analyses for x in a.agreements],
         contradictions=[x for a in analyses for x in a.contradictions],
-        key_terms=list(dict.fromkeys(term for a in analyses for term in a.key_terms)),
         sources=list(sources.values()),
         searched=list(dict.fromkeys(s for a in analyses for s in a.searched)),
         thin=all(a.thin for a in analyses),
+        unanswered=list(dict.fromkeys(part for a in analyses for part in a.unanswered)),
         notes=list(dict.fromkeys(note for a in analyses for note in a.notes)),
     )
 
 
-def _summary(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list[Cited]:
-    """The best statement of each sub-question, then the best of the rest, at most four with what is disputed."""
+def _leads(analysis: Analysis) -> list[Finding]:
+    """What is shown as the answer. An analyzer that marks nothing means the best finding for each question."""
+    if analysis.answered is False:
+        return []
+    marked = [f for f in analysis.findings if f.answers]
     best = sorted(analysis.findings, key=lambda f: -f.score)
-    firsts = [next(f for f in best if f.question == q) for q in dict.fromkeys(f.question for f in analysis.findings)]
-    room = MAX_SUMMARY - bool(analysis.contradictions)
-    wanted = room if len(firsts) > 1 else 3
-    chosen = [*firsts, *(f for f in best if f not in firsts and f.score >= 0.6 * best[0].score)][: min(room, wanted)]
-    summary = [Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered)) for f in chosen]
-    if analysis.contradictions:
-        shown = analysis.contradictions[:3]
-        about = "; ".join(c.about or "one matter" for c in shown)
-        ids = [i for c in shown for side in c.sides for i in side.evidence]
-        summary.append(Cited(statement=f"The sources differ on: {about}.", citations=rendering.numbers(ids, numbered)))
-    return summary
+    firsts = {f.question: f for f in reversed(best)}
+    return marked or [f for f in best if firsts[f.question] is f]
 
 
-def _nothing(question: str, analysis: Analysis) -> list[Cited]:
-    read = analysis.passages or len(analysis.sources)
-    said = (
-        f"Nothing was found that answers this question: of {_count(read, 'passage')} read, none holds more than stray "
-        "words of it."
-        if read
-        else "Nothing was found that answers this question."
-    )
-    return [Cited(statement=said, citations=[])]
+def _admitted(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
+    """That nothing answers, or what of the question nothing answers; empty where all is answered."""
+    where = "The pages found do" if all(item.provider not in ("", "local") for item in analysis.sources) else YOURS
+    where = YOURS if not analysis.sources else where
+    if not leads:
+        nobody = [word.word for word in analysis.words if not word.passages]
+        mentions = f" None of them mentions: {', '.join(nobody)}." if nobody else ""
+        return [Cited(statement=f"{where} not seem to answer this.{mentions}", citations=[])]
+    return [Cited(statement=f"{where} not seem to answer “{part}”.", citations=[]) for part in analysis.unanswered]
 
 
-def _sections(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> list[Section]:
-    sections: dict[str, list[Cited]] = {}
-    disputed = {side.statement for c in analysis.contradictions for side in c.sides}
-    for f in analysis.findings:
-        # Most findings have moderate support; only what differs from that tells a reader something.
-        usual = "" if f.support == "moderate" else f"{f.support} support"
-        support = "disputed" if f.statement in disputed else usual
-        cited = Cited(statement=f.statement, citations=rendering.numbers(f.evidence, numbered), support=support)
-        sections.setdefault(f.topic, []).append(cited)
-    ordered = sorted(sections.items(), key=lambda section: section[0] == FURTHER)
-    return [Section(title=topic, findings=findings) for topic, findings in ordered]
+def _sections(findings: Sequence[Finding], numbered: Mapping[str, NumberedSource], *, answered: bool) -> list[Section]:
+    shown = [_cited(f, numbered) for f in findings]
+    return [Section(title=MORE if answered else NEAREST, findings=shown)] if shown else []
+
+
+def _cited(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
+    # In the order of the finding: the passage that is quoted first, then those that say the same.
+    citations = [numbered[id_].number for id_ in finding.evidence if id_ in numbered]
+    return Cited(statement=finding.statement, citations=list(dict.fromkeys(citations)))
 
 
 def _made(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue, ValidationError
 
 from shared.contracts import Missing
-from shared.report import Evidence
+from shared.report import AskedWord, Evidence
 
 MAX_EVIDENCE = 2_000  # passages that are read; the best by score when there are more
 _FORMAT = re.compile(r"(?<=\w)\.(?:html?|xhtml|md|markdown|rst|te?xt|pdf)(?:\.gz)?$", re.IGNORECASE)
@@ -23,9 +23,13 @@ _LISTS = ("evidence", "results", "passages", "documents", "sources", "items", "h
 
 @dataclass
 class Intake:
-    """What the steps before delivered, merged: evidence by id, the questions each passage was found for, and notes."""
+    """What the steps before delivered, merged: evidence by id, the questions each passage was found for, and notes.
+
+    `words` are the words that a search counted, by question.
+    """
 
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    words: dict[str, list[AskedWord]] = field(default_factory=dict)
     questions: dict[str, list[str]] = field(default_factory=dict)
     searched: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -67,6 +71,7 @@ def _take(found: Intake, step: str, output: JsonValue) -> None:
     if isinstance(output, dict):
         question = _string(output, ("question", "query"))
         found.searched += [text for text in (_string(output, ("searched",)),) if text and text not in found.searched]
+        found.words.setdefault(question, []).extend(_words(output.get("words")))
         notes = output.get("notes")
         found.notes += (
             [n for n in notes if isinstance(n, str) and n not in found.notes] if isinstance(notes, list) else []
@@ -115,11 +120,20 @@ def _evidence(item: JsonValue, step: str, question: str) -> Evidence | None:
         "text": text,
         "heading": _string(item, ("heading", "section")),
         "question": _string(item, ("question",)) or question,
+        "language": _string(item, ("language",)),
+        "modified": _string(item, ("modified",)),
     }
     try:
         return Evidence.model_validate(fields)
     except ValidationError:
         return None
+
+
+def _words(given: JsonValue) -> list[AskedWord]:
+    try:
+        return [AskedWord.model_validate(word) for word in given] if isinstance(given, list) else []
+    except ValidationError:
+        return []
 
 
 def _string(mapping: Mapping[str, JsonValue], keys: tuple[str, ...]) -> str:

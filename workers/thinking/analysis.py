@@ -101,6 +101,7 @@ async def analysed(task: str, found: Intake, thinking: Thinking) -> Analysis | N
         update={
             "question": task or questions[0],
             "sources": _sources(analysis, passages),
+            "answered": True,
             "searched": found.searched,
             "passages": len(passages),
             "notes": notes,

@@ -1,0 +1,94 @@
+"""A passage's text is cut into units that can be shown whole: nothing of a list, a table or code is glued or lost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from workers.answering.units import MAX_SENTENCE, cut
+
+LOCKS = "There are three kinds of locks.\n\n- shared, for readers\n\n- exclusive\n\n1. Ask.\n\n2. Wait."
+
+
+def kinds(text: str) -> list[tuple[str, str]]:
+    return [(unit.kind, unit.text) for unit in cut(text)]
+
+
+def test_prose_is_cut_into_sentences():
+    units = cut("The first one. The second, e.g. This one!\nThe third?")
+
+    assert [u.text for u in units] == ["The first one.", "The second, e.g. This one!", "The third?"]
+    assert [u.before for u in units] == ["", " ", " "]
+
+
+@pytest.mark.parametrize("text", ["营业时间是早上九点。到晚上六点！", "会議室は三階にあります。鍵は机の上です。"])
+def test_text_without_spaces_has_sentences_too(text):
+    assert len(cut(text)) == 2
+
+
+def test_items_and_steps_keep_their_marks_and_stand_together():
+    units = cut(LOCKS)
+
+    assert [u.text for u in units][1:] == ["- shared, for readers", "- exclusive", "1. Ask.", "2. Wait."]
+    assert [u.before for u in units] == ["", "\n\n", "\n", "\n", "\n"]
+
+
+def test_what_stands_before_a_list_announces_it():
+    """Whether it ends in a colon or not."""
+    assert [u.announces for u in cut(LOCKS)] == [True, False, False, False, False]
+    assert cut("Note this:\n\nAnd that.")[0].announces
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- an item",
+        "  - a nested item",
+        "3) a step",
+        "PORT | Default: 8000 | Meaning: where it listens",
+        "-q, --quiet — Print nothing.",
+        "Next service: May 2027",
+        "• a bullet",
+    ],
+)
+def test_a_line_that_says_something_by_itself_is_one_unit(line):
+    assert kinds(f"Some words.\n\n{line}\n\nMore words.")[1] == ("item", line)
+
+
+def test_lines_of_a_list_in_one_block_are_units():
+    """As foreign agents send Markdown."""
+    assert kinds("Steps:\n1. Open it\n   with care.\n2. Close it.") == [
+        ("sentence", "Steps:"),
+        ("item", "1. Open it with care."),
+        ("item", "2. Close it."),
+    ]
+
+
+def test_code_keeps_its_lines():
+    assert kinds("Run this:\n\n    a = 1\n    b = 2\n\nThen go.")[1] == ("code", "    a = 1\n    b = 2")
+    assert kinds("```sh\nmake\n```\nDone.")[0] == ("code", "    make")
+
+
+def test_a_long_definition_is_its_first_sentence_and_what_follows():
+    text = "--since — Show newer ones. " + "It has a long story. " * 20
+
+    assert [u.kind for u in cut(text)][:3] == ["item", "sentence", "sentence"]
+
+
+def test_text_without_an_end_is_cut():
+    units = cut("word " * 1_000 + "x" * 5_000)
+
+    assert max(len(u.text) for u in units) <= MAX_SENTENCE
+    assert sum(u.text.count("x") for u in units) == 5_000
+
+
+@pytest.mark.parametrize(
+    "text", [". " * 20_000, "." * 40_000, "a: " * 20_000, "- " * 20_000, "\n" * 40_000, "(" * 40_000]
+)
+def test_hostile_text_takes_no_time(text):
+    began = time.process_time()
+
+    cut(text)
+
+    assert time.process_time() - began < 2

@@ -1,0 +1,76 @@
+"""The answer to a question out of passages: the best run, more from other places, and whether they answer at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from workers.answering.passage import Passage
+from workers.answering.question import Question
+from workers.answering.runs import Run, runs
+
+MORE = 3  # runs from other places beside the best one
+ENOUGH = 0.5  # of the question's weight, what the best passage and its headings must hold to answer it
+SAME = 0.75  # of the terms of the shorter run, what two runs must share to say the same
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A run that is shown, and the passages of other documents that say the same."""
+
+    run: Run
+    also: tuple[Passage, ...] = ()
+
+    def joined(self, other: Shown) -> Shown:
+        """This run together with one that overlaps it."""
+        return Shown(self.run.joined(other.run), (*self.also, *other.also))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is shown for a question, the best first; `confidence` is the share of it that the best passage holds."""
+
+    asked: Question
+    shown: tuple[Shown, ...] = ()
+    confidence: float = 0.0
+
+    @property
+    def answers(self) -> bool:
+        """Whether the best run is an answer, and not only what comes nearest."""
+        return bool(self.shown) and self.confidence >= ENOUGH
+
+
+def answer(asked: Question, passages: Sequence[Passage]) -> Answer:
+    """The best run of each of the best passages, at most `1 + MORE`, none that says what another said."""
+    best = (max(runs(one, asked), key=lambda run: run.value, default=None) for one in passages)
+    shown: list[Shown] = []
+    for run in sorted((run for run in best if run is not None), key=lambda run: -run.value):
+        same = next((at for at, other in enumerate(shown) if says_the_same(run, other.run)), None)
+        if same is not None:
+            shown[same] = replace(shown[same], also=(*shown[same].also, run.passage))
+        elif len(shown) <= MORE:
+            shown.append(Shown(run))
+    if not shown:
+        return Answer(asked)
+    first = shown[0].run.passage
+    return Answer(asked, tuple(shown), asked.covered(asked.held(first.terms)))
+
+
+def says_the_same(one: Run, other: Run) -> bool:
+    """Whether the shorter of two runs is nearly all in the other one, its numbers too."""
+    fewer, more = sorted((one.terms, other.terms), key=len)
+    return _numbers(fewer) <= _numbers(more) and len(fewer & more) >= SAME * len(fewer)
+
+
+def differ(one: Run, other: Run) -> bool:
+    """Whether two runs of different documents say nearly the same with other numbers: a reader must see both."""
+    if one.passage.document == other.passage.document:
+        return False
+    fewer, more = sorted((one.terms, other.terms), key=len)
+    mine, theirs = _numbers(fewer), _numbers(more)
+    words = fewer - mine
+    return bool(mine and theirs) and not mine <= theirs and len(words & more) >= SAME * len(words)
+
+
+def _numbers(said: frozenset[str]) -> frozenset[str]:
+    return frozenset(term for term in said if term[:1].isdigit())

@@ -1,0 +1,47 @@
+"""A passage as the analysis sees it: its units with their terms, and the terms of the headings above them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.report import Evidence
+from workers.answering.units import Unit, cut
+from workers.language.languages import language_of
+from workers.language.text import normalized
+from workers.language.words import terms
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One piece of evidence. `said` holds the terms of each unit, `above` those of its title and headings.
+
+    `rank` is from 0 to 1, what the search holds of it beside the best one.
+    """
+
+    evidence: Evidence
+    language: str
+    rank: float
+    units: tuple[Unit, ...]
+    said: tuple[frozenset[str], ...]
+    above: frozenset[str]
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """All terms of the passage and of its headings."""
+        return self.above.union(*self.said)
+
+    @property
+    def document(self) -> str:
+        """The place of the document it is from, without an anchor."""
+        return self.evidence.location.split("#", 1)[0] or self.evidence.id
+
+
+def passage(item: Evidence, rank: float) -> Passage:
+    """The passage of one piece of evidence."""
+    text = normalized(item.text or item.excerpt)
+    language = item.language or language_of(text)
+    units = tuple(cut(text))
+    said = tuple(frozenset(terms(unit.text, language)) for unit in units)
+    return Passage(
+        item, language, rank, units, said, frozenset(terms(normalized(f"{item.title}\n{item.heading}"), language))
+    )

@@ -1,0 +1,70 @@
+"""A question as words with weights, and which of them a piece of text holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.report import AskedWord
+from workers.answering.passage import Passage
+from workers.language.languages import language_of
+from workers.language.questions import Word, content
+from workers.language.text import normalized
+from workers.language.words import terms
+
+BESIDE = 0.5  # of its weight, what a word of the whole question counts for a part that it does not stand in
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, or a part of one: `asked` are its words as they are looked for, `words` what each of them weighs.
+
+    The first `own` of them stand in the part itself, the others only beside it. `terms` are all of its words, those of
+    grammar too.
+    """
+
+    text: str
+    terms: frozenset[str]
+    asked: tuple[Word, ...]
+    words: tuple[AskedWord, ...]
+    own: int
+
+    def held(self, terms: Collection[str]) -> frozenset[int]:
+        """The positions of the words that stand among the terms of a text."""
+        return frozenset(at for at, word in enumerate(self.asked) if word.held(terms))
+
+    def share(self, held: Iterable[int]) -> float:
+        """The share of the question, from 0 to 1 by weight, that these words are; those beside it count half."""
+        weights = [word.weight * (1.0 if at < self.own else BESIDE) for at, word in enumerate(self.words)]
+        return sum(weights[at] for at in held) / (sum(weights) or 1.0)
+
+    def covered(self, held: Iterable[int]) -> float:
+        """The share of the part itself, from 0 to 1 by weight, that these words are."""
+        own = sum(word.weight for word in self.words[: self.own])
+        return sum(self.words[at].weight for at in held if at < self.own) / (own or 1.0)
+
+
+def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage], beside: str = "") -> Question:
+    """The question with the weights that its search gave its words; without a search they are counted in `passages`.
+
+    `beside` is the whole question that it is a part of: "what did the last one cost?" speaks of what stands there.
+    """
+    language, languages = language_of(text), {one.language for one in passages}
+    searched = {word.word.lower(): word for word in known}
+    asked: list[Word] = []
+    words: list[AskedWord] = []
+    part = content(text, language, languages)
+    rest = [word for word in content(beside, language, languages) if word not in part] if beside else []
+    for word in [*part, *rest]:
+        weighed = searched.get(word.text.lower())
+        if weighed is not None and weighed.searched:
+            word = next(iter(content(weighed.searched, language, languages)), word)
+        asked.append(word)
+        words.append(weighed or _counted(word, passages))
+    return Question(text, frozenset(terms(normalized(text), language)), tuple(asked), tuple(words), len(part))
+
+
+def _counted(word: Word, passages: Sequence[Passage]) -> AskedWord:
+    having = sum(word.held(one.terms) for one in passages)
+    return AskedWord(word=word.text, weight=math.log(1 + (len(passages) + 1) / (1 + having)), passages=having)

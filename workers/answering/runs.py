@@ -1,0 +1,82 @@
+"""Runs of neighbouring units: the pieces of a passage that may be shown as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from workers.answering.passage import Passage
+from workers.answering.question import Question
+
+LENGTH = 350  # characters of a run: at 150 the study's 72 answers were whole for 31, at 250 for 42, at 420 for 51
+WITH_LIST = 700  # of one that takes in the list or the code that it announces
+HEADING = 0.5  # what a word in the headings alone counts of its weight
+RANK = 0.5  # what the passage's rank counts beside the words
+WORDING = 0.1  # what it counts that a run has the question's own words, also those of grammar: "there are … kinds"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring units of a passage, `first` to `last`, and how well they answer a question.
+
+    `held` are the positions of the question's words in it, those of its headings included.
+    """
+
+    passage: Passage
+    first: int
+    last: int
+    held: frozenset[int]
+    value: float
+
+    @property
+    def text(self) -> str:
+        """The run as it is shown: lists and code keep their lines."""
+        units = self.passage.units[self.first : self.last + 1]
+        return "".join((unit.before if at else "") + unit.text for at, unit in enumerate(units)).strip("\n")
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The terms of the run itself."""
+        return frozenset().union(*self.passage.said[self.first : self.last + 1])
+
+    def overlaps(self, other: Run) -> bool:
+        """Whether both show a unit of the same passage."""
+        same = self.passage.evidence.id == other.passage.evidence.id
+        return same and self.first <= other.last and other.first <= self.last
+
+    def joined(self, other: Run) -> Run:
+        """This run, extended to where a run of the same passage that overlaps it begins or ends."""
+        return replace(self, first=min(self.first, other.first), last=max(self.last, other.last))
+
+
+def runs(passage: Passage, asked: Question) -> Iterator[Run]:
+    """A run from each unit that holds a word of the question, and one from the passage's beginning."""
+    held = [asked.held(said) for said in passage.said]
+    above = asked.held(passage.above)
+    for start in range(len(held)):
+        if held[start] or start == 0:
+            first, last = _extent(passage, start)
+            inside = frozenset().union(*held[first : last + 1])
+            value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
+            same = asked.terms & frozenset().union(*passage.said[first : last + 1])
+            value += WORDING * len(same) / max(1, len(asked.terms))
+            yield Run(passage, first, last, inside | above, value)
+
+
+def _extent(passage: Passage, start: int) -> tuple[int, int]:
+    """From where to where a run reaches that begins at a unit: forward as far as there is room, then back."""
+    units = passage.units
+    last, size = start, len(units[start].text)
+    listed = units[start].kind != "sentence" and start == 0  # the heading announces it
+    while last + 1 < len(units):
+        following = units[last + 1]
+        listed = (listed or units[last].announces) and (following.kind != "sentence" or units[last].announces)
+        if size + len(following.text) > (WITH_LIST if listed else LENGTH):
+            break
+        last, size = last + 1, size + len(following.text)
+    while last > start and units[last].announces:
+        last -= 1  # what it announces did not fit
+    first = start
+    while first > 0 and size + len(units[first - 1].text) <= LENGTH:
+        first, size = first - 1, size + len(units[first - 1].text)
+    return first, last
