@@ -149,6 +149,13 @@ def create_worker_app(
         envelope_of(request, b"", task=task_id, step=step_id, attempt=attempt)
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
+    def opened_state() -> Any:
+        if not parts.get("open"):
+            raise Unavailable("This worker is starting or stopping.", retry_after=1)
+        return parts["state"]
+
+    if agent.routes is not None:
+        app.include_router(agent.routes(opened_state))
     mount(host, FACADES)
     return app
 

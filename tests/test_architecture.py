@@ -34,6 +34,7 @@ ROWS = {
             "openai_request",
             "rendering",
             "report",
+            "sources",
             "sse",
             "strict_json",
             "voice",

@@ -17,7 +17,7 @@ from shared.errors import WorkerFault
 from shared.report import Research
 from shared.settings import ModelSettings, SearchSettings
 from shared.strict_json import json_pointer
-from workers.providers import chosen
+from workers.providers import chosen, sources
 from workers.providers.found import Found
 from workers.providers.provider import Ask, Provider
 from workers.thinking.asking import Thinking, model_of
@@ -74,6 +74,7 @@ def agent(
         capabilities=("research",),
         run=run,
         open=opened,
+        routes=sources.routes,
     )
 
 

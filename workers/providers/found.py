@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +42,7 @@ def _evidence(
     said = excerpt(store.marked(connection, asked.query, hit), weights, hit.anchors)
     anchor = [name for at, name in hit.anchors if at <= said.position][-1:] or [""]
     return Evidence(
-        id="e" + hashlib.sha256(f"{hit.path}\0{hit.body}".encode()).hexdigest()[:12],
+        id=hit.key,
         title=hit.title,
         location=f"{hit.path}#{anchor[0]}" if anchor[0] else hit.path,
         provider=provider,
@@ -52,4 +51,6 @@ def _evidence(
         text=hit.body,
         heading=hit.heading,
         question=asked.text,
+        language=hit.language,
+        modified=hit.modified,
     )

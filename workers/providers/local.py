@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from shared.contracts import Missing
 from shared.definition import Context
-from shared.errors import WorkerFault
+from shared.errors import Unavailable, WorkerFault
+from shared.sources import IndexState, PlacedPassage, Skipped
 from workers.index import ranking, store
 from workers.index.folder import FolderUnreadable, Index, Progress
 from workers.index.store import Scope
@@ -36,6 +38,9 @@ class Standing:
 
     late: bool = False
     note: str = ""
+
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -109,6 +114,37 @@ class Local:
             why = f"not indexed yet ({self._how_far()})"
             found.missing.append(Missing(what=f"part of the documents below {self.folder}", why=why))
         return found
+
+    async def state(self) -> IndexState:
+        return await self._kept(self._state)
+
+    async def place(self, id: str) -> PlacedPassage | None:
+        return await self._kept(lambda connection: store.place(connection, id))
+
+    async def _kept(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What is read from the index as it is now. Raises Unavailable where there is none to read."""
+
+        def reading() -> T:
+            with self.index.reading() as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.to_thread(reading)
+        except sqlite3.Error as exc:
+            raise Unavailable(f"{self.folder} is still being indexed.", retry_after=1) from exc
+
+    def _state(self, connection: sqlite3.Connection) -> IndexState:
+        files, passages = store.counts(connection, Scope())
+        return IndexState(
+            provider=self.name,
+            folder=str(self.folder),
+            files=files,
+            passages=passages,
+            languages=store.languages(connection),
+            skipped=[Skipped(what=each.what, why=each.why, files=each.files) for each in store.skipped(connection)],
+            changed=store.fact(connection, "changed"),
+            complete=store.fact(connection, "complete") != "",
+        )
 
     async def _rebuilt(self, ask: Ask, ctx: Context) -> Found:
         """Asks once more after building a broken index anew."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.definition import Context
+from shared.sources import IndexState, PlacedPassage
 from workers.providers.found import Found
 
 
@@ -31,4 +32,12 @@ class Provider(Protocol):
 
     async def search(self, ask: Ask, ctx: Context) -> Found:
         """Raises WorkerFault where the whole search failed; finding nothing is a result."""
+        ...
+
+    async def state(self) -> IndexState | None:
+        """What it keeps of documents; None where it keeps none. Raises Unavailable until there is something."""
+        ...
+
+    async def place(self, id: str) -> PlacedPassage | None:
+        """The passage with this evidence id, if it is kept still. Raises Unavailable until there is an index."""
         ...

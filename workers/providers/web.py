@@ -81,6 +81,12 @@ class Web:
             notes=[*([note] if ask.documents else []), *found.notes],
         )
 
+    async def state(self) -> None:
+        """Pages of the web are not kept."""
+
+    async def place(self, id: str) -> None:
+        """Pages of the web are not kept."""
+
     async def _documents(
         self, results: list[Result], ctx: Context
     ) -> tuple[list[tuple[Result, Document]], list[Missing]]:

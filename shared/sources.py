@@ -1,0 +1,47 @@
+"""What a researcher tells of its documents: the state of its index, and a passage in its place."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Skipped(_Open):
+    """What was not read: a path, or `*.png` for files of one ending. `files` is how many, 0 for a folder."""
+
+    what: str
+    why: str
+    files: int = 1
+
+
+class IndexState(_Open):
+    """`languages` counts passages by ISO 639-1 ("" unknown); `changed` is when the index last did (ISO 8601)."""
+
+    provider: str
+    folder: str
+    files: int
+    passages: int
+    languages: dict[str, int] = Field(default_factory=dict)
+    skipped: list[Skipped] = Field(default_factory=list)
+    changed: str = ""
+    complete: bool = True
+
+
+class PlacedPassage(_Open):
+    """A passage by its evidence id, with the text of the passages before and after it in its document, "" at its ends.
+
+    Texts keep the conventions of `Evidence.text`. `modified` is the document's date (ISO 8601), "" where unknown.
+    """
+
+    id: str
+    title: str
+    location: str
+    heading: str
+    text: str
+    before: str = ""
+    after: str = ""
+    language: str = ""
+    modified: str = ""
