@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts import Missing, Source
 
+ADMITTED = "Your documents do not seem to answer this"  # how a report begins that has no answer
+
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="ignore")
@@ -113,10 +115,11 @@ class Analysis(_Open):
 
 
 class Cited(_Open):
-    """A statement in a report with the numbers of its sources."""
+    """A statement in a report with the numbers of its sources; `question` is the part that it answers, of several."""
 
     statement: str
     citations: list[int]
+    question: str = ""
     support: str = ""
 
 
@@ -138,7 +141,8 @@ class Report(_Open):
     """A report as data; `shared.rendering` makes Markdown and HTML of it.
 
     `summary` is the answer, a statement for each part of the question; `sections` hold more. A statement may have
-    several lines, by the conventions of `Evidence.text`. `answered` is None where no analyzer took part.
+    several lines, by the conventions of `Evidence.text`. `answered` is None where no analyzer took part. `written`:
+    the statements are a model's own words, not passages.
     """
 
     title: str
@@ -156,6 +160,7 @@ class Report(_Open):
     searched: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     made: str = ""
+    written: bool = False
 
 
 class ReportOutput(_Open):

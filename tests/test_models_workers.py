@@ -347,6 +347,7 @@ async def test_a_report_in_a_models_words_cites_the_same_sources() -> None:
         ("Cleaning", "Old ones go.", [2])
     ]
     assert report.made.startswith("Written by fake out of findings")
+    assert report.written
     assert (report.sources, report.contradictions, report.agreements) == (
         plain.sources,
         plain.contradictions,

@@ -11,8 +11,11 @@ from markdown_it import MarkdownIt
 
 from shared import rendering
 from shared.contracts import Missing
+from shared.rendering.links import numbered
+from shared.rendering.passage import Place
 from shared.report import (
     Analysis,
+    AskedWord,
     Cited,
     Contradiction,
     Evidence,
@@ -65,19 +68,29 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def report(text: str) -> Report:
-    """A report that has one text in every place."""
+def report(text: str, *, answered: bool | None = None) -> Report:
+    """A report that has one text in every place: as earlier versions stored it, or with an answer or an admission."""
     return Report(
         title=text,
         question=f"Q {text}",
-        summary=[Cited(statement=text, citations=[1])],
-        sections=[Section(title=text, findings=[Cited(statement=text, citations=[1], support=text)])],
+        answered=answered,
+        words=[] if answered is None else [AskedWord(word=text), AskedWord(word="x", searched=text)],
+        summary=[Cited(statement=text, citations=[1], question=text), Cited(statement=f"{text}\n\n2", citations=[1])],
+        sections=[Section(title=text, findings=[Cited(statement=f"{text}\n\nend", citations=[1], support=text)])],
         agreements=[Cited(statement=text, citations=[1])],
         contradictions=[Contradiction(about=text, why=text, sides=[Side(statement=text, evidence=["s"])] * 2)],
         key_terms=[text, text],
         sources=[
             NumberedSource(
-                id="s", number=1, title=text, location=text, provider=text, heading=f"h {text}", excerpt=text
+                id="s",
+                number=1,
+                title=text,
+                location=text,
+                provider=text,
+                heading=f"h {text}",
+                excerpt=text,
+                language=text,
+                modified=text,
             )
         ],
         missing=[Missing(what=text, why=text)],
@@ -85,6 +98,11 @@ def report(text: str) -> Report:
         notes=[text],
         made=text,
     )
+
+
+def as_html(markdown: str) -> str:
+    """Markdown as the most generous renderer shows it."""
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
 
 
 def assert_harmless(page: str) -> None:
@@ -107,21 +125,22 @@ def assert_harmless(page: str) -> None:
         "li",
     }
     allowed |= {"h1", "h2", "h3", "h4", "h5", "h6", "code", "pre", "strong", "em", "s", "blockquote", "table", "thead"}
-    allowed |= {"tbody", "tr", "td", "th", "br", "hr"}
+    allowed |= {"tbody", "tr", "td", "th", "br", "hr", "header", "footer", "article", "time", "mark", "dl", "dt", "dd"}
     for element in tree.iter():
         assert element.tag in allowed, lxml_html.tostring(element)
         for name, value in element.attrib.items():
             assert not name.startswith("on")
             assert name != "style" or value.startswith("text-align")  # columns of a table
             if name in ("href", "src"):
-                assert re.match(r"https?://[^\s\"<>]+\Z|#source-\d+\Z", value), value
+                assert re.match(r"https?://[^\s\"<>]+\Z|#source-\d+\Z|sources/\d+\Z|\.\./report\.html\Z", value), value
     assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069\u200e\u200f]", page)
 
 
+@pytest.mark.parametrize("answered", [None, True, False])
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_in_a_report_runs_in_its_page(text):
+def test_nothing_in_a_report_runs_in_its_page(text, answered):
     """No element, attribute or link comes out of a source's text; the page carries its policy."""
-    page = rendering.to_html(report(text))
+    page = rendering.to_html(report(text, answered=answered), numbered("sources/"))
 
     assert_harmless(page)
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
@@ -129,18 +148,45 @@ def test_nothing_in_a_report_runs_in_its_page(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_in_a_report_is_markup_in_its_markdown(text):
+def test_nothing_in_a_passage_runs_in_its_page(text):
+    """Nor out of what stands around it."""
+    place = Place(report(text).sources[0], text, text, text, text, text, [AskedWord(word=text)])
+
+    page = rendering.passage_to_html(place, back="../report.html")
+
+    assert_harmless(page)
+    assert page.count("<style>") == 1
+
+
+@pytest.mark.parametrize("answered", [None, True, False])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_in_a_report_is_markup_in_its_markdown(text, answered):
     """Also where the renderer passes HTML through: what comes out are our own headings, lists, links and anchors."""
-    markdown = rendering.to_markdown(report(text))
-    page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(markdown)
+    markdown = rendering.to_markdown(report(text, answered=answered), numbered("sources/"))
+    page = as_html(markdown)
 
     tree = lxml_html.document_fromstring(page)
     anchors = [a.get("id") for a in tree.iter("a") if a.get("id")]
     assert anchors == ["source-1"]
     tree.xpath("//a[@id]")[0].attrib.pop("id")
     assert_harmless(lxml_html.tostring(tree, encoding="unicode"))
-    assert [h.tag for h in tree.iter("h1", "h2", "h3")] == ["h1"] + ["h2"] * 7
-    assert not list(tree.iter("em", "s", "table", "blockquote", "pre", "hr", "img"))
+    headings = [h.tag for h in tree.iter("h1", "h2", "h3")]
+    assert headings == ["h1"] + ["h2"] * (7 if answered is False else 6)  # that one says "Nearest passages"
+    assert not list(tree.iter("s", "table", "blockquote", "hr", "img"))
+    assert answered is not None or not list(tree.iter("em"))  # ours, around a word that no document has
+    assert bool(list(tree.iter("pre"))) == ("    <script>" in text)  # code, by the conventions of a passage
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_in_a_passage_is_markup_in_its_markdown(text):
+    place = Place(report(text).sources[0], text, text, text, question=text, words=[AskedWord(word=text)])
+
+    page = as_html(rendering.passage_to_markdown(place))
+
+    assert_harmless(page)
+    tree = lxml_html.document_fromstring(page)
+    assert [h.tag for h in tree.iter("h1", "h2", "h3")] == ["h1"]
+    assert not list(tree.iter("em", "s", "table", "blockquote", "img"))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -199,7 +245,7 @@ def test_empty_parts_leave_no_headings():
     """A report that says only one thing has one heading."""
     bare = Report(title="T", question="T", summary=[Cited(statement="Nothing was found.", citations=[])])
 
-    assert rendering.to_markdown(bare) == "# T\n\n## Summary\n\nNothing was found.\n"
+    assert rendering.to_markdown(bare) == "# T\n\nNothing was found.\n"
     assert "<h2>" not in rendering.to_html(bare)
 
 

@@ -81,7 +81,7 @@ async def test_every_citation_has_its_source_and_every_source_is_cited():
 
     cited = {int(n) for n in re.findall(r"\[\d+\]\(#source-(\d+)\)", out.report)}
     assert cited == {source.number for source in out.document.sources} == {1, 2}
-    assert "[Guide](https://a.test/guide#days), section Retention" in out.report
+    assert "[Guide › Retention](https://a.test/guide#days)" in out.report
     assert "`docs/handbook.md`" in out.report
 
 

@@ -194,7 +194,7 @@ def _sections(findings: Sequence[Finding], numbered: Mapping[str, NumberedSource
 def _cited(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
     # In the order of the finding: the passage that is quoted first, then those that say the same.
     citations = [numbered[id_].number for id_ in finding.evidence if id_ in numbered]
-    return Cited(statement=finding.statement, citations=list(dict.fromkeys(citations)))
+    return Cited(statement=finding.statement, citations=list(dict.fromkeys(citations)), question=finding.question)
 
 
 def _made(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:

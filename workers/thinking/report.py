@@ -79,7 +79,7 @@ async def written(plain: Report, analysis: Analysis, thinking: Thinking) -> Repo
         thinking.failed("Nothing that it wrote cites a source.")
         return None
     made = f"Written by {thinking.name} out of findings; every statement cites sources that the findings have."
-    return report.model_copy(update={"made": made, "notes": [*report.notes, *_left_out(said, report)]})
+    return report.model_copy(update={"made": made, "written": True, "notes": [*report.notes, *_left_out(said, report)]})
 
 
 def checked(said: ModelReport, plain: Report, analysis: Analysis) -> Report:
