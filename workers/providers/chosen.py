@@ -16,7 +16,7 @@ from workers.providers.provider import Provider
 from workers.providers.web import Engine, Web
 
 MAX_ANSWER_BYTES = 4_000_000
-READERS = 2  # threads that reduce pages
+READERS = 2  # threads that read pages
 
 
 @asynccontextmanager

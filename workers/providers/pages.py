@@ -1,4 +1,4 @@
-"""Pages from the web, reduced to their main text."""
+"""Pages from the web, read for what their authors wrote."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from workers.providers.calls import USER_AGENT
-from workers.reading import decoding, markdown, pdf, readers
+from workers.reading import readers
 from workers.reading.document import Document, unanchored
 from workers.reading.leftout import Unreadable
 
 MAX_BYTES = 3_000_000
-MAX_HTML_BYTES = 1_500_000  # more is a list or a log, and takes trafilatura many seconds
+MAX_HTML_BYTES = 1_500_000  # more is a list or a log
 MAX_REDIRECTS = 5
 KINDS = {
     "text/html": ".html",
@@ -29,13 +29,13 @@ class Unusable(Exception):
 
 
 async def page(http: httpx.AsyncClient, url: str, threads: ThreadPoolExecutor, *, seconds: float) -> Document:
-    """The page's main text by its headings. Raises Unusable; `seconds` bound fetching and reducing together."""
+    """The page's main text by its headings. Raises Unusable; `seconds` bound fetching and reading together."""
     try:
         async with asyncio.timeout(seconds):
             data, suffix, encoding = await _fetched(http, url)
             loop = asyncio.get_running_loop()
             # Not cancelled at the time-out: the thread ends by itself, seconds later, its result unused.
-            document = await loop.run_in_executor(threads, _reduced, data, suffix, encoding, url)
+            document = await loop.run_in_executor(threads, _read, data, suffix, encoding)
     except (TimeoutError, httpx.TimeoutException) as exc:
         raise Unusable(f"was not there and read within {seconds:.1f} s") from exc
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
@@ -63,38 +63,16 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str |
                 data += piece
                 if len(data) > cap:
                     raise Unusable(f"is larger than {cap / 1_000_000:g} MB")
-            return bytes(data), suffix, _known(answer.charset_encoding)
+            return bytes(data), suffix, answer.charset_encoding
     raise Unusable("redirects without end")
 
 
-def _known(encoding: str | None) -> str | None:
-    try:
-        "".encode(encoding or "utf-8")
-    except LookupError:
-        return None
-    return encoding
-
-
-def _reduced(data: bytes, suffix: str, encoding: str | None, url: str) -> Document:
+def _read(data: bytes, suffix: str, encoding: str | None) -> Document:
     """Runs in a thread; any failure of a reader is a page that has no text."""
-    if suffix == ".pdf":
-        return pdf.read(data)
-    if suffix != ".html":
-        try:
-            return unanchored(readers.parsed(data, suffix, encoding))
-        except Unreadable as exc:
-            return Document("", (), str(exc))
-    import trafilatura
-
     try:
-        text = trafilatura.extract(
-            decoding.text_of(data, encoding),
-            url=url,
-            output_format="markdown",
-            include_comments=False,
-            include_images=False,
-            include_links=False,
-        )
-    except Exception as exc:  # a page from anywhere must not end the search; trafilatura names no error of its own
-        return Document("", (), f"cannot be reduced to its text ({type(exc).__name__})")
-    return unanchored(markdown.read(text)) if text else Document("", (), "has no main text")
+        document = readers.parsed(data, suffix, encoding)
+    except Unreadable as exc:
+        return Document("", (), str(exc))
+    except Exception as exc:  # a page from anywhere must not end the search
+        return Document("", (), f"cannot be read ({type(exc).__name__})")
+    return document if suffix == ".pdf" else unanchored(document)

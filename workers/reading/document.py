@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from workers.reading import definitions
-
 PASSAGE_WORDS = 400  # measured on 530 pages, 25 questions: 60 and 120 words found 18, 200 found 20, 400 found 22
 ENOUGH = 0.45  # of a passage's length, to end it early before a block that has an anchor of its own
 CODE = "    "  # a block whose lines start with this is code, as in Markdown
@@ -63,11 +61,7 @@ class Passage:
 def passages(document: Document) -> Iterator[Passage]:
     """The document's passages in reading order; a section is cut at ends of blocks into parts of like length."""
     for section in document.sections:
-        named = definitions.headed(
-            section.heading[-1] if section.heading else "", [each.text for each in section.blocks]
-        )
-        texts = zip(named, section.blocks, strict=True)
-        blocks = [part for text, block in texts for part in _short(Block(text, block.anchor))]
+        blocks = [part for block in section.blocks for part in _short(block)]
         total = sum(_words(block.text) for block in blocks)
         if not total:
             continue

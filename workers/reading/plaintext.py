@@ -178,7 +178,7 @@ def _defined(group: list[str]) -> tuple[str, list[str]]:
     term = group[0].strip().replace("`", "")
     further = [_indent(line) for line in group[1:]]
     said = group[1].strip() if further else ""
-    is_term = further and min(further) > _indent(group[0]) and len(term) <= definitions.MAX_NAME
+    is_term = further and min(further) > _indent(group[0]) and len(term) <= 60
     if not is_term or term[-1] in ".:;,?!" or term.isupper() or not said[0].isupper() or _BULLET.match(term):
         return "", group
     return term, group[1:]
