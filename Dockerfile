@@ -7,8 +7,6 @@ RUN python -m venv --without-pip /opt/muster
 COPY requirements.txt /tmp/requirements.txt
 # A layer of its own: it is built again only when a dependency changes.
 RUN python -m pip --python /opt/muster/bin/python install --no-compile --require-hashes -r /tmp/requirements.txt \
-    # courlan asks Babel only whether a language exists; its texts in 1,000 locales are a fifth of the image
-    && find /opt/muster -path '*/babel/locale-data/*' -name '*.dat' ! -name 'en*.dat' ! -name 'root.dat' -delete \
     && find /opt/muster \( -name tests -o -name test \) -type d -path '*site-packages*' -prune -exec rm -rf {} + \
     && find /opt/muster -name '*.so' -exec strip --strip-unneeded {} + \
     && find /opt/muster \( -name '*.pyi' -o -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
@@ -16,7 +14,7 @@ RUN python -m pip --python /opt/muster/bin/python install --no-compile --require
     && python -m compileall -q -j 0 /opt/muster \
     # and of the large libraries that only protocols and models import it is all that is kept: 33 MB
     && cd /opt/muster/lib/python3.13/site-packages && for package in openai pydantic_ai pygments google genai_prices mcp \
-        a2a dateparser pypdf snowballstemmer pyasn1_modules griffe pydantic_graph tiktoken; do \
+        a2a pypdf snowballstemmer pyasn1_modules griffe pydantic_graph tiktoken; do \
         find $package -name __pycache__ -prune -exec rm -rf {} + \
         && python -m compileall -q -b -j 0 $package && find $package -name '*.py' -delete; done
 
