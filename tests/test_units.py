@@ -49,7 +49,6 @@ def test_what_stands_before_a_list_announces_it():
         "PORT | Default: 8000 | Meaning: where it listens",
         "-q, --quiet — Print nothing.",
         "Next service: May 2027",
-        "• a bullet",
     ],
 )
 def test_a_line_that_says_something_by_itself_is_one_unit(line):
@@ -68,6 +67,12 @@ def test_lines_of_a_list_in_one_block_are_units():
 def test_code_keeps_its_lines():
     assert kinds("Run this:\n\n    a = 1\n    b = 2\n\nThen go.")[1] == ("code", "    a = 1\n    b = 2")
     assert kinds("```sh\nmake\n```\nDone.")[0] == ("code", "    make")
+
+
+@pytest.mark.parametrize("line", ["• a bullet", "           *   a bullet", "· a bullet"])
+def test_every_bullet_is_a_dash(line):
+    """Whatever a format draws, a reader sees one kind of list."""
+    assert kinds(line) == [("item", "- a bullet")]
 
 
 def test_a_long_definition_is_its_first_sentence_and_what_follows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from shared.report import Evidence
@@ -10,10 +11,13 @@ from workers.language.languages import language_of
 from workers.language.text import normalized
 from workers.language.words import terms
 
+_WORD = re.compile(r"\w+")
+
 
 @dataclass(frozen=True)
 class Passage:
-    """One piece of evidence. `said` holds the terms of each unit, `above` those of its title and headings.
+    """One piece of evidence. `said` holds the terms of each unit, `written` its words as they are,
+    `above` the terms of its title and headings.
 
     `rank` is from 0 to 1, what the search holds of it beside the best one.
     """
@@ -23,6 +27,7 @@ class Passage:
     rank: float
     units: tuple[Unit, ...]
     said: tuple[frozenset[str], ...]
+    written: tuple[frozenset[str], ...]
     above: frozenset[str]
 
     @property
@@ -42,6 +47,18 @@ def passage(item: Evidence, rank: float) -> Passage:
     language = item.language or language_of(text)
     units = tuple(cut(text))
     said = tuple(frozenset(terms(unit.text, language)) for unit in units)
+    written = tuple(wording(unit.text) for unit in units)
     return Passage(
-        item, language, rank, units, said, frozenset(terms(normalized(f"{item.title}\n{item.heading}"), language))
+        item,
+        language,
+        rank,
+        units,
+        said,
+        written,
+        frozenset(terms(normalized(f"{item.title}\n{item.heading}"), language)),
     )
+
+
+def wording(text: str) -> frozenset[str]:
+    """The words of a text as they are written, in lower case, those of grammar too."""
+    return frozenset(_WORD.findall(text.lower()))

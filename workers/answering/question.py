@@ -7,11 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.report import AskedWord
-from workers.answering.passage import Passage
+from workers.answering.passage import Passage, wording
 from workers.language.languages import language_of
 from workers.language.questions import Word, content
-from workers.language.text import normalized
-from workers.language.words import terms
 
 BESIDE = 0.5  # of its weight, what a word of the whole question counts for a part that it does not stand in
 
@@ -20,12 +18,12 @@ BESIDE = 0.5  # of its weight, what a word of the whole question counts for a pa
 class Question:
     """One question, or a part of one: `asked` are its words as they are looked for, `words` what each of them weighs.
 
-    The first `own` of them stand in the part itself, the others only beside it. `terms` are all of its words, those of
-    grammar too.
+    The first `own` of them stand in the part itself, the others only beside it. `written` are all of its words as they
+    are, those of grammar too.
     """
 
     text: str
-    terms: frozenset[str]
+    written: frozenset[str]
     asked: tuple[Word, ...]
     words: tuple[AskedWord, ...]
     own: int
@@ -62,7 +60,7 @@ def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage],
             word = next(iter(content(weighed.searched, language, languages)), word)
         asked.append(word)
         words.append(weighed or _counted(word, passages))
-    return Question(text, frozenset(terms(normalized(text), language)), tuple(asked), tuple(words), len(part))
+    return Question(text, wording(text), tuple(asked), tuple(words), len(part))
 
 
 def _counted(word: Word, passages: Sequence[Passage]) -> AskedWord:

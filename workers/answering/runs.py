@@ -12,7 +12,7 @@ LENGTH = 350  # characters of a run: at 150 the study's 72 answers were whole fo
 WITH_LIST = 700  # of one that takes in the list or the code that it announces
 HEADING = 0.5  # what a word in the headings alone counts of its weight
 RANK = 0.5  # what the passage's rank counts beside the words
-WORDING = 0.1  # what it counts that a run has the question's own words, also those of grammar: "there are … kinds"
+WORDING = 0.1  # what it counts that a run has the question's words as they are, those of grammar too
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def runs(passage: Passage, asked: Question) -> Iterator[Run]:
             first, last = _extent(passage, start)
             inside = frozenset().union(*held[first : last + 1])
             value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
-            same = asked.terms & frozenset().union(*passage.said[first : last + 1])
-            value += WORDING * len(same) / max(1, len(asked.terms))
+            same = asked.written & frozenset().union(*passage.written[first : last + 1])
+            value += WORDING * len(same) / max(1, len(asked.written))
             yield Run(passage, first, last, inside | above, value)
 
 

@@ -14,8 +14,10 @@ MAX_CODE = 350  # characters of one piece of code
 MAX_SENTENCE = 600  # a longer one is cut at a space: text without sentences must not fill an answer
 MAX_ITEM = 300  # a longer item or definition is its first sentence, and the others follow
 CODE = "    "
+LEVELS = (2, 4, 6)  # spaces before a nested item
 
 _ITEM = re.compile(r"[ \t]*(?:[-*+•·‣]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])[ \t]+(?=\S)")
+_BULLET = re.compile(r"^[*+•·‣][ \t]+")
 _ROW = re.compile(r"\S \| \S")
 _LABEL = re.compile(r"[^\s:：|][^:：|]{0,40}[:：](?:\s|$)")
 _DEFINED = re.compile(r"\S.{0,60} — \S")
@@ -80,7 +82,7 @@ def _of_block(lines: list[str]) -> Iterator[Unit]:
     for group in _lines_together(lines):
         text = " ".join(line.strip() for line in group)
         if _is_item(group[0]):
-            indent = group[0][: len(group[0]) - len(group[0].lstrip())]
+            text, indent = _BULLET.sub("- ", text), _indent(group[0])
             first, *others = list(_pieces(text)) if len(text) <= MAX_ITEM else _said(text)
             yield Unit(indent + first, "item", before, first.endswith((":", "：")))
             yield from (Unit(other, "sentence", " ", other.endswith((":", "："))) for other in others)
@@ -89,6 +91,12 @@ def _of_block(lines: list[str]) -> Iterator[Unit]:
                 yield Unit(said, "sentence", before, said.endswith((":", "：")))
                 before = " "
         before = "\n"
+
+
+def _indent(item: str) -> str:
+    """Two spaces for each level that an item is further in, as readers write it; other text has levels of its own."""
+    spaces = len(item) - len(item.lstrip())
+    return " " * spaces if spaces in LEVELS else ""
 
 
 def _lines_together(lines: list[str]) -> Iterator[list[str]]:
