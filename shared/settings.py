@@ -184,7 +184,7 @@ class SearchSettings(Settings):
         None, description="Address of your SearXNG, or another base address for the chosen provider."
     )
     search_results: Annotated[int, Field(ge=1, le=50)] = Field(
-        8, description="Passages a research step returns at the most."
+        12, description="Passages a research step returns at the most."
     )
     search_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
         8.0, description="Seconds one call to a web provider or one page may take."

@@ -8,8 +8,9 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
+from workers.language.sentences import sentences
 from workers.reading import files, markdown, opened, plaintext
-from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages, sentences
+from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages
 
 MARKDOWN = """---
 title: "The harbour"

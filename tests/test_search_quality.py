@@ -85,9 +85,8 @@ def _fetch(cache: Path, ready: Path) -> None:
 
 
 def _evidence(connection, question):
-    asked = ranking.question(question)
-    ranked = ranking.rank(connection, asked, store.Scope())
-    return evidence(connection, ranking.chosen(ranked.hits, 8), asked, ranked.weights, "local")
+    ranked = ranking.rank(connection, question, store.Scope())
+    return evidence(ranking.chosen(ranked.hits, 8), ranked.asked, "local")
 
 
 def _sources(connection, question):

@@ -169,8 +169,8 @@ async def test_wikipedia_articles_are_read_through_its_api(tmp_path):
 
     found = await search("wikipedia", api, tmp_path)
 
-    assert [each.location for each in found.evidence] == ["https://en.wikipedia.org/wiki/Tide_%28sea%29#Spring_tide"]
-    assert found.evidence[0].heading == "Types › Spring tide"
+    assert found.evidence[0].location == "https://en.wikipedia.org/wiki/Tide_%28sea%29#Spring_tide"
+    assert [each.heading for each in found.evidence] == ["Types › Spring tide", ""]
     assert all(request.headers["user-agent"].startswith("Muster/") for request in seen)
     assert dict(seen[0].url.params)["srsearch"] == "spring tide come"
     assert dict(seen[1].url.params)["explaintext"] == "1"

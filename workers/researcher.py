@@ -64,6 +64,7 @@ def agent(
             provider=desk.provider.name,
             searched=found.searched,
             evidence=found.evidence,
+            words=found.words,
             notes=[*notes, *found.notes],
         )
         return Reply(research.model_dump(), usage=thinking.usage, missing=[*found.missing, *thinking.missing])

@@ -8,53 +8,57 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 from shared.sources import PlacedPassage
+from workers.index import spelling
+from workers.index.sketch import sketched
 from workers.language.languages import language_of
+from workers.language.words import terms
 from workers.reading.document import Document, passages
 from workers.reading.leftout import LeftOut
 
-VERSION = 9  # of the tables and of how documents are cut; another number in the file means: build it anew
+VERSION = 10  # of the tables, of how documents are cut and of what terms are; another number: build it anew
 CANDIDATES = 60
 SAMPLE, SAMPLES = 600, 20  # characters of so many passages tell a document's language
-TITLE, HEADING, BODY = 4.0, 2.0, 1.0  # weights; 1/1/1 found 21 of 25, 4/2/1 22, 10/1/1 20
+TITLE, HEADING, BODY = 3.0, 2.0, 1.0  # weights
 
+# `found` keeps no text of its own: it indexes terms (workers.language), which are made again to take a passage out.
 SCHEMA = """
 CREATE TABLE page (
     id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL, mtime_ns INTEGER NOT NULL,
-    size INTEGER NOT NULL, note TEXT NOT NULL, modified TEXT NOT NULL
+    size INTEGER NOT NULL, note TEXT NOT NULL, modified TEXT NOT NULL, sketch BLOB NOT NULL
 );
 CREATE TABLE passage (
-    id INTEGER PRIMARY KEY, page INTEGER NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL, body TEXT NOT NULL,
-    anchors TEXT NOT NULL, key TEXT NOT NULL, language TEXT NOT NULL
+    id INTEGER PRIMARY KEY, page INTEGER NOT NULL, heading TEXT NOT NULL, body TEXT NOT NULL, anchors TEXT NOT NULL,
+    key TEXT NOT NULL, language TEXT NOT NULL
 );
 CREATE INDEX passage_of_page ON passage (page);
 CREATE INDEX passage_by_key ON passage (key);
+CREATE TABLE word (word TEXT PRIMARY KEY, pages INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE skipped (
     what TEXT NOT NULL, why TEXT NOT NULL, files INTEGER NOT NULL, failed INTEGER NOT NULL, PRIMARY KEY (what, why)
 );
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE VIRTUAL TABLE found USING fts5(
-    title, heading, body, content='passage', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE TRIGGER passage_in AFTER INSERT ON passage BEGIN
-    INSERT INTO found (rowid, title, heading, body) VALUES (new.id, new.title, new.heading, new.body);
-END;
-CREATE TRIGGER passage_out AFTER DELETE ON passage BEGIN
-    INSERT INTO found (found, rowid, title, heading, body)
-    VALUES ('delete', old.id, old.title, old.heading, old.body);
-END;
+CREATE VIRTUAL TABLE found USING fts5(title, heading, body, content='', tokenize="ascii tokenchars '-+#._'");
 """
 ADD_PAGE = """
-INSERT INTO page (path, title, mtime_ns, size, note, modified)
-VALUES (:path, :title, :mtime_ns, :size, :note, :modified)
+INSERT INTO page (path, title, mtime_ns, size, note, modified, sketch)
+VALUES (:path, :title, :mtime_ns, :size, :note, :modified, :sketch)
 """
 ADD_PASSAGE = """
-INSERT INTO passage (page, title, heading, body, anchors, key, language)
-VALUES (:page, :title, :heading, :body, :anchors, :key, :language)
+INSERT INTO passage (page, heading, body, anchors, key, language)
+VALUES (:page, :heading, :body, :anchors, :key, :language)
 """
-DROP_PASSAGES = "DELETE FROM passage WHERE page = (SELECT id FROM page WHERE path = :path)"
-DROP_PAGE = "DELETE FROM page WHERE path = :path"
+ADD_TERMS = "INSERT INTO found (rowid, title, heading, body) VALUES (?, ?, ?, ?)"
+DROP_TERMS = "INSERT INTO found (found, rowid, title, heading, body) VALUES ('delete', ?, ?, ?, ?)"
+ADD_WORD = "INSERT INTO word (word, pages) VALUES (?, 1) ON CONFLICT (word) DO UPDATE SET pages = pages + 1"
+DROP_WORD = "UPDATE word SET pages = pages - 1 WHERE word = ?"
+DROP_UNUSED = "DELETE FROM word WHERE word = ? AND pages < 1"
+PAGE = "SELECT id, title FROM page WHERE path = :path"
+PASSAGES = "SELECT id, heading, body, language FROM passage WHERE page = :page"
+DROP_PASSAGES = "DELETE FROM passage WHERE page = :page"
+DROP_PAGE = "DELETE FROM page WHERE id = :page"
 KNOWN = "SELECT path, size, mtime_ns FROM page"
 SKIP = "INSERT OR REPLACE INTO skipped (what, why, files, failed) VALUES (:what, :why, :files, :failed)"
 SKIPPED_BY_LOOK = "SELECT what, why, files, failed FROM skipped"
@@ -72,17 +76,18 @@ SELECT (SELECT count(*) FROM page WHERE id IN (SELECT value FROM json_each(:page
 LANGUAGES = "SELECT language, count(*) FROM passage GROUP BY language ORDER BY 2 DESC"
 # The passages of a page are written in one go, in reading order.
 PLACE = """
-SELECT it.key, it.title, it.heading, it.body, it.anchors, it.language, path, modified,
+SELECT it.key, title, it.heading, it.body, it.anchors, it.language, path, modified,
        coalesce((SELECT body FROM passage WHERE page = it.page AND id < it.id ORDER BY id DESC LIMIT 1), ''),
        coalesce((SELECT body FROM passage WHERE page = it.page AND id > it.id ORDER BY id LIMIT 1), '')
 FROM passage AS it JOIN page ON page.id = it.page
 WHERE it.key = :key ORDER BY it.id LIMIT 1
 """
-WITH_TERM = "SELECT rowid FROM found WHERE found MATCH :term"
-# Ranked in the inner query: with the join in the same SELECT it takes 5.6 ms instead of 1.0.
+TEXT = "SELECT body FROM passage WHERE page = :page ORDER BY id"
+MATCHING = "SELECT rowid FROM found WHERE found MATCH :words"
+# Ranked in the inner query: with the join in the same SELECT it takes five times as long.
 RANKED = """
-SELECT passage.id, page.path, passage.title, passage.heading, passage.body, passage.anchors, hit.score,
-       passage.key, passage.language, page.modified
+SELECT passage.id, page.id, page.path, page.title, passage.heading, passage.body, passage.anchors, hit.score,
+       passage.key, passage.language, page.modified, page.sketch
 FROM (
     SELECT rowid, bm25(found, :title, :heading, :body) AS score FROM found
     WHERE found MATCH :words
@@ -93,9 +98,6 @@ JOIN passage ON passage.id = hit.rowid
 JOIN page ON page.id = passage.page
 ORDER BY hit.score, page.path, passage.id
 """
-MARKED = """
-SELECT highlight(found, 2, char(2), char(3)) FROM found WHERE found MATCH :words AND rowid = :id
-"""
 SET_FACT = "INSERT INTO fact (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value"
 
 
@@ -104,15 +106,17 @@ class Hit:
     """A passage that has words of the question; `bm25` is positive, larger is better."""
 
     id: int
+    page: int
     path: str
     title: str
     heading: str
     body: str
     anchors: tuple[tuple[int, str], ...]
     bm25: float
-    key: str = ""
-    language: str = ""
-    modified: str = ""
+    key: str
+    language: str
+    modified: str
+    sketch: bytes
 
 
 @dataclass(frozen=True)
@@ -140,23 +144,42 @@ def create(connection: sqlite3.Connection) -> None:
 def put(connection: sqlite3.Connection, path: str, document: Document, *, size: int = 0, mtime_ns: int = 0) -> None:
     """Writes a document in place of the one at the same path; the caller commits."""
     remove(connection, path)
-    facts = {"path": path, "title": document.title, "mtime_ns": mtime_ns, "size": size, "note": document.note}
-    page = connection.execute(ADD_PAGE, {**facts, "modified": document.modified or _date(mtime_ns)}).lastrowid
     found = list(passages(document))
     spoken = language_of("\n".join(passage.text[:SAMPLE] for passage in found[:SAMPLES]))
-    rows = (
-        {
-            "page": page,
-            "title": document.title,
-            "heading": passage.heading,
-            "body": passage.text,
-            "anchors": json.dumps(passage.anchors),
-            "key": key(path, passage.text),
-            "language": language_of(passage.text) or spoken,
-        }
-        for passage in found
-    )
-    connection.executemany(ADD_PASSAGE, rows)
+    facts = {"path": path, "title": document.title, "mtime_ns": mtime_ns, "size": size, "note": document.note}
+    facts |= {"modified": document.modified or _date(mtime_ns), "sketch": sketched(each.text for each in found)}
+    page = connection.execute(ADD_PAGE, facts).lastrowid
+    for passage in found:
+        language = language_of(passage.text) or spoken
+        row = {"page": page, "heading": passage.heading, "body": passage.text, "key": key(path, passage.text)}
+        row |= {"anchors": json.dumps(passage.anchors), "language": language}
+        id_ = connection.execute(ADD_PASSAGE, row).lastrowid
+        connection.execute(ADD_TERMS, (id_, *_terms(path, document.title, passage.heading, passage.text, language)))
+    words = spelling.words([document.title, *(text for each in found for text in (each.heading, each.text))])
+    connection.executemany(ADD_WORD, sorted((word,) for word in words))
+
+
+def remove(connection: sqlite3.Connection, path: str) -> None:
+    """Takes the document out, if there is one at this path; the caller commits."""
+    row = connection.execute(PAGE, {"path": path}).fetchone()
+    if row is None:
+        return
+    page, title = row
+    found = connection.execute(PASSAGES, {"page": page}).fetchall()
+    for id_, heading, body, language in found:
+        connection.execute(DROP_TERMS, (id_, *_terms(path, title, heading, body, language)))
+    words = [(word,) for word in spelling.words([title, *(text for row in found for text in row[1:3])])]
+    connection.executemany(DROP_WORD, words)
+    connection.executemany(DROP_UNUSED, words)
+    connection.execute(DROP_PASSAGES, {"page": page})
+    connection.execute(DROP_PAGE, {"page": page})
+
+
+def _terms(path: str, title: str, heading: str, body: str, language: str) -> tuple[str, str, str]:
+    """What is indexed of a passage; the file's name counts as its title does."""
+    name = PurePosixPath(path).stem
+    named = title if name in title else f"{title} {name}"
+    return tuple(" ".join(terms(text, language)) for text in (named, heading, body))  # type: ignore[return-value]
 
 
 def key(path: str, text: str) -> str:
@@ -164,30 +187,24 @@ def key(path: str, text: str) -> str:
     return "e" + hashlib.sha256(f"{path}\0{text}".encode()).hexdigest()[:12]
 
 
-def remove(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute(DROP_PASSAGES, {"path": path})
-    connection.execute(DROP_PAGE, {"path": path})
-
-
 def ranked(connection: sqlite3.Connection, words: str, scope: Scope) -> list[Hit]:
     """At most CANDIDATES passages for an FTS5 query, best first; the order is the same in every process."""
     weights = {"title": TITLE, "heading": HEADING, "body": BODY}
     rows = connection.execute(RANKED, {"words": words, "limit": CANDIDATES, **weights, **scope.parameters})
     return [
-        Hit(id_, path, title, heading, body, tuple((at, name) for at, name in json.loads(anchors)), -score, *more)
-        for id_, path, title, heading, body, anchors, score, *more in rows
+        Hit(id_, page, path, title, heading, body, tuple((at, name) for at, name in json.loads(anchors)), -score, *more)
+        for id_, page, path, title, heading, body, anchors, score, *more in rows
     ]
 
 
-def with_term(connection: sqlite3.Connection, term: str) -> set[int]:
-    """Ids of all passages that have the word, in whatever form."""
-    return {row[0] for row in connection.execute(WITH_TERM, {"term": f'"{term}"'})}
+def matching(connection: sqlite3.Connection, words: str) -> set[int]:
+    """Ids of all passages that an FTS5 query matches."""
+    return {row[0] for row in connection.execute(MATCHING, {"words": words})}
 
 
-def marked(connection: sqlite3.Connection, words: str, hit: Hit) -> str:
-    """The passage's text with \\x02 before and \\x03 after each word of the question."""
-    row = connection.execute(MARKED, {"words": words, "id": hit.id}).fetchone()
-    return str(row[0]) if row else hit.body
+def text_of(connection: sqlite3.Connection, page: int) -> str:
+    """All passages of a page."""
+    return "\n".join(row[0] for row in connection.execute(TEXT, {"page": page}))
 
 
 def place(connection: sqlite3.Connection, id: str) -> PlacedPassage | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.contracts import Missing
-from shared.report import Evidence
-from workers.index import store
+from shared.report import AskedWord, Evidence
 from workers.index.excerpts import excerpt
-from workers.index.ranking import Question, Ranked
+from workers.index.ranking import Asked, Ranked
 
 
 def counted(number: int, noun: str) -> str:
@@ -20,26 +18,26 @@ def counted(number: int, noun: str) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """What a provider found: `searched` in words a reader understands, `missing` what could not be had."""
+    """What a provider found: `searched` in words a reader understands, `missing` what could not be had.
+
+    `words` are the question's, as the index knows them.
+    """
 
     evidence: list[Evidence]
     searched: str
+    words: list[AskedWord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 
 
-def evidence(
-    connection: sqlite3.Connection, hits: Sequence[Ranked], asked: Question, weights: Mapping[str, float], provider: str
-) -> list[Evidence]:
+def evidence(hits: Sequence[Ranked], asked: Asked, provider: str) -> list[Evidence]:
     """Each passage with its excerpt, the anchor nearest above it, and an id made from place and text."""
-    return [_evidence(connection, each, asked, weights, provider) for each in hits]
+    return [_evidence(each, asked, provider) for each in hits]
 
 
-def _evidence(
-    connection: sqlite3.Connection, each: Ranked, asked: Question, weights: Mapping[str, float], provider: str
-) -> Evidence:
+def _evidence(each: Ranked, asked: Asked, provider: str) -> Evidence:
     hit = each.hit
-    said = excerpt(store.marked(connection, asked.query, hit), weights, hit.anchors)
+    said = excerpt(hit.body, hit.language, asked)
     anchor = [name for at, name in hit.anchors if at <= said.position][-1:] or [""]
     return Evidence(
         id=hit.key,

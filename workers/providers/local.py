@@ -227,26 +227,23 @@ class Local:
         return WorkerFault(why, type="search_unavailable", retryable=True)
 
     def _found(self, ask: Ask) -> Found:
-        asked = ranking.question(ask.question)
         with self.index.reading() as connection:
             scope, missing = self._scope(connection, ask.documents)
-            own = ranking.rank(connection, asked, scope)
+            own = ranking.rank(connection, ask.question, scope)
             others = [
-                (index, ranking.rank(connection, ranking.question(text), scope).hits)
+                (index, ranking.rank(connection, text, scope).hits)
                 for index, text in enumerate(ask.siblings)
                 if index != ask.index
             ]
             left = ranking.own(own.hits, others, ask.index)
             chosen = ranking.chosen(left, ask.limit)
-            notes = in_short(store.skipped(connection))
-            if ranking.thin(own, asked):
-                notes.append(f"The documents say little about this: no passage has much of {asked.text!r} in it.")
-            if own.unknown:
-                notes.append(f"No document has: {', '.join(own.unknown)}.")
             documents, passages = store.counts(connection, scope)
-            searched = f"{counted(passages, 'passage')} in {counted(documents, 'document')} below {self.folder}"
             return Found(
-                evidence(connection, chosen, asked, own.weights, self.name), searched, notes=notes, missing=missing
+                evidence=evidence(chosen, own.asked, self.name),
+                searched=f"{counted(passages, 'passage')} in {counted(documents, 'document')} below {self.folder}",
+                words=list(own.asked.weights),
+                notes=in_short(store.skipped(connection)),
+                missing=missing,
             )
 
     def _scope(self, connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[Scope, list[Missing]]:

@@ -132,18 +132,16 @@ def _usable(results: list[Result]) -> list[Result]:
 
 
 def _found(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Found:
-    asked = ranking.question(ask.question)
     with closing(store.in_memory()) as connection:
         for result, document in documents:
             store.put(connection, result.url, replace(document, title=result.title))
-        ranked = ranking.rank(connection, asked, Scope())
-        chosen = ranking.chosen(ranked.hits, ask.limit)
+        ranked = ranking.rank(connection, ask.question, Scope())
         count, passages = store.counts(connection, Scope())
-        notes = []
-        if ranking.thin(ranked, asked):
-            notes.append(f"The pages found say little about this: no passage has much of {asked.text!r} in it.")
-        searched = f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}"
-        return Found(evidence(connection, chosen, asked, ranked.weights, name), searched, notes=notes)
+        return Found(
+            evidence=evidence(ranking.chosen(ranked.hits, ask.limit), ranked.asked, name),
+            searched=f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}",
+            words=list(ranked.asked.weights),
+        )
 
 
 def _snippet(result: Result) -> Document | None:

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from shared.contracts import Missing
 from shared.errors import WorkerFault
-from workers.index import ranking
+from workers.language.languages import language_of
+from workers.language.questions import content
 from workers.providers.calls import USER_AGENT, Api, RateLimited
 from workers.providers.web import Engine, Result, Results
 from workers.reading.document import Block, Document, Section
@@ -52,7 +53,7 @@ def engine(url: str | None) -> Engine:
     endpoint = _endpoint(url)
 
     async def search(api: Api, question: str, limit: int) -> Results:
-        terms = ranking.question(question).terms
+        terms = [word.text for word in content(question, language_of(question))]
         titles: list[str] = []
         # CirrusSearch wants every word; an everyday question has too many, so the second try wants any.
         for query in dict.fromkeys((" ".join(terms), " OR ".join(terms))):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from workers.language.sentences import sentences
 from workers.reading import definitions
-from workers.reading.document import Block, Document, Section, indented, sentences
+from workers.reading.document import Block, Document, Section, indented
 from workers.reading.markdown import slug
 
 UNDERLINES = "=-~^\"'`#*+:."

@@ -72,6 +72,7 @@ async def searched(ask: Ask, provider: Provider, thinking: Thinking, ctx: Contex
     return Found(
         evidence=evidence[: ask.limit],
         searched=first.searched,
+        words=first.words,
         notes=[*notes, *dict.fromkeys(note for one in [first, *found] for note in one.notes)],
         missing=[*first.missing, *(m for one in found for m in one.missing if m not in first.missing), *lost],
     )
