@@ -117,13 +117,15 @@ def test_phrases_are_found_whatever_their_case_markup_and_line_ends(phrase, text
     assert scoring.holds(text, [[phrase]]) is found
 
 
-def test_the_table_counts_answerable_and_absent_questions_apart():
-    results = [
-        tables.Result("notes", KEPT, Answer(), Marks(first=True, shown=True)),
-        tables.Result("notes", ABSENT, Answer(), Marks(admitted=True)),
-    ]
+def test_the_tables_count_answerable_and_absent_questions_apart():
+    """Where there is a run before, each figure stands beside the one of that run."""
+    absent = tables.Result("notes", ABSENT, Answer(), Marks(admitted=True))
+    run = tables.Run((tables.Result("notes", KEPT, Answer(), Marks(first=True, shown=True)), absent), {"notes": 2.0})
+    before = tables.Run((tables.Result("notes", KEPT, Answer(), Marks()), absent), {"notes": 3.0})
 
-    assert "| notes | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 1 of 1 |" in tables.table(results)
+    assert "| notes | 1 | 1 | 1 | 0 | 0 | 0 | 0 | 1 of 1 |" in tables.figures(run)
+    assert "| notes | 1 | 0 → 1 | 0 → 1 | 0 → 0 | 0 → 0 | 0 → 0 | 0 → 0 | 1 → 1 of 1 |" in tables.figures(run, before)
+    assert "| notes | 0.00 → 0.00 | 0.00 → 0.00 | 3.0 → 2.0 |" in tables.figures(run, before)
 
 
 def test_office_files_are_made_of_notes(tmp_path):

@@ -9,32 +9,41 @@ import sys
 from pathlib import Path
 
 from tests.quality import asking, fetch, scoring, sets, tables
-from tests.quality.tables import Result
+from tests.quality.sets import DocumentSet
+from tests.quality.tables import Result, Run
 
 ROOT = Path(__file__).parent.parent.parent
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def main() -> None:
-    """Runs the chosen sets, one after the other."""
+    """Asks the Muster here, or of a commit, and before it another one where one is named to compare with."""
     options = _options()
+    wanted = [one for one in sets.every() if not options.set or one.name in options.set]
+    before = _run(_checked_out(options.against), wanted, options.questions) if options.against else None
     checkout = _checked_out(options.commit) if options.commit else ROOT
-    settings = {"SEMANTIC": "true"} if options.semantic else {}
+    run = _run(checkout, wanted, options.questions, {"SEMANTIC": "true"} if options.semantic else {})
+    figures = tables.figures(run, before)
+    print(figures)
+    if options.misses:
+        print(tables.misses(run), sep="\n")
+    if options.json:
+        options.json.write_text(json.dumps(tables.as_data(run), ensure_ascii=False, indent=1), encoding="utf-8")
+    if options.document:
+        _write(options.document, figures)
+
+
+def _run(checkout: Path, wanted: list[DocumentSet], half: str, settings: dict[str, str] | None = None) -> Run:
     results: list[Result] = []
     index_seconds: dict[str, float] = {}
-    for one in sets.every():
-        if options.set and one.name not in options.set:
-            continue
+    for one in wanted:
+        print(f"{one.name}: {one.about}", file=sys.stderr)
         with asking.muster(checkout, fetch.documents(one), settings) as muster:
             index_seconds[one.name] = muster.index_seconds
-            for question in sets.chosen(one.questions, options.questions):
+            for question in sets.chosen(one.questions, half):
                 answer = muster.ask(question.ask)
                 results.append(Result(one.name, question, answer, scoring.marks(question, answer)))
-        print(f"{one.name}: {one.about}", file=sys.stderr)
-    print(tables.table(results), tables.times(results, index_seconds), sep="\n\n")
-    if options.misses:
-        print(tables.misses(results), sep="\n")
-    if options.json:
-        options.json.write_text(json.dumps(tables.as_data(results), ensure_ascii=False, indent=1), encoding="utf-8")
+    return Run(tuple(results), index_seconds)
 
 
 def _options() -> argparse.Namespace:
@@ -43,9 +52,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--set", action="append", choices=names, help="only this set; may be given again")
     parser.add_argument("--questions", choices=["dev", "held", "all"], default="all", help="only one half of each set")
     parser.add_argument("--commit", help="ask the Muster of this commit instead of the one here")
+    parser.add_argument("--against", metavar="COMMIT", help="ask that commit's Muster too and show both figures")
     parser.add_argument("--semantic", action="store_true", help="with the setting SEMANTIC")
     parser.add_argument("--misses", action="store_true", help="print what went wrong with development questions")
     parser.add_argument("--json", type=Path, help="write everything that came back to this file")
+    parser.add_argument("--document", type=Path, help=f"put the figures into this file, after its line {BEGIN}")
     return parser.parse_args()
 
 
@@ -59,6 +70,12 @@ def _checked_out(commit: str) -> Path:
         archive = subprocess.run([*git, "archive", name], capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
     return folder
+
+
+def _write(path: Path, figures: str) -> None:
+    """Replaces what stands between the two marks; the rest of the file is written by hand."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

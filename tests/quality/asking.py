@@ -47,7 +47,7 @@ class Muster:
     def _indexing(self) -> bool:
         """Whether the researcher is still reading; a Muster that cannot say so answers only after it has read."""
         reply = self._client.get("/agents/researcher/index")
-        return reply.status_code == 200 and reply.json().get("state") == "indexing"
+        return reply.status_code == 503 or (reply.status_code == 200 and not reply.json()["complete"])
 
     def _wait_ready(self) -> None:
         while time.monotonic() < self._until:

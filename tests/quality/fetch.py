@@ -81,10 +81,12 @@ def _unpack(archive: Path, take: Take, folder: Path) -> int:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Names without the sdist's own first folder, and what is in them."""
+    """Names without the first folder that all but a wheel have, and what is in them."""
     if archive.suffix in (".whl", ".zip"):
-        with zipfile.ZipFile(archive) as wheel:
-            yield from ((name, wheel.read(name)) for name in wheel.namelist() if not name.endswith("/"))
+        with zipfile.ZipFile(archive) as packed:
+            for name in packed.namelist():
+                if not name.endswith("/"):
+                    yield name if archive.suffix == ".whl" else name.partition("/")[2], packed.read(name)
         return
     with tarfile.open(archive) as tar:
         for member in tar:

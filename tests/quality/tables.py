@@ -1,16 +1,16 @@
-"""What the marks come to: counts by set, language and kind, as rows and as Markdown."""
+"""What the marks come to, as Markdown: counts by set, language, kind and half, times, and what went wrong."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from tests.quality.scoring import Answer, Marks
 from tests.quality.sets import Question
 
 COLUMNS = ("first", "shown", "document_first", "document_in_three", "retrieved", "wrong_nothing")
-TITLES = ("", "questions", "first", "shown", "document first", "in three", "retrieved", "wrong nothing", "admitted")
+TITLES = ("questions", "first", "shown", "document first", "in three", "retrieved", "wrong nothing", "admitted")
 
 
 @dataclass(frozen=True)
@@ -23,58 +23,85 @@ class Result:
     marks: Marks
 
 
-def table(results: Sequence[Result]) -> str:
-    """Counts for all questions and by set, language and kind; `dev` and `held` apart from each other."""
-    groups: dict[str, list[Result]] = {"**all**": list(results)}
-    by: tuple[Callable[[Result], str], ...] = (
-        lambda r: f"*{r.question.split}*",
-        lambda r: r.set_name,
-        lambda r: f"language {r.question.language}",
-        lambda r: f"kind {r.question.kind}",
-    )
-    for key in by:
-        for name in sorted({key(r) for r in results}):
-            groups[name] = [r for r in results if key(r) == name]
-    return markdown([TITLES, *(_row(name, some) for name, some in groups.items())])
+@dataclass(frozen=True)
+class Run:
+    """All answers of one Muster, and for each set the seconds from its start to an answer from the whole folder."""
+
+    results: tuple[Result, ...]
+    index_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def times(results: Sequence[Result], index_seconds: Mapping[str, float]) -> str:
-    """Seconds a question took, and from the start of the services to the first answer from the whole folder."""
-    rows = [("", "p50", "p95", "start and index")]
-    for name, seconds in index_seconds.items():
-        took = sorted(r.answer.seconds for r in results if r.set_name == name)
-        rows.append((name, f"{_share(took, 0.5):.2f}", f"{_share(took, 0.95):.2f}", f"{seconds:.1f}"))
-    took = sorted(r.answer.seconds for r in results)
-    rows.append(("**all**", f"{_share(took, 0.5):.2f}", f"{_share(took, 0.95):.2f}", ""))
-    return markdown(rows)
+Key = Callable[[Result], str]
+GROUPS: dict[str, Key] = {
+    "set": lambda r: r.set_name,
+    "language": lambda r: r.question.language,
+    "kind": lambda r: r.question.kind,
+    "half": lambda r: f"{r.question.split}, {r.set_name}",
+}
 
 
-def misses(results: Sequence[Result]) -> str:
+def figures(run: Run, before: Run | None = None) -> str:
+    """Every table; where there is a run before, each cell has its figure and the new one: `3 → 5`."""
+    tables = [_counts("", lambda r: "all", run, before), _counts("half", lambda r: r.question.split, run, before)]
+    tables += [_counts(name, key, run, before) for name, key in GROUPS.items()]
+    return "\n\n".join([*tables, _times(run, before)])
+
+
+def misses(run: Run) -> str:
     """Each question of the development half that was not answered first: what was shown, and what was expected."""
-    return "\n\n".join(_miss(r) for r in results if r.question.split == "dev" and not _good(r))
+    return "\n\n".join(_miss(r) for r in run.results if r.question.split == "dev" and not _good(r))
 
 
-def as_data(results: Sequence[Result]) -> list[dict[str, object]]:
-    """Everything, for a file that later runs are compared with."""
+def as_data(run: Run) -> list[dict[str, object]]:
+    """Everything, to look at afterwards."""
     return [
-        {"id": r.question.id, "set": r.set_name, "question": asdict(r.question), "answer": asdict(r.answer)}
-        | {"marks": asdict(r.marks)}
-        for r in results
+        {"set": r.set_name} | {key: asdict(getattr(r, key)) for key in ("question", "answer", "marks")}
+        for r in run.results
     ]
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its head."""
-    head, *rest = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *rest])
+def _counts(name: str, key: Key, run: Run, before: Run | None) -> str:
+    rows: list[Sequence[str]] = [(name, *TITLES)]
+    for value in sorted({key(r) for r in run.results}):
+        row = _row([r for r in run.results if key(r) == value])
+        if before is not None:
+            old = _row([r for r in before.results if key(r) == value])
+            row = [row[0], *(_change(was, now) for was, now in zip(old[1:], row[1:], strict=True))]
+        rows.append((value, *row))
+    return _markdown(rows)
 
 
-def _row(name: str, some: Sequence[Result]) -> tuple[str, ...]:
+def _row(some: Sequence[Result]) -> list[str]:
+    """Answerable questions and their marks; of those without an answer, how many were admitted."""
     asked = [r.marks for r in some if not r.question.absent]
     absent = [r.marks for r in some if r.question.absent]
-    counts = (str(sum(getattr(one, column) for one in asked)) for column in COLUMNS)
-    admitted = f"{sum(one.admitted for one in absent)} of {len(absent)}" if absent else ""
-    return (name, str(len(asked)), *counts, admitted)
+    counts = [str(sum(getattr(one, column) for one in asked)) for column in COLUMNS]
+    return [str(len(asked)), *counts, f"{sum(one.admitted for one in absent)} of {len(absent)}" if absent else ""]
+
+
+def _times(run: Run, before: Run | None) -> str:
+    """Seconds a question took, half of them and 95 of 100 less, and seconds until the whole folder was read."""
+    rows = [("seconds", "p50", "p95", "start and index")]
+    for name in [*run.index_seconds, "all"]:
+        row = _seconds(run, name)
+        rows.append((name, *(map(_change, _seconds(before, name), row) if before is not None else row)))
+    return _markdown(rows)
+
+
+def _seconds(run: Run, name: str) -> tuple[str, str, str]:
+    took = sorted(r.answer.seconds for r in run.results if name in ("all", r.set_name))
+    index = f"{run.index_seconds[name]:.1f}" if name in run.index_seconds else ""
+    return f"{_share(took, 0.5):.2f}", f"{_share(took, 0.95):.2f}", index
+
+
+def _change(was: str, now: str) -> str:
+    return f"{was.removesuffix(now[now.find(' of ') :]) if ' of ' in now else was} → {now}" if was else now
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *rest = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, f"| --- |{' ---: |' * (len(rows[0]) - 1)}", *rest])
 
 
 def _good(r: Result) -> bool:
@@ -83,17 +110,14 @@ def _good(r: Result) -> bool:
 
 def _miss(r: Result) -> str:
     got = ", ".join(name for name, value in asdict(r.marks).items() if value) or "nothing"
-    first = r.answer.summary[0][:700] if r.answer.summary else "(empty)"
     keys = " AND ".join(" / ".join(group) for group in r.question.keys)
-    expected = "an admission" if r.question.absent else f"{keys}   in {', '.join(r.question.pages)}"
-    sources = ", ".join(r.answer.sources[:3])
     return "\n".join(
         [
             f"## {r.question.id} ({r.question.kind}): {r.question.ask}",
-            f"expected: {expected}",
+            "expected: " + ("an admission" if r.question.absent else f"{keys}   in {', '.join(r.question.pages)}"),
             f"marks:    {got}",
-            f"sources:  {sources}",
-            f"first:    {first}",
+            f"sources:  {', '.join(r.answer.sources[:3])}",
+            f"first:    {r.answer.summary[0][:700] if r.answer.summary else '(empty)'}",
         ]
     )
 
