@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shared.report import AskedWord
 from workers.index import spelling, store
-from workers.index.sketch import same
+from workers.index.sketch import hashes, same
 from workers.index.store import Hit, Scope
 from workers.language.languages import language_of
 from workers.language.questions import Word, content
@@ -181,28 +181,24 @@ def _distinct(connection: sqlite3.Connection, hits: Sequence[Hit]) -> list[Hit]:
 
     A copy that has a number which the shown one lacks stays: it may be what differs.
     """
-    shown: dict[int, Hit] = {}
-    twins: dict[int, int] = {}  # a page, and the one that is shown for it
+    shown: dict[int, frozenset[int]] = {}
+    twins: dict[int, set[str]] = {}  # a page that another is shown for, and the numbers that this one has
     texts: set[str] = set()
     kept: list[Hit] = []
     for hit in hits:
         if hit.page not in shown and hit.page not in twins:
-            twin = next((page for page, other in shown.items() if same(hit.sketch, other.sketch)), None)
+            sketch = hashes(hit.sketch)
+            twin = next((page for page, other in shown.items() if same(sketch, other)), None)
             if twin is None:
-                shown[hit.page] = hit
+                shown[hit.page] = sketch
             else:
-                twins[hit.page] = twin
+                twins[hit.page] = set(_NUMBER.findall(store.text_of(connection, twin)))
         plain = _SPACE.sub(" ", hit.body).lower()
-        if plain in texts or (hit.page in twins and not _differs(connection, hit, twins[hit.page])):
+        if plain in texts or (hit.page in twins and twins[hit.page].issuperset(_NUMBER.findall(hit.body))):
             continue
         texts.add(plain)
         kept.append(hit)
     return kept
-
-
-def _differs(connection: sqlite3.Connection, hit: Hit, page: int) -> bool:
-    there = set(_NUMBER.findall(store.text_of(connection, page)))
-    return not there.issuperset(_NUMBER.findall(hit.body))
 
 
 def _score(each: Ranked) -> float:

@@ -27,12 +27,15 @@ def sketched(texts: Iterable[str]) -> bytes:
     return array("I", sorted(shingles)[:KEPT]).tobytes()
 
 
-def same(one: bytes, other: bytes) -> bool:
+def hashes(sketch: bytes) -> frozenset[int]:
+    """A sketch, ready to be compared."""
+    return frozenset(array("I", sketch))
+
+
+def same(one: frozenset[int], other: frozenset[int]) -> bool:
     """Whether nearly all of two texts agrees, word for word; a translation does not."""
-    first, second = _hashes(one), _hashes(other)
-    union = sorted(first | second)[:KEPT]
-    return bool(union) and len(first & second & set(union)) >= SAME * len(union)
-
-
-def _hashes(sketch: bytes) -> set[int]:
-    return set(array("I", sketch))
+    common = one & other
+    if not common or len(common) < SAME * max(len(one), len(other)):
+        return False
+    union = sorted(one | other)[:KEPT]
+    return len(common.intersection(union)) >= SAME * len(union)

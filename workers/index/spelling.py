@@ -28,7 +28,7 @@ LIMIT :limit
 
 def words(texts: Iterable[str]) -> set[str]:
     """The different words of a document, in lower case, as they are written."""
-    return {word for text in texts for word in _WORD.findall(text.lower()) if _LETTER.match(word)}
+    return {word for word in set(_WORD.findall("\n".join(texts).lower())) if _LETTER.match(word)}
 
 
 def near(connection: sqlite3.Connection, word: str) -> list[str]:

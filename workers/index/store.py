@@ -18,7 +18,7 @@ from workers.language.words import terms
 from workers.reading.document import Document, passages
 from workers.reading.leftout import LeftOut
 
-VERSION = 10  # of the tables, of how documents are cut and of what terms are; another number: build it anew
+VERSION = 11  # of the tables, of how documents are cut and of what terms are; another number: build it anew
 CANDIDATES = 60
 SAMPLE, SAMPLES = 600, 20  # characters of so many passages tell a document's language
 TITLE, HEADING, BODY = 3.0, 2.0, 1.0  # weights
@@ -35,6 +35,7 @@ CREATE TABLE passage (
 );
 CREATE INDEX passage_of_page ON passage (page);
 CREATE INDEX passage_by_key ON passage (key);
+CREATE INDEX passage_by_language ON passage (language);
 CREATE TABLE word (word TEXT PRIMARY KEY, pages INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE skipped (
     what TEXT NOT NULL, why TEXT NOT NULL, files INTEGER NOT NULL, failed INTEGER NOT NULL, PRIMARY KEY (what, why)
