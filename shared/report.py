@@ -36,9 +36,11 @@ class Evidence(Source):
 class AskedWord(_Open):
     """A word of the question that counts, as the index knows it.
 
-    `searched` is the spelling that was searched instead ("": as asked), `weight` its inverse document frequency,
-    `passages` how many hold it (0: none).
+    `searched` is what was searched instead ("": as asked), another spelling or a part of it, which then has an entry
+    for each part. `weight` is its inverse document frequency, `passages` how many hold it (0: none).
     """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     word: str
     searched: str = ""

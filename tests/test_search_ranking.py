@@ -39,7 +39,11 @@ def first(asked: str, *pages: tuple[str, str, str], title: str = "Manual") -> li
 
 def searched(asked: str, *pages: tuple[str, str, str]) -> dict[str, str]:
     """What was searched instead of the words of the question that no document has."""
-    return {word.word: word.searched for word in found(asked, *pages).asked.weights if word.searched}
+    instead: dict[str, list[str]] = {}
+    for word in found(asked, *pages).asked.weights:
+        if word.searched:
+            instead.setdefault(word.word, []).append(word.searched)
+    return {word: " ".join(others) for word, others in instead.items()}
 
 
 def test_weak_passages_do_not_fill_the_places():
@@ -133,7 +137,12 @@ def test_copies_that_differ_in_a_number_are_both_shown():
         ("is there a frewall", "A firewall is there.", {"frewall": "firewall"}),
         ("how to congifure it", "To configure it, open the menu.", {"congifure": "configure"}),
         ("Wo ist der Drukcer?", "Der Drucker steht im Flur.", {"Drukcer": "drucker"}),
-        ("Wie kalt ist der Serverraum?", "Der Raum mit dem Server ist kalt.", {"Serverraum": "server-raum"}),
+        (
+            "Wie lange dauert der Pairing-Modus?",
+            "Pairing: So geht das, nach zwei Minuten am Knopf. Der Modus endet.",
+            {"Pairing-Modus": "Pairing Modus"},
+        ),
+        ("Wie kalt ist der Serverraum?", "Der Raum mit dem Server ist kalt.", {"Serverraum": "server raum"}),
         ("How do I use Kubernets?", "You use Kubernetes as always.", {}),  # written as a name
         ("Which prot?", "The port is 80.", {}),  # short
         ("Which 8081?", "The port is 8080.", {}),

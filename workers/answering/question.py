@@ -49,18 +49,17 @@ def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage],
     `beside` is the whole question that it is a part of: "what did the last one cost?" speaks of what stands there.
     """
     language, languages = language_of(text), {one.language for one in passages}
-    searched = {word.word.lower(): word for word in known}
-    asked: list[Word] = []
-    words: list[AskedWord] = []
     part = content(text, language, languages)
     rest = [word for word in content(beside, language, languages) if word not in part] if beside else []
-    for word in [*part, *rest]:
-        weighed = searched.get(word.text.lower())
-        if weighed is not None and weighed.searched:
-            word = next(iter(content(weighed.searched, language, languages)), word)
-        asked.append(word)
-        words.append(weighed or _counted(word, passages))
-    return Question(text, wording(text), tuple(asked), tuple(words), len(part))
+    pairs: list[tuple[Word, AskedWord]] = []
+    own = 0
+    for at, word in enumerate([*part, *rest]):
+        weighed = list(dict.fromkeys(one for one in known if one.word.lower() == word.text.lower()))
+        for one in weighed or [_counted(word, passages)]:
+            instead = content(one.searched, language, languages) if one.searched else []
+            pairs.append((instead[0] if instead else word, one))
+        own = len(pairs) if at < len(part) else own
+    return Question(text, wording(text), tuple(word for word, _ in pairs), tuple(one for _, one in pairs), own)
 
 
 def _counted(word: Word, passages: Sequence[Passage]) -> AskedWord:

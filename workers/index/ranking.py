@@ -77,16 +77,17 @@ def rank(connection: sqlite3.Connection, question: str, scope: Scope) -> Ranking
     plain = content(text, language, languages)[:MAX_WORDS]
     ids = [store.matching(connection, _query([word])) for word in plain]
     for at, word in enumerate(plain):
-        searched, there = word, ids[at]
-        if not there:
+        instead: list[Word] = []
+        if not ids[at]:
             company = set().union(*(other for other in ids if other))
-            searched = _instead(connection, word, text, language, languages, company) or word
-            there = store.matching(connection, _query([searched])) if searched is not word else there
-        weight = 0.0 if not there and _crosses(plain, ids, at) else math.log(1 + total / (1 + len(there)))
-        other = searched.text if searched is not word else ""
-        words.append(searched)
-        having.append(there)
-        weights.append(AskedWord(word=word.text, searched=other, weight=round(weight, 3), passages=len(there)))
+            instead = _instead(connection, word, text, language, languages, company)
+        for searched in instead or [word]:
+            there = store.matching(connection, _query([searched])) if instead else ids[at]
+            weight = 0.0 if not there and _crosses(plain, ids, at) else math.log(1 + total / (1 + len(there)))
+            other = searched.text if instead else ""
+            words.append(searched)
+            having.append(there)
+            weights.append(AskedWord(word=word.text, searched=other, weight=round(weight, 3), passages=len(there)))
     asked = Asked(text, language, tuple(words), tuple(weights))
     if not any(having):
         return Ranking(asked)
@@ -154,19 +155,28 @@ def _instead(
     language: str,
     languages: Sequence[str],
     company: set[int],
-) -> Word | None:
-    """What is searched for a word that no passage has: one near it that stands beside another word of the question."""
-    if language != "de" and word.text[:1].isupper() and not text.lstrip("¿¡\"' ").startswith(word.text):
-        return None  # a name
-    others = spelling.near(connection, word.text)[:5]
-    if (parts := spelling.taken_apart(connection, word.text)) is not None:
-        others.append("-".join(parts))
-    for other in others:
-        for searched in content(other, language, languages)[:1]:
-            there = store.matching(connection, _query([searched]))
-            if there and (not company or there & company):
-                return searched
-    return None
+) -> list[Word]:
+    """What is searched for a word that no passage has: a word near it, or the words that it is made of.
+
+    Of words near it the one that most passages have, if it stands beside another word of the question in one of them.
+    """
+    hyphened = "-" in word.text.strip("-")
+    parts = word.text.split("-") if hyphened else spelling.taken_apart(connection, word.text) or ()
+    name = language != "de" and word.text[:1].isupper() and not text.lstrip("¿¡\"' ").startswith(word.text)
+    near = [] if name else spelling.near(connection, word.text)[:5]
+    found = [
+        (other, store.matching(connection, _query([other])))
+        for each in near
+        for other in _words(each, language, languages)
+    ]
+    beside = [(len(there), other) for other, there in found if there and (not company or there & company)]
+    if beside:
+        return [max(beside, key=lambda each: each[0])[1]]
+    return [other for part in parts for other in _words(part, language, languages)]
+
+
+def _words(text: str, language: str, languages: Sequence[str]) -> list[Word]:
+    return content(text, language, languages)[:1]
 
 
 def _crosses(words: Sequence[Word], ids: Sequence[set[int]], at: int) -> bool:
