@@ -1,4 +1,4 @@
-"""The coordinator's routes for tasks, their events and reports, and what it has counted."""
+"""The coordinator's routes for tasks and their events, and what it has counted."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import asyncio
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator import pages
 from coordinator.parts import Opened, Parts
+from coordinator.reports.api_reports import as_report
+from coordinator.reports.view import view
+from coordinator.reports.wanted import WITHOUT_OUTPUTS, Asked, Wanted, accepted
 from coordinator.streams import event_stream
 from coordinator.tasks import Task
-from coordinator.view import report, view
 from shared import bodies, sse
-from shared.contracts import Format, Name, Status, TaskRequest, TaskView
-from shared.errors import BadRequest, Conflict, MusterError, Unavailable
+from shared.contracts import Name, Status, TaskRequest, TaskView
+from shared.errors import BadRequest, MusterError, Unavailable
 from shared.service import traceparent
 
 router = APIRouter()
@@ -26,17 +28,16 @@ SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they w
 LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer whatever happens
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
-_FORMATS: dict[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}
-_TYPES: dict[str, str] = {name: type for type, name in _FORMATS.items()}
 
 
 class TaskFailed(MusterError):
-    """The task ended `failed` or `timed_out`; the TaskView is in `task`."""
+    """The task ended `failed` or `timed_out`; the TaskView is in `task`, without outputs where `brief`."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, brief: bool = False) -> None:
         seen = view(task)
         why = seen.missing[0].why if seen.missing else "Nothing was ready."
-        super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=seen.model_dump(mode="json"))
+        shown: Any = seen.model_dump(mode="json", exclude=WITHOUT_OUTPUTS if brief else None)
+        super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=shown)
         self.type = f"task_{task.status}"
         self.title = "The task failed" if task.status is Status.FAILED else "The task's time was over"
         self.headers = {"Location": f"/tasks/{task.id}"}
@@ -51,11 +52,15 @@ class TaskFailed(MusterError):
 async def execute_task(
     request: Request,
     parts: Opened,
+    asked: Asked,
     prefer: Annotated[str, Header()] = "",
     accept: Annotated[str, Header()] = "",
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Runs a task and waits, or answers 202 (`Prefer: respond-async`), or streams it (`Accept: text/event-stream`)."""
+    """Runs a task and waits, or answers 202 (`Prefer: respond-async`), or streams it (`Accept: text/event-stream`).
+
+    `Accept: text/markdown` and `text/html` are answered with the report itself.
+    """
     wanted = bodies.parsed(TaskRequest, await bodies.read(request))
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
@@ -69,22 +74,41 @@ async def execute_task(
     )
     structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepted(accept):
-        return _stream(task.id, parts, after=0, with_result=True)
+        return _stream(task.id, parts, after=0, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
-        return _json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
-    return _answer(await _waited(task, parts))
+        return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
+    task = await _waited(task, parts)
+    if task.status in (Status.FAILED, Status.TIMED_OUT):
+        raise TaskFailed(task, brief=asked.brief)
+    format = accepted(accept)
+    if format in ("markdown", "html"):
+        return await as_report(task, format, request, parts, here=f"tasks/{task.id}/")
+    return asked.json(view(task), headers={"Location": f"/tasks/{task.id}"})
 
 
 @router.get("/tasks", tags=["tasks"])
-async def list_tasks(
+async def get_tasks(
     parts: Opened,
+    asked: Asked,
     status: Status | None = None,
     agent: Name | None = None,
     since: datetime | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: str | None = None,
-) -> dict[str, Any]:
+) -> Response:
     """Tasks, newest first."""
+    return asked.json(await list_tasks(parts, status=status, agent=agent, since=since, limit=limit, cursor=cursor))
+
+
+async def list_tasks(
+    parts: Opened,
+    status: Status | None = None,
+    agent: Name | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """One page of tasks, newest first. Raises `BadRequest` for a cursor that is none."""
     before = pages.opened(cursor, 2) if cursor is not None else None
     if before and not _NUMBER.match(before[0]):
         raise BadRequest("The cursor is not one of ours.")
@@ -110,9 +134,9 @@ async def list_tasks(
 
 
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
-async def get_task(task_id: str, parts: Opened) -> Response:
+async def get_task(task_id: str, parts: Opened, asked: Asked) -> Response:
     """One task, as far as it is."""
-    return _json(view(await parts.dispatcher.task(task_id)))
+    return asked.json(view(await parts.dispatcher.task(task_id)))
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"])
@@ -125,29 +149,9 @@ async def get_events(
 
 
 @router.post("/tasks/{task_id}/cancel", tags=["tasks"], status_code=202, response_model=TaskView)
-async def cancel_task(task_id: str, parts: Opened) -> Response:
+async def cancel_task(task_id: str, parts: Opened, asked: Asked) -> Response:
     """Stops the task and everything that works on it."""
-    return _json(view(await parts.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
-
-
-@router.get("/tasks/{task_id}/report{suffix}", tags=["tasks"], include_in_schema=False)
-@router.get("/tasks/{task_id}/report", tags=["tasks"])
-async def get_report(
-    task_id: str,
-    parts: Opened,
-    suffix: Literal[".md", ".html", ".json", ""] = "",
-    accept: Annotated[str, Header()] = "",
-) -> Response:
-    """The report as Markdown, HTML or JSON, by `.md`, `.html`, `.json` or by Accept."""
-    task = await parts.dispatcher.task(task_id)
-    if not task.ended:
-        raise Conflict(f"Task {task_id} is {task.status}; its report comes when it has ended.")
-    format = _FORMAT_OF.get(suffix) or _accepted(accept) or task.format
-    text = await asyncio.to_thread(report, task, format)
-    return Response(text, media_type=_TYPES[format])
-
-
-_FORMAT_OF: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
+    return asked.json(view(await parts.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
 
 
 @router.get("/stats", tags=["service"])
@@ -178,30 +182,15 @@ async def _waited(task: Task, parts: Parts) -> Task:
         stop.cancel()
 
 
-def _answer(task: Task) -> Response:
-    if task.status in (Status.FAILED, Status.TIMED_OUT):
-        raise TaskFailed(task)
-    return _json(view(task), 200, {"Location": f"/tasks/{task.id}"})
-
-
-def _stream(task_id: str, parts: Parts, *, after: int, with_result: bool = False) -> Response:
+def _stream(task_id: str, parts: Parts, *, after: int, result: Wanted | None = None) -> Response:
     return event_stream(
         task_id,
         feed=parts.feed,
         dispatcher=parts.dispatcher,
         stopping=parts.stopping,
         after=after,
-        with_result=with_result,
+        result=result,
     )
-
-
-def _json(body: TaskView, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(body.model_dump_json(), status, headers=headers, media_type="application/json")
-
-
-def _accepted(accept: str) -> Format | None:
-    wanted = [part.partition(";")[0].strip() for part in accept.split(",")]
-    return next((_FORMATS[kind] for kind in wanted if kind in _FORMATS), None)
 
 
 def _seconds(at: datetime) -> float:

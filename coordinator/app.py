@@ -24,6 +24,7 @@ from coordinator.parts import Parts
 from coordinator.planner import Planner
 from coordinator.registrations import Registrations
 from coordinator.registry import Registry
+from coordinator.reports import api_reports
 from coordinator.rows import CODE_VERSION
 from coordinator.runner import Runner
 from coordinator.stats import Stats
@@ -164,6 +165,7 @@ def create_app(
     app.state.parts = None
     app.include_router(api_agents.router)
     app.include_router(api.router)
+    app.include_router(api_reports.router)
     app.include_router(delegate.router)
     app.include_router(gateway.router)
     folder = _folder(settings.database_url)

@@ -8,17 +8,19 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from coordinator.api import LATE_SECONDS, TaskFailed
 from coordinator.parts import Parts
+from coordinator.reports.document import in_words, reported
+from coordinator.reports.view import view
 from coordinator.rows import CODE_VERSION
 from coordinator.tasks import Task
-from coordinator.view import view
 from shared.answering import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
 from shared.bodies import invalid
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
+from shared.rendering.links import address, numbered
 
 NAME = "coordinator"
 PIECE_CHARACTERS = 200  # of a report that is streamed: it is whole before its first word is
@@ -77,7 +79,7 @@ class CoordinatorFace:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
             raise TaskFailed(task)
-        final = _final(task)
+        final = await asyncio.to_thread(_final, task, parts.settings.public_url)
         for start in range(0, len(final.text), PIECE_CHARACTERS):
             yield Delta(final.text[start : start + PIECE_CHARACTERS])
         yield final
@@ -164,8 +166,8 @@ async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
                     await asyncio.wait({following})
             if following.cancelled() or (event := following.result()) is _END:
                 return
-            if event is not None and (said := _said(event.type, event.fields)):
-                yield said
+            if event is not None and (note := _noted(event.type, event.fields)):
+                yield note
     finally:
         stop.cancel()
         await events.aclose()
@@ -179,7 +181,7 @@ def _left(task: Task, parts: Parts) -> float:
 _END: Any = object()
 
 
-def _said(type: str, data: dict[str, Any]) -> Note | None:
+def _noted(type: str, data: dict[str, Any]) -> Note | None:
     step = data.get("step_id", "")
     if type == "step.progress":
         return Note(f"{step}: {data.get('message', '')}", data.get("fraction"))
@@ -187,14 +189,23 @@ def _said(type: str, data: dict[str, Any]) -> Note | None:
     return Note(f"{step} {words[type]}") if type in words else None
 
 
-def _final(task: Task) -> Final:
+def _final(task: Task, public_url: str | None) -> Final:
     seen = view(task)
-    report = seen.result.report if seen.result else None
+    result = seen.result
     return Final(
-        text=spoken(report) if report is not None else "",
+        text=_words(task, result.report, public_url) if result else "",
         usage=task.usage or NO_USAGE,
         missing=seen.missing,
         data=seen.model_dump(mode="json"),
         task_id=task.id,
+        answered=result.answered if result else None,
+        confidence=result.confidence if result else 0.0,
         cut=len(task.steps) == 1 and is_cut(seen.missing),  # of several, one may be cut and the report whole
     )
+
+
+def _words(task: Task, report: JsonValue, public_url: str | None) -> str:
+    """The answer in words: without a title, which would repeat the question; sources are linked by whole addresses."""
+    if not reported(task):
+        return spoken(report)
+    return in_words(task, numbered(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address)

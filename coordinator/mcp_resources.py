@@ -22,7 +22,7 @@ from mcp_types import (
 
 from coordinator import api
 from coordinator.face import CoordinatorFace
-from coordinator.view import report
+from coordinator.reports.document import report
 from shared.contracts import Status
 from shared.errors import Conflict, MusterError, NotFound
 

@@ -19,8 +19,10 @@ from coordinator import api, api_agents
 from coordinator.face import CoordinatorFace
 from coordinator.mcp import GONE, TRACE
 from coordinator.mcp_resources import REPORT
+from coordinator.reports.document import in_words, report, reported
+from coordinator.reports.view import view
+from coordinator.reports.wanted import WITHOUT_OUTPUTS
 from coordinator.tasks import Task
-from coordinator.view import report, view
 from shared import bodies, logs
 from shared.contracts import AgentStatus, AgentView, Name, Status, TaskRequest, TaskView
 from shared.errors import AgentLost, MusterError, Unavailable
@@ -32,7 +34,6 @@ Run = Callable[[Context, Any], Coroutine[Any, Any, CallToolResult]]
 CANCEL_SECONDS = 2.0  # until a cancelled task has ended, as a rule
 MAX_AGENTS = 1_000
 BY_NAME = "only by its name, in `agents`"  # instead of capabilities, where an agent has none
-_WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
 
 
 class ExecuteTask(TaskRequest):
@@ -223,7 +224,7 @@ class Tools:
             content.append(ResourceLink(uri=uri, name=f"report-{task.id}", mime_type="text/markdown"))
         return CallToolResult(
             content=content,
-            structured_content=view(task).model_dump(mode="json", exclude=_WITHOUT_OUTPUTS),
+            structured_content=view(task).model_dump(mode="json", exclude=dict(WITHOUT_OUTPUTS)),
             is_error=task.status in (Status.FAILED, Status.TIMED_OUT),
         )
 
@@ -236,6 +237,8 @@ async def _said(task: Task) -> str:
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         return api.TaskFailed(task).detail
     if task.ended and task.status is not Status.CANCELLED:
+        if task.format == "markdown" and reported(task):
+            return await asyncio.to_thread(in_words, task)  # begins with the answer, or with the admission
         return await asyncio.to_thread(report, task, task.format)
     steps = ", ".join(f"{step.id} {step.status}" for step in task.steps)
     return f"Task {task.id} is {task.status}" + (f": {steps}." if steps else ".")

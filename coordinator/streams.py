@@ -10,7 +10,8 @@ from pydantic_core import to_json
 
 from coordinator.dispatch import Dispatcher
 from coordinator.events import Feed, TaskEvent
-from coordinator.view import view
+from coordinator.reports.view import view
+from coordinator.reports.wanted import Wanted
 from shared import sse
 from shared.service import Stopping
 
@@ -18,9 +19,15 @@ BEAT_SECONDS = 10.0  # a comment when nothing happens, so that proxies keep the 
 
 
 def event_stream(
-    task_id: str, *, feed: Feed, dispatcher: Dispatcher, stopping: Stopping, after: int = 0, with_result: bool = False
+    task_id: str,
+    *,
+    feed: Feed,
+    dispatcher: Dispatcher,
+    stopping: Stopping,
+    after: int = 0,
+    result: Wanted | None = None,
 ) -> StreamingResponse:
-    """A response that streams a task's events after a position; `with_result` appends the TaskView as `result`."""
+    """A response that streams a task's events after a position; with `result` the TaskView comes last."""
 
     async def body() -> AsyncIterator[bytes]:
         events = feed.follow(
@@ -38,8 +45,8 @@ def event_stream(
                 if event is _END:
                     break
                 yield sse.PING if event is None else sse.event(event.type, _json(event), id=event.id)
-            if with_result:
-                yield sse.event("result", view(await dispatcher.ended(task_id)).model_dump_json())
+            if result is not None:
+                yield sse.event("result", Wanted(brief=result.brief).task(view(await dispatcher.ended(task_id))))
         finally:
             stop.cancel()
             if following is not None and not following.done():

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from coordinator.events import TaskEvent
+from coordinator.reports.view import view
 from coordinator.store import Store
-from coordinator.view import view
 from shared import logs
 from shared.errors import StorageFull
 from shared.failpoints import At

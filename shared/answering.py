@@ -90,7 +90,8 @@ class Final:
     """The end of every answer: all its words (the deltas joined, if there were any), and what it cost.
 
     `data` is the answer as JSON where there is more than words; `task_id` the coordinator's task; `cut` says that the
-    text ends in the middle, because a limit was reached.
+    text ends in the middle, because a limit was reached. `answered` is False where the text admits that nothing
+    answers, None where nobody judged that; `confidence`, 0 to 1, is the share of the question that was found.
     """
 
     text: str
@@ -99,6 +100,8 @@ class Final:
     data: JsonValue = None
     task_id: str | None = None
     cut: bool = False
+    answered: bool | None = None
+    confidence: float = 0.0
 
 
 Piece = Delta | Note | Final

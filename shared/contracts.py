@@ -254,8 +254,14 @@ class Source(_Open):
 
 
 class TaskResult(BaseModel):
+    """What a task found out. `answered` is None where nobody judged that; `confidence`, 0 to 1, is the share of the
+    question, by the weight of its words, that the best passage and its headings hold.
+    """
+
     report: JsonValue
     format: Format
+    answered: bool | None = None
+    confidence: float = 0.0
     findings: list[JsonValue]
     sources: list[JsonValue]
 

@@ -187,7 +187,7 @@ async def test_the_coordinator_answers_with_the_report_of_a_task_of_its_own(suit
         task = await got(one, events[0].task.id)
         own = await suite.task(MessageToDict(task.artifacts[0].metadata)["muster_task_id"])
         assert own.result is not None
-        assert texts(task) == [own.result.report]
+        assert [f"# Why are there tides?\n\n{said}" for said in texts(task)] == [own.result.report]
         notes = [m.parts[0].text for m in task.history if m.role == Role.ROLE_AGENT]
         assert "research finished" in notes
 

@@ -82,7 +82,7 @@ async def test_a_task_tells_its_progress_and_answers_with_its_report(url: str, m
     report, link = answer.content
     assert (answer.is_error, task["status"]) == (False, "completed")
     assert fakes.MOON in report.text
-    assert report.text == task["result"]["report"]
+    assert f"# Why are there tides?\n\n{report.text}" == task["result"]["report"]
     assert [source["location"] for source in task["result"]["sources"]] == ["tides.md"]
     assert (link.type, link.uri) == ("resource_link", f"muster://tasks/{task['task_id']}/report")
     assert [done for done, _ in told] == sorted({done for done, _ in told})
@@ -102,7 +102,9 @@ async def test_the_report_is_a_resource(url: str) -> None:
 
     assert [(r.uri, r.title, r.mime_type) for r in listed] == [(uri, "Why are there tides?", "text/markdown")]
     assert [t.uri_template for t in templates] == ["muster://tasks/{task_id}/report"]
-    assert [(c.uri, c.mime_type, c.text) for c in read] == [(uri, "text/markdown", answer.content[0].text)]
+    assert [(c.uri, c.mime_type, c.text) for c in read] == [
+        (uri, "text/markdown", f"# Why are there tides?\n\n{answer.content[0].text}")
+    ]
 
 
 async def test_more_reports_than_a_page_come_page_by_page(url: str, suite: Suite) -> None:

@@ -24,7 +24,7 @@ from shared.definition import Agent, Context, Reply
 from shared.errors import Invalid, WorkerFault
 from shared.protocols import openai_answer, openai_request, openai_stream
 from shared.worker import create_worker_app
-from tests.fakes import Held, Network, Suite, agent, eventually, serving, worker_settings
+from tests.fakes import MOON, Held, Network, Suite, agent, eventually, serving, worker_settings
 
 USER = [{"role": "user", "content": "Why are there tides?"}]
 BODY = {"model": "any", "messages": USER}
@@ -587,8 +587,10 @@ async def test_a_chat_with_the_coordinator_is_a_task_whose_report_is_the_answer(
 
     task = await suite.task(answer.headers["location"].rpartition("/")[2])
     assert task.status == "completed"
-    assert answer.parse().choices[0].message.content == task.result.report
-    assert "moon" in text_of(chunks)
+    said = answer.parse().choices[0].message.content
+    assert said.startswith(MOON)  # without a title, which the question is
+    assert task.result.report == f"# Why are there tides?\n\n{said}"
+    assert text_of(chunks) == said
     assert len(chunks) > 4
     usage = chunks[-1].usage
     assert usage.prompt_tokens + usage.completion_tokens == usage.total_tokens > 4

@@ -141,6 +141,8 @@ class _Telling:
             metadata["missing"] = [m.model_dump(mode="json") for m in final.missing]
         if final.task_id:
             metadata["muster_task_id"] = final.task_id
+        if final.answered is not None:
+            metadata |= {"answered": final.answered, "confidence": final.confidence}
         await self._say(last=True, metadata=metadata)
         if isinstance(final.data, dict | list):
             await self.updater.add_artifact(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from shared.answering import Ask, Final
@@ -30,18 +31,24 @@ class Answer:
         """The whole answer."""
         message = {"role": "assistant", "content": final.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(final)}
-        return self._body("chat.completion", [choice]) | {"usage": usage(ask, final)}
+        return self._body("chat.completion", [choice]) | {"usage": usage(ask, final)} | judged(final)
 
-    def chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> bytes:
-        """The next piece of a streamed answer, as an event."""
+    def chunk(
+        self, delta: dict[str, Any], *, finish: str | None = None, also: Mapping[str, Any] = MappingProxyType({})
+    ) -> bytes:
+        """The next piece of a streamed answer, as an event, with other fields beside it."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         more = {"usage": None} if self.with_usage else {}
-        return event(self._body("chat.completion.chunk", [choice]) | more)
+        return event(self._body("chat.completion.chunk", [choice]) | more | dict(also))
 
     def end(self, ask: Ask, final: Final) -> bytes:
         """The last events of a stream that went well."""
         costs = self._body("chat.completion.chunk", []) | {"usage": usage(ask, final)}
-        return self.chunk({}, finish=_finish(final)) + (event(costs) if self.with_usage else b"") + DONE
+        return (
+            self.chunk({}, finish=_finish(final), also=judged(final))
+            + (event(costs) if self.with_usage else b"")
+            + DONE
+        )
 
     def _body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
@@ -57,6 +64,14 @@ def usage(ask: Ask, final: Final) -> dict[str, int]:
     if not prompt and not completion:
         prompt, completion = sum(len(m.content.split()) for m in ask.messages), len(final.text.split())
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def judged(final: Final) -> dict[str, Any]:
+    """The field `muster`, where a task answered: whether it did, and where the report and its sources are."""
+    if final.task_id is None:
+        return {}
+    said = {"answered": final.answered, "confidence": final.confidence, "task_id": final.task_id}
+    return {"muster": said}
 
 
 def model(name: str, *, created: int) -> dict[str, Any]:

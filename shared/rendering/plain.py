@@ -10,21 +10,25 @@ from typing import TypeVar
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from shared.contracts import Missing
-from shared.report import Analysis, Cited, Evidence, NumberedSource, Report, Research, Section
+from shared.rendering.shown import NEAREST
+from shared.report import Analysis, Cited, Evidence, Finding, NumberedSource, Report, Research, Section
 
 T = TypeVar("T", bound=BaseModel)
+NOTHING = Cited(statement="Nothing was found.", citations=[])
 MAX_STATEMENTS = 40  # of one step
 MAX_CHARACTERS = 20_000  # of one statement: foreign outputs may be megabytes
 
 
 def plain_report(title: str, question: str, outputs: Mapping[str, JsonValue], missing: Sequence[Missing]) -> Report:
     """A simple report out of what steps delivered, by step id: Analysis, Research, or any other JSON. Never raises."""
+    summary: list[Cited] = []
     sections: list[Section] = []
     parts: list[Analysis] = []
     sources: dict[str, NumberedSource] = {}
     for step, output in outputs.items():
         if (analysis := _read(Analysis, output, "findings")) is not None:
             number_sources(analysis.sources, sources)
+            summary += [_cited(f, sources) for f in analysis.findings if f.answers]
             sections += _topics(analysis, sources)
             parts.append(analysis)
         elif (research := _read(Research, output, "evidence")) is not None:
@@ -47,7 +51,7 @@ def plain_report(title: str, question: str, outputs: Mapping[str, JsonValue], mi
         answered=any(judged) if judged else None,
         confidence=max((part.confidence for part in parts), default=0.0),
         words=list({word.word: word for part in parts for word in part.words}.values()),
-        summary=[] if any(s.findings for s in sections) else [Cited(statement="Nothing was found.", citations=[])],
+        summary=summary or ([] if any(s.findings for s in sections) else [NOTHING]),
         sections=[section for section in sections if section.findings],
         agreements=[
             Cited(statement=a.statement, citations=numbers(a.evidence, sources)) for p in parts for a in p.agreements
@@ -79,7 +83,8 @@ def _read(shape: type[T], output: JsonValue, mark: str) -> T | None:
     if not isinstance(output, dict) or not isinstance(output.get(mark), list):
         return None
     try:
-        return shape.model_validate({"question": "", "provider": "", "searched": ""} | output)
+        needed = {name: "" for name, field in shape.model_fields.items() if field.is_required()}
+        return shape.model_validate(needed | output)
     except ValidationError:
         return None
 
@@ -87,9 +92,14 @@ def _read(shape: type[T], output: JsonValue, mark: str) -> T | None:
 def _topics(analysis: Analysis, sources: Mapping[str, NumberedSource]) -> list[Section]:
     topics: dict[str, list[Cited]] = {}
     for finding in analysis.findings:
-        cited = Cited(statement=finding.statement, citations=numbers(finding.evidence, sources))
-        topics.setdefault(finding.topic, []).append(cited)
-    return [Section(title=topic or "Findings", findings=findings) for topic, findings in topics.items()]
+        if not finding.answers:
+            topics.setdefault(finding.topic, []).append(_cited(finding, sources))
+    other = NEAREST if analysis.answered is False else "Findings"
+    return [Section(title=topic or other, findings=findings) for topic, findings in topics.items()]
+
+
+def _cited(finding: Finding, sources: Mapping[str, NumberedSource]) -> Cited:
+    return Cited(statement=finding.statement, citations=numbers(finding.evidence, sources), question=finding.question)
 
 
 def _passages(research: Research, sources: Mapping[str, NumberedSource]) -> list[Section]:

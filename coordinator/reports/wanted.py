@@ -1,0 +1,64 @@
+"""How a caller wants an answer: in which format, with or without the steps' outputs, indented or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Response
+from pydantic_core import to_json
+
+from shared.contracts import Format, TaskView
+
+FORMATS: Mapping[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}
+TYPES: Mapping[str, str] = {name: type for type, name in FORMATS.items()}
+WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
+INDENT = 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`?view=brief` and `?pretty`."""
+
+    brief: bool = False
+    pretty: bool = False
+
+    def task(self, seen: TaskView) -> str:
+        """A TaskView as JSON."""
+        without: Any = WITHOUT_OUTPUTS if self.brief else None
+        return seen.model_dump_json(indent=INDENT if self.pretty else None, exclude=without)
+
+    def json(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """A TaskView, or anything else that is JSON, as an answer."""
+        if isinstance(body, TaskView):
+            text = self.task(body)
+        else:
+            text = to_json(body, indent=INDENT if self.pretty else None).decode()
+        return Response(text, status, headers=dict(headers or {}), media_type="application/json")
+
+
+async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = None) -> Wanted:
+    return Wanted(view == "brief", pretty is not None and pretty.lower() not in ("0", "false", "no"))
+
+
+Asked = Annotated[Wanted, Depends(_wanted)]
+
+
+def accepted(accept: str) -> Format | None:
+    """The format that an Accept header likes best (RFC 9110, section 12.5.1); None where it names none of ours."""
+    liked: list[tuple[float, Format]] = []
+    for part in accept.split(","):
+        kind, *more = (piece.strip() for piece in part.split(";"))
+        if kind.lower() in FORMATS:
+            liked.append((_weight(more), FORMATS[kind.lower()]))
+    best = max((weight for weight, _ in liked), default=0.0)
+    return next((format for weight, format in liked if weight == best > 0), None)
+
+
+def _weight(parameters: list[str]) -> float:
+    given = next((p[2:] for p in parameters if p.lower().startswith("q=")), "1")
+    try:
+        return float(given)
+    except ValueError:
+        return 0.0
