@@ -118,6 +118,13 @@ def test_the_heading_may_hold_what_is_asked():
     assert answers("What do I do when the mail queue grows?", what, todo)[0].startswith("Restart the relay.")
 
 
+def test_the_name_of_a_folder_is_a_heading_too():
+    """A recipe need not say that it is one."""
+    dal = evidence("- 250 g red lentils\n\n- 1 onion", "recipes/dal.md#ingredients", title="Dal")
+
+    assert answers("Which recipes use lentils?", dal) == ["- 250 g red lentils\n- 1 onion"]
+
+
 def test_a_heading_that_repeats_the_question_is_answered_below():
     below = evidence("Its battery is empty after ten years.", heading="Why is the clock wrong?")
 

@@ -55,10 +55,16 @@ def passage(item: Evidence, rank: float) -> Passage:
         units,
         said,
         written,
-        frozenset(terms(normalized(f"{item.title}\n{item.heading}"), language)),
+        frozenset(terms(normalized(f"{item.title}\n{item.heading}\n{_named(item.location)}"), language)),
     )
 
 
 def wording(text: str) -> frozenset[str]:
     """The words of a text as they are written, in lower case, those of grammar too."""
     return frozenset(_WORD.findall(text.lower()))
+
+
+def _named(location: str) -> str:
+    """The folders and the file of a document below the folder of documents; nothing for an address."""
+    path = location.split("#", 1)[0]
+    return "" if "://" in path else path.rsplit(".", 1)[0].replace("/", " ")

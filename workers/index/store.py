@@ -18,7 +18,7 @@ from workers.language.words import terms
 from workers.reading.document import Document, passages
 from workers.reading.leftout import LeftOut
 
-VERSION = 11  # of the tables, of how documents are cut and of what terms are; another number: build it anew
+VERSION = 12  # of the tables, of how documents are cut and of what terms are; another number: build it anew
 CANDIDATES = 60
 SAMPLE, SAMPLES = 600, 20  # characters of so many passages tell a document's language
 TITLE, HEADING, BODY = 3.0, 2.0, 1.0  # weights
@@ -177,9 +177,8 @@ def remove(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _terms(path: str, title: str, heading: str, body: str, language: str) -> tuple[str, str, str]:
-    """What is indexed of a passage; the file's name counts as its title does."""
-    name = PurePosixPath(path).stem
-    named = title if name in title else f"{title} {name}"
+    """What is indexed of a passage; the names of the file and its folders count as its title does."""
+    named = f"{title} {' '.join(PurePosixPath(path).with_suffix('').parts)}" if "://" not in path else title
     return tuple(" ".join(terms(text, language)) for text in (named, heading, body))  # type: ignore[return-value]
 
 
