@@ -118,6 +118,7 @@ def test_forms_of_a_word_are_one_term(language, one, other):
         ("会议室在哪里？", ["会议", "议室"]),
         ("退款需要多少天", ["退款", "天"]),
         ("서버를 어떻게 시작하나요?", ["서버", "시작하나요"]),
+        ("De quelles façons peut-on le faire ?", ["façons"]),
         ("?!", []),
     ],
 )

@@ -9,6 +9,7 @@ from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from workers.language.sentences import sentences
+from workers.language.words import count
 from workers.reading import files, markdown, opened, plaintext
 from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages
 
@@ -242,3 +243,20 @@ def _pdf(text: str, password: str = "") -> bytes:
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text", ["漢" * 5_000, "漢字。" * 2_000, "word " * 3_000, "x" * 100_000, "    " + "code = 1\n    " * 900]
+)
+def test_passages_are_short_in_every_script(text):
+    """Two characters of a script without spaces are a word, and what has no words is cut all the same."""
+    found = list(passages(Document("Long", (Section((), "", (Block(text),)),))))
+
+    assert all(len(each.text) <= 10_000 and count(each.text) <= 1.5 * PASSAGE_WORDS for each in found)
+    assert "".join("".join(each.text for each in found).split()) == "".join(text.split())
+
+
+def test_passages_have_one_spelling():
+    [found] = passages(Document("Long", (Section(("O\ufb03ce",), "", (Block("re\u00adstart \uff21"),)),)))
+
+    assert (found.heading, found.text) == ("Office", "restart A")

@@ -58,12 +58,17 @@ def content(question: str, language: str, others: Iterable[str] = ()) -> list[Wo
     found = list(TOKEN.finditer(plain))
     stop = stopwords(language)
     meant = _meant(plain, found, language)
-    counts = [is_cjk(each[0]) or each[0].lower() not in stop or each.start() in meant for each in found]
+    counts = [_counts(each[0].lower(), stop) or each.start() in meant for each in found]
     asked = [_asked(found, at, counts, language, languages) for at in range(len(found))]
     kept = [word for words, counting in zip(asked, counts, strict=True) if counting for word in words]
     kept = kept or [word for words in asked for word in words]
     kept = kept or [Word(pair, frozenset([pair])) for each in found for pair in pairs(each[0])]
     return list({word.text.lower(): word for word in reversed(kept)}.values())[::-1]
+
+
+def _counts(token: str, stop: Collection[str]) -> bool:
+    """Whether a word is more than grammar; "peut-on" and "est-ce" are not."""
+    return is_cjk(token) or (token not in stop and any(part not in stop for part in token.split("-")))
 
 
 def _meant(plain: str, found: list[re.Match[str]], language: str) -> set[int]:

@@ -97,6 +97,12 @@ def terms_of(token: str, language: str) -> tuple[str, ...]:
     return (*(stem(_folded_case(piece), language) for piece in pieces), whole)
 
 
+def count(text: str) -> int:
+    """About how many words a text has; two characters of a script without spaces are one."""
+    words = len(text.split())
+    return words if text.isascii() else words + len(_CJK_ONLY.findall(text)) // 2
+
+
 def pairs(run: str) -> tuple[str, ...]:
     """Neighbouring characters of a run of Han, Kana, Hangul or Thai; a single one alone."""
     return tuple(run[at : at + 2] for at in range(max(1, len(run) - 1)))
