@@ -70,6 +70,7 @@ class _Display:
             TimeElapsedColumn(),
             TextColumn("{task.description}", style="dim", markup=False),
             console=console,
+            transient=True,  # the answer is what stays
             disable=not console.is_terminal,
         )
 

@@ -152,7 +152,7 @@ ROWS = {
             "wanted",
             "watch",
         },
-        {"cli_http"},
+        {"cli_http", "printed"},
         {"__main__", "app", "cli", "suite"},
     ),
 }

@@ -89,7 +89,10 @@ def test_no_machinery_is_shown(machinery):
 
 
 def test_each_part_of_a_question_has_its_answer():
-    parts = [ANSWER.model_copy(update={"question": "How long?"}), MORE.model_copy(update={"question": "And tests?"})]
+    parts = [
+        ANSWER.model_copy(update={"question": "How long?"}),
+        MORE.model_copy(update={"question": "And tests? (backups)"}),
+    ]
     report = answered(summary=parts, sections=[])
 
     assert [h.text for h in tree(report).iter("h2")][:2] == ["How long?", "And tests?"]

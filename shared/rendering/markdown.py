@@ -59,8 +59,8 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
         changed = [f"*{escape_markdown(w.searched)}* instead of “{escape_markdown(w.word)}”" for w in seen.respelled]
         yield f"Searched for {counted(changed)}."
     for item in seen.answer:
-        if item.question and len(seen.answer) > 1:
-            yield f"**{escape_markdown(item.question)}**"
+        if part := seen.part(item):
+            yield f"**{escape_markdown(part)}**"
         yield from _item(item, seen, link)
     for section in seen.sections:
         yield f"## {escape_markdown(section.title) or 'More'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from shared.rendering.safe import clean
 from shared.report import ADMITTED, AskedWord, Cited, NumberedSource, Report, Section
 
 NEAREST = "Nearest passages"
+_ADDED = re.compile(r"([?？]) \([^()]*\)\Z")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class Shown:
     def sources_title(self) -> str:
         """What the list of sources is called: where no statement is shown, it is all that there is."""
         return "Nearest pages" if self.admits and not self.sections else "Sources"
+
+    def part(self, item: Cited) -> str:
+        """The part of the question that a statement answers, where there are several; "" where there is one.
+
+        What a part points back at was added in brackets for the search: "And why? (the lease)".
+        """
+        asked = clean(item.question) if len(self.answer) > 1 else ""
+        return _ADDED.sub(r"\1", asked)
 
     def sources(self, item: Cited) -> list[NumberedSource]:
         """The sources that a statement cites, the one that it is quoted from first."""
