@@ -177,7 +177,7 @@ class SearchSettings(Settings):
         "local", description="Where the researcher looks."
     )
     knowledge_dir: Folder = Field(
-        Path("docs"), description="Folder of Markdown, text, HTML and PDF files for `SEARCH_PROVIDER=local`."
+        Path("docs"), description="Folder of documents for `SEARCH_PROVIDER=local`."
     )
     search_api_key: SecretStr | None = Field(None, description="Key for `tavily` or `brave`.")
     search_url: str | None = Field(

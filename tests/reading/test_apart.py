@@ -101,8 +101,8 @@ def test_a_document_has_its_time_and_the_next_one_is_read(tmp_path, monkeypatch)
 
 
 def test_a_process_that_does_not_run_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "SECONDS", 0.2)
-    monkeypatch.setattr(apart, "LATE_SECONDS", 0.2)
+    monkeypatch.setattr(apart, "SECONDS", 1.5)
+    monkeypatch.setattr(apart, "LATE_SECONDS", 0.1)
     many(tmp_path)
     with Reader() as reader:
         found = reader.read(files.look(tmp_path).files)
@@ -157,13 +157,13 @@ def test_a_document_that_ends_each_process_is_named(tmp_path, monkeypatch):
 
 
 def test_memory_is_limited(tmp_path):
-    """A page that becomes hundreds of megabytes is given up, and the next document is read."""
-    (tmp_path / "a.md").write_text("- a\n" * 300_000)
+    """A file that becomes hundreds of megabytes is given up, and the next document is read."""
+    (tmp_path / "a.ipynb").write_text('{"cells": [' + "{}, " * 4_900_000 + "{}]}")
     (tmp_path / "b.txt").write_text("The tide is high.")
 
     found = read(tmp_path)
 
-    assert found["a.md"] == "needs more memory to be read than there is"
+    assert found["a.ipynb"] == "needs more memory to be read than there is"
     assert found["b.txt"] == "The tide is high."
 
 

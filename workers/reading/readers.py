@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import PurePosixPath
+from os.path import splitext
 
 from workers.reading import decoding
 from workers.reading.document import Document
@@ -16,18 +16,39 @@ MARKDOWN = frozenset((".md", ".markdown", ".mdown", ".mkd"))
 HTML = frozenset((".html", ".htm", ".xhtml"))
 TEXT = frozenset((".txt", ".text", ".log", ".tex", ""))  # "": a name without an ending, README say
 # Each names a module of workers.reading.formats with a function `read(data: bytes) -> Document`.
-FORMATS: dict[str, str] = {}
-SUFFIXES = MARKDOWN | HTML | TEXT | FORMATS.keys() | {".pdf"}
-PACKED = frozenset((".pdf", *(suffix for suffix, name in FORMATS.items() if name in ("docx", "odf", "epub", "xlsx"))))
+FORMATS = {
+    ".docx": "docx",
+    ".odt": "odf",
+    ".ods": "odf",
+    ".epub": "epub",
+    ".xlsx": "xlsx",
+    ".ipynb": "notebook",
+    ".csv": "separated",
+    ".tsv": "separated",
+    ".rst": "rst",
+    ".rest": "rst",
+    ".eml": "mail",
+    ".org": "org",
+    ".adoc": "asciidoc",
+    ".asciidoc": "asciidoc",
+}
+_PROGRAMS = (
+    "bash bat c cc cpp cs dart ex exs fish fs go graphql h hpp hs java jl js jsx kt kts lua m mjs ml nix php pl pm"
+    " proto ps1 py pyi r rb rs scala sh sql svelte swift tcl tf ts tsx vb vue zig zsh"
+)
+_SETTINGS = "cfg conf cnf ini json jsonc properties service toml xml yaml yml"
+SOURCE = frozenset(f".{ending}" for ending in f"{_PROGRAMS} {_SETTINGS}".split())
+SUFFIXES = MARKDOWN | HTML | TEXT | SOURCE | FORMATS.keys() | {".pdf"}
+PACKED = frozenset((".pdf", ".docx", ".odt", ".ods", ".epub", ".xlsx"))  # not once more as .gz
 
 
 def kind(name: str) -> str | None:
     """The suffix that decides how a file is read, without `.gz`; None for files that are not documents."""
-    path = PurePosixPath(name.lower())
-    if path.suffix == ".gz":
-        path = path.with_suffix("")
-        return path.suffix if path.suffix in SUFFIXES - PACKED else None
-    return path.suffix if path.suffix in SUFFIXES else None
+    stem, suffix = splitext(name.lower())
+    if suffix == ".gz":
+        _, suffix = splitext(stem)
+        return suffix if suffix in SUFFIXES - PACKED else None
+    return suffix if suffix in SUFFIXES else None
 
 
 def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
@@ -36,6 +57,7 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
     Raises Unreadable with the reason, and whatever a library raises that stumbles over a broken file.
     """
     from workers.reading import html, markdown, pdf, plaintext
+    from workers.reading.formats import source
 
     if suffix == ".pdf":
         return pdf.read(data)
@@ -44,6 +66,8 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
     if suffix in FORMATS:
         read: Reader = import_module(f"workers.reading.formats.{FORMATS[suffix]}").read
         return read(data)
+    if suffix in SOURCE:
+        return source.read(data, suffix)
     if decoding.is_binary(data):
         raise Unreadable("is not text")
     text = decoding.text_of(data, encoding)
