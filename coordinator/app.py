@@ -172,7 +172,7 @@ def create_app(
     memory = Remembered(NAME, folder, limits=Limits.of(settings), enabled=settings.memory_enabled, wall=wall)
     host = Host(
         app=app,
-        face=Remembering(CoordinatorFace(lambda: app.state.parts), memory, between=delegations),
+        face=Remembering(CoordinatorFace(lambda: app.state.parts, memory), memory, between=delegations),
         folder=folder,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         public_url=settings.public_url,

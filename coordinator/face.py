@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
 from coordinator.api import LATE_SECONDS, TaskFailed
+from coordinator.followups import completed, points_back
 from coordinator.parts import Parts
 from coordinator.reports.document import in_words, reported
 from coordinator.reports.view import view
@@ -20,9 +22,11 @@ from shared.answering import Ask, Delta, Final, Note, Piece, Skill, is_cut, spok
 from shared.bodies import invalid
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
+from shared.memory import Memory
 from shared.rendering.links import address, numbered
 
 NAME = "coordinator"
+RECALLED = 50  # questions of a session, in which one with a topic is looked for
 PIECE_CHARACTERS = 200  # of a report that is streamed: it is whole before its first word is
 
 
@@ -30,14 +34,16 @@ class CoordinatorFace:
     """`shared.answering.Face` of the coordinator.
 
     It answers to `coordinator`, with a task of the default plan, and to every agent's name, with a task of one step.
+    A question that has no topic of its own takes that of an earlier one, from the messages or from `memory`.
     """
 
     name = NAME
     description = "Carries a question through research, analysis and report, and answers with citations."
     version = CODE_VERSION
 
-    def __init__(self, opened: Callable[[], Parts | None]) -> None:
+    def __init__(self, opened: Callable[[], Parts | None], memory: Memory | None = None) -> None:
         self._opened = opened
+        self._memory = memory
 
     def parts(self) -> Parts:
         """What the coordinator stands on; raises `Unavailable` before it is open."""
@@ -70,6 +76,7 @@ class CoordinatorFace:
         with the task's Location when the coordinator stops first.
         """
         parts = self.parts()
+        ask = await self._completed(ask)
         task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
         async with aclosing(self.watched(task, stays=ask.stays)) as notes:
             async for note in notes:
@@ -116,6 +123,19 @@ class CoordinatorFace:
             if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
                 await parts.dispatcher.cancel(task.id)
 
+    async def _completed(self, ask: Ask) -> Ask:
+        """The same with a question that has a topic, if the conversation has one."""
+        if (ask.model or NAME) != NAME or not points_back(ask.text):
+            return ask  # an agent of its own name has the conversation itself
+        earlier: Sequence[str] = [message.content for message in ask.earlier if message.role == "user"]
+        if not earlier and self._memory is not None and ask.session:
+            events = await self._memory.events(session=ask.session, type="user_message", limit=RECALLED)
+            earlier = _before(ask.text, [str(event.content) for event in events])
+        question = completed(ask.text, earlier)
+        return replace(
+            ask, messages=tuple(replace(m, content=question) if m is ask.question else m for m in ask.messages)
+        )
+
     def _request(self, ask: Ask, parts: Parts) -> TaskRequest:
         model = ask.model or NAME
         plan: list[PlanStep] | None = None
@@ -137,6 +157,12 @@ class CoordinatorFace:
             )
         except ValidationError as exc:
             raise invalid(exc) from exc
+
+
+def _before(question: str, asked: Sequence[str]) -> Sequence[str]:
+    """What was asked before a question that stands among it; a repeat may have others behind it."""
+    places = [at for at, one in enumerate(asked) if one == question]
+    return asked[: places[-1]] if places else asked
 
 
 def _conversation(ask: Ask) -> Any:

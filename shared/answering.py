@@ -59,9 +59,14 @@ class Ask:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def question(self) -> Message | None:
+        """The last turn of a user or a delegating peer."""
+        return next((m for m in reversed(self.messages) if m.role in ASKING), None)
+
+    @property
     def text(self) -> str:
-        """The question: the last turn of a user or a delegating peer; empty if there is none."""
-        return next((m.content for m in reversed(self.messages) if m.role in ASKING), "")
+        """The question in words; empty if there is none."""
+        return self.question.content if self.question is not None else ""
 
     @property
     def earlier(self) -> tuple[Message, ...]:

@@ -93,6 +93,7 @@ ROWS = {
             "doctor_reach",
             "doctor_rules",
             "document",
+            "followups",
             "hosts",
             "pages",
             "foreign",
