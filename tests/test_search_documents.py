@@ -10,35 +10,8 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from workers.language.sentences import sentences
 from workers.language.words import count
-from workers.reading import files, markdown, opened, plaintext
+from workers.reading import files, opened, plaintext
 from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages
-
-MARKDOWN = """---
-title: "The harbour"
----
-Before any heading.
-
-# Mooring *boats*
-
-Tie the `bowline` first,
-then wait.
-
-## What's new?
-
-- one
-- two
-
-```sh
-# not a heading
-make fast
-```
-
-## What's new?
-
-| knot | strength |
-|------|----------|
-| reef | weak     |
-"""
 
 RFC = """
 
@@ -86,24 +59,6 @@ Appendix A.  Thanks
 
    To the moon.
 """
-
-
-def test_markdown_has_githubs_anchors_and_plain_text():
-    document = markdown.read(MARKDOWN)
-
-    assert document.title == "The harbour"
-    assert [(section.heading[-1:], section.anchor) for section in document.sections] == [
-        ((), ""),
-        (("Mooring boats",), "mooring-boats"),
-        (("What's new?",), "whats-new"),
-        (("What's new?",), "whats-new-1"),
-    ]
-    assert [block.text for block in document.sections[2].blocks] == [
-        "- one",
-        "- two",
-        "    # not a heading\n    make fast",
-    ]
-    assert document.sections[3].blocks[-1].text == "reef | strength: weak"
 
 
 def test_rfc_loses_page_breaks_contents_and_boilerplate():

@@ -359,7 +359,7 @@ async def test_address_that_cannot_be_called_names_the_setting(url):
             "is image/png",
         ),
         (lambda request: httpx.Response(200, html="x" * 1_600_000), "is larger than 1.5 MB"),
-        (lambda request: httpx.Response(200, html=""), "has no HTML in it"),
+        (lambda request: httpx.Response(200, html=""), "has no text in it"),
         (lambda request: httpx.Response(302, headers={"location": "/again"}), "redirects without end"),
         (in_turn(httpx.ConnectError("The address of 10.0.0.1 is not allowed.")), "10.0.0.1 is not allowed"),
         (in_turn(httpx.ReadTimeout("slow")), "was not there and read within"),

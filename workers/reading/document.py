@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -87,6 +88,14 @@ def indented(code: str) -> str:
     return "\n".join(CODE + line.rstrip() for line in code.expandtabs(4).splitlines() if line.strip())
 
 
+def slug(heading: str, taken: dict[str, int]) -> str:
+    """GitHub's anchor: lower case, only letters, digits, `-` and `_`, spaces as `-`, a number on repeats."""
+    name = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+    count = taken.get(name, 0)
+    taken[name] = count + 1
+    return f"{name}-{count}" if count else name
+
+
 def _passage(heading: str, anchor: str, blocks: list[Block]) -> Passage:
     anchors = [(0, anchor)]
     position = 0
@@ -105,7 +114,9 @@ def _grouped(blocks: Iterable[Block], target: float) -> Iterator[list[Block]]:
     for block in blocks:
         words = _size(block.text)
         ends_well = bool(block.anchor) and size > target * ENOUGH  # a definition starts here: do not split it
-        if group and (ends_well or size + words / 2 > target):
+        # What a block announces stays with it.
+        announces = bool(group) and group[-1].text.endswith((":", "：")) and size < 1.5 * target
+        if group and not announces and (ends_well or size + words / 2 > target):
             yield group
             group, size = [], 0
         group.append(block)

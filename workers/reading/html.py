@@ -43,7 +43,7 @@ def of(markup: str, *, judged: bool = False) -> Document:
     """A piece of HTML as a document; `judged`: as a page, which has more on it than its author's text."""
     page = _parsed(markup)
     if page is None:
-        return Document("", (), "has no HTML in it")
+        return Document("", (), "has no text in it")
     body = page if page.body is None else page.body
     title = tidy(page.findtext(".//title") or "")
     if not judged:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from workers.language.sentences import sentences
 from workers.reading import definitions
-from workers.reading.document import Block, Document, Section, indented
-from workers.reading.markdown import slug
+from workers.reading.document import Block, Document, Section, indented, slug
 
 UNDERLINES = "=-~^\"'`#*+:."
 BOILERPLATE = (

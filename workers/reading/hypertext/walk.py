@@ -136,7 +136,8 @@ class Walk:
             if tag in ("dt", "section", "div", "p", "li") and not (self._terms and tag in ("dt", "p")):
                 self._block_anchor = anchor
         if tag not in BLOCKS and tag not in INLINE and (title := part.get("title") or part.get("label")):
-            self._line.say(f"{title}: ")  # a component's title: <Accordion title="How do I stop it?">
+            self._flush()
+            self._label, self._note = title, part  # of a component: <Accordion title="How do I stop it?">
         self._line.start(part)
 
     def _end(self, part: HtmlElement) -> None:
@@ -148,6 +149,7 @@ class Walk:
         if tag == "aside":
             self._asides -= 1
         if part is self._note:
+            self._flush()
             self._label, self._note = "", None
         if tag in LISTS and self._lists:
             self._lists.pop()
@@ -264,7 +266,9 @@ class Walk:
 
     def _labelled(self, text: str) -> str:
         label, self._label = self._label, ""
-        return f"{label}: {text}" if label else text
+        if not label:
+            return text
+        return f"{label}\n{text}" if label.endswith("?") else f"{label}: {text}"
 
     def _add(self, text: str, *, linked: bool = False) -> _Piece:
         if self._label and not linked:
