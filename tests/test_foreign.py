@@ -178,7 +178,8 @@ async def test_it_may_do_the_research_of_the_default_plan(coordinator: Suite, po
 
     assert (task.status, task.missing) == ("completed", [])
     assert task.result is not None
-    assert "the moon pulls the sea. [1](#source-1)" in str(task.result.report)
+    assert "the moon pulls the sea." in str(task.result.report)
+    assert "[1](#source-1)" in str(task.result.report)
 
 
 async def test_its_name_is_the_model_its_endpoint_may_end_in_v1_and_its_key_is_sent(
