@@ -11,6 +11,7 @@ from workers.answering.passage import Passage, wording
 from workers.language.languages import language_of
 from workers.language.questions import Word, content
 
+UNKNOWN = 1.5  # times its worth: a name that nobody knows is what the question is about
 BESIDE = 0.5  # of its weight, what a word of the whole question counts for a part that it does not stand in
 
 
@@ -34,13 +35,22 @@ class Question:
 
     def share(self, held: Iterable[int]) -> float:
         """The share of the question, from 0 to 1 by weight, that these words are; those beside it count half."""
-        weights = [word.weight * (1.0 if at < self.own else BESIDE) for at, word in enumerate(self.words)]
+        weights = [_worth(word) * (1.0 if at < self.own else BESIDE) for at, word in enumerate(self.words)]
         return sum(weights[at] for at in held) / (sum(weights) or 1.0)
 
     def covered(self, held: Iterable[int]) -> float:
         """The share of the part itself, from 0 to 1 by weight, that these words are."""
-        own = sum(word.weight for word in self.words[: self.own])
-        return sum(self.words[at].weight for at in held if at < self.own) / (own or 1.0)
+        own = sum(_worth(word) for word in self.words[: self.own])
+        return sum(_worth(self.words[at]) for at in held if at < self.own) / (own or 1.0)
+
+
+def _worth(word: AskedWord) -> float:
+    """What a word counts: the square root of its weight, more where no passage has it.
+
+    With the weight itself one rare word is more than the rest of a question. Of 75 questions with an answer and 8
+    without (`tests.quality`, those to develop with) 3 were wrongly admitted both ways, and 7 instead of 6 rightly.
+    """
+    return math.sqrt(word.weight) * (1.0 if word.passages else UNKNOWN)
 
 
 def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage], beside: str = "") -> Question:

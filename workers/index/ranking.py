@@ -173,7 +173,8 @@ def _instead(
     beside = [(len(there), other) for other, there in found if there and (not company or there & company)]
     if beside:
         return [max(beside, key=lambda each: each[0])[1]]
-    return [other for part in parts for other in _words(part, language, languages)]
+    made_of = [other for part in parts for other in _words(part, language, languages)]
+    return [other for other in made_of if store.matching(connection, _query([other]))]
 
 
 def _words(text: str, language: str, languages: Sequence[str]) -> list[Word]:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 
 from workers.reading import definitions, tables
-from workers.reading.document import Block, Document, Section, indented
-from workers.reading.markdown import slug
+from workers.reading.document import Block, Document, Section, indented, slug
 
 MAX_DEPTH = 8  # of lists in lists, as they are shown
 
