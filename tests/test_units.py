@@ -75,6 +75,14 @@ def test_every_bullet_is_a_dash(line):
     assert kinds(line) == [("item", "- a bullet")]
 
 
+def test_a_list_that_was_glued_into_a_paragraph_is_a_list():
+    """As some PDF files give it."""
+    assert kinds("Be polite. • Ask seldom. • Say who you are.")[1:] == [
+        ("item", "- Ask seldom."),
+        ("item", "- Say who you are."),
+    ]
+
+
 def test_a_long_definition_is_its_first_sentence_and_what_follows():
     text = "--since — Show newer ones. " + "It has a long story. " * 20
 

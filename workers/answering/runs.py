@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from workers.answering.passage import Passage
 from workers.answering.question import Question
+from workers.answering.units import Unit
 
 LENGTH = 350  # characters of a run: at 150 the study's 72 answers were whole for 31, at 250 for 42, at 420 for 51
 WITH_LIST = 700  # of one that takes in the list or the code that it announces
@@ -64,7 +65,10 @@ def runs(passage: Passage, asked: Question) -> Iterator[Run]:
 
 
 def _extent(passage: Passage, start: int) -> tuple[int, int]:
-    """From where to where a run reaches that begins at a unit: forward as far as there is room, then back."""
+    """From where to where a run reaches that begins at a unit: forward as far as there is room, then back.
+
+    Back only to the beginning of the paragraph or list: what stands before is about something else more often.
+    """
     units = passage.units
     last, size = start, len(units[start].text)
     listed = units[start].kind != "sentence" and start == 0  # the heading announces it
@@ -77,6 +81,11 @@ def _extent(passage: Passage, start: int) -> tuple[int, int]:
     while last > start and units[last].announces:
         last -= 1  # what it announces did not fit
     first = start
-    while first > 0 and size + len(units[first - 1].text) <= LENGTH:
+    while first > 0 and _belong(units[first - 1], units[first]) and size + len(units[first - 1].text) <= LENGTH:
         first, size = first - 1, size + len(units[first - 1].text)
     return first, last
+
+
+def _belong(before: Unit, unit: Unit) -> bool:
+    """Whether a unit is read together with the one before it: the same paragraph, the same list, what announces it."""
+    return unit.before in (" ", "\n") or before.announces

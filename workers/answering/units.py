@@ -16,8 +16,9 @@ MAX_ITEM = 300  # a longer item or definition is its first sentence, and the oth
 CODE = "    "
 LEVELS = (2, 4, 6)  # spaces before a nested item
 
-_ITEM = re.compile(r"[ \t]*(?:[-*+•·‣]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])[ \t]+(?=\S)")
-_BULLET = re.compile(r"^[*+•·‣][ \t]+")
+_ITEM = re.compile(r"[ \t]*(?:[-*+•·‣▪●]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])[ \t]+(?=\S)")
+_BULLET = re.compile(r"^[*+•·‣▪●][ \t]+")
+_INLINE = re.compile(r"(?<=\S)[ \t]+[•‣▪●][ \t]+(?=\S)")  # a list that was glued into a paragraph
 _ROW = re.compile(r"\S \| \S")
 _LABEL = re.compile(r"[^\s:：|][^:：|]{0,40}[:：](?:\s|$)")
 _DEFINED = re.compile(r"\S.{0,60} — \S")
@@ -58,7 +59,7 @@ def _blocks(text: str) -> Iterator[list[str]]:
     """The lines of each block, without blank ones; fenced code is one block, four spaces in."""
     block: list[str] = []
     fenced = False
-    for line in text.expandtabs(4).splitlines():
+    for line in _INLINE.sub("\n\n• ", text).expandtabs(4).splitlines():
         if _FENCE.match(line):
             if block:
                 yield block
