@@ -199,6 +199,16 @@ async def test_each_part_of_a_question_gets_its_answer():
     assert {f.question for f in found.findings if f.answers} == {QUESTION, ports}
 
 
+def test_a_part_is_shown_as_it_was_asked():
+    """What it points back at was added for the search."""
+    parts = ("What is a lease?", "How long does it last? (lease)")
+    upstream = {part: research(evidence("A lease lasts for 6 seconds."), question=part) for part in parts}
+
+    found = analyse("What is a lease and how long does it last?", intake(upstream))
+
+    assert {f.question for f in found.findings} <= {"What is a lease?", "How long does it last?"}
+
+
 # --- what is admitted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from workers.answering.question import question
 MAX_PARTS = 20  # questions of one task that are answered
 MAX_ALSO = 5  # other documents that are cited with a run because they say the same
 MAX_SOURCES = 40
+_POINTED = re.compile(r"(?<=\?) \([^()]*\)$")
 BEST = 2.0  # a value that hardly any run exceeds: a finding's score is a share of it
 
 
@@ -46,7 +48,7 @@ def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: 
         findings=findings,
         answered=any(one.answers for one in answers),
         confidence=round(sum(one.confidence for one in answers) / len(answers), 3),
-        unanswered=[one.asked.text for one in answers if not one.answers] if len(answers) > 1 else [],
+        unanswered=[_as_read(one.asked.text) for one in answers if not one.answers] if len(answers) > 1 else [],
         words=list(dict.fromkeys(word for part in asked for word in part.words)),
         sources=_sources(items, cited),
         searched=found.searched,
@@ -92,6 +94,11 @@ def _findings(answers: Sequence[Answer]) -> list[Finding]:
     return [_finding(number, piece) for number, piece in enumerate(kept, 1)]
 
 
+def _as_read(part: str) -> str:
+    """A part of a question without what it points back at, which the search was told: "How long? (lease agent)"."""
+    return _POINTED.sub("", part)
+
+
 def _leads(one: Answer, shown: Shown) -> bool:
     """Whether a run is shown on top: the best one, and one that says the same with other numbers."""
     return one.answers and (shown is one.shown[0] or differ(shown.run, one.shown[0].run))
@@ -108,7 +115,7 @@ def _finding(number: int, piece: _Piece) -> Finding:
         evidence=[item.id, *others],
         support="weak" if not piece.answers else "strong" if others else "moderate",
         score=round(min(1.0, piece.shown.run.value / BEST), 3),
-        question=piece.question,
+        question=_as_read(piece.question),
     )
 
 
