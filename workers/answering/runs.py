@@ -70,20 +70,24 @@ def _extent(passage: Passage, start: int) -> tuple[int, int]:
     Back only to the beginning of the paragraph or list: what stands before is about something else more often.
     """
     units = passage.units
-    last, size = start, len(units[start].text)
+    last, size = start, _length(units[start])
     listed = units[start].kind != "sentence" and start == 0  # the heading announces it
     while last + 1 < len(units):
         following = units[last + 1]
         listed = (listed or units[last].announces) and (following.kind != "sentence" or units[last].announces)
-        if size + len(following.text) > (WITH_LIST if listed else LENGTH):
+        if size + _length(following) > (WITH_LIST if listed else LENGTH):
             break
-        last, size = last + 1, size + len(following.text)
+        last, size = last + 1, size + _length(following)
     while last > start and units[last].announces:
         last -= 1  # what it announces did not fit
     first = start
-    while first > 0 and _belong(units[first - 1], units[first]) and size + len(units[first - 1].text) <= LENGTH:
-        first, size = first - 1, size + len(units[first - 1].text)
+    while first > 0 and _belong(units[first - 1], units[first]) and size + _length(units[first - 1]) <= LENGTH:
+        first, size = first - 1, size + _length(units[first - 1])
     return first, last
+
+
+def _length(unit: Unit) -> int:
+    return len(unit.before) + len(unit.text)
 
 
 def _belong(before: Unit, unit: Unit) -> bool:
