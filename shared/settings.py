@@ -176,9 +176,7 @@ class SearchSettings(Settings):
     search_provider: Literal["local", "searxng", "tavily", "brave", "wikipedia"] = Field(
         "local", description="Where the researcher looks."
     )
-    knowledge_dir: Folder = Field(
-        Path("docs"), description="Folder of documents for `SEARCH_PROVIDER=local`."
-    )
+    knowledge_dir: Folder = Field(Path("docs"), description="Folder of documents for `SEARCH_PROVIDER=local`.")
     search_api_key: SecretStr | None = Field(None, description="Key for `tavily` or `brave`.")
     search_url: str | None = Field(
         None, description="Address of your SearXNG, or another base address for the chosen provider."

@@ -83,6 +83,22 @@ def test_rows_are_one_table_whose_columns_have_their_names():
     assert "| PORT | 8000 | where it listens |" in markdown(ROWS)
 
 
+def test_a_row_of_names_is_the_header():
+    rows = "setting | default | meaning\nPORT | default: 8000 | meaning: where\nHOST | meaning: on which"
+
+    assert blocks(rows) == (
+        Table(("setting", "default", "meaning"), (("PORT", "8000", "where"), ("HOST", "", "on which"))),
+    )
+
+
+def test_rows_of_which_some_cells_have_no_names_stay_rows():
+    """A cell that was long may have lost its name."""
+    assert blocks("A | b: 1 | c: 2\nB | loose | c: 3\nC | one") == (
+        Table(("", "b", "c"), (("A", "1", "2"), ("B", "loose", "3"), ("C", "one", ""))),
+    )
+    assert blocks("A | 1\nB | 2 | 3") == (Table((), (("A", "1", ""), ("B", "2", "3"))),)
+
+
 def test_options_and_labels_are_terms():
     options = "-q, --quiet — Say less.\n-v, --verbose — Say more."
     labels = "Phone: 0800 1234\nOpen: 9.00 to 17.00"

@@ -139,6 +139,7 @@ def test_where_nothing_fits_the_pages_that_come_nearest_are_named():
     page = words(tree(report))
 
     assert f"{ADMITTED}. Searched: 6 files in net" in page
+    assert page.count("6 files in net") == 1
     assert "Searched for firewall instead of “fierwall”." in page
     assert "Nearest pages Handbook" in page
     assert "Not read: old.doc (unknown)." in page

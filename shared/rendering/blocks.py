@@ -233,24 +233,31 @@ def _labelled(line: str) -> tuple[str, ...] | None:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Block | None:
-    """Rows as a table, where it is sure to be one: cells name their columns, or two rows have as many cells."""
-    named = [_NAMED.fullmatch(cell) for row in rows for cell in row[1:]]
-    header: dict[str, int] = {}
-    if all(named):
-        for cell in named:
-            assert cell is not None
-            header.setdefault(cell[1], len(header) + 1)
-        wide = [_placed(row, header) for row in rows]
-        return Table(("", *header), tuple(wide))
-    if len(rows) > 1 and len({len(row) for row in rows}) == 1:
-        return Table((), tuple(rows))
-    return None
+    """Rows as a table, where it is sure to be one: some cell names its column, or there are several rows.
+
+    A first row that names nothing is the header where the next ones have its names.
+    """
+    named = [[_NAMED.fullmatch(cell) for cell in row[1:]] for row in rows]
+    names = list(dict.fromkeys(cell[1] for row in named for cell in row if cell is not None))
+    if not names and len(rows) < 2:
+        return None
+    head: tuple[str, ...] = ("", *names) if names else ()
+    if names and not any(named[0]) and set(names) <= set(rows[0][1:]):
+        head, rows = rows[0], rows[1:]
+    at = {name: place for place, name in enumerate(head) if place}
+    placed = [_placed(row, at) for row in rows]
+    width = max(len(row) for row in (head, *placed))
+    filled = [row + ("",) * (width - len(row)) for row in placed]
+    return Table(head + ("",) * (width - len(head)) if head else (), tuple(filled))
 
 
-def _placed(row: Sequence[str], header: dict[str, int]) -> tuple[str, ...]:
-    cells = [row[0], *[""] * len(header)]
+def _placed(row: Sequence[str], at: dict[str, int]) -> tuple[str, ...]:
+    """The cells of a row under the columns that they name; one that names none comes after the one before."""
+    cells = [row[0]]
     for cell in row[1:]:
-        name, value = _NAMED.fullmatch(cell).groups()  # type: ignore[union-attr]  # all of them do
-        at = header[name]
-        cells[at] = f"{cells[at]} {value}".strip()
+        name = _NAMED.fullmatch(cell)
+        known = name is not None and at.get(name[1], 0) >= len(cells)
+        if name is not None and known:
+            cells += [""] * (at[name[1]] - len(cells))
+        cells.append(name[2] if name is not None and known else cell)
     return tuple(cells)
