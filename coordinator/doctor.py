@@ -27,6 +27,7 @@ TITLES = {
     "disk": "Disk and logs",
     "health": "Health checks",
     "limits": "Limits",
+    "documents": "Documents",
 }
 
 

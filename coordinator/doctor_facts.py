@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Check = Literal["reach", "memory", "disk", "health", "limits"]
+from shared.sources import IndexState
+
+Check = Literal["reach", "memory", "disk", "health", "limits", "documents"]
 Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
 CLI = ".venv/bin/python -m coordinator.cli"
@@ -174,6 +176,7 @@ class Coordinator:
     failed: int = 0  # tasks in the last ten minutes
     last_error: str = ""
     last_error_type: str = ""
+    index: IndexState | None = None  # of the researcher, where it has one and told it
 
     @property
     def failures(self) -> str:

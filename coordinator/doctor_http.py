@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from coordinator.doctor_facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
+from shared.sources import IndexState
 
 HTTP_SECONDS = 3.0
 
@@ -58,20 +60,37 @@ def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
     answer = client.get("/agents", params={"limit": 1_000})
     if not answer.is_success:
         return Coordinator(url=url, missing=missing), [_refused(answer)]
+    agents = tuple(_agent(agent, _server_time(answer)) for agent in _object(answer).get("agents", ()))
+    index, unseen = _index(client, agents)
     stats = _object(client.get("/stats"))
     now, last = stats.get("now") or {}, stats.get("last_error") or {}
     at = _server_time(answer)
     return Coordinator(
         url=url,
         missing=missing,
-        agents=tuple(_agent(agent, at) for agent in _object(answer).get("agents", ())),
+        agents=agents,
         running=now.get("running", 0),
         queued=now.get("queued", 0),
         refused=_refusals(client.get("/metrics").text),
         failed=_failed(client, at),
         last_error=str(last.get("detail", "")),
         last_error_type=str(last.get("type", "")),
-    ), []
+        index=index,
+    ), unseen
+
+
+def _index(client: httpx.Client, agents: Sequence[SeenAgent]) -> tuple[IndexState | None, list[Unseen]]:
+    """What the researcher says of its documents; nothing where there is none, or it keeps no index."""
+    if not any(agent.name == "researcher" and agent.status == "healthy" for agent in agents):
+        return None, []
+    try:
+        answer = client.get("/agents/researcher/index")
+        if answer.status_code == 404:  # it looks on the web
+            return None, []
+        return IndexState.model_validate(answer.raise_for_status().json()), []
+    except (httpx.HTTPError, ValueError) as exc:
+        why = f"the researcher does not tell ({str(exc).splitlines()[0] if str(exc) else type(exc).__name__})"
+        return None, [Unseen(what="the researcher's documents", why=why)]
 
 
 def _refused(answer: httpx.Response) -> Unseen:

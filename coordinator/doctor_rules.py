@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from coordinator.doctor_documents import documents
+from coordinator.doctor_documents import well as well_documented
 from coordinator.doctor_facts import (
     CLI,
     COORDINATOR,
@@ -220,6 +222,7 @@ RULES: dict[Check, tuple[Callable[[Facts], list[Finding]], Callable[[Facts], str
     "disk": (disk, _well_stored),
     "health": (health, _well),
     "limits": (limits, _well_limited),
+    "documents": (documents, well_documented),
 }
 
 

@@ -10,11 +10,15 @@ class _Open(BaseModel):
 
 
 class Skipped(_Open):
-    """What was not read: a path, or `*.png` for files of one ending. `files` is how many, 0 for a folder."""
+    """What was not read: a path, or `*.png` for files of one ending. `files` is how many, 0 for a folder.
+
+    `failed`: it should have been read, and is not left out by a rule.
+    """
 
     what: str
     why: str
     files: int = 1
+    failed: bool = False
 
 
 class IndexState(_Open):

@@ -89,6 +89,7 @@ ROWS = {
             "answer",
             "delegated",
             "delegated_before",
+            "doctor_documents",
             "doctor_facts",
             "doctor_reach",
             "doctor_rules",

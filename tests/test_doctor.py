@@ -29,6 +29,7 @@ from coordinator.doctor_facts import (
     Unseen,
 )
 from coordinator.doctor_rules import examine
+from shared.sources import IndexState, Skipped
 from tests.processes import Coordinator as Running
 
 URL = "http://127.0.0.1:8000"
@@ -629,6 +630,56 @@ def test_refusals_and_load_are_read():
 
     known = SeenAgent(id="a-1", name="a", endpoint="http://a:1", status="", load=2, silent_seconds=10.0)
     assert seen == Coordinator(url=URL, agents=(known,), running=1, queued=2, refused=7, failed=2)
+
+
+def indexed(*skipped: Skipped, files: int = 7) -> Facts:
+    state = IndexState(provider="local", folder="/docs", files=files, passages=9, skipped=list(skipped))
+    return plain(Coordinator(url=URL, agents=TRIO, index=state))
+
+
+def test_documents_that_are_not_searched_are_named():
+    """What could not be read by name and reason, what rules leave out by number."""
+    failed = [Skipped(what=f"{n}.pdf", why="is encrypted", failed=True) for n in range(5)]
+    ruled = [Skipped(what="*.png", why="is of a type that is not read", files=8)]
+    ruled += [Skipped(what=".git/", why="is hidden", files=0)]
+
+    unread, left_out = bad(indexed(*failed, *ruled))
+
+    assert (unread.check, unread.severity) == ("documents", "warning")
+    assert unread.what == "5 documents or folders could not be read, or not whole."
+    assert unread.why == "0.pdf is encrypted; 1.pdf is encrypted; 2.pdf is encrypted; and 2 more."
+    assert left_out.what == "8 files are left out by rule."
+    assert left_out.why == "8 *.png: of a type that is not read; .git/: hidden."
+    assert unread.mend == left_out.mend == f"curl -s {URL}/agents/researcher/index"
+
+
+def test_a_folder_without_documents_is_a_problem_and_a_whole_one_is_well():
+    assert [f.what for f in bad(indexed(files=0))] == ["The researcher has no documents below /docs."]
+    assert bad(indexed(Skipped(what=".git/", why="is hidden", files=0))) == []
+    assert "7 documents below /docs are searched." in [f.what for f in examine(indexed())]
+
+
+@pytest.mark.parametrize(
+    ("answer", "files", "unseen"),
+    [
+        (httpx.Response(200, json={"provider": "local", "folder": "/docs", "files": 3, "passages": 9}), 3, []),
+        (httpx.Response(404), None, []),
+        (httpx.Response(502), None, ["the researcher's documents"]),
+    ],
+)
+def test_the_researchers_index_is_asked_for_through_the_gateway(answer, files, unseen):
+    agent = {"agent_id": "r-1", "name": "researcher", "endpoint": "http://r:1", "status": "healthy"}
+    routes = {
+        "/health": httpx.Response(200, json={"name": "coordinator"}),
+        "/ready": httpx.Response(200, json={}),
+        "/agents": httpx.Response(200, json={"agents": [agent]}),
+        "/agents/researcher/index": answer,
+    }
+
+    seen, missed = doctor_http.look(URL, None, transport=answers(routes))
+
+    assert (seen.index.files if seen.index else None) == files
+    assert [one.what for one in missed] == unseen
 
 
 @pytest.mark.parametrize(

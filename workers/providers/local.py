@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -141,7 +141,7 @@ class Local:
             files=files,
             passages=passages,
             languages=store.languages(connection),
-            skipped=[Skipped(what=each.what, why=each.why, files=each.files) for each in store.skipped(connection)],
+            skipped=[Skipped(**asdict(each)) for each in store.skipped(connection)],
             changed=store.fact(connection, "changed"),
             complete=store.fact(connection, "complete") != "",
         )
