@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 @dataclass(frozen=True)
 class Passage:
     """One piece of evidence. `said` holds the terms of each unit, `written` its words as they are,
-    `above` the terms of its title and headings.
+    `above` the terms of its title and headings, `heading` the last of them.
 
     `rank` is from 0 to 1, what the search holds of it beside the best one.
     """
@@ -29,6 +29,7 @@ class Passage:
     said: tuple[frozenset[str], ...]
     written: tuple[frozenset[str], ...]
     above: frozenset[str]
+    heading: frozenset[str]
 
     @property
     def terms(self) -> frozenset[str]:
@@ -48,15 +49,9 @@ def passage(item: Evidence, rank: float) -> Passage:
     units = tuple(cut(text))
     said = tuple(frozenset(terms(unit.text, language)) for unit in units)
     written = tuple(wording(unit.text) for unit in units)
-    return Passage(
-        item,
-        language,
-        rank,
-        units,
-        said,
-        written,
-        frozenset(terms(normalized(f"{item.title}\n{item.heading}\n{_named(item.location)}"), language)),
-    )
+    above = terms(normalized(f"{item.title}\n{item.heading}\n{_named(item.location)}"), language)
+    heading = wording(item.heading.rsplit(" › ", 1)[-1])
+    return Passage(item, language, rank, units, said, written, frozenset(above), heading)
 
 
 def wording(text: str) -> frozenset[str]:

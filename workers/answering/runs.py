@@ -11,9 +11,9 @@ from workers.answering.units import Unit
 
 LENGTH = 350  # characters of a run: at 150 the study's 72 answers were whole for 31, at 250 for 42, at 420 for 51
 WITH_LIST = 700  # of one that takes in the list or the code that it announces
-HEADING = 0.5  # what a word in the headings alone counts of its weight
+HEADING = 0.8  # what a word in the title and headings alone counts of its weight
 RANK = 0.5  # what the passage's rank counts beside the words
-WORDING = 0.1  # what it counts that a run has the question's words as they are, those of grammar too
+WORDING = 0.3  # what it counts that a run and its heading have the question's words as written, grammar too
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def runs(passage: Passage, asked: Question) -> Iterator[Run]:
             first, last = _extent(passage, start)
             inside = frozenset().union(*held[first : last + 1])
             value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
-            same = asked.written & frozenset().union(*passage.written[first : last + 1])
+            same = asked.written & passage.heading.union(*passage.written[first : last + 1])
             value += WORDING * len(same) / max(1, len(asked.written))
             yield Run(passage, first, last, inside | above, value)
 
