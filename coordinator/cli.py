@@ -9,10 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -22,14 +20,12 @@ from coordinator.backup import backup as copied
 from coordinator.cli_http import checked, client_of, err, fail, got, own_key
 from coordinator.doctor_http import NoAddress
 from coordinator.doctor_rules import examine
-from coordinator.reports.printed import print_report
+from coordinator.reports.cli_report import exit_code, in_folder, show
 from coordinator.suite import Suite, SuiteFailed, free_ports
 from coordinator.watch import AskFailed, ask
-from shared.contracts import Status
 from shared.errors import MusterError
-from shared.rendering import Link, address, answer_to_markdown, clean, to_html
+from shared.rendering import clean
 from shared.rendering.links import numbered
-from shared.report import NumberedSource, Report
 from shared.serve import load_settings
 from shared.settings import CoordinatorSettings, at_home
 
@@ -49,7 +45,6 @@ Key = Annotated[
     str | None, typer.Option(envvar="API_KEY", help="Bearer token, where there must be one; unset: as in .env.")
 ]
 URL = "http://127.0.0.1:8000"
-UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
 out = Console(soft_wrap=True)
 
 
@@ -101,7 +96,7 @@ def demo(
                 with client_of(suite.url, key) as client:
                     err.print(f"Asking about {knowledge_dir}: {question}", highlight=False, markup=False)
                     task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
-                    _show(client, task, _in_folder(knowledge_dir), output)
+                    show(client, task, in_folder(knowledge_dir), output, out=out)
         except (SuiteFailed, AskFailed) as exc:
             err.print("\n".join(lines[-15:]), highlight=False, markup=False)
             fail(str(exc))
@@ -125,8 +120,14 @@ def ask_command(
             task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
         except AskFailed as exc:
             fail(str(exc))
-        _show(client, task, numbered(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/"), html)
-    raise typer.Exit(_ended(task))
+        show(
+            client,
+            task,
+            numbered(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/"),
+            html,
+            out=out,
+        )
+    raise typer.Exit(exit_code(task))
 
 
 @cli.command()
@@ -255,58 +256,6 @@ def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     for row in rows:
         table.add_row(*(Text("" if row.get(name) is None else clean(str(row[name]))) for name in columns))
     out.print(table if rows else "None.")
-
-
-def _show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None) -> None:
-    """Prints what a task found out, formatted on a terminal and as Markdown elsewhere, and writes the page."""
-    path = f"/tasks/{task['task_id']}/report"
-    report = None if _is_foreign(task) else Report.model_validate_json(checked(client, "GET", f"{path}.json").content)
-    if report is None:
-        text = checked(client, "GET", f"{path}.md").text
-        out.print(Markdown(clean(text, keep_lines=True))) if out.is_terminal else typer.echo(text)
-    elif out.is_terminal:
-        print_report(report, out, link)
-    else:
-        typer.echo(answer_to_markdown(report, link), nl=False)
-    err.print(f"Task {task['task_id']}: {task['status']} in {task['duration_seconds']:.2f} s.", highlight=False)
-    if html is not None:
-        page = to_html(report, link) if report else checked(client, "GET", f"{path}.html").text
-        _write(html, page)
-
-
-def _is_foreign(task: dict[str, Any]) -> bool:
-    """Whether another reporter wrote the report, as a text that only its author can read."""
-    made = [s["output"] for s in task["results"] if s["capability"] == "report" and s["status"] == Status.COMPLETED]
-    return any(not (isinstance(output, dict) and "document" in output) for output in made)
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as exc:
-        fail(f"{path} cannot be written: {exc.strerror}.")
-    err.print(f"The report as a page: {path}", highlight=False)
-
-
-def _in_folder(folder: Path) -> Link:
-    """Links to the files of a folder, for reports that outlive the suite which could show a passage."""
-    root = folder.resolve()
-
-    def link(source: NumberedSource) -> str:
-        for name in (source.location, source.location.rpartition("#")[0]):
-            path = (root / name).resolve() if name and "\0" not in name else root
-            if path.is_relative_to(root) and path.is_file():
-                return path.as_uri()
-        return address(source)
-
-    return link
-
-
-def _ended(task: dict[str, Any]) -> int:
-    """The exit code that a task's end deserves."""
-    if task["status"] not in (Status.COMPLETED, Status.PARTIAL):
-        return 1
-    return UNANSWERED if (task["result"] or {}).get("answered") is False else 0
 
 
 def _prefixed() -> Any:

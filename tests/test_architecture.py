@@ -155,6 +155,7 @@ ROWS = {
             "watch",
         },
         {"cli_http", "printed"},
+        {"cli_report"},
         {"__main__", "app", "cli", "suite"},
     ),
 }

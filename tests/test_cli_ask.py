@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import coordinator.cli as commands
+from coordinator.reports.cli_report import in_folder
 from coordinator.reports.printed import WIDEST, print_report
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
@@ -152,7 +152,7 @@ def test_files_of_the_folder_are_linked_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "docs" / "a#b").mkdir(parents=True)
     for name in ("docs/a b.md", "docs/a#b/c.md", "secret"):
         (tmp_path / name).write_text("x")
-    link = commands._in_folder(tmp_path / "docs")
+    link = in_folder(tmp_path / "docs")
 
     def linked(location: str) -> str:
         return link(NumberedSource(id="s", number=1, title="T", location=location))

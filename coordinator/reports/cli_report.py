@@ -1,0 +1,71 @@
+"""What `ask` and `demo` make of a task that has ended: the report printed, the page written, an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from coordinator.cli_http import checked, err, fail
+from coordinator.reports.printed import print_report
+from shared.contracts import Status
+from shared.rendering import Link, address, answer_to_markdown, clean, to_html
+from shared.report import NumberedSource, Report
+
+UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
+
+
+def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None, *, out: Console) -> None:
+    """Prints what a task found out, formatted on a terminal and as Markdown elsewhere, and writes the page."""
+    path = f"/tasks/{task['task_id']}/report"
+    report = None if _is_foreign(task) else Report.model_validate_json(checked(client, "GET", f"{path}.json").content)
+    if report is None:
+        text = checked(client, "GET", f"{path}.md").text
+        out.print(Markdown(clean(text, keep_lines=True))) if out.is_terminal else typer.echo(text)
+    elif out.is_terminal:
+        print_report(report, out, link)
+    else:
+        typer.echo(answer_to_markdown(report, link), nl=False)
+    err.print(f"Task {task['task_id']}: {task['status']} in {task['duration_seconds']:.2f} s.", highlight=False)
+    if html is not None:
+        page = to_html(report, link) if report else checked(client, "GET", f"{path}.html").text
+        _write(html, page)
+
+
+def _is_foreign(task: dict[str, Any]) -> bool:
+    """Whether another reporter wrote the report, as a text that only its author can read."""
+    made = [s["output"] for s in task["results"] if s["capability"] == "report" and s["status"] == Status.COMPLETED]
+    return any(not (isinstance(output, dict) and "document" in output) for output in made)
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as exc:
+        fail(f"{path} cannot be written: {exc.strerror}.")
+    err.print(f"The report as a page: {path}", highlight=False)
+
+
+def in_folder(folder: Path) -> Link:
+    """Links to the files of a folder, for reports that outlive the suite which could show a passage."""
+    root = folder.resolve()
+
+    def link(source: NumberedSource) -> str:
+        for name in (source.location, source.location.rpartition("#")[0]):
+            path = (root / name).resolve() if name and "\0" not in name else root
+            if path.is_relative_to(root) and path.is_file():
+                return path.as_uri()
+        return address(source)
+
+    return link
+
+
+def exit_code(task: dict[str, Any]) -> int:
+    """The exit code that a task's end deserves."""
+    if task["status"] not in (Status.COMPLETED, Status.PARTIAL):
+        return 1
+    return UNANSWERED if (task["result"] or {}).get("answered") is False else 0
