@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from coordinator.folders import differ, folder_of
 from shared.contracts import AgentStatus, Registration
-from shared.errors import Overloaded
+from shared.errors import Conflict, Overloaded
 
 LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
 MAX_AGENTS = 1_000
@@ -97,9 +98,15 @@ class Registry:
     # --- coming and going
 
     def register(self, agent_id: str, registration: Registration) -> tuple[Instance, bool]:
-        """Adds or refreshes an instance; says whether it is new. Raises `Overloaded` at 1,000 instances."""
+        """Adds or refreshes an instance; says whether it is new.
+
+        Raises `Overloaded` at 1,000 instances, and `Conflict` for one that looks into another folder than the living
+        one of its name: which of them a question goes to would be chance.
+        """
         now = self._now()
         known = self._instances.get(agent_id)
+        if known is None or self._silent(known):
+            self._refuse_other_folder(agent_id, registration)
         if known is None and len(self._instances) >= MAX_AGENTS:
             raise Overloaded(f"{MAX_AGENTS} agents are registered already.", retry_after=60)
         instance = known or Instance(agent_id, registration, now, self._wall())
@@ -235,6 +242,20 @@ class Registry:
 
     def _silent(self, instance: Instance) -> bool:
         return instance.lease_until is not None and self._now() > instance.lease_until
+
+    def _refuse_other_folder(self, agent_id: str, registration: Registration) -> None:
+        folder = folder_of(registration)
+        for other in self._instances.values():
+            theirs = folder_of(other.registration)
+            mine = other.id == agent_id or other.registration.instance == registration.instance
+            if other.name != registration.name or mine or self._silent(other) or other.registration.draining:
+                continue
+            if folder is not None and theirs is not None and differ(folder, theirs):
+                raise Conflict(
+                    f"{other.id} at {other.registration.endpoint} is called {other.name!r} as well, and looks into"
+                    f" other documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of"
+                    " them, or give one of them a folder that holds both."
+                )
 
     def _drop_predecessors(self, instance: Instance, registration: Registration) -> None:
         """The same instance at a new endpoint: its silent earlier self goes."""

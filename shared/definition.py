@@ -79,7 +79,8 @@ class Agent:
     `tool_execution`, `task_delegation`. `memory` is the `shared.memory.Memory` that it uses itself; unset: the chassis
     makes one for its conversations. `routes` makes a FastAPI router of its own from a function that returns what `open`
     yielded (it raises `Unavailable` before and after); like the other open routes of a worker, outsiders reach it
-    through the coordinator's gateway only, as `/agents/{name}/…`.
+    through the coordinator's gateway only, as `/agents/{name}/…`. `metadata` is asked once, in a thread, before the
+    worker registers, and stands in its registration.
     """
 
     name: str
@@ -93,3 +94,4 @@ class Agent:
     features: tuple[str, ...] = ()
     memory: Any = None
     routes: Callable[[Callable[[], Any]], Any] | None = None
+    metadata: Callable[[], dict[str, JsonValue]] = dict

@@ -126,5 +126,5 @@ def _reason(exc: Exception) -> str:
 
 def _why(exc: Exception) -> str:
     if isinstance(exc, httpx.HTTPStatusError):
-        return f"HTTP {exc.response.status_code}: {exc.response.text[:300]}"
+        return f"HTTP {exc.response.status_code}: {exc.response.text[:600]}"
     return f"{type(exc).__name__}: {exc}"

@@ -1,12 +1,26 @@
-"""What a researcher tells of its documents: the state of its index, and a passage in its place."""
+"""What a researcher tells of its documents: their folder, the state of its index, and a passage in its place."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SKETCHED = 32  # hashes of a folder's files
+
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="ignore")
+
+
+class FolderIdentity(_Open):
+    """Which folder a worker looks into, in the `metadata` of its registration.
+
+    `place` is the same for whoever looks into it by way of one file system. `sketch` are the least hashes of its files
+    (at most 32), so that copies are known as well: the share of hashes that two have in common is that of their files.
+    """
+
+    path: str
+    place: str
+    sketch: list[str] = Field(default_factory=list, max_length=SKETCHED)
 
 
 class Skipped(_Open):

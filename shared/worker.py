@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from pydantic import JsonValue
 from starlette.types import Receive, Scope, Send
 
 from shared import bodies, sse, transport
@@ -34,6 +35,7 @@ from shared.steps import PROGRESS_SECONDS, Run, Steps
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
 WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a stream
 PING_SECONDS = 2.0
+METADATA_SECONDS = 2.0
 JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
 UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
 FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, a2a.mount)
@@ -80,7 +82,7 @@ def create_worker_app(
                 heartbeat = Heartbeat(
                     client=to_coordinator,
                     coordinator_url=settings.coordinator_url,
-                    registration=_registration(agent, endpoint, limit),
+                    registration=_registration(agent, endpoint, limit, await _metadata(agent)),
                     api_key=settings.api_key.get_secret_value() if settings.api_key else None,
                 )
                 parts["heartbeat"] = heartbeat
@@ -160,7 +162,16 @@ def create_worker_app(
     return app
 
 
-def _registration(agent: Agent, endpoint: str, limit: int) -> Registration:
+async def _metadata(agent: Agent) -> dict[str, JsonValue]:
+    """What the agent says of itself; nothing where that takes long, on a share that does not answer say."""
+    try:
+        async with asyncio.timeout(METADATA_SECONDS):
+            return await asyncio.to_thread(agent.metadata)
+    except TimeoutError:
+        return {}
+
+
+def _registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, JsonValue]) -> Registration:
     return Registration(
         name=agent.name,
         endpoint=endpoint,
@@ -169,6 +180,7 @@ def _registration(agent: Agent, endpoint: str, limit: int) -> Registration:
         instance=f"{socket.gethostname()[:50]}-{urlsplit(endpoint).port or 80}",
         max_concurrency=limit,
         version=agent.version,
+        metadata=metadata,
     )
 
 

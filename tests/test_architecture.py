@@ -95,6 +95,7 @@ ROWS = {
             "doctor_rules",
             "document",
             "followups",
+            "folders",
             "hosts",
             "pages",
             "foreign",

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.registry import FORGET_SECONDS, LEASE_SECONDS, MAX_AGENTS, Instance, Registry
 from shared.contracts import AgentStatus, Registration
-from shared.errors import Overloaded
+from shared.errors import Conflict, Overloaded
 
 HEALTHY, UNREACHABLE = AgentStatus.HEALTHY, AgentStatus.UNREACHABLE
 
@@ -339,3 +339,48 @@ def test_what_was_under_way_when_the_breaker_opened_does_not_keep_it_open(regist
     clock.passes(1.3)
 
     assert chosen(registry) == "a"
+
+
+def folder(place: str, *files: str) -> dict[str, Any]:
+    return {"folder": {"path": f"/{place}", "place": place, "sketch": list(files)}}
+
+
+def test_an_instance_of_the_same_name_with_other_documents_is_refused_while_the_first_lives(registry, clock):
+    """It says who is there and what to do. It gets the name when the first has fallen silent; then that is refused."""
+    first, second = folder("1", "a", "b"), folder("2", "c", "d")
+    adds(registry, "a", metadata=first)
+
+    with pytest.raises(Conflict, match=r"a at http://a is called 'agent' as well.*_DIR is /1.*is /2.*Stop one"):
+        adds(registry, "b", metadata=second)
+    adds(registry, "a", metadata=first)
+    clock.passes(LEASE_SECONDS + 1)
+    adds(registry, "b", metadata=second)
+    with pytest.raises(Conflict):
+        adds(registry, "a", metadata=first)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (folder("1", "a", "b"), folder("1", "c", "d")),
+        (folder("1", "a", "b", "c"), folder("2", "b", "c")),
+        (folder("1", "a"), folder("2")),
+        (folder("1", "a"), {}),
+        ({"folder": "something else"}, folder("1", "a")),
+    ],
+    ids=["one place, files changed", "copies, one changed", "nothing known of the files", "of another version", "odd"],
+)
+def test_replicas_are_not_refused(registry, one, other):
+    adds(registry, "a", metadata=one)
+    adds(registry, "b", metadata=other)
+
+    assert len(registry.all()) == 2
+
+
+def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
+    adds(registry, "a", metadata=folder("1", "a"))
+    adds(registry, "b", name="other", metadata=folder("2", "b"))
+    adds(registry, "a", metadata=folder("1", "a"), draining=True)
+    adds(registry, "c", metadata=folder("3", "c"))
+
+    assert len(registry.all()) == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
@@ -17,7 +17,7 @@ from shared.errors import WorkerFault
 from shared.report import Research
 from shared.settings import ModelSettings, SearchSettings
 from shared.strict_json import json_pointer
-from workers.providers import chosen, sources
+from workers.providers import chosen, identity, sources
 from workers.providers.found import Found
 from workers.providers.provider import Ask, Provider
 from workers.thinking.asking import Thinking, model_of
@@ -69,6 +69,12 @@ def agent(
         )
         return Reply(research.model_dump(), usage=thinking.usage, missing=[*found.missing, *thinking.missing])
 
+    def metadata() -> dict[str, JsonValue]:
+        if chosen_settings.search_provider != "local":
+            return {}
+        folder = identity.of(chosen_settings.knowledge_dir)
+        return {"folder": folder.model_dump()} if folder else {}
+
     return Agent(
         name="researcher",
         description="Finds passages that answer a question, in your documents or on the web, with their sources.",
@@ -76,6 +82,7 @@ def agent(
         run=run,
         open=opened,
         routes=sources.routes,
+        metadata=metadata,
     )
 
 
