@@ -258,7 +258,7 @@ def test_a_notebook_is_its_text_its_code_and_what_that_printed():
     ]
 
     assert said(json.dumps({"cells": cells, "nbformat": 4}), ".ipynb") == [
-        ("Tides", ["- high", "- low", "    print(height)", "    7 m", "    42"]),
+        ("Tides", ["- high", "- low", "    print(height)\n    7 m\n    42"]),
         ("Tides › Springs", ["After a new moon."]),
     ]
 

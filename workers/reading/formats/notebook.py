@@ -1,4 +1,4 @@
-"""Jupyter notebooks (.ipynb, nbformat 4): text cells as they are, code and what it printed as code."""
+"""Jupyter notebooks (.ipynb, nbformat 4): text cells as they are, code with what it printed as code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def _parts(cell: dict[str, object]) -> list[str]:
         return [_DATA.sub("", source)]
     outputs = cell.get("outputs")
     printed = [_printed(each) for each in outputs] if isinstance(outputs, list) else []
-    return [f"{FENCE}\n{text}\n{FENCE}" for text in (source, *printed) if text.strip()]
+    whole = "\n\n".join(text.strip("\n") for text in (source, *printed) if text.strip())
+    return [f"{FENCE}\n{whole}\n{FENCE}"] if whole else []
 
 
 def _printed(output: dict[str, object]) -> str:
