@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from workers.reading import decoding, plaintext
-from workers.reading.document import CODE, Document
+from workers.reading.document import Document, unanchored
 from workers.reading.hypertext.line import tidy
 from workers.reading.hypertext.walk import Walk
 
@@ -17,6 +17,8 @@ FEW_WORDS = 20  # a page with less text may have been judged too strictly, or be
 MANY_TIMES = 10  # as many words without judging: then it was
 NO_WORDS = 5  # a page with fewer words that has a script shows more in a browser
 MAIN_SHARE = 0.4  # of the page's letters, which its main part holds
+MIN_PLAIN = 400  # characters of a plain text in a page
+MAX_MARKS = 0.02  # of them are marks that code is made of
 MOSTLY_CODE = 0.7  # of a page's letters: it is a plain text in a `pre`
 
 _FLAT = re.compile(r"<(?!/?(?:h[1-6]|p|li|pre|dt|dd|br|title|script|style|body)\b)/?[a-z][^<>]{0,2000}>", re.IGNORECASE)
@@ -109,11 +111,10 @@ def _plain(walk: Walk) -> Document | None:
     """The page as a plain text, if it is one that somebody put into a `pre`."""
     code = "\n\n".join(walk.code)
     letters = sum(len(block.text) for section in walk.sections for block in section.blocks)
-    if len(code) <= MOSTLY_CODE * letters:
+    marks = sum(code.count(mark) for mark in "(){}[]=;_<>")
+    if len(code) < MIN_PLAIN or len(code) <= MOSTLY_CODE * letters or marks > MAX_MARKS * len(code):
         return None
-    document = plaintext.read(code)
-    prose = [block.text for section in document.sections for block in section.blocks if not block.text.startswith(CODE)]
-    return document if sum(map(len, prose)) > len(code) / 2 else None
+    return unanchored(plaintext.read(code))
 
 
 def _title(title: str, tops: list[str]) -> str:

@@ -203,7 +203,7 @@ class Walk:
     def _code(self, code: str, anchor: str) -> None:
         self._block_anchor = anchor or self._block_anchor
         text = indented(code)
-        if not text or text.replace("\n", "").replace(" ", "").isdecimal():  # the numbers of lines beside their code
+        if not text or _are_numbers(text.split()):
             return
         self._unexplained()
         item = self._items[-1] if self._items else None
@@ -305,3 +305,9 @@ class Walk:
 
 def _is_sentence(text: str) -> bool:
     return len(text.split()) >= SENTENCE_WORDS and text.endswith(".")
+
+
+def _are_numbers(words: list[str]) -> bool:
+    """Whether they count up, as the numbers of lines beside their code do."""
+    counted = len(words) > 1 and words[0].isdecimal()
+    return counted and words == [str(int(words[0]) + number) for number in range(len(words))]
