@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordinator.doctor_documents import documents
-from coordinator.doctor_documents import well as well_documented
 from coordinator.doctor_facts import (
     CLI,
     COORDINATOR,
@@ -20,6 +18,8 @@ from coordinator.doctor_facts import (
     Severity,
 )
 from coordinator.doctor_reach import AWAY, reach
+from coordinator.documents.doctor_documents import documents
+from coordinator.documents.doctor_documents import well as well_documented
 
 TIGHT_MEMORY = 0.9  # of a container's limit
 SCARCE_MEMORY = 0.05  # of the machine, available

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from coordinator.api import LATE_SECONDS, TaskFailed
-from coordinator.followups import completed, points_back
 from coordinator.parts import Parts
+from coordinator.questions.followups import completed, points_back
 from coordinator.reports.document import in_words, reported
 from coordinator.reports.view import view
 from coordinator.rows import CODE_VERSION

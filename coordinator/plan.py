@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 
 from pydantic import JsonValue
 
-from coordinator.questions import MAX_PARTS, parts
+from coordinator.questions.splitting import MAX_PARTS, parts
 from coordinator.tasks import Step
 from shared.contracts import PlanStep, TaskRequest
 from shared.errors import Invalid

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from coordinator.folders import differ, folder_of
+from coordinator.documents.folders import differ, folder_of
 from shared.contracts import AgentStatus, Registration
 from shared.errors import Conflict, Overloaded
 

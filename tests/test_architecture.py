@@ -102,7 +102,7 @@ ROWS = {
             "foreign_a2a",
             "foreign_openai",
             "plan",
-            "questions",
+            "splitting",
             "registry",
             "render_compose",
             "render_fields",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from coordinator.followups import MAX_TOPIC, completed, points_back
-from coordinator.questions import parts
+from coordinator.questions.followups import MAX_TOPIC, completed, points_back
+from coordinator.questions.splitting import parts
 from tests.fakes import Network, Suite
 
 FIRST = "How long is the backup kept?"

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from coordinator.folders import differ
+from coordinator.documents.folders import differ
 from workers.providers import identity
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.plan import plan
-from coordinator.questions import MAX_PARTS
+from coordinator.questions.splitting import MAX_PARTS
 from coordinator.tasks import Step
 from shared.contracts import TaskRequest
 from shared.errors import Invalid

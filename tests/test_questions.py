@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.questions import MAX_PARTS, parts
+from coordinator.questions.splitting import MAX_PARTS, parts
 
 ONE = [
     "Why are there tides?",
