@@ -4,9 +4,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 # strip takes the debug symbols out of compiled packages: 32 MB
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils
 RUN python -m venv --without-pip /opt/muster
-COPY requirements.txt /tmp/requirements.txt
+# `--build-arg EXTRAS=semantic`: with what SEMANTIC needs, about 185 MB more; docker-compose.semantic.yml says so.
+ARG EXTRAS=""
+COPY requirements.txt requirements-semantic.txt /tmp/
 # A layer of its own: it is built again only when a dependency changes.
-RUN python -m pip --python /opt/muster/bin/python install --no-compile --require-hashes -r /tmp/requirements.txt \
+RUN python -m pip --python /opt/muster/bin/python install --no-compile --require-hashes \
+        -r /tmp/requirements${EXTRAS:+-$EXTRAS}.txt \
     && find /opt/muster \( -name tests -o -name test \) -type d -path '*site-packages*' -prune -exec rm -rf {} + \
     # docutils reads here, in English markup, and writes nothing: 3 MB
     && cd /opt/muster/lib/python3.13/site-packages/docutils && find writers -mindepth 1 -type d -exec rm -rf {} + \

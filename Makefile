@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test containers lint lock secrets
+.PHONY: help setup run demo test semantic containers lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -25,6 +25,15 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest -n auto
 
+semantic: build/semantic/.made  ## the tests of SEMANTIC, with what it needs in a venv over .venv
+	build/semantic/bin/python -m pytest tests/semantic
+
+build/semantic/.made: requirements-semantic.txt .venv/.dev
+	@$(BIN)/python -m venv build/semantic
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo build/semantic/lib/python*/site-packages)/base.pth
+	@build/semantic/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements-semantic.txt
+	@touch $@
+
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/compose
 
@@ -40,6 +49,7 @@ lint: .venv/.dev  ## style, types
 	$(BIN)/mypy
 
 LOCK := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock"
-lock:  ## pin what pyproject.toml asks for, with hashes, into requirements.txt and requirements-dev.txt (needs uv)
+lock:  ## pin what pyproject.toml asks for, with hashes, into requirements*.txt (needs uv)
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --extra semantic -c requirements.txt -o requirements-semantic.txt

@@ -189,6 +189,14 @@ class SearchSettings(Settings):
     )
 
 
+class SemanticSettings(Settings):
+    """What the researcher and the analyzer read that may compare what texts mean."""
+
+    semantic: bool = Field(
+        False, description="Whether meaning counts beside words, for English; needs `requirements-semantic.txt`."
+    )
+
+
 class ModelSettings(Settings):
     """What every service reads that may think with a language model."""
 

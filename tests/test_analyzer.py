@@ -26,14 +26,14 @@ LOSSES = "Messages of the broker are kept on disk until they expire."
 class Ctx:
     """What a step may use, with a fixed time left."""
 
-    state: Any = None
     http: Any = None
     log: Any = logs.get()
     ask: Ask | None = None
     envelope = Envelope(task="t", step="s", attempt=1, milliseconds=30_000)
 
-    def __init__(self, seconds: float = 30) -> None:
+    def __init__(self, seconds: float = 30, state: Any = None) -> None:
         self.seconds = seconds
+        self.state = state
 
     def seconds_left(self) -> float:
         return self.seconds
@@ -56,7 +56,7 @@ def research(*items: Evidence, question: str = QUESTION, words: list[AskedWord] 
 
 async def analysed(upstream: dict[str, Any], question: str = QUESTION, seconds: float = 30) -> tuple[Analysis, Reply]:
     step = StepRequest(task_id="t", step_id="analyze", task_description=question, upstream=upstream)
-    reply = await analyzer.agent(Path("unused")).run(step, Ctx(seconds))
+    reply = await analyzer.agent(Path("unused")).run(step, Ctx(seconds, analyzer.Desk()))
     return Analysis.model_validate(reply.output), reply
 
 

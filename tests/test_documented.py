@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings
 from workers.generic.settings import GenericSettings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {
     name.upper(): field
-    for kind in (Settings, CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
+    for kind in (Settings, CoordinatorSettings, GenericSettings, SearchSettings, SemanticSettings, ModelSettings)
     for name, field in kind.model_fields.items()
 }
 

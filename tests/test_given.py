@@ -10,7 +10,7 @@ import pytest
 
 from shared.answering import Ask, Message
 from shared.contracts import StepRequest
-from shared.definition import Agent
+from shared.definition import Agent, Reply
 from tests.fakes import Suite
 from tests.test_analyzer import Ctx
 from workers import analyzer, reporter
@@ -109,22 +109,26 @@ def test_a_long_text_is_cut_at_its_blank_lines_and_none_is_lost() -> None:
     assert "".join(passages).replace("\n", "") == message.replace("\n", "").strip()
 
 
+async def answered(worker: Any, asked: StepRequest, *, seconds: float = 30) -> Reply:
+    agent: Agent = worker.agent(Path("unused"))
+    async with agent.open() as state:
+        return await agent.run(asked, Ctx(seconds, state))
+
+
 @pytest.mark.parametrize(
     "input", [None, "", "  ", {}, {"format": "html"}, {"text": 3}, [], [None], "None", "🦀", "\x00"]
 )
 @pytest.mark.parametrize("worker", [analyzer, reporter])
 async def test_odd_inputs_are_answered(worker: Any, input: Any) -> None:
-    agent: Agent = worker.agent(Path("unused"))
-
-    reply = await agent.run(step(input), Ctx())
+    reply = await answered(worker, step(input))
 
     assert isinstance(reply.output, dict)
 
 
 @pytest.mark.parametrize("message", [f"{ASKED}\n\n{TEXT}", json.dumps([{"text": TEXT, "question": ASKED}])])
 async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str) -> None:
-    analysed = await analyzer.agent(Path("unused")).run(step(message), Ctx())
-    reported = await reporter.agent(Path("unused")).run(step(message), Ctx())
+    analysed = await answered(analyzer, step(message))
+    reported = await answered(reporter, step(message))
 
     assert isinstance(analysed.output, dict)
     assert [f["statement"].startswith(KEPT) for f in analysed.output["findings"]] == [True]
@@ -136,7 +140,7 @@ async def test_of_a_megabyte_as_much_is_read_as_the_time_allows(worker: Any) -> 
     """The step ends with an answer from what was read, and says so."""
     message = f"{ASKED} " + "\n\n".join(f"{KEPT} Passage {n} says more of it." for n in range(15_000))
 
-    reply = await worker.agent(Path("unused")).run(step(message), Ctx(0.1))
+    reply = await answered(worker, step(message), seconds=0.1)
 
     assert len(message) > 1_000_000
     assert KEPT in str(reply.output)

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis
-from shared.settings import ModelSettings
+from shared.settings import ModelSettings, SemanticSettings
 from workers.answering.analysis import analyse
 from workers.answering.given import given
 from workers.answering.intake import Intake, intake
+from workers.semantic.reranker import Reranker, reranker_of
 from workers.thinking.asking import Thinking, model_of
+
+if TYPE_CHECKING:
+    from shared.llm import LanguageModel
 
 READING_SHARE = 0.5  # of a step's time, after which no further passage is read
 
 
-def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
+@dataclass(frozen=True)
+class Desk:
+    """What the analyzer works with, where the settings ask for it: a model, and what compares meanings."""
+
+    model: LanguageModel | None = None
+    reranker: Reranker | None = None
+
+
+def agent(state_dir: Path, model: ModelSettings | None = None, semantic: SemanticSettings | None = None) -> Agent:
     """The analyzer as a value; it keeps nothing in `state_dir`, and thinks with the model that the settings name."""
-    chosen = model or ModelSettings()
+    chosen, chosen_semantic = model or ModelSettings(), semantic or SemanticSettings()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Desk]:
+        async with reranker_of(chosen_semantic) as reranker, model_of(chosen) as thinker:
+            yield Desk(thinker, reranker)
+
     return Agent(
         name="analyzer",
         description="Finds what answers the question in the evidence, and says when nothing does.",
         capabilities=("analyze",),
         run=run,
-        open=lambda: model_of(chosen),
+        open=opened,
         max_concurrency=8,
     )
 
@@ -34,15 +56,16 @@ def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Analyses `step.upstream`, or the text that it was given; the output is an Analysis.
 
-    `ctx.state` is a model or None. What could not be read, and why the model was not used, is in `missing`.
+    `ctx.state` is a Desk. What could not be read, and why the model was not used, is in `missing`.
     """
     handed = given(step, ctx.ask)
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
-    thinking = Thinking(ctx.state, ctx)
+    desk: Desk = ctx.state
+    thinking = Thinking(desk.model, ctx)
     analysis = await _thought(handed.question, found, thinking)
     if analysis is None:
-        analysis = await asyncio.to_thread(analysed_within, ctx.seconds_left(), handed.question, found)
+        analysis = await asyncio.to_thread(analysed_within, ctx.seconds_left(), handed.question, found, desk.reranker)
     missing = [*handed.missing, *found.missing, *thinking.missing]
     return Reply(output=analysis.model_dump(), usage=thinking.usage, missing=missing)
 
@@ -55,13 +78,24 @@ async def _thought(task: str, found: Intake, thinking: Thinking) -> Analysis | N
     return await analysed(task, found, thinking)
 
 
-def analysed_within(seconds: float, task: str, found: Intake) -> Analysis:
+def analysed_within(seconds: float, task: str, found: Intake, reranker: Reranker | None = None) -> Analysis:
     """`analyse`, which reads no more passages than it can in half of these seconds."""
-    ends = time.monotonic() + READING_SHARE * max(0.0, seconds)
-    return analyse(task, found, lambda: time.monotonic() > ends)
+    began = time.monotonic()
+
+    def left() -> float:
+        return seconds - (time.monotonic() - began)
+
+    def near(question: str, texts: Sequence[str]) -> list[float]:
+        return reranker.scores(question, texts, left()) if reranker else []
+
+    reading_over = (1 - READING_SHARE) * max(0.0, seconds)
+    return analyse(task, found, lambda: left() < reading_over, near if reranker else None)
 
 
 if __name__ == "__main__":
     from shared.serve import load_settings, serve_worker
 
-    serve_worker(lambda state_dir: agent(state_dir, load_settings(ModelSettings)), default_port=8002)
+    serve_worker(
+        lambda state_dir: agent(state_dir, load_settings(ModelSettings), load_settings(SemanticSettings)),
+        default_port=8002,
+    )

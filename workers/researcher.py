@@ -15,11 +15,13 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Research
-from shared.settings import ModelSettings, SearchSettings
+from shared.settings import ModelSettings, SearchSettings, SemanticSettings
 from shared.strict_json import json_pointer
 from workers.providers import chosen, identity, sources
 from workers.providers.found import Found
 from workers.providers.provider import Ask, Provider
+from workers.semantic.passages import Reranked
+from workers.semantic.reranker import reranker_of
 from workers.thinking.asking import Thinking, model_of
 
 if TYPE_CHECKING:
@@ -40,19 +42,22 @@ def agent(
     state_dir: Path,
     settings: SearchSettings | None = None,
     model: ModelSettings | None = None,
+    semantic: SemanticSettings | None = None,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Agent:
     """The researcher, keeping its index in `state_dir`. `transport` replaces the network of a web provider's API."""
     chosen_settings, chosen_model = settings or SearchSettings(), model or ModelSettings()
+    chosen_semantic = semantic or SemanticSettings()
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Desk]:
         async with (
+            reranker_of(chosen_semantic) as reranker,
             chosen.provider(chosen_settings, state_dir, transport=transport) as provider,
             model_of(chosen_model) as model,
         ):
-            yield Desk(provider, model)
+            yield Desk(Reranked(provider, reranker) if reranker else provider, model)
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         ask, notes = asked(step, default_limit=chosen_settings.search_results)
@@ -148,6 +153,8 @@ if __name__ == "__main__":
     from shared.serve import load_settings, serve_worker
 
     serve_worker(
-        lambda state_dir: agent(state_dir, load_settings(SearchSettings), load_settings(ModelSettings)),
+        lambda state_dir: agent(
+            state_dir, load_settings(SearchSettings), load_settings(ModelSettings), load_settings(SemanticSettings)
+        ),
         default_port=8001,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.report import Analysis, Evidence, Finding
-from workers.answering.answer import Answer, Shown, answer, differ
+from workers.answering.answer import Answer, Near, Shown, answer, differ
 from workers.answering.intake import Intake
 from workers.answering.parts import parts
 from workers.answering.passage import Passage, passage
@@ -30,16 +30,18 @@ class _Piece:
     answers: bool
 
 
-def analyse(task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False) -> Analysis:
+def analyse(
+    task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False, near: Near | None = None
+) -> Analysis:
     """What the evidence says about a task, or about each of the questions it was taken apart into.
 
-    Reads the best passages first, and no more once `out_of_time`.
+    Reads the best passages first, and no more once `out_of_time`. Meaning counts where `near` tells it.
     """
     items = sorted(found.evidence.values(), key=lambda item: -item.score)
     passages = _read(items, out_of_time)
     known = [word for words in found.words.values() for word in words]
     asked = [question(part, known, passages, beside) for part, beside in _parts(task, found)]
-    answers = [answer(part, passages) for part in asked]
+    answers = [answer(part, passages, near) for part in asked]
     findings = _findings(answers)
     cited = {id_: None for finding in findings for id_ in finding.evidence}
     late = f"Time ran out: {len(passages)} of {len(items)} passages were read, the best first."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from workers.answering.passage import Passage
@@ -11,7 +11,12 @@ from workers.answering.runs import Run, runs
 
 MORE = 3  # runs from other places beside the best one
 ENOUGH = 0.5  # of the question's weight, what the best passage and its headings must hold to answer it
+COMPARED = 12  # runs, the best by their words, whose meaning is compared with the question's; 30 were no better
+MEANING = 2.0  # what that counts, from 0 to 1, beside the words
 SAME = 0.75  # of the terms of the shorter run, what two runs must share to say the same
+
+Near = Callable[[str, Sequence[str]], Sequence[float]]
+"""How near texts come to a question in what they mean, each from 0 to 1; nothing where that cannot be said."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,40 @@ class Answer:
         return bool(self.shown) and self.confidence >= ENOUGH
 
 
-def answer(asked: Question, passages: Sequence[Passage]) -> Answer:
+def answer(asked: Question, passages: Sequence[Passage], near: Near | None = None) -> Answer:
     """The best run of each of the best passages, at most `1 + MORE`, none that says what another said."""
-    best = (max(runs(one, asked), key=lambda run: run.value, default=None) for one in passages)
+    found = sorted((run for one in passages for run in runs(one, asked)), key=lambda run: -run.value)
+    if not found:
+        return Answer(asked)
+    holds = asked.covered(asked.held(found[0].passage.terms))  # by words alone, whatever comes first by its meaning
+    if near is not None:
+        found = _compared(asked, found, near)
+    best: dict[str, Run] = {}
+    for run in found:
+        best.setdefault(run.passage.evidence.id, run)
     shown: list[Shown] = []
-    for run in sorted((run for run in best if run is not None), key=lambda run: -run.value):
+    for run in best.values():
         same = next((at for at, other in enumerate(shown) if says_the_same(run, other.run)), None)
         if same is not None:
             shown[same] = replace(shown[same], also=(*shown[same].also, run.passage))
         elif len(shown) <= MORE:
             shown.append(Shown(run))
-    if not shown:
-        return Answer(asked)
-    first = shown[0].run.passage
-    return Answer(asked, tuple(shown), asked.covered(asked.held(first.terms)))
+    return Answer(asked, tuple(shown), holds)
+
+
+def _compared(asked: Question, found: Sequence[Run], near: Near) -> list[Run]:
+    """The runs with the best ones of them in the order of words and meaning."""
+    first = found[:COMPARED]
+    meanings = near(asked.text, [f"{_above(run)}. {run.text}" for run in first])
+    if not meanings:
+        return list(found)
+    worth = [(run.value + MEANING * meaning, run) for run, meaning in zip(first, meanings, strict=True)]
+    return [*(run for _, run in sorted(worth, key=lambda each: -each[0])), *found[COMPARED:]]
+
+
+def _above(run: Run) -> str:
+    """The heading right above a run, else its document's title."""
+    return run.passage.evidence.heading.rsplit(" › ", 1)[-1] or run.passage.evidence.title
 
 
 def says_the_same(one: Run, other: Run) -> bool:

@@ -236,7 +236,7 @@ class Local:
                 if index != ask.index
             ]
             left = ranking.own(own.hits, others, ask.index)
-            chosen = ranking.chosen(left, ask.limit)
+            chosen = ranking.chosen(left, ask.passages)
             documents, passages = store.counts(connection, scope)
             return Found(
                 evidence=evidence(chosen, own.asked, self.name),

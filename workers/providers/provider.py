@@ -14,7 +14,8 @@ from workers.providers.found import Found
 class Ask:
     """One research step. `siblings` are all sub-questions of the task, `question` stands at `index` of them.
 
-    `documents` are paths, folders or globs below the folder of documents; empty: all. `limit` counts passages.
+    `documents` are paths, folders or globs below the folder of documents; empty: all. `limit` counts passages, and
+    pages of the web; `candidates`, where it is more, the passages that somebody will choose from.
     """
 
     question: str
@@ -22,6 +23,12 @@ class Ask:
     siblings: tuple[str, ...] = ()
     index: int = 0
     documents: tuple[str, ...] = ()
+    candidates: int = 0
+
+    @property
+    def passages(self) -> int:
+        """How many passages are handed on at the most."""
+        return max(self.limit, self.candidates)
 
 
 class Provider(Protocol):

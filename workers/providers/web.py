@@ -138,7 +138,7 @@ def _found(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Fou
         ranked = ranking.rank(connection, ask.question, Scope())
         count, passages = store.counts(connection, Scope())
         return Found(
-            evidence=evidence(ranking.chosen(ranked.hits, ask.limit), ranked.asked, name),
+            evidence=evidence(ranking.chosen(ranked.hits, ask.passages), ranked.asked, name),
             searched=f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}",
             words=list(ranked.asked.weights),
         )
