@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,24 +10,27 @@ from pathlib import Path
 import pytest
 
 from shared.report import Evidence
-from shared.settings import SemanticSettings
-from workers import analyzer, researcher
 from workers.semantic import minilm
 from workers.semantic.passages import ordered
-from workers.semantic.reranker import NotInstalled
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("worker", [researcher, analyzer])
-async def test_a_service_that_lacks_its_packages_refuses_to_start(worker, tmp_path, monkeypatch):
-    """The sentence says what is missing, and what to do."""
-    monkeypatch.setattr(minilm, "PACKAGES", ("pydantic", "not_there"))
-    agent = worker.agent(tmp_path, semantic=SemanticSettings(semantic=True))
+@pytest.mark.parametrize("worker", ["researcher", "analyzer"])
+def test_a_service_that_lacks_its_packages_refuses_to_start(worker, tmp_path):
+    """In a sentence that says what is missing and what to do, with the exit code of a start that no retry mends."""
+    code = (
+        "import runpy; from workers.semantic import minilm; minilm.PACKAGES = ('pydantic', 'not_there')\n"
+        f"runpy.run_module('workers.{worker}', run_name='__main__', alter_sys=True)"
+    )
+    environment = os.environ | {"SEMANTIC": "true", "STATE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, "--port", "0"]
 
-    with pytest.raises(NotInstalled, match=r"not installed: not_there\. Install .* requirements-semantic\.txt"):
-        async with agent.open():
-            pass
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=30, check=False)
+
+    assert run.returncode == 2
+    assert run.stderr.startswith("SEMANTIC is set, but these packages are not installed: not_there. Install them with ")
+    assert "Traceback" not in run.stdout + run.stderr
 
 
 def test_nothing_of_it_is_loaded_where_it_is_not_set():

@@ -22,19 +22,13 @@ THREADS = 2  # texts that are read at once, of all steps together
 KEPT = 2_000  # vectors, 2 KB each: the same passages answer the next question
 SHARE = 0.25  # of the time that a step has left,
 MAX_SECONDS = 2.0  # and no more than this; then the order stays as it was
+NOT_INSTALLED = (
+    "SEMANTIC is set, but these packages are not installed: {}. Install them with "
+    "`pip install -r requirements-semantic.txt`, take the image whose tag ends in -semantic, or unset SEMANTIC."
+)
 READS = ("en", "")  # languages; a table or a command has none of its own
 
 log = structlog.get_logger()
-
-
-class NotInstalled(MusterError):
-    """SEMANTIC is set, and the extra is not there."""
-
-    def __init__(self, packages: Sequence[str]) -> None:
-        super().__init__(
-            f"SEMANTIC is set, but these packages are not installed: {', '.join(packages)}. Install them with "
-            "`pip install -r requirements-semantic.txt`, take the image whose tag ends in -semantic, or unset SEMANTIC."
-        )
 
 
 class Model(Protocol):
@@ -77,13 +71,13 @@ class Reranker:
 async def reranker_of(settings: SemanticSettings) -> AsyncIterator[Reranker | None]:
     """The re-ranker that the settings ask for, with its model loaded; None where they do not.
 
-    Raises NotInstalled.
+    Raises MusterError where its packages are not installed; the service then refuses to start in that sentence.
     """
     if not settings.semantic:
         yield None
         return
     if packages := minilm.missing():
-        raise NotInstalled(packages)
+        raise MusterError(NOT_INSTALLED.format(", ".join(packages)))
     threads = ThreadPoolExecutor(THREADS, thread_name_prefix="meaning")
     try:
         yield Reranker(await asyncio.to_thread(minilm.MiniLM), threads)
