@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from email.message import EmailMessage
 
 import pytest
@@ -357,3 +358,19 @@ def test_what_programs_write_for_programs_is_not_read():
 def test_what_is_not_text_says_so(suffix):
     with pytest.raises(Unreadable):
         read(b"\x7fELF\0\0\0\1" * 10, suffix)
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ("*a/_" * 10_000 + "\n" + "[[" * 10_000 + "\n" + "<2026-01-01 " * 10_000, ".org"),
+        ("*a_`" * 10_000 + "\n" + "<<" * 10_000 + "\nxref:" * 10_000 + "\nxref:[" * 10_000, ".adoc"),
+        ("`a" * 10_000 + "\n\n" + "*" * 10_000, ".rst"),
+        ('"' * 10_001, ".csv"),
+    ],
+)
+def test_marks_without_end_take_no_time(text, suffix):
+    began = time.process_time()
+    read(text, suffix)
+
+    assert time.process_time() - began < 3

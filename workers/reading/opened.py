@@ -14,6 +14,7 @@ from workers.reading.document import Document
 from workers.reading.leftout import Unreadable
 
 MAX_BYTES = 20_000_000
+MAX_NOTE = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def opened(where: str, path: str) -> Opened:
         raise
     except Exception as exc:  # a file that a reader stumbles over must not end the reading of all the others
         return unread(f"cannot be read ({type(exc).__name__})")
-    note = document.note or ("" if document.sections else "has no text in it")
+    note = document.note[:MAX_NOTE] or ("" if document.sections else "has no text in it")
     return Opened(replace(document, title=document.title or PurePosixPath(path).name, note=note))
 
 

@@ -11,6 +11,7 @@ from workers.reading.document import Document
 from workers.reading.formats.outline import Outline
 from workers.reading.leftout import Unreadable
 
+MAX_NAMED = 5  # attachments
 HEADS = ("From", "To", "Cc", "Date")
 
 
@@ -30,7 +31,8 @@ def read(data: bytes) -> Document:
         outline.take(_text(body), level=2)
     attached = [part.get_filename() or part.get_content_type() for part in mail.iter_attachments()]
     if attached:
-        outline.notes.append(f"has attachments that are not read: {', '.join(attached)}")
+        more = f" and {len(attached) - MAX_NAMED:,} more" if len(attached) > MAX_NAMED else ""
+        outline.notes.append(f"has attachments that are not read: {', '.join(attached[:MAX_NAMED])}{more}")
     return outline.document(modified=_day(str(mail["Date"] or "")))
 
 

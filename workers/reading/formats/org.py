@@ -20,9 +20,9 @@ _BEGIN = re.compile(r"^\s*#\+begin_(\w+)", re.IGNORECASE)
 _DRAWER = re.compile(r"^\s*:[\w-]+:\s*$")
 _ITEM = re.compile(r"^(\s*)(?:[-+]|\s\*|(\d+)[.)])\s+(?:\[[ X-]\]\s+)?(\S.*)$")
 _PLANNED = re.compile(r"^\s*(?:SCHEDULED|DEADLINE|CLOSED):")
-_LINK = re.compile(r"\[\[([^\]]+)\](?:\[([^\]]+)\])?\]")
-_MARKED = re.compile(r"(?<![\w*/_=~+])([*/_=~+])(?=\S)(.+?)(?<=\S)\1(?![\w])")
-_STAMP = re.compile(r"[<\[](\d{4}-\d\d-\d\d)(?:[^>\]]*?(\d\d:\d\d))?[^>\]]*[>\]]")
+_LINK = re.compile(r"\[\[([^\[\]]{1,1000})\](?:\[([^\[\]]{1,1000})\])?\]")
+_MARKED = re.compile(r"(?<![\w*/_=~+])([*/_=~+])(?=\S)(.{1,500}?)(?<=\S)\1(?![\w])")
+_STAMP = re.compile(r"[<\[](\d{4}-\d\d-\d\d)(?:[^<>\]]{0,20}?(\d\d:\d\d))?[^<>\]]{0,40}[>\]]")
 
 
 def read(data: bytes) -> Document:
