@@ -131,25 +131,21 @@ def test_documents_survive_who_kills_the_process(tmp_path):
 
 
 def test_a_document_that_ends_each_process_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "AHEAD", 0)
     many(tmp_path)
     bad = files.look(tmp_path).files[3]
-    received = Reader._received
 
-    def killing(self, seconds):
-        if self.asked == bad:
-            os.kill(self.pid, signal.SIGSEGV)
-        return received(self, seconds)
+    class Ending(Reader):
+        """Its process falls whenever it is to read the bad document."""
 
-    class Watched(Reader):
-        asked = None
+        def _ask(self, file):
+            process = self._started()
+            if file == bad:
+                process.send_signal(signal.SIGSEGV)
+                process.wait()
+            super()._ask(file)
 
-        def _answer(self, ahead):
-            self.asked = ahead[0]
-            return super()._answer(ahead)
-
-    monkeypatch.setattr(Reader, "_received", killing)
-
-    with Watched() as reader:
+    with Ending() as reader:
         found = {file.path: said(one) for file, one in reader.read(files.look(tmp_path).files)}
 
     assert found.pop(bad.path) == "ends the process that reads it (SIGSEGV)"
