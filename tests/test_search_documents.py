@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from pypdf import PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from workers.language.sentences import sentences
-from workers.language.words import count
-from workers.reading import files, opened
+from workers.reading import files
 from workers.reading.document import PASSAGE_WORDS, Block, Document, Section, passages
 
 
@@ -40,21 +35,6 @@ def test_abbreviations_do_not_end_a_sentence():
     assert said == ["See e.g. Dr. Moon.", "He wrote (in 1988) of tides!", "Did he?", "Yes."]
 
 
-def test_pdf_pages_are_sections(tmp_path):
-    (tmp_path / "tide.pdf").write_bytes(_pdf("The tide is high today."))
-    (tmp_path / "empty.pdf").write_bytes(_pdf(""))
-    (tmp_path / "locked.pdf").write_bytes(_pdf("Secret.", password="p"))
-    (tmp_path / "broken.pdf").write_bytes(_pdf("The tide is high today.")[:200])
-
-    read = {file.path: opened.opened(file.where, file.path).document for file in files.look(tmp_path).files}
-
-    assert [(each.heading, each.anchor) for each in read["tide.pdf"].sections] == [(("Page 1",), "page=1")]
-    assert read["tide.pdf"].sections[0].blocks[0].text == "The tide is high today."
-    assert read["empty.pdf"].note == "has no text in it (a scan?)"
-    assert read["locked.pdf"].note == "is encrypted"
-    assert "broken PDF" in read["broken.pdf"].note
-
-
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
@@ -74,42 +54,3 @@ def test_documents_are_chosen_by_file_folder_or_glob(pattern, expected):
 def test_unreadable_folder_is_an_error(tmp_path):
     with pytest.raises(OSError, match="none"):
         files.look(tmp_path / "none")
-
-
-def _pdf(text: str, password: str = "") -> bytes:
-    writer = PdfWriter()
-    page = writer.add_blank_page(300, 300)
-    font = DictionaryObject(
-        {
-            NameObject("/Type"): NameObject("/Font"),
-            NameObject("/Subtype"): NameObject("/Type1"),
-            NameObject("/BaseFont"): NameObject("/Helvetica"),
-        }
-    )
-    fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
-    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-    content = DecodedStreamObject()
-    content.set_data(f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode())
-    page[NameObject("/Contents")] = writer._add_object(content)
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    "text", ["漢" * 5_000, "漢字。" * 2_000, "word " * 3_000, "x" * 100_000, "    " + "code = 1\n    " * 900]
-)
-def test_passages_are_short_in_every_script(text):
-    """Two characters of a script without spaces are a word, and what has no words is cut all the same."""
-    found = list(passages(Document("Long", (Section((), "", (Block(text),)),))))
-
-    assert all(len(each.text) <= 10_000 and count(each.text) <= 1.5 * PASSAGE_WORDS for each in found)
-    assert "".join("".join(each.text for each in found).split()) == "".join(text.split())
-
-
-def test_passages_have_one_spelling():
-    [found] = passages(Document("Long", (Section(("O\ufb03ce",), "", (Block("re\u00adstart \uff21"),)),)))
-
-    assert (found.heading, found.text) == ("Office", "restart A")

@@ -322,7 +322,7 @@ async def test_unreadable_documents_are_named(docs, tmp_path):
 
     found = await ask(docs, tmp_path, "tide")
 
-    assert [note.split(" (")[0] for note in found.notes] == ["broken.pdf is a broken PDF"]
+    assert found.notes == ["broken.pdf is a broken PDF."]
     assert found.evidence
 
 

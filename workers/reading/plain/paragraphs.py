@@ -36,14 +36,14 @@ _WORD_BEGIN = re.compile(rf"[{CJK}]")
 _SPACE = re.compile(r"\s+")
 
 
-def blocks(lines: Iterable[str]) -> Iterator[str]:
-    """The blocks of the text below one heading, by the conventions of documents."""
+def blocks(lines: Iterable[str], *, drawn: bool = True) -> Iterator[str]:
+    """The blocks of the text below one heading, by the conventions of documents; `drawn`: code and figures too."""
     body = [line.expandtabs().rstrip() for line in lines]
     margin = min((_indent(line) for line in body if line), default=0)
     within: list[int] = []  # the columns of the lists that are open
     for group in _groups(line[margin:] for line in body):
         for part in _parts(group):
-            yield from _blocks_of(part, within)
+            yield from _blocks_of(part, within, drawn=drawn)
 
 
 def joined(lines: Sequence[str]) -> str:
@@ -132,7 +132,7 @@ def _label_starts(group: Lines) -> set[int]:
     return labels if labelled else set()
 
 
-def _blocks_of(part: Lines, within: list[int]) -> Iterator[str]:
+def _blocks_of(part: Lines, within: list[int], *, drawn: bool) -> Iterator[str]:
     first = part[0].lstrip()
     column = _indent(part[0])
     while within and column < within[-1]:
@@ -151,9 +151,9 @@ def _blocks_of(part: Lines, within: list[int]) -> Iterator[str]:
         yield from defined
     elif _LABEL.match(first) and len(part) <= 2:
         yield joined(part)
-    elif rows := _rows(part):
+    elif drawn and (rows := _rows(part)):
         yield from rows
-    elif _is_code(part, column=0 if deep else column):
+    elif drawn and _is_code(part, column=0 if deep else column):
         yield indented("\n".join(line[min(map(_indent, part)) :] for line in part))
     elif len(part) > 2 and _are_lines(part):
         yield from (f"- {_SPACE.sub(' ', line.strip())}" for line in part)
