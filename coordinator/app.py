@@ -190,7 +190,7 @@ async def _planner(
     """The planner that the settings want, closed with the stack; raises MusterError where there is no model for it."""
     if settings.planner == "rules":
         return None
-    from shared.llm import models_from
+    from shared.models.model import models_from
 
     found = models_from(model) if model is not None else None
     if found is None:

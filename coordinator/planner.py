@@ -17,7 +17,7 @@ from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage
 from shared.errors import Invalid, ModelFailed
 
 if TYPE_CHECKING:
-    from shared.llm import LanguageModel
+    from shared.models.model import LanguageModel
 
 SHARE = 0.2  # of a task's time at the most
 MAX_STEPS = 12
@@ -68,7 +68,7 @@ class Planner:
 
     async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
         """A plan for the task within these limits (None: none); what goes wrong is the proposal's `why`."""
-        from shared.llm import DATA_RULE, fenced
+        from shared.models.fence import DATA_RULE, fenced
 
         offered = self._offered()
         if not offered:

@@ -17,7 +17,9 @@ from shared.contracts import NO_USAGE, Missing, Usage
 from shared.definition import Context, Reply
 from shared.envelope import MAX_DEPTH, narrowed
 from shared.errors import LimitReached, ModelFailed, MusterError, StepFailure, WorkerFault
-from shared.llm import LanguageModel, ToolSpec, Turn, fenced
+from shared.models.fence import fenced
+from shared.models.model import LanguageModel
+from shared.models.turns import ToolSpec, Turn
 from shared.peers import Delegated, Delegation, Peers
 from shared.prompting import delegating, instructed, tool_names
 from shared.tools import Tools

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from shared.actions import PREFIX
-from shared.llm import DATA_RULE, ToolSpec
+from shared.models.fence import DATA_RULE
+from shared.models.turns import ToolSpec
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_CHARACTERS = 64  # of a function, for OpenAI

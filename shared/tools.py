@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from shared import logs
 from shared.errors import AgentUnreachable, StepTimeout, WorkerFault
-from shared.llm import ToolSpec
+from shared.models.turns import ToolSpec
 
 LIST_SECONDS = 5.0
 FIRST_LIST_SECONDS = 1.0  # what a request waits for the first list of all, right after the start

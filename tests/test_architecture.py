@@ -30,6 +30,7 @@ ROWS = {
             "envelope",
             "errors",
             "frozen",
+            "fence",
             "ledger",
             "links",
             "markdown",
@@ -45,6 +46,7 @@ ROWS = {
             "sources",
             "sse",
             "strict_json",
+            "turns",
             "voice",
         },
         {
@@ -60,7 +62,7 @@ ROWS = {
             "metrics",
             "settings",
         },
-        {"db_sqlite", "journal_file", "llm", "llm_calls", "memory", "peer_calls", "peers", "tools", "transport"},
+        {"db_sqlite", "journal_file", "calls", "memory", "model", "peer_calls", "peers", "tools", "transport"},
         {
             "a2a_card",
             "a2a_executor",

@@ -15,14 +15,14 @@ import pytest
 from mcp.server import MCPServer
 from starlette.applications import Starlette
 
-import shared.llm_calls  # noqa: F401  # a second to load, which is no test's own
+import shared.models.calls  # noqa: F401  # a second to load, which is no test's own
 from shared.answering import Ask, Message
 from shared.contracts import Usage
 from shared.definition import Reply
 from shared.delegation import MOST_A_STEP, MOST_AT_ONCE, Loop
 from shared.envelope import HOP, MAX_DEPTH, Envelope, heard, told
 from shared.errors import AgentFailed, BadRequest, LimitReached, ModelFailed
-from shared.llm import LanguageModel
+from shared.models.model import LanguageModel
 from shared.peers import Delegated, Delegation, DirectPeers, NoPeers
 from shared.steps import Run, StepContext
 from shared.tools import McpTools

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from shared.answering import Ask, Final, Message
 from shared.face import WorkerFace
-from shared.llm import LanguageModel
 from shared.memory import Memory
+from shared.models.model import LanguageModel
 from shared.steps import Steps
 from shared.worker import create_worker_app
 from tests.fake_model import FakeModel, Says, fake_model

@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from shared.answering import Message, ToolCall
 from shared.contracts import Usage
 from shared.errors import ModelFailed
-from shared.llm import LanguageModel, ToolSpec, base_url, fenced, models_from, replies
+from shared.models.fence import fenced
+from shared.models.model import LanguageModel, base_url, models_from, replies
+from shared.models.turns import Sampling, ToolSpec
 from shared.settings import ModelSettings
 from tests.fake_model import HalfAChunk, Hangs, Refuses, Rubbish, Says, fake_model
 
@@ -187,6 +189,17 @@ async def test_the_whole_conversation_reaches_the_model():
     assert sent["messages"][4] == {"role": "tool", "tool_call_id": "c1", "content": "wet"}
     assert sent["tools"][0]["function"]["name"] == "look"
     assert 9 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
+
+
+async def test_a_reply_is_drawn_as_the_caller_wants():
+    wants = Sampling(temperature=0.5, top_p=0.9, max_tokens=8, stop=("END",), seed=7, response_format={"type": "text"})
+    async with fake_model("Aye.") as server:
+        await asked(server.url, sampling=wants, max_tokens=9)
+
+        sent = server.asked[0]
+    assert (sent["temperature"], sent["top_p"], sent["stop"], sent["seed"]) == (0.5, 0.9, ["END"], 7)
+    assert sent["response_format"] == {"type": "text"}
+    assert 8 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
 
 
 async def test_a_tool_call_comes_with_its_arguments():

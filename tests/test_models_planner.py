@@ -30,7 +30,7 @@ from tests.processes import Agents, Coordinator
 @pytest.fixture(autouse=True, scope="module")
 def loaded() -> None:
     """The libraries are there before a test counts seconds."""
-    importlib.import_module("shared.llm_calls")
+    importlib.import_module("shared.models.calls")
 
 
 AGENTS = (fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER)

@@ -535,7 +535,7 @@ async def main():
             pass
 
 asyncio.run(main())
-print(sorted({"pydantic_ai", "openai", "a2a", "mcp", "shared.llm_calls"} & set(sys.modules)))
+print(sorted({"pydantic_ai", "openai", "a2a", "mcp", "shared.models.calls"} & set(sys.modules)))
 """
     environ = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", program]

@@ -17,8 +17,10 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.delegation import Loop
 from shared.errors import MusterError
-from shared.llm import LanguageModel, ToolSpec, fenced, models_from
 from shared.memory import Limits, Memory
+from shared.models.fence import fenced
+from shared.models.model import LanguageModel, models_from
+from shared.models.turns import ToolSpec
 from shared.peers import CoordinatorPeers, DirectPeers
 from shared.prompting import delegating
 from shared.protocols.kaos import CHAT

@@ -25,7 +25,7 @@ from workers.semantic.reranker import reranker_of
 from workers.thinking.asking import Thinking, model_of
 
 if TYPE_CHECKING:
-    from shared.llm import LanguageModel
+    from shared.models.model import LanguageModel
 
 MAX_LIMIT = 50
 

@@ -69,7 +69,7 @@ class ModelAnalysis(FromModel):
 
 async def analysed(task: str, found: Intake, thinking: Thinking) -> Analysis | None:
     """The model's analysis of what was found; None where there is none that holds, and `thinking` knows why."""
-    from shared.llm import DATA_RULE, fenced
+    from shared.models.fence import DATA_RULE, fenced
 
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
     questions = _questions(task, found)

@@ -15,7 +15,7 @@ from shared.definition import Context
 from shared.errors import ModelFailed
 
 if TYPE_CHECKING:
-    from shared.llm import LanguageModel
+    from shared.models.model import LanguageModel
     from shared.settings import ModelSettings
 
 SHARE = 0.6  # of a step's time the model may take; the rest answers without it
@@ -35,7 +35,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 @asynccontextmanager
 async def model_of(settings: ModelSettings) -> AsyncIterator[LanguageModel | None]:
     """The model that the settings name, open until the service ends; None without one. It is loaded meanwhile."""
-    from shared.llm import models_from
+    from shared.models.model import models_from
 
     model = models_from(settings)
     if model is None:
@@ -54,7 +54,7 @@ class Thinking:
     def __init__(self, model: LanguageModel | None, ctx: Context) -> None:
         mocks = ctx.ask.mocks if ctx.ask is not None else None
         if mocks is not None:
-            from shared.llm import LanguageModel
+            from shared.models.model import LanguageModel
 
             model = (model or LanguageModel()).for_request(mocks)
         elif model is not None:

@@ -51,7 +51,7 @@ async def written(plain: Report, analysis: Analysis, thinking: Thinking) -> Repo
 
     Sources, agreements, contradictions and what is missing stay as the plain report has them.
     """
-    from shared.llm import DATA_RULE, fenced
+    from shared.models.fence import DATA_RULE, fenced
 
     if not analysis.findings:
         return None

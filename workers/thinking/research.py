@@ -80,7 +80,7 @@ async def searched(ask: Ask, provider: Provider, thinking: Thinking, ctx: Contex
 
 async def questions(asked: str, thinking: Thinking) -> list[str]:
     """At most four more questions to search for; none without a model."""
-    from shared.llm import DATA_RULE, fenced
+    from shared.models.fence import DATA_RULE, fenced
 
     said = await thinking.asked(
         instructions=f"{PROPOSE}\n{DATA_RULE}",
@@ -99,7 +99,7 @@ async def chosen(asked: str, passages: Sequence[Evidence], thinking: Thinking) -
 
     Passages that it had no room to read stay, too.
     """
-    from shared.llm import DATA_RULE, fenced
+    from shared.models.fence import DATA_RULE, fenced
 
     instructions = f"{CHOOSE}\n{DATA_RULE}"
     room = thinking.room(instructions=instructions, shape=Choice, reply_tokens=CHOICE_TOKENS) - len(asked) - 200

@@ -40,7 +40,7 @@ from pydantic_ai.usage import RequestUsage, RunUsage, UsageLimits
 from shared.answering import Message, ToolCall
 from shared.contracts import Usage
 from shared.errors import ModelFailed
-from shared.llm import Hear, Limits, Shape, ToolSpec, Turn
+from shared.models.turns import AS_SET, Hear, Limits, Sampling, ToolSpec, Turn
 
 TRIES = 3
 FIRST_PAUSE_SECONDS = 0.25  # doubled with each try, where the model does not say how long to wait
@@ -49,6 +49,7 @@ SHOWN_CHARACTERS = 500  # of a foreign error, in ours
 _FOREIGN = (AgentRunError, UserError, OpenAIError, httpx.HTTPError, ValueError, TypeError, AttributeError, KeyError)
 
 T = TypeVar("T")
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def behind(url: str, *, name: str, key: str | None, http: httpx.AsyncClient) -> Model[Any]:
@@ -110,6 +111,7 @@ async def converse(
     messages: Sequence[Message],
     tools: Sequence[ToolSpec],
     limits: Limits,
+    sampling: Sampling,
     hear: Hear | None,
 ) -> Turn:
     """The next reply; `hear` gets its words as they come, after which nothing is tried again."""
@@ -123,7 +125,7 @@ async def converse(
         async with model_request_stream(
             model,
             [*_history(messages, instructions)],
-            model_settings=_settings(limits),
+            model_settings=_settings(limits, sampling),
             model_request_parameters=ModelRequestParameters(function_tools=definitions),
         ) as stream:
             async for event in stream:
@@ -253,8 +255,21 @@ def _retry_after(exc: Exception) -> float | None:
     return float(found) if isinstance(found, int | float) and found >= 0 else None
 
 
-def _settings(limits: Limits) -> ModelSettings:
-    return ModelSettings(max_tokens=limits.max_tokens) if limits.max_tokens is not None else ModelSettings()
+def _settings(limits: Limits, sampling: Sampling = AS_SET) -> ModelSettings:
+    found = ModelSettings()
+    if limits.max_tokens is not None:
+        found["max_tokens"] = limits.max_tokens
+    if sampling.temperature is not None:
+        found["temperature"] = sampling.temperature
+    if sampling.top_p is not None:
+        found["top_p"] = sampling.top_p
+    if sampling.seed is not None:
+        found["seed"] = sampling.seed
+    if sampling.stop:
+        found["stop_sequences"] = list(sampling.stop)
+    if sampling.response_format is not None:
+        found["extra_body"] = {"response_format": sampling.response_format}
+    return found
 
 
 def _words(texts: Sequence[str]) -> int:

@@ -1,0 +1,57 @@
+"""PURE: what goes to a model and what comes back: tools, how a reply is drawn, one reply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.answering import ToolCall
+from shared.contracts import Usage
+
+Hear = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool as a model sees it; `schema` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a caller wants a reply drawn, by the fields of OpenAI's chat API; None or empty: as the settings say.
+
+    `max_tokens` is one bound more; the smallest holds.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+
+
+AS_SET = Sampling()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One reply of a model: words, tools it wants called, what it cost, and whether its limit of tokens cut it."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may take: seconds in all, and tokens of the reply."""
+
+    seconds: float
+    max_tokens: int | None = None
