@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect
 from coordinator.delegations import Delegations, Wish
 from coordinator.parts import Opened
 from shared import bodies
+from shared.agent_loop.peers import ASKED_AS
 from shared.envelope import HEADER, derived_key, opened
 from shared.errors import EnvelopeRefused
-from shared.peers import ASKED_AS
 
 router = APIRouter()
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}

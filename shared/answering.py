@@ -44,7 +44,8 @@ class Ask:
     `model` is the name that was asked for, `session` the conversation's id, `seconds` the time it may take,
     `key` makes a repeat give the same answer, `mocks` replace the model's replies for this request alone.
     With `stays` the work goes on when the asker leaves, because the asker will come back with the key.
-    `envelope` is what the asker may still spend, where an agent asks; `traceparent` is W3C's.
+    `envelope` is what the asker may still spend, where an agent asks; `traceparent` is W3C's. `quoted` are the parts of
+    the messages that others wrote: documents, what steps before gave.
     """
 
     messages: tuple[Message, ...]
@@ -57,6 +58,7 @@ class Ask:
     envelope: Envelope | None = None
     traceparent: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    quoted: tuple[str, ...] = ()
 
     @property
     def question(self) -> Message | None:

@@ -77,10 +77,11 @@ class Agent:
     `max_concurrency` steps run at once in one instance; the coordinator sends no more.
     `skills` is what its cards list; unset: its capabilities. `features` is what KAOS's card says besides:
     `tool_execution`, `task_delegation`. `memory` is the `shared.memory.Memory` that it uses itself; unset: the chassis
-    makes one for its conversations. `routes` makes a FastAPI router of its own from a function that returns what `open`
-    yielded (it raises `Unavailable` before and after); like the other open routes of a worker, outsiders reach it
-    through the coordinator's gateway only, as `/agents/{name}/…`. `metadata` is asked once, in a thread, before the
-    worker registers, and stands in its registration.
+    makes one for its conversations. `waits` says what its `/ready` still waits for, None when nothing. `routes` makes a
+    FastAPI router of its own from a function that returns what `open` yielded (it raises `Unavailable` before and
+    after); like the other open routes of a worker, outsiders reach it through the coordinator's gateway only, as
+    `/agents/{name}/…`. `metadata` is asked once, in a thread, before the worker registers, and stands in its
+    registration.
     """
 
     name: str
@@ -93,5 +94,6 @@ class Agent:
     skills: Callable[[], Sequence[Skill]] | None = None
     features: tuple[str, ...] = ()
     memory: Any = None
+    waits: Callable[[], str | None] = lambda: None
     routes: Callable[[Callable[[], Any]], Any] | None = None
     metadata: Callable[[], dict[str, JsonValue]] = dict

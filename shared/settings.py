@@ -212,8 +212,9 @@ class ModelSettings(Settings):
         None,
         description="Tokens of one reply at the most; unset: as the model decides, within the task's `max_tokens`.",
     )
-    tool_call_mode: Literal["native", "auto", "string"] = Field(
-        "native", description="How the model calls tools; `string` for models that only write JSON into their text."
+    tool_call_mode: Literal["auto", "native", "string"] = Field(
+        "auto",
+        description="How a model is told of its tools: beside the prompt (`native`), in it (`string`), or as it can.",
     )
     debug_mock_responses: str | None = Field(
         None, description="Scripted replies instead of a model: a JSON list, begun anew with every request."

@@ -100,7 +100,7 @@ def create_worker_app(
         name=agent.name,
         version=agent.version,
         lifespan=lifespan,
-        ready=lambda: None if parts.get("open") else "starting",
+        ready=lambda: agent.waits() if parts.get("open") else "starting",
         health=lambda: {"running_steps": steps.running, "max_concurrency": limit, "replayed_steps": steps.replayed},
         body_limit=MAX_STEP_BYTES,
         now=now,

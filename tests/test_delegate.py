@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import shared.models.calls  # noqa: F401  # a second to load, which is no test's own
+from shared.agent_loop.loop import Loop
+from shared.agent_loop.peers import ASKED_AS, CoordinatorPeers
 from shared.answering import Ask, Message
 from shared.contracts import Usage
 from shared.definition import Agent, Reply
-from shared.delegation import Loop
 from shared.envelope import HEADER, Envelope, derived_key, sealed
 from shared.errors import ModelFailed, WorkerFault
 from shared.models.model import LanguageModel
-from shared.peers import ASKED_AS, CoordinatorPeers
 from tests import fakes
 from tests.fakes import Held, Network, Suite
 

@@ -16,22 +16,26 @@ from mcp.server import MCPServer
 from starlette.applications import Starlette
 
 import shared.models.calls  # noqa: F401  # a second to load, which is no test's own
+from shared.agent_loop.actions import Callables
+from shared.agent_loop.carrying_out import MOST_A_STEP, MOST_AT_ONCE
+from shared.agent_loop.loop import Loop
+from shared.agent_loop.mcp_tools import McpTools
+from shared.agent_loop.peers import Delegated, Delegation, DirectPeers, NoPeers
+from shared.agent_loop.prompt import delegating
+from shared.agent_loop.voice import HELD_CHARACTERS, Voice
 from shared.answering import Ask, Message
 from shared.contracts import Usage
 from shared.definition import Reply
-from shared.delegation import MOST_A_STEP, MOST_AT_ONCE, Loop
 from shared.envelope import HOP, MAX_DEPTH, Envelope, heard, told
 from shared.errors import AgentFailed, BadRequest, LimitReached, ModelFailed
 from shared.models.model import LanguageModel
-from shared.peers import Delegated, Delegation, DirectPeers, NoPeers
 from shared.steps import Run, StepContext
-from shared.tools import McpTools
-from shared.voice import HELD_CHARACTERS, Voice
 from shared.worker import create_worker_app
 from tests import fakes
 from tests.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
 from tests.fakes import serving
 
+KNOWN = Callables([delegating("alpha", "Counts.")], {"delegate_to_alpha": "alpha"})
 ENVELOPE = Envelope(task="t", step="s", attempt=1, milliseconds=5_000)
 ALPHA = {"agent": "alpha", "task": "Count the ships."}
 
@@ -147,6 +151,7 @@ async def ran(
         f"```json\n{json.dumps(ALPHA)}\n```",
         {"tool_calls": [{"id": "1", "name": "delegate_to_alpha", "arguments": {"task": ALPHA["task"]}}]},
         json.dumps({"tool_calls": [{"id": "1", "name": "delegate_to_alpha", "arguments": {"task": ALPHA["task"]}}]}),
+        f"```delegate {json.dumps(ALPHA)}\n```",
     ],
     ids=[
         "fence",
@@ -157,6 +162,7 @@ async def ran(
         "JSON fence",
         "native",
         "tool_calls as text",
+        "on the fence's line",
     ],
 )
 async def test_every_form_of_delegation_is_understood(reply):
@@ -177,7 +183,7 @@ async def test_every_form_of_delegation_is_understood(reply):
     "reply",
     [
         "```delegate\nno json\n```",
-        '```delegate {"agent": "alpha", "task": "x"}\n```',
+        'Call it with {"name": "other", "arguments": {"task": "x"}}, say.',
         '{"ships": 7}',
         "[1, 2]",
         '{"agent": "alpha"',
@@ -316,10 +322,12 @@ async def test_a_peer_that_fails_costs_its_part_only():
 
 
 async def test_the_loop_ends_after_its_steps():
-    told = await ran(*[block(ALPHA)] * 9, max_steps=3)
+    """The last reply may not call any more; what was found is no secret."""
+    told = await ran(*[block(ALPHA | {"task": f"{n}"}) for n in range(9)], max_steps=3)
 
-    assert told.text == told.said == "Reached maximum reasoning steps (3)"
-    assert told.reply.usage.calls == 6
+    assert told.text == told.said == "Reached maximum reasoning steps (3)\n\nalpha: Seven."
+    assert told.reply.usage.calls == 5
+    assert [m.what for m in told.reply.missing] == ["answer"]
 
 
 async def test_calls_are_reserved_before_and_counted_after():
@@ -495,7 +503,7 @@ async def heard_by(pieces: Sequence[str], *, acts: bool) -> list[str]:
     async def say(text: str) -> None:
         out.append(text)
 
-    voice = Voice(say, acts=acts)
+    voice = Voice(say, known=KNOWN if acts else None)
     for piece in pieces:
         await voice.hear(piece)
     before = list(out)
@@ -572,7 +580,7 @@ async def test_tools_of_an_mcp_server_are_called():
         ({"tool": "count", "arguments": {"sort": "x"}}, "kind"),
         ({"tool": "count", "arguments": {"kind": "canoe"}}, "Error executing tool count"),
         ({"tool": "dance", "arguments": {}}, "There is no tool 'dance'. There are: count, sing."),
-        ({"tool": "count", "arguments": "x"}, "'arguments' an object"),
+        ({"tool": "count", "arguments": 7}, "The arguments of 'count' are no JSON object."),
     ],
     ids=["arguments that do not fit", "a tool that raises", "no such tool", "no object"],
 )

@@ -222,11 +222,14 @@ async def test_two_requests_with_different_mocks_at_the_same_time() -> None:
 
 async def test_too_many_steps_are_no_answer_to_remember(team: Team) -> None:
     boss = await team.add(
-        "boss", *[fence("worker", "Again")] * 9, agent_sub_agents="worker:http://worker", agentic_loop_max_steps=2
+        "boss",
+        *[fence("worker", f"Again, {n}") for n in range(9)],
+        agent_sub_agents="worker:http://worker",
+        agentic_loop_max_steps=2,
     )
     await team.add("worker", "Did it.")
 
-    assert await boss.chat("Begin") == "Reached maximum reasoning steps (2)"
+    assert await boss.chat("Begin") == "Reached maximum reasoning steps (2)\n\nworker: Did it."
     assert (await boss.types())[-1] == "delegation_response"
 
 

@@ -12,21 +12,19 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared import logs
+from shared.agent_loop.loop import Loop
+from shared.agent_loop.mcp_tools import McpTools
+from shared.agent_loop.peers import CoordinatorPeers, DirectPeers
+from shared.agent_loop.prompt import delegating
+from shared.agent_loop.tool_mode import Mode, ToolMode
 from shared.answering import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
-from shared.delegation import Loop
 from shared.errors import MusterError
 from shared.memory import Limits, Memory
-from shared.models.fence import fenced
-from shared.models.model import LanguageModel, models_from
-from shared.models.turns import ToolSpec
-from shared.peers import CoordinatorPeers, DirectPeers
-from shared.prompting import delegating
 from shared.protocols.kaos import CHAT
 from shared.serve import advertised, arguments, listening, load_settings, serve
 from shared.settings import ModelSettings
-from shared.tools import McpTools
 from shared.worker import create_worker_app
 from workers.generic.settings import GenericSettings
 
@@ -38,14 +36,17 @@ def agent(
     model: LanguageModel,
     memory: Memory,
     *,
+    tool_call_mode: Mode = "auto",
     inner: httpx.AsyncBaseTransport | None = None,
 ) -> Agent:
     """The agent that `settings` describe, thinking with `model`; its `open` also opens `memory`.
 
-    With a coordinator it asks others through that, else at their own addresses. `inner` replaces the network.
+    Its `/ready` waits for the first lists of tools and cards, 3 s at the most. With a coordinator it asks others
+    through that, else at their own addresses. `inner` replaces the network.
     """
     peers = _peers(settings, inner)
     tools = McpTools(settings.tool_servers())
+    mode = ToolMode(tool_call_mode)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Loop]:
@@ -55,6 +56,9 @@ def agent(
             await stack.enter_async_context(peers)
             if settings.tool_servers():
                 await stack.enter_async_context(tools)
+            if settings.tool_servers() or peers.names():
+                mode.begin(model)
+                stack.push_async_callback(mode.close)
             yield Loop(
                 name=settings.name,
                 instructions=settings.agent_instructions,
@@ -64,6 +68,7 @@ def agent(
                 max_steps=settings.agentic_loop_max_steps,
                 record=record,
                 context_messages=settings.memory_context_limit,
+                tool_mode=mode,
             )
 
     async def record(type: str, content: JsonValue, session: str | None) -> None:
@@ -99,6 +104,10 @@ def agent(
             *(_skill(spec, "delegation") for spec in asks),
         ]
 
+    def waits() -> str | None:
+        waiting = [("tools", tools.settled), ("cards", peers.settled)]
+        return " and ".join(what for what, settled in waiting if not settled) or None
+
     features = [("tool_execution", settings.tool_servers()), ("task_delegation", peers.names())]
     return Agent(
         name=settings.name,
@@ -109,6 +118,7 @@ def agent(
         skills=skills,
         features=tuple(feature for feature, has in features if has),
         memory=memory,
+        waits=waits,
     )
 
 
@@ -129,14 +139,17 @@ def _asked(step: StepRequest) -> Ask:
     context = step.context if isinstance(step.context, dict) else {}
     session = context.get("session")
     given = step.input if isinstance(step.input, str) else None
-    parts = [given or step.task_description]
+    parts, quoted = [given or step.task_description], list[str]()
     if given is None and step.input is not None:
-        parts.append(fenced(to_json(step.input, indent=2).decode()))
+        quoted.append(to_json(step.input, indent=2).decode())
+        parts.append(fenced(quoted[-1]))
     for name, output in step.upstream.items():
-        parts.append(f"What step {name!r} gave:\n{fenced(spoken(output)[:MAX_UPSTREAM])}")
+        quoted.append(spoken(output)[:MAX_UPSTREAM])
+        parts.append(f"What step {name!r} gave:\n{fenced(quoted[-1])}")
     return Ask(
         messages=(*_earlier(context.get("messages")), Message("task-delegation", "\n\n".join(p for p in parts if p))),
         session=session if session and isinstance(session, str) else f"session_{step.task_id[:12]}_{step.step_id}",
+        quoted=tuple(quoted),
     )
 
 
@@ -152,7 +165,8 @@ def _earlier(messages: JsonValue) -> list[Message]:
 def main() -> None:
     """Runs one agent as a process; exits with code 2 and one sentence where a setting is wrong or missing."""
     settings = load_settings(GenericSettings)
-    model = models_from(load_settings(ModelSettings))
+    thinking = load_settings(ModelSettings)
+    model = models_from(thinking)
     if model is None:
         print("MODEL_API_URL must be set: the model to think with (or DEBUG_MOCK_RESPONSES).", file=sys.stderr)
         sys.exit(2)
@@ -165,7 +179,12 @@ def main() -> None:
     folder = settings.state_dir or Path("data") / f"{settings.name}-{port}"
     memory = Memory(settings.name, folder, limits=Limits.of(settings), enabled=settings.memory_enabled)
     endpoint = settings.advertise_url or advertised(args.host, port)
-    app = create_worker_app(agent(settings, model, memory), settings=settings, endpoint=endpoint, state_dir=folder)
+    app = create_worker_app(
+        agent(settings, model, memory, tool_call_mode=thinking.tool_call_mode),
+        settings=settings,
+        endpoint=endpoint,
+        state_dir=folder,
+    )
     serve(app, sock)
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from shared.agent_loop.actions import Callables
+from shared.agent_loop.written_calls import held_from
+
 HELD_CHARACTERS = 240  # what a model says before it calls a tool is shorter, mostly
-FENCE = "```"
 
 
 class Voice:
     """Passes words on to `say`; `said` is all that went out, which is the answer.
 
-    An agent that can act (`acts`) may write a call into its text or make one after a few words. So the beginning is
-    held back, and everything from a fence or of a text that begins like JSON, until the reply has ended.
+    A model that may call (`known`) may write a call into its text or make one after a few words. So the beginning of a
+    reply is held back, and everything from where a call may begin, until it is clear that none does.
     """
 
-    def __init__(self, say: Callable[[str], Awaitable[None]], *, acts: bool) -> None:
+    def __init__(self, say: Callable[[str], Awaitable[None]], *, known: Callables | None = None) -> None:
         self._say = say
-        self._acts = acts
+        self._known = known
         self._said: list[str] = []
         self._held: list[str] = []  # of the present reply
-        self._undecided, self._free, self._spoke = True, False, False
+        self._undecided, self._closed, self._spoke, self._line_begins = True, False, False, True
 
     @property
     def said(self) -> str:
@@ -29,15 +31,15 @@ class Voice:
     async def hear(self, piece: str) -> None:
         """More words of the reply."""
         self._held.append(piece)
-        if not self._acts:
+        if self._known is None:
             await self._let_out(len(piece))
-        elif self._free:
-            await self._until_a_fence()
-        elif self._undecided and sum(map(len, self._held)) >= HELD_CHARACTERS:
-            self._undecided = False
-            self._free = "".join(self._held).lstrip()[:1] not in ("{", "[", "`")
-            if self._free:
-                await self._until_a_fence()
+        elif self._undecided:
+            if sum(map(len, self._held)) >= HELD_CHARACTERS:
+                self._undecided = False
+                self._closed = "".join(self._held).lstrip()[:1] in ("{", "[")
+                await self._until_a_call(self._known)
+        else:
+            await self._until_a_call(self._known)
 
     async def end(self, *, answer: bool) -> None:
         """The reply has ended: its rest goes out if it is the answer, else it was only the way there."""
@@ -46,22 +48,25 @@ class Voice:
         elif self._spoke:
             await self.say("\n\n")
         self._held = []
-        self._undecided, self._free, self._spoke = True, False, False
+        self._undecided, self._closed, self._spoke, self._line_begins = True, False, False, True
 
     async def say(self, text: str) -> None:
         """Words of our own."""
         self._said.append(text)
         await self._say(text)
 
-    async def _until_a_fence(self) -> None:
+    async def _until_a_call(self, known: Callables) -> None:
+        if self._closed:
+            return
         text = "".join(self._held)
-        fence = text.find(FENCE)
-        self._free = fence < 0
-        await self._let_out(len(text.rstrip("`")) if self._free else fence)
+        start = held_from(text, known, begins=self._line_begins)
+        self._closed = len(text) - start > HELD_CHARACTERS  # nobody knows by now: the end of the reply will tell
+        await self._let_out(start)
 
     async def _let_out(self, count: int) -> None:
         text = "".join(self._held)
         self._held = [text[count:]] if count < len(text) else []
         if count:
             self._spoke = True
+            self._line_begins = text[count - 1] == "\n"
             await self.say(text[:count])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
@@ -16,8 +16,9 @@ from shared.errors import AgentUnreachable, StepTimeout, WorkerFault
 from shared.models.turns import ToolSpec
 
 LIST_SECONDS = 5.0
-FIRST_LIST_SECONDS = 1.0  # what a request waits for the first list of all, right after the start
+FIRST_SECONDS = 3.0  # after the opening: so long the first lists are waited for, and asked for again
 LIST_AGAIN_SECONDS = 60.0
+PAUSE_SECONDS = 0.25  # between two tries of a server that is away, within the first seconds
 CALL_SECONDS = 60.0
 
 
@@ -25,7 +26,11 @@ class Tools(Protocol):
     """What an agent's model may call besides other agents."""
 
     async def specs(self) -> Sequence[ToolSpec]:
-        """What there is now; does not wait for a server that is away."""
+        """What there is now; waits for a server only in the first seconds."""
+        ...
+
+    def away(self) -> Mapping[str, str]:
+        """Servers whose tools are not known, and why, by name."""
         ...
 
     async def call(self, name: str, arguments: Mapping[str, JsonValue], *, seconds: float) -> JsonValue:
@@ -39,15 +44,23 @@ class McpTools:
     Lists are fetched in the background. Of two tools with one name the first server's counts.
     """
 
-    def __init__(self, servers: Mapping[str, str], *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._servers = {name: _endpoint(url) for name, url in servers.items()}
         self._now = now
-        self._at = float("-inf")
+        self._first_seconds = first_seconds
+        self._opened = self._at = float("-inf")
         self._lists: dict[str, list[ToolSpec]] = {}
-        self._first = asyncio.Event()
+        self._away: dict[str, str] = {}
         self._listing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._opened = self._now()
         self._refresh()
         return self
 
@@ -55,6 +68,11 @@ class McpTools:
         if self._listing is not None:
             self._listing.cancel()
             await asyncio.gather(self._listing, return_exceptions=True)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every server's tools are known, or were waited for long enough."""
+        return len(self._lists) == len(self._servers) or self._first_left() <= 0
 
     @property
     def known(self) -> Sequence[ToolSpec]:
@@ -65,12 +83,13 @@ class McpTools:
                 found.setdefault(spec.name, spec)
         return tuple(found.values())
 
+    def away(self) -> Mapping[str, str]:
+        return {n: self._away.get(n, "no answer yet") for n in self._servers if n not in self._lists}
+
     async def specs(self) -> Sequence[ToolSpec]:
         self._refresh()
-        if not self._first.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._first.wait(), FIRST_LIST_SECONDS)
-            self._first.set()  # one request has waited: that is enough
+        if not self.settled and self._listing is not None:
+            await asyncio.wait({self._listing}, timeout=self._first_left())
         return self.known
 
     async def call(self, name: str, arguments: Mapping[str, JsonValue], *, seconds: float) -> JsonValue:
@@ -83,7 +102,7 @@ class McpTools:
         except TimeoutError as exc:
             raise StepTimeout(f"Tool {name!r} gave nothing within {limit:.1f} s.") from exc
         except Exception as exc:  # whatever a server or its library does costs this call only
-            raise AgentUnreachable(f"MCP server {server!r}: {_why(exc)}") from exc
+            raise AgentUnreachable(f"MCP server {server!r}: {_why(exc, self._servers[server])}") from exc
         text = "\n".join(str(part.text) for part in result.content if getattr(part, "type", "") == "text")
         if result.is_error:
             raise WorkerFault(text or f"Tool {name!r} failed.")
@@ -92,12 +111,13 @@ class McpTools:
 
     async def _server_of(self, name: str) -> str:
         await self.specs()
-        if self._listing is not None and not self._listing.done() and name not in {s.name for s in self.known}:
-            await asyncio.wait({self._listing}, timeout=LIST_SECONDS)
         for server in self._servers:
             if any(spec.name == name for spec in self._lists.get(server, ())):
                 return server
         raise WorkerFault(f"There is no tool {name!r}. There are: {', '.join(s.name for s in self.known) or 'none'}.")
+
+    def _first_left(self) -> float:
+        return self._opened + self._first_seconds - self._now()
 
     def _refresh(self) -> None:
         waited = LIST_AGAIN_SECONDS if len(self._lists) == len(self._servers) else LIST_SECONDS
@@ -107,16 +127,25 @@ class McpTools:
 
     async def _list_all(self) -> None:
         await asyncio.gather(*(self._list(name) for name in self._servers))
-        self._first.set()
 
     async def _list(self, name: str) -> None:
+        why = await self._listed(name)
+        while why and self._first_left() > PAUSE_SECONDS:
+            await asyncio.sleep(PAUSE_SECONDS)
+            why = await self._listed(name)
+        if why:  # a server that is away is no reason for this agent to be
+            self._away[name] = why
+            logs.get().warning("tools.unreachable", server=name, why=why)
+
+    async def _listed(self, name: str) -> str:
+        """Asks one server; says why it does not answer."""
         try:
             async with asyncio.timeout(LIST_SECONDS), await _client(self._servers[name]) as client:
                 found = await client.list_tools()
-        except Exception as exc:  # a server that is away is no reason for this agent to be
-            logs.get().warning("tools.unreachable", server=name, why=_why(exc))
-            return
+        except Exception as exc:  # whatever a server or its library does costs its tools only
+            return _why(exc, self._servers[name])
         self._lists[name] = [ToolSpec(t.name, t.description or "", dict(t.input_schema)) for t in found.tools]
+        return ""
 
 
 async def _client(url: str) -> Any:
@@ -131,7 +160,11 @@ def _endpoint(url: str) -> str:
     return url if url.endswith("/mcp") else f"{url}/mcp"
 
 
-def _why(exc: BaseException) -> str:
+def _why(exc: BaseException, url: str) -> str:
+    """What went wrong, without the server's address, which may hold a key."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
-    return f"{type(exc).__name__}: {exc}"[:300]
+    said = str(exc)
+    for secret in filter(None, (url, urlsplit(url).query, urlsplit(url).netloc.rpartition("@")[0])):
+        said = said.replace(secret, "…")
+    return f"{type(exc).__name__}: {said}"[:300]

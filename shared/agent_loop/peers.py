@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -14,15 +14,17 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from shared import transport
+from shared.agent_loop.peer_calls import Completion, Done, Used, posted, shown
 from shared.answering import Message
 from shared.contracts import MAX_RESULT_BYTES, Usage
 from shared.definition import Context
 from shared.envelope import HEADER, HOP, Envelope, sealed, told
 from shared.errors import AgentRefused, BadResponse, Unavailable
-from shared.peer_calls import Completion, Done, Used, posted, shown
 
 CARD_SECONDS = 5.0
 CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays
+FIRST_SECONDS = 3.0  # after the opening: so long the first cards are waited for, and asked for again
+PAUSE_SECONDS = 0.25  # between two tries of an agent that is away, within the first seconds
 CARDS = ("/.well-known/agent", "/.well-known/agent-card.json")
 ASKED_AS = "Muster-Agent"  # the id of the agent whose key has sealed the envelope
 
@@ -77,19 +79,34 @@ class NoPeers:
 
 
 class _Cards:
-    """Descriptions by name, looked up in the background while nobody waits for them."""
+    """Descriptions by name, looked up in the background; `look` makes one try and writes down what it finds."""
 
-    def __init__(self, look: Callable[[], Any], now: Callable[[], float]) -> None:
+    def __init__(self, look: Callable[[], Awaitable[None]], wanted: int, now: Callable[[], float]) -> None:
         self._look = look
+        self._wanted = wanted
         self._now = now
-        self._at = float("-inf")
+        self._opened = self._at = float("-inf")
         self._task: asyncio.Task[None] | None = None
         self.known: dict[str, str] = {}
+
+    def open(self) -> None:
+        self._opened = self._now()
+        self.refresh()
+
+    @property
+    def settled(self) -> bool:
+        return len(self.known) >= self._wanted or self._now() - self._opened >= FIRST_SECONDS
 
     def refresh(self) -> None:
         if self._now() - self._at >= CARD_AGAIN_SECONDS and (self._task is None or self._task.done()):
             self._at = self._now()
-            self._task = asyncio.create_task(self._look(), name="peers:cards")
+            self._task = asyncio.create_task(self._look_around(), name="peers:cards")
+
+    async def _look_around(self) -> None:
+        await self._look()
+        while not self.settled:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await self._look()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -101,18 +118,28 @@ class _Reached:
     """What peers need whichever way they are reached: connections, and what their cards say."""
 
     def __init__(
-        self, look: Callable[[], Any], inner: httpx.AsyncBaseTransport | None, now: Callable[[], float]
+        self,
+        look: Callable[[], Awaitable[None]],
+        wanted: int,
+        inner: httpx.AsyncBaseTransport | None,
+        now: Callable[[], float],
     ) -> None:
         self._inner = inner
-        self._cards = _Cards(look, now)
+        self._cards = _Cards(look, wanted, now)
 
     async def __aenter__(self) -> Self:
         self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
+        self._cards.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._cards.close()
         await self._http.aclose()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every agent's card is known, or was waited for long enough."""
+        return self._cards.settled
 
     def described(self) -> Mapping[str, str]:
         self._cards.refresh()
@@ -133,7 +160,7 @@ class DirectPeers(_Reached):
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._urls = {name: url.rstrip("/") for name, url in urls.items()}
-        super().__init__(self._look, inner, now)
+        super().__init__(self._look, len(self._urls), inner, now)
 
     def names(self) -> Sequence[str]:
         return tuple(self._urls)
@@ -162,7 +189,7 @@ class DirectPeers(_Reached):
 
     async def _look(self) -> None:
         async with asyncio.TaskGroup() as group:
-            for name in self._urls:
+            for name in self._urls if self.settled else self._urls.keys() - self._cards.known.keys():
                 group.create_task(self._card(name), name=f"card:{name}")
 
     async def _card(self, name: str) -> None:
@@ -194,7 +221,7 @@ class CoordinatorPeers(_Reached):
         self._names = tuple(names)
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        super().__init__(self._look, inner, now)
+        super().__init__(self._look, len(self._names), inner, now)
 
     def names(self) -> Sequence[str]:
         return self._names

@@ -1,0 +1,92 @@
+"""How a model is told of its tools: beside the prompt (native), or in words where it or its server cannot take them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Literal
+
+from shared import logs
+from shared.answering import Message
+from shared.errors import ModelFailed
+from shared.models.model import LanguageModel
+from shared.models.turns import ToolSpec
+
+Mode = Literal["auto", "native", "string"]
+PROBE_SECONDS = 60.0
+AWAIT_SECONDS = 10.0  # what a first question waits for the probe, which the same model answers before it
+AWAIT_SHARE = 0.2  # of its time, at the most
+_REPLY_TOKENS = 16
+_FEWEST_TOKENS = 6  # of the shortest prompt, with a template's marks: less is a count of words and no server's
+_QUESTION = "Say yes."
+_TOOL = ToolSpec(
+    "look_up",
+    "Looks up what a word means.",
+    {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+)
+_NO_TOOLS = re.compile(
+    r"(does|do) not support (the )?(tool|function)"
+    r"|(tools?|function.?call\w*|tool.?choice\w*) (is|are) not (supported|allowed|enabled)"
+    r"|not support\w* tools?|tools? not supported|tools param requires|enable-auto-tool-choice",
+    re.IGNORECASE,
+)
+
+
+class ToolMode:
+    """What one agent's model takes, found out once and remembered while the process lives.
+
+    `auto` is native until the server refuses tools (an error that says so), or until two small calls, with a tool and
+    without, cost the same tokens: then the chat template drops tools without a word.
+    """
+
+    def __init__(self, mode: Mode = "auto") -> None:
+        self._native = mode != "string"
+        self._open = mode == "auto"
+        self._probe: asyncio.Task[None] | None = None
+
+    def begin(self, model: LanguageModel) -> None:
+        """Begins to find out, in the background."""
+        if self._open and not model.scripted:
+            self._probe = asyncio.create_task(self._find_out(model), name="model:tools")
+
+    async def close(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+            await asyncio.gather(self._probe, return_exceptions=True)
+
+    async def native(self, *, seconds: float) -> bool:
+        """Whether tools travel beside the prompt; waits for what is being found out, within a share of `seconds`."""
+        if self._probe is not None and not self._probe.done():
+            await asyncio.wait({self._probe}, timeout=min(AWAIT_SECONDS, AWAIT_SHARE * seconds))
+        return self._native
+
+    def refused(self, failure: ModelFailed) -> bool:
+        """Whether a call failed because tools came with it: from now on they are told of in words."""
+        if self._open and _NO_TOOLS.search(failure.detail):
+            self._in_words("the server refuses them")
+            return True
+        return False
+
+    async def _find_out(self, model: LanguageModel) -> None:
+        without = await self._tokens(model, [])
+        if without >= _FEWEST_TOKENS and await self._tokens(model, [_TOOL]) == without:
+            self._in_words("the model's chat template drops them")
+
+    async def _tokens(self, model: LanguageModel, tools: list[ToolSpec]) -> int:
+        """The tokens of a small prompt as the server counts them; 0 where it does not say."""
+        try:
+            turn = await model.turn(
+                instructions="",
+                messages=[Message("user", _QUESTION)],
+                tools=tools,
+                seconds=PROBE_SECONDS,
+                max_tokens=_REPLY_TOKENS,
+            )
+        except ModelFailed as failure:
+            return 0 if self.refused(failure) else failure.usage.input_tokens
+        return turn.usage.input_tokens
+
+    def _in_words(self, why: str) -> None:
+        if self._native:
+            logs.get().info("model.tools_in_words", why=why)
+        self._native = False
