@@ -58,7 +58,9 @@ class Rubbish:
     """Answers with something that is no completion."""
 
 
-Entry = str | Says | Refuses | Hangs | HalfAChunk | Rubbish | Callable[[dict[str, Any]], Awaitable[Says] | Says]
+Entry = (
+    str | Says | Refuses | Hangs | HalfAChunk | Rubbish | Callable[[dict[str, Any]], Awaitable[Says] | Says | Refuses]
+)
 
 
 @dataclass

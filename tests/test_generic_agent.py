@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from shared.models.model import LanguageModel
 from shared.steps import Steps
 from shared.worker import create_worker_app
 from tests.fake_model import FakeModel, Says, fake_model
-from tests.fakes import Network, Suite, serving
+from tests.fakes import Network, Suite, eventually, serving
 from tests.processes import Running, free_port, start, wait_until_it_answers
 from workers.agent import agent
 from workers.generic.settings import GenericSettings
@@ -355,6 +356,53 @@ async def test_a_tool_is_shown_called_and_remembered(team: Team, monkeypatch: py
         assert await one.types() == ["user_message", "tool_call", "tool_result", "agent_response"]
         assert await one.contents("tool_call") == [{"tool": "add", "arguments": {"a": 2, "b": 3}}]
         assert await one.contents("tool_result") == [{"tool": "add", "result": {"result": 5}}]
+
+
+async def test_it_is_ready_once_its_tools_and_cards_are_known(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card lists them from the first moment that somebody may ask for it."""
+    worker = team.add("worker", "Hello.", agent_description="Adds.")
+    async with calculator() as url:
+        monkeypatch.setenv("MCP_SERVER_CALC_URL", url)
+        one = await team.add("one", "Hello.", mcp_servers="calc", agent_sub_agents="worker:http://worker")
+
+        early = await one.client.get("/ready")
+        await worker
+        await eventually(lambda: _is_ready(one))
+        skills = (await one.client.get("/.well-known/agent")).json()["skills"]
+
+    assert (early.status_code, early.json()["missing"]) == (503, "tools and cards")
+    assert [(s["name"], s["description"]) for s in skills] == [
+        ("add", "Adds two numbers."),
+        ("delegate_to_worker", "Asks agent worker: Adds."),
+    ]
+
+
+async def _is_ready(one: One) -> bool:
+    return (await one.client.get("/ready")).status_code == 200
+
+
+async def test_it_is_ready_after_three_seconds_whoever_is_away(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9")
+    began = time.monotonic()
+    one = await team.add("one", "Hello.", mcp_servers="gone", agent_sub_agents="ghost:http://ghost")
+
+    await eventually(lambda: _is_ready(one))
+
+    assert 2.5 < time.monotonic() - began < 4
+
+
+async def test_tools_that_are_away_are_missing_and_not_silent(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9/s3cret/mcp")
+    one = agent(settings("one", mcp_servers="gone"), LanguageModel(script=["1921"]), Memory("one"))
+    await coordinator.add(one)
+
+    task = await coordinator.execute("What is 1712 + 2599?", agents=["one"])
+
+    [missing] = task.missing
+    assert missing.what == "tools of gone"
+    assert "s3cret" not in missing.why
 
 
 async def test_a_tool_server_that_is_away_costs_its_tools_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared.agent_loop.actions import PREFIX, Action
-from shared.agent_loop.grants import Grants
+from shared.agent_loop.grants import COPIED, NAMED, Grants
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Delegated, Delegation, Peers
 from shared.answering import ASKING, Message
@@ -135,13 +135,14 @@ class CarryingOut:
         return shares
 
     async def _done(self, action: Action, share: Reserved | str | None) -> Result:
-        self.grants.did(action)
         if action.kind == "delegate" and isinstance(share, Reserved):
+            self.grants.did(action)
             return await self._delegate(action, share)
         if action.kind == "tool" and share is None:
+            self.grants.did(action)
             return await self._call(action)
         why = share if isinstance(share, str) else action.why
-        is_order = action.kind != "invalid" and bool(self.grants.order(action))
+        is_order = why in (COPIED, NAMED)
         if action.kind == "tool" or not (action.kind == "delegate" or _delegates(action)):
             await self._tell("error", f"Tool {action.name!r} was not called: {why}")
             return Result(action, f"Tool execution failed: {why}", failed=is_order)

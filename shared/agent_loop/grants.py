@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from shared.agent_loop.actions import PREFIX, Action, Callables
+from shared.agent_loop.prompt import is_example
 from shared.agent_loop.written_calls import written
 from shared.envelope import MAX_DEPTH, Envelope
 
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _ORDER_WORDS, _ORDER_CHARACTERS = 3, 20  # of an argument that is not by chance the same as in a text
-_NAMED = "a text that was read asks for it, and neither the question nor the instructions do."
-_COPIED = "it stands in a text that was read, which gives no orders."
+NAMED = "a text that was read asks for it, and neither the question nor the instructions do."
+_EXAMPLE = "this is only the example of a call. Write what you mean."
+COPIED = "it stands in a text that was read, which gives no orders."
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,19 @@ class Grants:
         return (self._not_granted(action.name) if action.kind == "delegate" else "") or self.order(action)
 
     def order(self, action: Action) -> str:
-        """Why it is taken for the order of a text that was read; empty if it is not."""
-        if not self._read:
-            return ""
+        """Why it is taken for the order of a text that was read, or for the prompt's example; empty if it is not."""
+        if is_example(action.arguments):
+            return _EXAMPLE
         names = [action.name, *(tool for tool, agent in self._known.peers.items() if agent == action.name)]
         pattern = re.compile("|".join(rf"(?<!\w){_loose(name)}(?!\w)" for name in names))
         naming = [text for text in self._read if pattern.search(text.words)]
         if any(action.key in text.calls for text in self._read):
-            return _COPIED
+            return COPIED
         long = [said for said in _texts(action.arguments) if _is_long(said) and said not in self._trusted]
         if any(said in text.words for text in naming for said in long):
-            return _COPIED
+            return COPIED
         if naming and action.name not in self._done and not pattern.search(self._trusted):
-            return _NAMED
+            return NAMED
         return ""
 
     def _not_granted(self, agent: str) -> str:

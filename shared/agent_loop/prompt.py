@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -66,6 +66,11 @@ def instructed(
     if last:
         parts.append(_LAST)
     return "\n\n".join(parts)
+
+
+def is_example(arguments: Mapping[str, JsonValue]) -> bool:
+    """Whether arguments are copied from the example of a call, as small models do."""
+    return any(value in (_ASKED, f"some {name}") for name, value in arguments.items())
 
 
 def _in_words(specs: Sequence[ToolSpec]) -> str:
