@@ -600,6 +600,22 @@ async def test_a_model_that_hangs_ends_with_the_step():
     assert time.monotonic() - began < 3
 
 
+async def test_what_a_model_said_when_its_time_is_over_is_the_answer():
+    """Cut, and said so: small models ramble on. A call without its end is none."""
+
+    async def rambles(body: dict[str, Any]) -> Says:
+        return Says([f"{n} " for n in range(1_000_000)])
+
+    async with fake_model(rambles) as server, LanguageModel(url=server.url, name="fake") as model:
+        began = time.monotonic()
+        told = await ran(model=model, envelope=replace(ENVELOPE, milliseconds=1_000))
+
+    assert time.monotonic() - began < 3
+    assert told.text == told.said
+    assert told.text.startswith("0 1 2 3 ")
+    assert [m.what for m in told.reply.missing] == ["the end of the answer"]
+
+
 async def test_who_hangs_up_stops_the_model():
     async with fake_model(Hangs()) as server, LanguageModel(url=server.url, name="fake") as model:
         work = asyncio.create_task(ran(model=model))

@@ -252,7 +252,7 @@ async def test_an_answer_that_is_cut_at_a_limit_says_so_everywhere(team: Team, c
         task = await coordinator.execute("Why?", agents=["thinker"])
 
     assert [(m.what, m.why) for m in task.missing] == [
-        ("the end of the answer", "The model of 'thinker' reached its limit of tokens.")
+        ("the end of the answer", "The model of 'thinker' reached its limit of tokens or of time.")
     ]
 
 

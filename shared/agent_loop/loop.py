@@ -22,6 +22,7 @@ from shared.models.model import LanguageModel
 from shared.models.turns import ToolSpec, Turn
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
+LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model
 SHOWN_CHARACTERS = 2_000  # of each result, where the model gives no answer
 
 
@@ -96,7 +97,12 @@ class _Run:
         stuck = False
         for step in range(self._loop._max_steps):
             last = step > 0 and (stuck or step == self._loop._max_steps - 1)
-            turn = await self._think([] if last else list(known.specs.values()), voice, last=last)
+            try:
+                turn = await self._think([] if last else list(known.specs.values()), voice, last=last)
+            except ModelFailed as failure:
+                if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
+                    raise
+                turn = Turn(begun, usage=failure.usage, cut=True)  # its time is over: what it has said is kept
             actions = called(turn.calls, known, cut=turn.cut)
             actions = actions or written(turn.text, known, plain=bool(known.specs), cut=turn.cut)
             if not actions:
@@ -164,7 +170,7 @@ class _Run:
                 instructions=prompt,
                 messages=self._said,
                 tools=specs if self._native else [],
-                seconds=self._ctx.seconds_left(),
+                seconds=self._seconds(),
                 max_tokens=reserved.most_tokens,
                 hear=voice.hear,
             )
@@ -175,6 +181,11 @@ class _Run:
             raise
         finally:
             self._budget.settle(reserved, used)
+
+    def _seconds(self) -> float:
+        """What a reply may take: what is left, but for a moment in which what was said by then becomes the answer."""
+        left = self._ctx.seconds_left()
+        return left - min(LATE_SECONDS, LATE_SHARE * left)
 
     def _hear(self, turn: Turn, results: Sequence[Result]) -> None:
         """What came of a reply becomes part of the conversation: beside each call, else as one message."""
@@ -191,7 +202,7 @@ class _Run:
         return [Missing(what=f"tools of {server}", why=why) for server, why in away.items()]
 
     def _cut_off(self, turn: Turn) -> list[Missing]:
-        why = f"The model of {self._loop.name!r} reached its limit of tokens."
+        why = f"The model of {self._loop.name!r} reached its limit of tokens or of time."
         return [Missing(what=f"{CUT}the answer", why=why)] if turn.cut else []
 
     async def _given_up(self, voice: Voice, doing: CarryingOut, known: Callables, *, stuck: bool) -> Reply:

@@ -21,15 +21,22 @@ class Voice:
         self._say = say
         self._known = known
         self._said: list[str] = []
-        self._held: list[str] = []  # of the present reply
+        self._reply: list[str] = []  # the present one
+        self._held: list[str] = []  # of it
         self._undecided, self._closed, self._spoke, self._line_begins = True, False, False, True
 
     @property
     def said(self) -> str:
         return "".join(self._said)
 
+    @property
+    def heard(self) -> str:
+        """What of the present reply was heard so far."""
+        return "".join(self._reply)
+
     async def hear(self, piece: str) -> None:
         """More words of the reply."""
+        self._reply.append(piece)
         self._held.append(piece)
         if self._known is None:
             await self._let_out(len(piece))
@@ -47,7 +54,7 @@ class Voice:
             await self._let_out(sum(map(len, self._held)))
         elif self._spoke:
             await self.say("\n\n")
-        self._held = []
+        self._held, self._reply = [], []
         self._undecided, self._closed, self._spoke, self._line_begins = True, False, False, True
 
     async def say(self, text: str) -> None:
