@@ -331,6 +331,17 @@ SOUND = [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]
         (BODY | {"model": "x" * 256}, "model", "255"),
         (BODY | {"session_id": 7}, "session_id", "string"),
         (BODY | {"timeout_seconds": 0}, "timeout_seconds", "greater than 0"),
+        (BODY | {"temperature": "hot"}, "temperature", "number"),
+        (BODY | {"temperature": 2.5}, "temperature", "2"),
+        (BODY | {"top_p": 0}, "top_p", "greater than 0"),
+        (BODY | {"max_tokens": 0}, "max_tokens", "1"),
+        (BODY | {"max_completion_tokens": "7"}, "max_completion_tokens", "integer"),
+        (BODY | {"seed": 1.5}, "seed", "integer"),
+        (BODY | {"stop": 7}, "stop", "list"),
+        (BODY | {"stop": ["x"] * 17}, "stop", "16"),
+        (BODY | {"stop": [7]}, "stop[0]", "string"),
+        (BODY | {"response_format": "json"}, "response_format", "object"),
+        (BODY | {"response_format": {"type": "xml"}}, "response_format.type", "json_object"),
     ],
 )
 async def test_a_wrong_body_is_400_and_names_the_field(body: Any, param: str | None, why: str) -> None:

@@ -85,6 +85,8 @@ def test_every_way_to_write_a_call_is_understood(text: str, asks: Any) -> None:
         ('{name: "weather", arguments: {city: "Oslo"}}', OSLO),
         ('<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}\n</tool_call>', OSLO),
         ('I ask: {"name": "weather", "arguments": {"city": "Oslo"]}', OSLO),
+        ('{"tool_calls": [{"name": "delegate_to_worker-1", "arguments": {"task": "17 + 25"}]}, {"x": 1}', SUM),
+        ('[{"name": "weather", "arguments": {"city": "Oslo"}}, {"name": "wea', OSLO),
     ],
 )
 def test_json_that_is_nearly_right_is_read_as_it_was_meant(text: str, asks: Any) -> None:

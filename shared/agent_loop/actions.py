@@ -146,7 +146,7 @@ def _task(given: Mapping[str, JsonValue]) -> JsonValue:
 def _is_schema(given: Mapping[str, JsonValue], spec: ToolSpec) -> bool:
     """Whether arguments are what describes them."""
     properties = spec.schema.get("properties", {})
-    return given.get("properties") == properties or all(
+    return (given.get("type") == "object" and "type" not in properties) or all(
         isinstance(value, dict) and value == properties.get(name) for name, value in given.items()
     )
 

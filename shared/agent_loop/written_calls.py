@@ -41,7 +41,7 @@ _MOST_PIECES = 64  # of JSON that are looked at in one reply
 def written(text: str, known: Callables, *, plain: bool, cut: bool = False) -> list[Action]:
     """What a reply asks for; empty where it is an answer. Without `plain` only KAOS's blocks count.
 
-    Where the reply is a call and nothing else, an unknown name is an `invalid` action; inside other words it is words.
+    Where the reply is calls and nothing else, an unknown name is an `invalid` action; beside other things it is words.
     With `cut` (the reply reached its limit of tokens) a call without its end is `invalid`.
     """
     if found := [action for kind, data in _blocks(text) if (action := _block(kind, data, known))]:
@@ -52,13 +52,14 @@ def written(text: str, known: Callables, *, plain: bool, cut: bool = False) -> l
         return inline
     pieces = list(_pieces(text, known))
     alone = bool(pieces) and not _LEFTOVERS.sub("", _without(text, pieces)).strip(" \n\t,;.]}")
-    actions: list[Action] = []
-    for piece in pieces:
-        several = _entries(piece.data, known)
-        if alone and several is None:
-            return []  # JSON that is no call is an answer
-        whole = [Action("invalid", a.name, why=CUT_OFF) for a in several or ()] if cut and not piece.whole else several
-        actions += [a for a in whole or () if alone or _is_known(a, known)]
+    entries = [(piece, calls) for piece in pieces for calls in _entries(piece.data, known)]
+    only = alone and all(calls is not None for _, calls in entries)
+    actions = [
+        Action("invalid", action.name, why=CUT_OFF) if cut and not piece.whole else action
+        for piece, calls in entries
+        for action in calls or ()
+        if only or _is_known(action, known)
+    ]
     return actions or [action for line in text.split("\n") if (action := _signature(line, known))]
 
 
@@ -143,13 +144,10 @@ def _without(text: str, pieces: list[_Piece]) -> str:
     return kept + text[position:]
 
 
-def _entries(data: JsonValue, known: Callables) -> list[Action] | None:
-    """The calls in a piece of JSON, None if something in it is none."""
+def _entries(data: JsonValue, known: Callables) -> list[list[Action] | None]:
+    """The calls of each object in a piece of JSON, None for one that is no call."""
     entries = data if isinstance(data, list) and data else [data]
-    found = [_entry(entry, known) if isinstance(entry, dict) else None for entry in entries]
-    if any(several is None for several in found):
-        return None
-    return [action for several in found for action in several or ()]
+    return [_entry(entry, known) if isinstance(entry, dict) else None for entry in entries]
 
 
 def _entry(entry: dict[str, JsonValue], known: Callables) -> list[Action] | None:
@@ -158,7 +156,8 @@ def _entry(entry: dict[str, JsonValue], known: Callables) -> list[Action] | None
         return [Action("nothing")]
     for wrapper in _WRAPPERS:
         if isinstance(inside := entry.get(wrapper), dict | list) and inside:
-            return _entries(inside, known)
+            calls = [several for several in _entries(inside, known) if several is not None]
+            return [action for several in calls for action in several] if calls else None
     if isinstance(entry.get("agent"), str | int | None) and "agent" in entry and "task" in entry:
         return [_asks(entry["agent"], entry["task"], known)]
     if isinstance(inner := entry.get("function"), dict):  # as on OpenAI's wire

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, StrictInt, StringConstraints
 
 from shared.answering import ASKING, Ask, Message, Role, ToolCall
 from shared.contracts import MAX_TIMEOUT_SECONDS
 from shared.errors import Invalid
 
-# Not ours to act on; an agent that has a model may pass them on. `max_tokens` is the old name of the last.
+# How a reply is drawn: the generic agent passes them on to its model. `max_tokens` is the old name of the last.
 OPTIONS = (
     "temperature",
     "top_p",
@@ -22,11 +22,16 @@ OPTIONS = (
     "response_format",
     "max_completion_tokens",
 )
+MOST_STOPS = 16
 ROLES: dict[str, Role] = {"developer": "system"}
 _SPOKEN = {"text": "text", "refusal": "refusal"}  # kinds of content parts, and where their words are
 
 Text = Annotated[str, StringConstraints(strict=True)]
 Short = Annotated[str, StringConstraints(strict=True, max_length=255)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 class _Open(BaseModel):
@@ -54,6 +59,11 @@ class _StreamOptions(_Open):
     include_usage: StrictBool | None = None
 
 
+class _Format(_Open):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, JsonValue] | None = None
+
+
 class ChatBody(_Open):
     """A chat request (https://platform.openai.com/docs/api-reference/chat/create); fields not named here may be there.
 
@@ -67,7 +77,13 @@ class ChatBody(_Open):
     n: StrictInt | None = None
     modalities: list[Text] | None = None
     audio: JsonValue = None
-    max_tokens: StrictInt | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    seed: StrictInt | None = None
+    stop: Annotated[list[Text], Field(max_length=MOST_STOPS), BeforeValidator(_listed)] | None = None
+    response_format: _Format | None = None
+    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
     session_id: Short | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, strict=True)] | None = None
 
@@ -88,7 +104,8 @@ def asked(body: ChatBody, *, session: str | None, key: str | None, traceparent: 
         raise refused("/messages", "messages are required")
     if not any(m.role in ASKING for m in messages):
         raise refused("/messages", "No user or task-delegation message found")
-    more: Mapping[str, Any] = {"max_completion_tokens": body.max_tokens, **(body.model_extra or {})}
+    given: Mapping[str, Any] = body.model_dump(exclude_none=True, include=set(OPTIONS)) | (body.model_extra or {})
+    more: Mapping[str, Any] = {"max_completion_tokens": body.max_tokens, **given}
     return Ask(
         messages=tuple(messages),
         model=body.model or None,
