@@ -171,6 +171,8 @@ def _conversation(ask: Ask) -> Any:
     found: dict[str, Any] = {"messages": earlier} if earlier else {}
     if ask.session:
         found["session"] = ask.session
+    if ask.options:
+        found["options"] = ask.options
     return found or None
 
 

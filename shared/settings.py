@@ -212,9 +212,9 @@ class ModelSettings(Settings):
         None,
         description="Tokens of one reply at the most; unset: as the model decides, within the task's `max_tokens`.",
     )
-    tool_call_mode: Literal["auto", "native", "string"] = Field(
+    tool_call_mode: Literal["auto", "native", "string", "schema"] = Field(
         "auto",
-        description="How a model is told of its tools: beside the prompt (`native`), in it (`string`), or as it can.",
+        description="How a model calls tools: `native`, in its words (`string`), held to a `schema`, or as it can.",
     )
     debug_mock_responses: str | None = Field(
         None, description="Scripted replies instead of a model: a JSON list, begun anew with every request."

@@ -405,7 +405,7 @@ async def test_what_was_asked_for_is_not_done_again(unfit):
     assert offered == [True, True, False]
     assert "This was asked for already" in again
     assert "Nothing more can be called." in again
-    gave_up = "The model asks for the same again and gives no answer.\n\nalpha: Seven."
+    gave_up = "The model gave no answer in words.\n\nalpha: Seven."
     assert told.text == told.said == (unfit if unfit == "Seven." else gave_up)
 
 
@@ -496,6 +496,36 @@ async def test_a_template_that_drops_tools_is_found_out_by_what_a_prompt_costs(c
 
         assert ("tools" in server.asked[-1]) is native
         assert len(server.asked) == (3 if counted[0] else 2)
+
+
+async def test_the_smallest_models_are_held_to_calls_or_an_answer():
+    """By a JSON Schema with the names as they are; they call once, then speak. Words of the answer go out, no JSON."""
+    crew = Crew()
+    call = {"name": "delegate_to_alpha", "arguments": {"task": "Count the ships."}}
+    mode = ToolMode("schema")
+    async with fake_model(json.dumps({"tool_calls": [call]}), "Seven.", '{"answer": "Eight."}') as server:
+        async with LanguageModel(url=server.url, name="fake") as model:
+            called = await ran(model=model, peers=crew, tool_mode=mode)
+            at_once = await ran(model=model, peers=crew, tool_mode=mode)
+
+        shapes = [body.get("response_format") for body in server.asked]
+    calls, answer = shapes[0]["json_schema"]["schema"]["anyOf"]
+    names = [one["properties"]["name"]["const"] for one in calls["properties"]["tool_calls"]["items"]["anyOf"]]
+    assert names == ["delegate_to_alpha", "delegate_to_beta"]
+    assert list(answer["properties"]) == ["answer"]
+    assert shapes[1] is None
+    assert [d.task for d in crew.asked] == ["Count the ships."]
+    assert (called.text, called.said, at_once.text, at_once.said) == ("Seven.", "Seven.", "Eight.", "Eight.")
+
+
+async def test_a_format_that_the_asker_wants_does_not_stand_in_the_way_of_a_call():
+    shape = {"type": "json_object"}
+    ask = Ask((Message("user", "How many?"),), options={"response_format": shape})
+    async with fake_model(CALL, '{"ships": 7}') as server, LanguageModel(url=server.url, name="fake") as model:
+        told = await ran(model=model, ask=ask, tool_mode=ToolMode("string"), max_steps=2)
+
+        assert [body.get("response_format") for body in server.asked] == [None, shape]
+    assert told.text == '{"ships": 7}'
 
 
 async def test_a_mode_that_is_set_is_kept():
@@ -614,6 +644,18 @@ async def test_what_a_model_said_when_its_time_is_over_is_the_answer():
     assert told.text == told.said
     assert told.text.startswith("0 1 2 3 ")
     assert [m.what for m in told.reply.missing] == ["the end of the answer"]
+
+
+async def test_a_call_that_is_not_whole_when_its_time_is_over_is_neither_done_nor_shown():
+    async def dawdles(body: dict[str, Any]) -> Says:
+        return Says([CALL[:-10], *(" " for _ in range(1_000_000))])
+
+    crew = Crew()
+    async with fake_model(dawdles) as server, LanguageModel(url=server.url, name="fake") as model:
+        told = await ran(model=model, peers=crew, envelope=replace(ENVELOPE, milliseconds=1_000))
+
+    assert crew.asked == []
+    assert told.text == told.said == "The model gave no answer in words."
 
 
 async def test_who_hangs_up_stops_the_model():

@@ -313,6 +313,38 @@ async def test_instructions_come_before_what_the_user_sets(team: Team) -> None:
         assert 0 <= prompt.index("Speak of tides only.") < prompt.index("Be brief.")
 
 
+@pytest.mark.parametrize("through", ["the agent itself", "the coordinator"])
+async def test_how_a_reply_is_drawn_reaches_the_model(team: Team, coordinator: Suite, through: str) -> None:
+    shape = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+    options = {"temperature": 0, "top_p": 0.5, "seed": 7, "stop": "END", "max_tokens": 9, "response_format": shape}
+    ask = {"model": "thinker", "messages": [{"role": "user", "content": "Why?"}], **options}
+    async with fake_model("{}") as model:
+        one = await team.add("one", model=model)
+        thinks = LanguageModel(url=model.url, name="fake")
+        await coordinator.add(agent(settings("thinker"), thinks, Memory("thinker")))
+        client = one.client if through == "the agent itself" else coordinator.client
+        answer = await client.post("/v1/chat/completions", json=ask)
+
+        sent = model.asked[-1]
+    assert answer.status_code == 200, answer.text
+    assert sent["stop"] == ["END"]
+    assert sent.get("max_tokens") or sent.get("max_completion_tokens") == 9
+    assert {name: sent[name] for name in ("temperature", "top_p", "seed", "response_format")} == {
+        name: options[name] for name in ("temperature", "top_p", "seed", "response_format")
+    }
+
+
+async def test_options_that_are_none_in_a_tasks_context_change_nothing(coordinator: Suite) -> None:
+    async with fake_model("Fine.") as model:
+        thinks = LanguageModel(url=model.url, name="fake")
+        await coordinator.add(agent(settings("thinker"), thinks, Memory("thinker")))
+        for options in ({"temperature": "hot"}, {"stop": "x"}, ["no"], 7):
+            task = await coordinator.execute("Think", agents=["thinker"], context={"options": options})
+            assert task.status == "completed"
+
+        assert all("temperature" not in body and "stop" not in body for body in model.asked)
+
+
 # --- tools --------------------------------------------------------------------------------------------
 
 

@@ -135,9 +135,10 @@ def test_an_unknown_tool_gets_the_near_name_back(name: str) -> None:
         '{"name": "weather", "arguments": {"city": {"type": "string"}, "days": {"type": "integer"}}}',
         json.dumps({"name": "weather", "arguments": WEATHER.schema}),
         '{"name": "weather", "arguments": 7}',
+        '{"tool_calls": [{"name": "sunny, 21 degrees"}]}',
     ],
 )
-def test_arguments_that_are_copied_from_the_schema_are_none(text: str) -> None:
+def test_what_is_meant_as_a_call_and_is_none_is_told_and_not_shown(text: str) -> None:
     assert [a.kind for a in written(text, KNOWN, plain=True)] == ["invalid"]
 
 
@@ -218,7 +219,7 @@ async def test_what_only_looks_a_little_like_one_goes_out_at_once(text: str) -> 
 
 
 def test_tools_in_words_are_signatures_and_a_real_example() -> None:
-    prompt = instructed("boss", "Help.", specs=[WEATHER, ASK], native=False, system="")
+    prompt = instructed("boss", "Help.", specs=[WEATHER, ASK], told="string", system="")
 
     assert "- weather(city: string, days?: integer): The weather in a city." in prompt
     assert "- delegate_to_worker-1(task: string): Asks agent worker-1: who does arithmetic." in prompt
@@ -240,7 +241,7 @@ def test_tools_in_words_are_signatures_and_a_real_example() -> None:
 def test_any_argument_has_a_type_and_an_example(schema: Any, shown: tuple[str, Any]) -> None:
     tool = ToolSpec("tool", "Does it.", {"properties": {"x": schema}, "required": ["x"]})
 
-    prompt = instructed("boss", "", specs=[tool], native=False, system="")
+    prompt = instructed("boss", "", specs=[tool], told="string", system="")
 
     assert f"- tool(x: {shown[0]}): Does it." in prompt
     assert json.dumps({"name": "tool", "arguments": {"x": shown[1]}}) in prompt

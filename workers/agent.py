@@ -22,6 +22,9 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import MusterError
 from shared.memory import Limits, Memory
+from shared.models.fence import fenced
+from shared.models.model import LanguageModel, models_from
+from shared.models.turns import ToolSpec
 from shared.protocols.kaos import CHAT
 from shared.serve import advertised, arguments, listening, load_settings, serve
 from shared.settings import ModelSettings
@@ -148,6 +151,7 @@ def _asked(step: StepRequest) -> Ask:
         parts.append(f"What step {name!r} gave:\n{fenced(quoted[-1])}")
     return Ask(
         messages=(*_earlier(context.get("messages")), Message("task-delegation", "\n\n".join(p for p in parts if p))),
+        options=options if isinstance(options := context.get("options"), dict) else {},
         session=session if session and isinstance(session, str) else f"session_{step.task_id[:12]}_{step.step_id}",
         quoted=tuple(quoted),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared.agent_loop.actions import Callables, called
 from shared.agent_loop.carrying_out import CarryingOut, Record, Result, cut
 from shared.agent_loop.grants import Grants
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Peers
-from shared.agent_loop.prompt import delegating, instructed, tool_names
+from shared.agent_loop.prompt import Told, answer_in, delegating, instructed, reply_format, tool_names
+from shared.agent_loop.sampling import sampling_of
 from shared.agent_loop.tool_mode import ToolMode
 from shared.agent_loop.voice import Voice
 from shared.agent_loop.written_calls import written
@@ -19,10 +21,12 @@ from shared.contracts import Missing, Usage
 from shared.definition import Context, Reply
 from shared.errors import LimitReached, ModelFailed
 from shared.models.model import LanguageModel
-from shared.models.turns import ToolSpec, Turn
+from shared.models.turns import Sampling, ToolSpec, Turn
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
 LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model
+CALLING_TEMPERATURE = 0.2  # of replies that may be a call in words: at 0.8, a usual default, small models ramble
+HELD_TOKENS = 512  # of a reply that is held to a schema: a grammar allows blanks without an end
 SHOWN_CHARACTERS = 2_000  # of each result, where the model gives no answer
 
 
@@ -82,7 +86,8 @@ class _Run:
         self._budget = Budget(ctx.envelope)
         self._system = "\n\n".join(m.content.strip() for m in ask.messages if m.role == "system").strip()
         self._said = [*history, *(m for m in ask.messages if m.role != "system")]
-        self._native = True
+        self._told: Told = "native"
+        self._sampling = sampling_of(ask.options)
 
     @property
     def usage(self) -> Usage:
@@ -93,8 +98,8 @@ class _Run:
         doing = self._carrying_out(known)
         voice = Voice(self._ctx.say, known=known if known.specs else None)
         if known.specs and not self._model.scripted:
-            self._native = await self._loop._tool_mode.native(seconds=self._ctx.seconds_left())
-        stuck = False
+            self._told = await self._loop._tool_mode.told(seconds=self._ctx.seconds_left())
+        stuck = late = False
         for step in range(self._loop._max_steps):
             last = step > 0 and (stuck or step == self._loop._max_steps - 1)
             try:
@@ -102,17 +107,19 @@ class _Run:
             except ModelFailed as failure:
                 if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
                     raise
-                turn = Turn(begun, usage=failure.usage, cut=True)  # its time is over: what it has said is kept
+                turn, late = Turn(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
             actions = called(turn.calls, known, cut=turn.cut)
             actions = actions or written(turn.text, known, plain=bool(known.specs), cut=turn.cut)
             if not actions:
-                await voice.end(answer=True)
+                held = self._told == "schema" and not last and known.specs
+                await voice.end(answer=True, instead=answer_in(turn.text) if held else None)
                 missing = [*self._away(), *doing.missing(), *self._cut_off(turn)]
                 return Reply(output=voice.said, usage=self.usage, missing=missing)
             await voice.end(answer=False)
-            if last:
+            if last or late:
+                stuck = stuck or late
                 break
-            stuck = not any(doing.is_new(action) for action in actions)
+            stuck = self._told == "schema" or not any(doing.is_new(action) for action in actions)
             self._hear(turn, await doing.do(actions))
         return await self._given_up(voice, doing, known, stuck=stuck)
 
@@ -152,16 +159,14 @@ class _Run:
         try:
             return await self._turn(specs, voice, last=last)
         except ModelFailed as failure:
-            if not (self._native and specs and self._loop._tool_mode.refused(failure)):
+            if not (self._told == "native" and specs and self._loop._tool_mode.refused(failure)):
                 raise
-        self._native = False
+        self._told = "string"
         return await self._turn(specs, voice, last=last)
 
     async def _turn(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> Turn:
         loop = self._loop
-        prompt = instructed(
-            loop.name, loop._instructions, specs=specs, native=self._native, system=self._system, last=last
-        )
+        prompt = instructed(loop.name, loop._instructions, specs=specs, told=self._told, system=self._system, last=last)
         characters = len(prompt) + sum(len(m.content) for m in self._said)
         reserved = self._budget.for_model(characters)
         used = Usage(calls=1)
@@ -169,7 +174,8 @@ class _Run:
             turn = await self._model.turn(
                 instructions=prompt,
                 messages=self._said,
-                tools=specs if self._native else [],
+                tools=specs if self._told == "native" else [],
+                sampling=self._drawn(specs),
                 seconds=self._seconds(),
                 max_tokens=reserved.most_tokens,
                 hear=voice.hear,
@@ -181,6 +187,17 @@ class _Run:
             raise
         finally:
             self._budget.settle(reserved, used)
+
+    def _drawn(self, specs: Sequence[ToolSpec]) -> Sampling:
+        """As the asker wants it; a reply that may be a call in words has no format of the asker's."""
+        if not specs or self._told == "native":
+            return self._sampling
+        wished = self._sampling
+        drawn = CALLING_TEMPERATURE if wished.temperature is None else wished.temperature
+        if self._told == "string":
+            return replace(wished, response_format=None, temperature=drawn)
+        most = min(wished.max_tokens or HELD_TOKENS, HELD_TOKENS)
+        return replace(wished, response_format=reply_format(specs), temperature=drawn, max_tokens=most)
 
     def _seconds(self) -> float:
         """What a reply may take: what is left, but for a moment in which what was said by then becomes the answer."""
@@ -208,7 +225,7 @@ class _Run:
     async def _given_up(self, voice: Voice, doing: CarryingOut, known: Callables, *, stuck: bool) -> Reply:
         """No answer in words: why, and what was found, which the model did not put into any."""
         why = f"Reached maximum reasoning steps ({self._loop._max_steps})"
-        why = "The model asks for the same again and gives no answer." if stuck else why
+        why = "The model gave no answer in words." if stuck else why
         found = [f"{name}: {cut(text, SHOWN_CHARACTERS)}" for name, text in doing.found.items()]
         shown = [text for text in found if not written(text, known, plain=True)]
         await voice.say("\n\n".join([why, *shown]))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from shared.agent_loop.actions import PREFIX
+from shared.agent_loop.lenient_json import read_json
 from shared.models.fence import DATA_RULE
 from shared.models.turns import ToolSpec
+
+Told = Literal["native", "string", "schema"]  # beside the prompt; in it; in it, and replies are held to a JSON Schema
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_CHARACTERS = 64  # of a function, for OpenAI
@@ -20,6 +23,9 @@ _TASK = {"type": "string", "description": "What to do, with everything the agent
 _TASKS = {"type": "object", "properties": {"task": _TASK}, "required": ["task"], "additionalProperties": False}
 _VALUES: dict[str, JsonValue] = {"integer": 3, "number": 3.5, "boolean": True, "array": [], "object": {}}
 _ASKED = "Say in one sentence what you can do."  # the example of a task: whoever copies it does no harm
+_PLAIN = "When you need none, answer in plain words."
+_HELD = 'When you need none, answer in words, like this: {"answer": "…"}'
+_MOST_HELD = 3  # calls of a reply that is held to a schema: the smallest models would go on and on
 _LAST = "Nothing more can be called. Answer now, in words, from what you have been told."
 
 
@@ -47,17 +53,17 @@ def delegating(agent: str, description: str, *, tool: str | None = None) -> Tool
 
 
 def instructed(
-    name: str, instructions: str, *, specs: Sequence[ToolSpec], native: bool, system: str, last: bool = False
+    name: str, instructions: str, *, specs: Sequence[ToolSpec], told: Told, system: str, last: bool = False
 ) -> str:
-    """The system prompt; with `native` the tools travel beside it, else it says how to write a call.
+    """The system prompt, which says how to write a call unless the tools travel beside it (`native`).
 
     `last` says that nothing can be called any more.
     """
     parts = [f"## Agent System Prompt\nYou are {name}.\n{instructions.strip()}"]
     if specs or last:
         parts.append(DATA_RULE)
-    if specs and not native:
-        parts.append(_in_words(specs))
+    if specs and told != "native":
+        parts.append(_in_words(specs, held=told == "schema"))
     if system.strip():
         parts.append(
             f"## User-Provided System Prompt\n{system.strip()}\n\n"
@@ -73,14 +79,34 @@ def is_example(arguments: Mapping[str, JsonValue]) -> bool:
     return any(value in (_ASKED, f"some {name}") for name, value in arguments.items())
 
 
-def _in_words(specs: Sequence[ToolSpec]) -> str:
+def reply_format(specs: Sequence[ToolSpec]) -> dict[str, Any]:
+    """`response_format` that leaves a model two ways: calls of these tools, or `{"answer": …}`."""
+    one = {"anyOf": [_shape({"name": {"const": spec.name}, "arguments": spec.schema}) for spec in specs]}
+    calls = {"type": "array", "minItems": 1, "maxItems": _MOST_HELD, "items": one}
+    schema = {"anyOf": [_shape({"tool_calls": calls}), _shape({"answer": {"type": "string"}})]}
+    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
+
+
+def answer_in(text: str) -> str:
+    """The words of a reply in that format; any other text as it is, and of one without an end what there is."""
+    found = read_json(text)
+    answer = found.get("answer") if isinstance(found, dict) and len(found) == 1 else None
+    return answer if isinstance(answer, str) else text
+
+
+def _shape(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def _in_words(specs: Sequence[ToolSpec], *, held: bool) -> str:
     """Tools as signatures, and an example with a real name and real arguments: small models copy what they see."""
     listed = "\n".join(f"- {_signature(spec)}: {_first_words(spec.description)}" for spec in specs)
     shown = next((spec for spec in specs if spec.schema is _TASKS), specs[0])
-    example = json.dumps({"name": shown.name, "arguments": _arguments(shown.schema)}, ensure_ascii=False)
+    call = {"name": shown.name, "arguments": _arguments(shown.schema)}
+    example = json.dumps({"tool_calls": [call]} if held else call, ensure_ascii=False)
     return (
         f"## Available Tools\n{listed}\n\nTo call one, answer with JSON like this and nothing else:\n{example}\n"
-        "You will be told the result. When you need none, answer in plain words."
+        f"You will be told the result. {_HELD if held else _PLAIN}"
     )
 
 

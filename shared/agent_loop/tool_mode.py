@@ -7,12 +7,13 @@ import re
 from typing import Literal
 
 from shared import logs
+from shared.agent_loop.prompt import Told
 from shared.answering import Message
 from shared.errors import ModelFailed
 from shared.models.model import LanguageModel
 from shared.models.turns import ToolSpec
 
-Mode = Literal["auto", "native", "string"]
+Mode = Literal["auto", "native", "string", "schema"]
 PROBE_SECONDS = 60.0
 AWAIT_SECONDS = 10.0  # what a first question waits for the probe, which the same model answers before it
 AWAIT_SHARE = 0.2  # of its time, at the most
@@ -40,7 +41,7 @@ class ToolMode:
     """
 
     def __init__(self, mode: Mode = "auto") -> None:
-        self._native = mode != "string"
+        self._told: Told = "native" if mode == "auto" else mode
         self._open = mode == "auto"
         self._probe: asyncio.Task[None] | None = None
 
@@ -54,11 +55,11 @@ class ToolMode:
             self._probe.cancel()
             await asyncio.gather(self._probe, return_exceptions=True)
 
-    async def native(self, *, seconds: float) -> bool:
-        """Whether tools travel beside the prompt; waits for what is being found out, within a share of `seconds`."""
+    async def told(self, *, seconds: float) -> Told:
+        """How tools are told of; waits for what is being found out, within a share of `seconds`."""
         if self._probe is not None and not self._probe.done():
             await asyncio.wait({self._probe}, timeout=min(AWAIT_SECONDS, AWAIT_SHARE * seconds))
-        return self._native
+        return self._told
 
     def refused(self, failure: ModelFailed) -> bool:
         """Whether a call failed because tools came with it: from now on they are told of in words."""
@@ -87,6 +88,6 @@ class ToolMode:
         return turn.usage.input_tokens
 
     def _in_words(self, why: str) -> None:
-        if self._native:
+        if self._told == "native":
             logs.get().info("model.tools_in_words", why=why)
-        self._native = False
+        self._told = "string"

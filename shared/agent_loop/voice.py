@@ -48,9 +48,11 @@ class Voice:
         else:
             await self._until_a_call(self._known)
 
-    async def end(self, *, answer: bool) -> None:
-        """The reply has ended: its rest goes out if it is the answer, else it was only the way there."""
-        if answer:
+    async def end(self, *, answer: bool, instead: str | None = None) -> None:
+        """The reply has ended: its rest (or `instead`) goes out if it is the answer, else it was only the way there."""
+        if answer and instead is not None and not self._spoke:
+            await self.say(instead)
+        elif answer:
             await self._let_out(sum(map(len, self._held)))
         elif self._spoke:
             await self.say("\n\n")

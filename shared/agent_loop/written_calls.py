@@ -157,7 +157,8 @@ def _entry(entry: dict[str, JsonValue], known: Callables) -> list[Action] | None
     for wrapper in _WRAPPERS:
         if isinstance(inside := entry.get(wrapper), dict | list) and inside:
             calls = [several for several in _entries(inside, known) if several is not None]
-            return [action for several in calls for action in several] if calls else None
+            none = None if wrapper == "calls" else [Action("invalid", why=f"There is no call in {wrapper!r}.")]
+            return [action for several in calls for action in several] if calls else none
     if isinstance(entry.get("agent"), str | int | None) and "agent" in entry and "task" in entry:
         return [_asks(entry["agent"], entry["task"], known)]
     if isinstance(inner := entry.get("function"), dict):  # as on OpenAI's wire
