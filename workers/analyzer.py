@@ -21,7 +21,7 @@ from workers.semantic.reranker import Reranker, reranker_of
 from workers.thinking.asking import Thinking, model_of
 
 if TYPE_CHECKING:
-    from shared.llm import LanguageModel
+    from shared.models.model import LanguageModel
 
 READING_SHARE = 0.5  # of a step's time, after which no further passage is read
 
