@@ -30,6 +30,7 @@ UNSEEN, HELPERS, BLOCKS, INLINE = (frozenset(names.split()) for names in (_UNSEE
 _DATA = re.compile(r"data:[a-z]+/[\w.+-]+;base64,[\w+/=%]*")
 _PERMALINK = frozenset(("\u00b6", "#", "\u00a7", "\U0001f517", ""))
 _BREAK = "\x0b"  # a `<br>`, until the block ends
+SENTENCE_WORDS = 8  # so many and a full stop are a sentence
 _FEW = 3  # words of a button that only says what it does
 _FEW_OF_FORM = 12  # words of a form that is one, not a page inside a form
 
@@ -191,6 +192,17 @@ def code_of(element: HtmlElement) -> str:
         elif event == "tail":
             parts.append(part.tail)
     return normalized("".join(part for part in parts if part))
+
+
+def is_sentence(text: str) -> bool:
+    """Whether a text is one that is written to be read, though all of it be a link."""
+    return len(text.split()) >= SENTENCE_WORDS and text.endswith(".")
+
+
+def are_numbers(words: list[str]) -> bool:
+    """Whether they count up, as the numbers of lines beside their code do."""
+    counted = len(words) > 1 and words[0].isdecimal()
+    return counted and words == [str(int(words[0]) + number) for number in range(len(words))]
 
 
 def is_unseen(element: HtmlElement) -> bool:

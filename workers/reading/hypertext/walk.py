@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workers.reading import definitions
 from workers.reading.document import Block, Section, indented
 from workers.reading.hypertext import table
-from workers.reading.hypertext.line import BLOCKS, INLINE, Line, Parts, Said, code_of, said
+from workers.reading.hypertext.line import BLOCKS, INLINE, Line, Parts, Said, are_numbers, code_of, is_sentence, said
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -22,7 +22,6 @@ NOTES = frozenset(("note", "tip", "hint", "info", "important", "warning", "cauti
 LINKS_ONLY = 0.75  # a block with a larger share of its letters in links belongs to a menu
 EDGE_LINKS = 0.3  # the same at a page's edges: menus, headers, footers
 EDGE_WORDS = 5  # what is shorter there is no text
-SENTENCE_WORDS = 8  # so many and a full stop are a text, though all of it be a link
 BOLD_WORDS = 12  # of a paragraph in bold that is a heading
 BOLD_LEVEL = 7  # below all others
 MAX_HEADING = 200  # characters; what is longer is a paragraph
@@ -203,7 +202,7 @@ class Walk:
     def _code(self, code: str, anchor: str) -> None:
         self._block_anchor = anchor or self._block_anchor
         text = indented(code)
-        if not text or _are_numbers(text.split()):
+        if not text or are_numbers(text.split()):
             return
         self._unexplained()
         item = self._items[-1] if self._items else None
@@ -218,7 +217,7 @@ class Walk:
         if not taken.paragraphs:
             return
         text = taken.paragraphs[0]
-        linked = self.judged and taken.linked > LINKS_ONLY and not _is_sentence(text)
+        linked = self.judged and taken.linked > LINKS_ONLY and not is_sentence(text)
         if self._edges and (taken.linked > EDGE_LINKS or len(text.split()) < EDGE_WORDS):
             return
         if self.judged and _MADE_BY.match(text):
@@ -301,13 +300,3 @@ class Walk:
         elif self._pieces and self._path:
             self._path.pop()  # a heading over a menu only
         self._pieces = []
-
-
-def _is_sentence(text: str) -> bool:
-    return len(text.split()) >= SENTENCE_WORDS and text.endswith(".")
-
-
-def _are_numbers(words: list[str]) -> bool:
-    """Whether they count up, as the numbers of lines beside their code do."""
-    counted = len(words) > 1 and words[0].isdecimal()
-    return counted and words == [str(int(words[0]) + number) for number in range(len(words))]
