@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.contracts import StepRequest
+from shared.definition import Agent
 from shared.report import Report, ReportOutput
 from shared.settings import SearchSettings
 from tests.test_analyzer import Ctx
-from tests.test_search_local import Step
 from workers import analyzer, reporter, researcher
 
 CHARACTERS = 1_600  # of what is shown, in which a reader finds the answer
@@ -58,14 +59,18 @@ async def reported(folder: Path, documents: dict[str, str], question: str) -> Re
     docs.mkdir()
     for name, text in documents.items():
         (docs / name).write_text(text, encoding="utf-8")
-    agent = researcher.agent(folder / "state", SearchSettings(_env_file=None, knowledge_dir=docs))
-    ctx = Step(30)
+    settings = SearchSettings(_env_file=None, knowledge_dir=docs)
+    found = await _done(researcher.agent(folder / "state", settings), question, {})
+    analysis = await _done(analyzer.agent(folder), question, {"r": found})
+    return ReportOutput.model_validate(await _done(reporter.agent(folder), question, {"a": analysis})).document
+
+
+async def _done(agent: Agent, question: str, upstream: dict[str, Any]) -> Any:
+    """What an agent makes of a question and of what the agent before it made."""
+    step = StepRequest(task_id="t", step_id=agent.name, task_description=question, upstream=upstream)
+    ctx: Any = Ctx()
     async with agent.open() as ctx.state:
-        found = await agent.run(StepRequest(task_id="t", step_id="r", task_description=question), ctx)
-    step = StepRequest(task_id="t", step_id="a", task_description=question, upstream={"r": found.output})
-    analysed = await analyzer.agent(folder).run(step, Ctx())
-    step = StepRequest(task_id="t", step_id="w", task_description=question, upstream={"a": analysed.output})
-    return ReportOutput.model_validate((await reporter.agent(folder).run(step, Ctx())).output).document
+        return (await agent.run(step, ctx)).output
 
 
 @pytest.mark.parametrize(
