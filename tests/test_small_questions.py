@@ -81,6 +81,7 @@ async def _done(agent: Agent, question: str, upstream: dict[str, Any]) -> Any:
         (COOKING, "How do I make flatbread?", ["300 g flour", "Mix flour and water."]),
         (LOCKS, "Which kinds of locks are there?", ["shared locks", "exclusive locks", "update locks"]),
         (RUNBOOK, "What do I do when the mail queue grows?", ["Look at the disk", "Restart the relay"]),
+        (MANUAL, "Which levels of output are there?", ["--quiet", "--verbose"]),
         (MANUAL, "Which options change how much output there is?", ["--quiet", "--verbose"]),
         (CLOCK, "Why is the clock wrong?", ["battery"]),
         (USERS, "Wie lege ich einen Benutzer an?", ["unter Einstellungen an"]),

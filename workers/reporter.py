@@ -180,7 +180,7 @@ def _admitted(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
     where = "The pages found do" if all(item.provider not in ("", "local") for item in analysis.sources) else YOURS
     where = YOURS if not analysis.sources else where
     if not leads:
-        nobody = [word.word for word in analysis.words if not word.passages]
+        nobody = [word.word for word in analysis.words if not word.passages and word.weight]
         mentions = f" None of them mentions: {', '.join(nobody)}." if nobody else ""
         return [Cited(statement=f"{where} not seem to answer this.{mentions}", citations=[])]
     return [Cited(statement=f"{where} not seem to answer “{part}”.", citations=[]) for part in analysis.unanswered]

@@ -65,7 +65,7 @@ def shown(report: Report) -> Shown:
         sections.insert(0, Section(title=NEAREST, findings=answer))
         answer = []
     cited = {number for item in [*answer, *(f for s in sections for f in s.findings)] for number in item.citations}
-    absent = [word.word for word in report.words if not word.passages and not word.searched]
+    absent = [word.word for word in report.words if word.weight and not (word.passages or word.searched)]
     return Shown(
         report=report,
         quoted=not report.written and (report.answered is not None or bool(report.words)),

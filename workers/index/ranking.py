@@ -13,6 +13,7 @@ from shared.report import AskedWord
 from workers.index import spelling, store
 from workers.index.sketch import hashes, same
 from workers.index.store import Hit, Scope
+from workers.language.classes import names_a_class
 from workers.language.languages import language_of
 from workers.language.questions import Word, content
 from workers.language.text import normalized
@@ -84,7 +85,8 @@ def rank(connection: sqlite3.Connection, question: str, scope: Scope) -> Ranking
             instead = _instead(connection, word, text, language, languages, company)
         for searched in instead or [word]:
             there = store.matching(connection, _query([searched])) if instead else ids[at]
-            weight = 0.0 if not there and _crosses(plain, ids, at) else math.log(1 + total / (1 + len(there)))
+            nothing = not there and (names_a_class(word.text) or _crosses(plain, ids, at))
+            weight = 0.0 if nothing else math.log(1 + total / (1 + len(there)))
             other = searched.text if instead else ""
             words.append(searched)
             having.append(there)
