@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,36 @@ def test_ignored_files_and_folders_are_left_out_by_the_pattern_that_names_them(t
         "*.log is named in .gitignore.": 2,
         "/draft.md is named in .musterignore.": 1,
     }
+
+
+def test_rules_that_git_leaves_out_leave_out_the_others_not(tmp_path):
+    """A line that is no pattern is no reason to read nothing, nor to read what the next line names."""
+    (tmp_path / ".gitignore").write_text("!\na\\\n[z-a]\n[\nsecret.md\n")
+    (tmp_path / "a.md").write_text("a")
+    (tmp_path / "secret.md").write_text("a")
+
+    assert [file.path for file in files.look(tmp_path).files] == ["a.md"]
+
+
+def test_no_rule_takes_long_on_any_name(tmp_path):
+    (tmp_path / ".gitignore").write_text("*a" * 30 + "b\n" + "*" * 3_000 + "b\n" + "/a/**" * 300 + "/b\n")
+    (tmp_path / ("a" * 250 + ".md")).write_text("a")
+    began = time.monotonic()
+
+    assert len(files.look(tmp_path).files) == 1
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("made", [os.mkfifo, os.mkdir, lambda path: path.write_text(("*?" * 200 + "\n") * 300)])
+def test_rules_that_cannot_be_followed_are_named(tmp_path, made):
+    """A pipe in the place of a file of rules keeps nobody waiting."""
+    made(tmp_path / ".musterignore")
+    (tmp_path / "a.md").write_text("a")
+
+    seen = files.look(tmp_path)
+
+    assert [file.path for file in seen.files] == ["a.md"]
+    assert [each.what for each in seen.left_out if each.failed] == [".musterignore"]
 
 
 def test_copies_that_a_documentation_tool_makes_are_left_out_beside_its_pages_only(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
 from workers.reading import ignoring, readers
-from workers.reading.leftout import LeftOut
+from workers.reading.leftout import LeftOut, Unreadable
 
 PACKAGES = frozenset(("node_modules", "__pycache__"))  # of programs, not of whoever writes here
 # A folder with one of these is made by a documentation tool, from sources whose copies lie beside the pages.
@@ -103,8 +103,8 @@ class _Walk:
             entries = list(listed)
         names = {entry.name for entry in entries}
         for name in ignoring.NAMES:
-            if name in names and (own := ignoring.rules(path, name, f"{where}/{name}")) is not None:
-                rules = (*rules, own)
+            if name in names:
+                rules = (*rules, *self._rules(where, path, name))
         is_made = not names.isdisjoint(MADE)
         for entry in entries:
             relative = path + entry.name
@@ -133,6 +133,14 @@ class _Walk:
                 self._file(relative, target, os.stat(target))
             except OSError:
                 self.left_out.append(LeftOut(_shown(relative), "is a link that leads nowhere"))
+
+    def _rules(self, where: str, path: str, name: str) -> list[ignoring.Rules]:
+        try:
+            own = ignoring.rules(path, name, f"{where}/{name}")
+        except Unreadable as exc:
+            self.left_out.append(LeftOut(_shown(path + name), str(exc), failed=True))
+            return []
+        return [own] if own is not None else []
 
     def _below(self, where: str, path: str, rules: tuple[ignoring.Rules, ...], *, copies: bool) -> None:
         name = path.rstrip("/").rpartition("/")[2]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from stat import S_ISREG
+from typing import BinaryIO
 
 from workers.reading import readers
 from workers.reading.document import Document
@@ -54,14 +57,19 @@ def unread(why: str, *, again: bool = False) -> Opened:
     return Opened(Document("", (), why), again)
 
 
+@contextmanager
+def regular(where: str) -> Iterator[BinaryIO]:
+    """A regular file's content. Raises Unreadable for what else has a name, and OSError; a pipe does not wait."""
+    with open(where, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+        if not S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise Unreadable("is no regular file")
+        yield stream
+
+
 def _bytes(where: str) -> bytes:
     """The file's content, unpacked. Raises Unreadable for what is too large, and what open, gzip and zlib raise."""
-    descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe in a file's place does not wait
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise Unreadable("is no regular file")
-        if status.st_size > MAX_BYTES:
+    with regular(where) as stream:
+        if os.fstat(stream.fileno()).st_size > MAX_BYTES:
             raise Unreadable(f"is larger than {MAX_BYTES // 1_000_000} MB")
         packed = where.lower().endswith(".gz")
         data = gzip.GzipFile(fileobj=stream).read(MAX_BYTES + 1) if packed else stream.read(MAX_BYTES + 1)
