@@ -244,6 +244,8 @@ def test_manual_pages_lose_their_heads_and_feet():
         "a - " * 200_000,
         "x " * 100_000 + "...",
         "HEADING\n\n" * 20_000,
+        "// a\n" * 20_000,
+        "a\n=\n" * 20_000,
         "Name: x\n" * 20_000,
         "- a\n" * 20_000,
         "\t" * 100_000 + "x",

@@ -154,7 +154,8 @@ def _blocks_of(part: Lines, within: list[int], *, drawn: bool) -> Iterator[str]:
     elif drawn and (rows := _rows(part)):
         yield from rows
     elif drawn and _is_code(part, column=0 if deep else column):
-        yield indented("\n".join(line[min(map(_indent, part)) :] for line in part))
+        margin = min(map(_indent, part))
+        yield indented("\n".join(line[margin:] for line in part))
     elif len(part) > 2 and _are_lines(part):
         yield from (f"- {_SPACE.sub(' ', line.strip())}" for line in part)
     else:
