@@ -112,7 +112,7 @@ def test_a_change_of_code_installs_nothing_again(image, tmp_path: Path):
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in ("coordinator", "shared", "workers", "docs"):
         shutil.copytree(ROOT / name, context / name, ignore=ignored)
-    for name in ("Dockerfile", "requirements.txt", ".dockerignore"):
+    for name in ("Dockerfile", "requirements.txt", "requirements-semantic.txt", ".dockerignore"):
         shutil.copy2(ROOT / name, context / name)
     with (context / "workers" / "reporter.py").open("a") as file:
         file.write("# changed\n")
@@ -136,6 +136,7 @@ def test_only_what_runs_goes_into_the_build():
         "!workers",
         "!docs",
         "!requirements.txt",
+        "!requirements-semantic.txt",
     }
 
 
