@@ -8,6 +8,8 @@ import time
 from contextlib import closing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.report import AskedWord
 from workers.index import ranking, spelling, store
@@ -199,6 +201,33 @@ def test_what_a_document_said_before_is_gone_with_it():
             ("the", 1),
         ]
         connection.execute("INSERT INTO found (found) VALUES ('integrity-check')")
+
+
+@given(
+    st.text(alphabet=st.sampled_from("aÉı1 _-.,+#'\"`„«*:()?\n\0\x1b\u0301\u0345\u200d\u202eß中あーﾞ한กㅤ🦭"), max_size=40)
+)
+def test_any_question_is_one(asked):
+    """What is syntax to the search, marks without letters, and what is no word at all."""
+    found(asked, ("a.md", "A _ B", "a-\u0301 a_b 中あー한ก."))
+
+
+@pytest.mark.parametrize("asked", ["What does _ mean?", "__ \u0301 mean"])
+def test_what_has_no_letters_is_no_word_of_a_question(asked):
+    assert first(asked, ("a.md", "Names", "Underscores mean nothing.")) == ["a.md"]
+
+
+@pytest.mark.parametrize(
+    "asked", ["a-" * 20_000, "„" * 20_000, "'" + "a" * 20_000, "カナ" * 10_000, "a" * 100_000, "in-out " * 10_000]
+)
+def test_no_question_takes_long(asked):
+    pages = [(f"{number}.md", "A", f"a in out カナ {number}") for number in range(2_000)]
+    with closing(store.in_memory()) as connection:
+        for path, heading, text in pages:
+            store.put(connection, path, Document("A", (Section((heading,), "", (Block(text),)),)))
+        began = time.monotonic()
+        ranking.rank(connection, asked, Scope())
+
+        assert time.monotonic() - began < 2
 
 
 def test_spelling_is_quick_among_many_words():

@@ -15,7 +15,7 @@ from workers.index.sketch import hashes, same
 from workers.index.store import Hit, Scope
 from workers.language.classes import names_a_class
 from workers.language.languages import language_of
-from workers.language.questions import Word, content
+from workers.language.questions import MAX_PARTS, Word, content
 from workers.language.text import normalized
 
 MAX_WORDS = 40
@@ -164,7 +164,7 @@ def _instead(
     Of words near it the one that most passages have, if it stands beside another word of the question in one of them.
     """
     hyphened = "-" in word.text.strip("-")
-    parts = word.text.split("-") if hyphened else spelling.taken_apart(connection, word.text) or ()
+    parts = word.text.split("-")[:MAX_PARTS] if hyphened else spelling.taken_apart(connection, word.text) or ()
     name = language != "de" and word.text[:1].isupper() and not text.lstrip("¿¡\"' ").startswith(word.text)
     near = [] if name else spelling.near(connection, word.text)[:5]
     found = [

@@ -11,6 +11,9 @@ from workers.language.languages import stopwords
 from workers.language.text import normalized
 from workers.language.words import ENDING, ENGLISH, TOKEN, is_cjk, pairs, stem, terms_of
 
+MAX_CHARACTERS = 4_000  # of a question; what follows is not looked for
+MAX_PARTS = 8  # of a word; what has more is looked for as a whole, or by the first of them
+
 _HIRAGANA = re.compile("[\u3040-\u309f]+")
 _KATAKANA = re.compile("([\u30a0-\u30ff\uff66-\uff9f]+)")
 _KOREAN = re.compile(r"(?<=..)(?:에서|에게|으로|까지|부터|을|를|이|가|은|는|에|의|로|와|과|도)$")
@@ -23,7 +26,7 @@ _SEPARABLE = {  # "Wie lege ich … an?" asks for "anlegen"
     "de": re.compile("ab|an|auf|aus|bei|ein|her|hin|los|mit|nach|vor|weg|zu|zurück|um"),
     "nl": re.compile("aan|af|bij|in|mee|na|om|op|terug|toe|uit|voor|weg"),
 }
-_QUOTED = re.compile(r"""(?<!\w)["'`“„‘«»]((?:[^\s"'`“”‘’«»]+ ?){1,3})["'`”“’‘»«](?!\w)""")
+_QUOTED = re.compile(r"""(?<!\w)["'`“„‘«»]((?:[^\s"'`“”„‘’«»]++ ?){1,3})["'`”“’‘»«](?!\w)""")
 _NAMED = re.compile(r"\b(?:[Tt]he|an?)\s+([a-z]+)(?=\s+\w)")  # "the with statement"
 _NO_NAME = re.compile(
     "all|any|both|each|either|every|few|less|long|many|more|most|much|no|not|one|only|other|own|possible|same|some"
@@ -54,7 +57,7 @@ def content(question: str, language: str, others: Iterable[str] = ()) -> list[Wo
     Kept although they are grammar: words in quotes, in capitals, and names as in "the with statement".
     """
     languages = sorted({language, ENGLISH, *others} - {""})
-    plain = ENDING.sub("", normalized(question))
+    plain = ENDING.sub("", normalized(question[:MAX_CHARACTERS]))
     found = list(TOKEN.finditer(plain))
     stop = stopwords(language)
     meant = _meant(plain, found, language)
@@ -89,7 +92,7 @@ def _asked(
         return list(_pieces(token))
     by_language = [terms_of(token, each) for each in languages]
     forms = {found[-1] for found in by_language if found}  # the last is the whole
-    parts = {found[:-1] for found in by_language if len(found) > 1}
+    parts = {found[:-1] for found in by_language if 1 < len(found) <= MAX_PARTS + 1}
     compounds = [
         found[number][0] + found[number + 1][0]
         for number in (at - 1, at)
@@ -100,7 +103,7 @@ def _asked(
     forms |= {terms_of(compound.lower(), each)[-1] for compound in compounds if _plain(compound) for each in languages}
     if particle := _PARTICLE.fullmatch(token.lower()):
         parts.add(tuple(stem(part, ENGLISH) for part in particle.groups()))
-    return [Word(token, frozenset(forms), tuple(sorted(parts)))]
+    return [Word(token, frozenset(forms), tuple(sorted(parts)))] if forms else []
 
 
 def _joins(second: str, first_counts: bool, second_counts: bool) -> bool:
@@ -124,7 +127,7 @@ def _pieces(run: str) -> Iterator[Word]:
         pieces = [part for part in (_EDGES.sub("", part) for part in _chinese().split(run)) if part]
     for piece in pieces:
         if _KATAKANA.fullmatch(piece) or "\uac00" <= piece[0] <= "\ud7af":
-            yield Word(piece, frozenset([piece] if len(piece) == 1 else ()), (pairs(piece),))
+            yield Word(piece, frozenset([piece] if len(piece) == 1 else ()), (pairs(piece)[:MAX_PARTS],))
         else:
             yield from (Word(pair, frozenset([pair])) for pair in pairs(piece))
 

@@ -92,9 +92,10 @@ def terms_of(token: str, language: str) -> tuple[str, ...]:
     pieces = [piece for part in _SPLIT.split(_NUMBER.sub(_closed, token)) if part for piece in _humps(part)]
     pieces = [piece.replace(_POINT, ".") for piece in pieces]
     whole = stem(_folded_case("".join(pieces)), language)
-    if len(pieces) < 2:
-        return (whole,) if whole else ()
-    return (*(stem(_folded_case(piece), language) for piece in pieces), whole)
+    if not whole:  # marks without a letter
+        return ()
+    stems = (stem(_folded_case(piece), language) for piece in pieces) if len(pieces) > 1 else ()
+    return (*(piece for piece in stems if piece), whole)
 
 
 def count(text: str) -> int:
