@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.reading.documents import packed
 from workers.reading import files, opened
 from workers.reading.apart import reader as apart
 from workers.reading.apart.reader import Reader
@@ -75,6 +76,18 @@ def test_deep_nesting_ends_nobody(tmp_path):
     (tmp_path / "c.txt").write_text("The tide is high.")
 
     assert read(tmp_path)["c.txt"] == "The tide is high."
+
+
+def test_what_is_too_deep_or_too_large_says_so(tmp_path):
+    (tmp_path / "a.ipynb").write_text('{"cells":' + "[" * 100_000)
+    (tmp_path / "b.docx").write_bytes(packed({"word/document.xml": "<a>" + "<b/>" * 9_000_000 + "</a>"}))
+    (tmp_path / "c.md").write_text("---\ntitle: " + "[" * 5_000 + "\n---\nThe tide is high.")
+
+    assert read(tmp_path) == {
+        "a.ipynb": "is nested too deeply",
+        "b.docx": "needs more memory to be read than there is",
+        "c.md": "The tide is high.",
+    }
 
 
 def test_a_file_that_is_gone_since_the_look_is_tried_again(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,44 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_read(tmp_pat
     assert [file.path for file in seen.files] == ["a.md"]
     assert seen.unlisted == ("closed/",)
     assert seen.left_out == [LeftOut("closed/", "cannot be listed (Permission denied)", 0, failed=True)]
+
+
+def test_files_that_cannot_be_looked_at_are_named_and_what_was_read_of_them_is_kept(tmp_path, monkeypatch):
+    """As in a folder that may be listed and not entered; `chmod` means nothing to root."""
+    put(tmp_path, "a.md", "closed/b.md")
+    scandir = os.scandir
+
+    class Closed:
+        name, path = "b.md", str(tmp_path / "closed/b.md")
+
+        def is_symlink(self):
+            return False
+
+        def is_dir(self, *, follow_symlinks):
+            return False
+
+        def stat(self, *, follow_symlinks):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(
+        os, "scandir", lambda path: nullcontext([Closed()]) if path.endswith("closed") else scandir(path)
+    )
+
+    seen = files.look(tmp_path)
+
+    assert [file.path for file in seen.files] == ["a.md"]
+    assert seen.unlisted == ("closed/b.md",)
+    assert seen.left_out == [LeftOut("closed/b.md", "cannot be looked at (Permission denied)", failed=True)]
+
+
+def test_links_in_a_circle_are_named(tmp_path):
+    (tmp_path / "a.md").symlink_to("b.md")
+    (tmp_path / "b.md").symlink_to("a.md")
+
+    assert {each.sentence for each in files.look(tmp_path).left_out} == {
+        "a.md is a link that leads nowhere.",
+        "b.md is a link that leads nowhere.",
+    }
 
 
 def test_names_that_are_not_utf8_can_be_shown_and_opened(tmp_path):

@@ -145,6 +145,12 @@ def test_a_sheet_without_names_of_columns_has_rows_all_the_same():
     assert said(read(data, ".xlsx")) == [("Prices", ["1 | 2", "3 | 4"])]
 
 
+def test_a_sheet_that_is_too_wide_says_so():
+    far = '<row r="1"><c r="A1" t="inlineStr"><is><t>near</t></is></c><c r="XFD1"><v>7</v></c></row>'
+
+    assert read(xlsx(far), ".xlsx").note == "has more than 200 columns; the rest is not read"
+
+
 def test_epub_chapters_come_in_the_order_of_the_book():
     page = "<html xmlns='http://www.w3.org/1999/xhtml'><body><h1 id='{0}'>{0}</h1><p>{1}</p></body></html>"
     data = epub({"two b.xhtml": page.format("Ebb", "It falls."), "one.xhtml": page.format("Flood", "It rises.")})

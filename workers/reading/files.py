@@ -37,7 +37,7 @@ class File:
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at a folder saw: files by path, what is left out, and folders (`a/b/`) that could not be listed."""
+    """What a look at a folder saw: files by path, what is left out, and what could not be looked at (`a/b/`)."""
 
     files: list[File]
     left_out: list[LeftOut]
@@ -115,8 +115,12 @@ class _Walk:
                     self._below(entry.path, relative + "/", rules, copies=is_made and entry.name in COPIES)
                 elif self._counts(relative, entry.name, rules):
                     self._file(relative, entry.path, entry.stat(follow_symlinks=False))
-            except OSError:  # gone since it was listed
+            except FileNotFoundError:  # since it was listed
                 continue
+            except OSError as exc:  # what was read of it before is kept
+                self.unlisted.append(_shown(relative))
+                why = f"cannot be looked at ({exc.strerror or type(exc).__name__})"
+                self.left_out.append(LeftOut(_shown(relative), why, failed=True))
 
     def links(self) -> None:
         """Takes the links to files: those that stay in the folder and lead to what is not listed anyway."""
@@ -171,7 +175,11 @@ class _Walk:
         return True
 
     def _link(self, entry: os.DirEntry[str], relative: str, rules: tuple[ignoring.Rules, ...]) -> None:
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a circle of links, or through a folder without permission
+            is_folder = False
+        if is_folder:
             self.left_out.append(LeftOut(_shown(relative), "is a link to a folder", 0))
         elif self._counts(relative, entry.name, rules):
             self.linked.append((relative, entry.path))

@@ -48,7 +48,7 @@ def _front(said: Any) -> Front:
 def _toml(text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return None
 
 
@@ -59,6 +59,6 @@ def _yaml(text: str) -> Any:
         return None
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # ValueError: a date that is none
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that is none
         title = re.search(r"^title:[ \t]*(\S.*)$", text, re.MULTILINE)  # often a colon in a title without quotes
         return {"title": title[1]} if title else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAMES = (".gitignore", ".musterignore")
 MAX_BYTES = 1_000_000
+MAX_SHOWN = 80  # characters of a rule
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def named(path: str, above: tuple[Rules, ...]) -> Named | None:
     for each in reversed(above):
         found = each.spec.check_file(_plain(path[len(each.folder) :]))
         if found.include and found.index is not None:
-            return Named(str(getattr(each.spec.patterns[found.index], "pattern", "")), each.folder + each.name)
+            return Named(
+                str(getattr(each.spec.patterns[found.index], "pattern", ""))[:MAX_SHOWN], each.folder + each.name
+            )
         if found.include is False:
             return None
     return None

@@ -47,6 +47,8 @@ def opened(where: str, path: str) -> Opened:
         return unread(str(exc))
     except MemoryError:
         raise
+    except RecursionError:
+        return unread("is nested too deeply")
     except Exception as exc:  # a file that a reader stumbles over must not end the reading of all the others
         return unread(f"cannot be read ({type(exc).__name__})")
     note = document.note[:MAX_NOTE] or ("" if document.sections else "has no text in it")

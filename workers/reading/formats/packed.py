@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from workers.reading.leftout import Unreadable
 
 if TYPE_CHECKING:
-    from lxml.etree import _Element
+    from lxml.etree import XMLSyntaxError, _Element
 
 MAX_MEMBERS = 10_000
 MAX_MEMBER_BYTES = 40_000_000  # unpacked; a sheet of 100,000 rows has 30 MB
@@ -58,7 +58,7 @@ class Packed:
 def xml(data: bytes) -> _Element:
     """The root of an XML file; no entities but XML's own are expanded, and nothing outside it is loaded.
 
-    Raises Unreadable, also for what is nested more than 256 deep.
+    Raises Unreadable, also for what is nested more than 256 deep, and MemoryError.
     """
     from lxml import etree
 
@@ -66,7 +66,16 @@ def xml(data: bytes) -> _Element:
     try:
         return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as exc:
-        raise Unreadable(f"has a part that is no XML ({str(exc)[:100]})") from exc
+        raise no_xml(exc) from exc
+
+
+def no_xml(exc: XMLSyntaxError) -> Unreadable:
+    """What is wrong with a part. Raises MemoryError where it is the memory that it needs."""
+    from lxml.etree import ErrorTypes
+
+    if getattr(exc, "code", 0) == ErrorTypes.ERR_NO_MEMORY:
+        raise MemoryError
+    return Unreadable(f"has a part that is no XML ({str(exc)[:100]})")
 
 
 def beside(name: str, target: str) -> str:

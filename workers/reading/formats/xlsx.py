@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from workers.reading.document import Document
 from workers.reading.formats.outline import Outline, day, is_header
-from workers.reading.formats.packed import Packed, beside
-from workers.reading.leftout import Unreadable
+from workers.reading.formats.packed import Packed, beside, no_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -20,6 +19,7 @@ S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 WORKBOOK = "xl/workbook.xml"
 MAX_ROWS, MAX_COLUMNS = 20_000, 200
+WIDE = f"has more than {MAX_COLUMNS} columns; the rest is not read"
 DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))  # numFmtId, section 18.8.30
 SINCE_1900, SINCE_1904 = datetime(1899, 12, 30, tzinfo=UTC), datetime(1904, 1, 1, tzinfo=UTC)  # day 0 of its dates
 
@@ -47,7 +47,7 @@ def read(data: bytes) -> Document:
             continue
         outline.heading(1, sheet.get("name") or "", anchor="")
         header: list[str] = []
-        for number, cells in enumerate(_rows(packed.read(name), strings, dates, since)):
+        for number, cells in enumerate(_rows(packed.read(name), strings, dates, since, outline.notes)):
             if (left := left - 1) < 0:
                 outline.notes.append(f"has more than {MAX_ROWS:,} rows; the rest is not read")
                 return outline.document(modified=day(changed))
@@ -58,7 +58,9 @@ def read(data: bytes) -> Document:
     return outline.document(modified=day(changed))
 
 
-def _rows(data: bytes, strings: list[str], dates: frozenset[int], since: datetime) -> Iterator[list[str]]:
+def _rows(
+    data: bytes, strings: list[str], dates: frozenset[int], since: datetime, notes: list[str]
+) -> Iterator[list[str]]:
     """The rows that hold anything; each is forgotten when it is read, for a sheet may be as large as memory."""
     from lxml import etree
 
@@ -71,6 +73,8 @@ def _rows(data: bytes, strings: list[str], dates: frozenset[int], since: datetim
                 if column < MAX_COLUMNS:
                     cells += [""] * (column - len(cells))
                     cells.append(_value(cell, strings, dates, since))
+                elif WIDE not in notes and _value(cell, strings, dates, since):
+                    notes.append(WIDE)
             while cells and not cells[-1]:
                 cells.pop()
             if cells:
@@ -79,7 +83,7 @@ def _rows(data: bytes, strings: list[str], dates: frozenset[int], since: datetim
             while row.getprevious() is not None:
                 del row.getparent()[0]
     except etree.XMLSyntaxError as exc:
-        raise Unreadable(f"has a sheet that is no XML ({str(exc)[:100]})") from exc
+        raise no_xml(exc) from exc
 
 
 def _column(reference: str, usual: int) -> int:
