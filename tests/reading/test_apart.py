@@ -54,6 +54,7 @@ def test_bad_files_are_named_and_the_others_are_read(tmp_path):
     (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b"x" * (opened.MAX_BYTES + 1)))
     (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0\0\1")
     (tmp_path / "program").write_bytes(b"\x7fELF\0\0\0\1")
+    (tmp_path / "picture.html").write_bytes(b"GIF89a\0\1\0\1\xf0")
     with open(tmp_path / "large.md", "wb") as stream:
         stream.truncate(opened.MAX_BYTES + 1)
 
@@ -66,6 +67,7 @@ def test_bad_files_are_named_and_the_others_are_read(tmp_path):
         "bomb.txt.gz": "is larger than 20 MB unpacked",
         "binary.txt": "is not text",
         "program": "is not text",
+        "picture.html": "is not text",
         "large.md": "is larger than 20 MB",
     }
 

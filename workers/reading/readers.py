@@ -62,6 +62,8 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
     if suffix == ".pdf":
         return pdf.read(data)
     if suffix in HTML:
+        if decoding.is_binary(data):
+            raise Unreadable("is not text")
         return html.read(data, encoding or decoding.charset(data))
     if suffix in FORMATS:
         read: Reader = import_module(f"workers.reading.formats.{FORMATS[suffix]}").read
