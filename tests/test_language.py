@@ -1,5 +1,6 @@
 """One way from text to words, for documents, questions and units of answers."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -150,3 +151,12 @@ def test_stems_are_right_in_every_thread():
     expected = terms(text, "fi")
     with ThreadPoolExecutor(4) as threads:
         assert set(map(tuple, threads.map(terms, [text] * 8, ["fi"] * 8))) == {tuple(expected)}
+
+
+@pytest.mark.parametrize("piece", ["1", "1.", "1,000,", ",000", "a-", "aB", "v1", "a1."])
+def test_words_are_found_in_linear_time(piece):
+    """The digits of pi are a text, too."""
+    began = time.monotonic()
+    terms(piece * (100_000 // len(piece)), "en")
+
+    assert time.monotonic() - began < 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +97,11 @@ def test_any_text_gives_one_to_eight_parts_that_say_something(text: str) -> None
 
     assert 1 <= len(found) <= MAX_PARTS
     assert len(found) == 1 or all(part.strip() for part in found)
+
+
+@pytest.mark.parametrize("piece", ["\n", "\n \n", "  \n", "- ", "1. ", "? ", "and what "])
+def test_no_description_takes_long(piece: str) -> None:
+    began = time.monotonic()
+    parts("Tides.\n" + piece * (100_000 // len(piece)) + "\nWhat is it?")
+
+    assert time.monotonic() - began < 2

@@ -15,7 +15,7 @@ _JOINT = re.compile(
     r"(?!\s+(?:i|you|he|she|it|we|they|the|an?|this|that|these|those|to)\b))",  # "what the user sees" asks nothing
     re.IGNORECASE,
 )
-_ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+(\S.*)$", re.MULTILINE)
+_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d{1,2}[.)])\s+(\S.*)$", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[?])\s+")
 _STARTS = re.compile(rf"^(?:and\s+|but\s+|also,?\s+)?{_ASKS}\b", re.IGNORECASE)
 _POINTS_BACK = re.compile(

@@ -51,7 +51,7 @@ TOKEN = re.compile(
     rf"|{_L}+(?:[-.\u2010\u2011]{_L}+)*"
 )
 ENDING = re.compile(r"(?<=\w)['\u2019](?:s|t|d|m|re|ve|ll)\b")
-_NUMBER = re.compile(r"v?\d+(?:\.\d+)+")
+_NUMBER = re.compile(r"(?<!\d)v?\d+(?:\.\d+)+")
 _SPLIT = re.compile(r"[-._\u2010\u2011]+")
 _POINT = "\x1f"  # holds the point of 3.11 while names are split at theirs
 _COUNTED = re.compile(r"([A-Za-z]{2,})(\d+(?:\x1f\d+)*)|(\d+)([A-Za-z]{1,4})")  # utf8, python3.11; 5GB
