@@ -47,8 +47,8 @@ class Question:
 def _worth(word: AskedWord) -> float:
     """What a word counts: the square root of its weight, more where no passage has it.
 
-    So that one rare word is not more than the rest of a question. Measured (`tests.quality`), it makes no difference: 14
-    of 19 questions without an answer are admitted both ways, and 13 instead of 14 of 147 with one.
+    So that one rare word is not more than the rest of a question. Measured (`tests.quality`), it makes no difference:
+    14 of 19 questions without an answer are admitted both ways, and 13 instead of 14 of 147 with one.
     """
     return math.sqrt(word.weight) * (1.0 if word.passages else UNKNOWN)
 
