@@ -20,8 +20,8 @@ RUN python -m pip --python /opt/muster/bin/python install --no-compile --require
     # bytecode is worth its 30 MB: a service starts in half the time, and the file system is read-only later
     && python -m compileall -q -j 0 /opt/muster \
     # and of the large libraries that only protocols and models import it is all that is kept: 33 MB
-    && cd /opt/muster/lib/python3.13/site-packages && for package in openai pydantic_ai pygments google genai_prices mcp \
-        a2a docutils snowballstemmer pyasn1_modules griffe pydantic_graph tiktoken; do \
+    && cd /opt/muster/lib/python3.13/site-packages && for package in pygments google mcp \
+        a2a docutils snowballstemmer pyasn1_modules; do \
         find $package -name __pycache__ -prune -exec rm -rf {} + \
         && python -m compileall -q -b -j 0 $package && find $package -name '*.py' -delete; done
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +22,7 @@ MAX_STEPS = 12
 MAX_DESCRIPTION = 20_000  # characters of a task that the model reads
 REPLY_TOKENS = 800
 CHARACTERS_A_TOKEN = 3.0  # few on purpose, so that what is reserved is rarely less than what is spent
-LOADING_SECONDS = 0.05  # beyond the call's own limit, which says more
+SHAPE_CHARACTERS = 400  # of the example line and the rule for it
 INSTRUCTIONS = f"""You plan how agents answer a task. Give at most {MAX_STEPS} steps. Each step has
 - id: a short name of letters, digits and hyphens;
 - capability: one of those listed, and no other;
@@ -78,31 +76,29 @@ class Planner:
         listed = "\n".join(f"- {name}: {'; '.join(sorted(said)) or name}" for name, said in sorted(offered.items()))
         instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
         data = f"The capabilities:\n{fenced(listed)}\n\nThe task:\n{fenced(task.description[:MAX_DESCRIPTION])}"
-        reply: int | None = None
+        reply = REPLY_TOKENS
         if tokens is not None:
-            shape = len(json.dumps(ProposedPlan.model_json_schema()))
-            reply = tokens - int((len(instructions) + len(data) + shape) / CHARACTERS_A_TOKEN)
+            reply = tokens - int((len(instructions) + len(data) + SHAPE_CHARACTERS) / CHARACTERS_A_TOKEN)
             if reply < REPLY_TOKENS:
                 return Proposal(why="The task's tokens do not suffice to plan it.")
         try:
-            async with asyncio.timeout(seconds + LOADING_SECONDS):
-                said, usage = await self._model.for_request().structured(
-                    instructions=instructions,
-                    data=data,
-                    shape=ProposedPlan,
-                    seconds=seconds,
-                    max_tokens=reply,
-                    calls=1,
-                )
+            said = await self._model.for_request().structured(
+                instructions=instructions,
+                data=data,
+                shape=ProposedPlan,
+                seconds=seconds,
+                max_tokens=min(reply, REPLY_TOKENS),
+                tries=1,
+            )
         except ModelFailed as failure:
             return Proposal(why=failure.detail, usage=failure.usage)
-        except TimeoutError:
-            return Proposal(why=f"Model {self._model.name!r} did not answer within {seconds:.1f} s.")
+        if said.cut:  # the end of a plan is its most important step
+            return Proposal(why=said.cut, usage=said.usage)
         try:
-            return Proposal(steps=proposed(_plan(said, task), capabilities=offered), usage=usage)
+            return Proposal(steps=proposed(_plan(said.value, task), capabilities=offered), usage=said.usage)
         except (Invalid, ValidationError) as exc:
             why = exc.detail if isinstance(exc, Invalid) else exc.errors(include_url=False)[0]["msg"]
-            return Proposal(why=f"The model's plan cannot run: {why}", usage=usage)
+            return Proposal(why=f"The model's plan cannot run: {why}", usage=said.usage)
 
     def _offered(self) -> dict[str, set[str]]:
         """Every capability of an agent that is well or just coming, with how its agents describe themselves."""

@@ -216,3 +216,19 @@ class ModelFailed(MusterError):
     def __init__(self, detail: str, *, usage: Usage = NO_USAGE, retry_after: float | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": str(math.ceil(retry_after))} if retry_after else None)
         self.usage = usage
+
+
+class ContextTooSmall(ModelFailed):
+    """The model reads less than it was sent: `tokens`, prompt and reply together, where its server says how much."""
+
+    title = "The language model reads less than it was sent"
+
+    def __init__(self, detail: str, *, usage: Usage = NO_USAGE, tokens: int | None = None) -> None:
+        super().__init__(detail, usage=usage)
+        self.tokens = tokens
+
+
+class ToolsRefused(ModelFailed):
+    """The model takes no tools beside a conversation; it may still write calls into its text."""
+
+    title = "The language model takes no tools"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _SecretFiles(settings_cls, dotenv_settings), dotenv_settings
 
 
+def fields(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """The settings of a kind by the names that people set, in lower case."""
+    return {str(field.validation_alias or name): field for name, field in kind.model_fields.items()}
+
+
 class CoordinatorSettings(Settings):
     """What the coordinator reads."""
 
@@ -203,14 +208,36 @@ class ModelSettings(Settings):
     model_api_url: HttpUrl | None = Field(
         None, description="An OpenAI-compatible URL, with or without `/v1`; unset: no model, everything works without."
     )
-    model_name: str | None = Field(None, description="The model to ask for; needed with `MODEL_API_URL`.")
+    model_name: str | None = Field(
+        None,
+        description="The model to ask for; needed with `MODEL_API_URL`, enough with `OPENAI_API_KEY`.",
+    )
     model_api_key: SecretStr | None = Field(None, description="Bearer token for the model, where it wants one.")
+    openai_api_key: SecretStr | None = Field(
+        None,
+        description="OpenAI's key, used with `MODEL_NAME` and no `MODEL_API_URL`; alone it does nothing.",
+    )
     model_timeout: Annotated[float, Field(gt=0, le=3_600)] = Field(
         60.0, description="Seconds one call to the model may take; never more than the task has left."
     )
     model_max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None,
-        description="Tokens of one reply at the most; unset: as the model decides, within the task's `max_tokens`.",
+        description="Tokens of one reply at the most; unset: what the step needs, 4096 in a chat.",
+    )
+    model_temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
+        None,
+        description="How freely the model answers; unset: 0.1 where the answer has a form, the server's own in chats.",
+    )
+    model_context: Annotated[int, Field(ge=512, le=100_000_000)] | None = Field(
+        None, description="Tokens that the model reads and writes in one call; unset: what its server says."
+    )
+    model_concurrency: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
+        None, description="Calls to the model at once from one service; unset: 2 to a private address, else 8."
+    )
+    model_body: dict[str, JsonValue] | None = Field(
+        None,
+        validation_alias="model_extra",  # that name is Pydantic's own
+        description='A JSON object that goes into the body of every call: `{"reasoning_effort": "low"}`, say.',
     )
     tool_call_mode: Literal["auto", "native", "string", "schema"] = Field(
         "auto",

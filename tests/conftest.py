@@ -10,7 +10,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
 from tests import fakes
 from tests.fakes import Network, Suite
 from workers.generic.settings import GenericSettings
@@ -19,7 +19,7 @@ settings.register_profile("muster", derandomize=True, database=None, deadline=No
 settings.load_profile("muster")
 
 _KINDS = (CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
-_SETTINGS = {name.upper() for kind in _KINDS for name in kind.model_fields}
+_SETTINGS = {name.upper() for kind in _KINDS for name in fields(kind)}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from shared.models.warming import INSTRUCTIONS
 from tests.fakes import serving
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
@@ -25,6 +26,10 @@ class Says:
     calls: Sequence[dict[str, Any]] = ()
     finish: str | None = None
     seconds: float = 0.0  # before the first word
+    between: float = 0.0  # seconds between two pieces
+    thoughts: str = ""  # as `reasoning_content`
+    whole: bool = False  # also where a stream is asked for
+    hangs: bool = False  # after its last piece
     usage: dict[str, int] | None = field(default_factory=lambda: dict(USAGE))
 
     def pieces(self) -> list[str]:
@@ -58,9 +63,7 @@ class Rubbish:
     """Answers with something that is no completion."""
 
 
-Entry = (
-    str | Says | Refuses | Hangs | HalfAChunk | Rubbish | Callable[[dict[str, Any]], Awaitable[Says] | Says | Refuses]
-)
+Entry = str | Says | Refuses | Hangs | HalfAChunk | Rubbish | Callable[[dict[str, Any]], "Awaitable[Entry] | Entry"]
 
 
 @dataclass
@@ -72,6 +75,8 @@ class FakeModel:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     left: int = 0  # callers that hung up in the middle
+    warmed: int = 0  # first calls of a process, which are no part of the script
+    pages: dict[str, Any] = field(default_factory=dict)  # what other addresses answer, `/props` say
 
     def next(self) -> Entry:
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -100,6 +105,9 @@ def _app(model: FakeModel) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         body = await request.json()
+        if body["messages"][0]["content"] == INSTRUCTIONS:
+            model.warmed += 1
+            return JSONResponse(_whole(Says("ready"), body))
         model.asked.append(body)
         model.headers.append(dict(request.headers))
         entry = model.next()
@@ -120,9 +128,14 @@ def _app(model: FakeModel) -> FastAPI:
             return StreamingResponse(_half(body), media_type="text/event-stream")
         assert isinstance(entry, Says)
         await asyncio.sleep(entry.seconds)
-        if body.get("stream"):
-            return StreamingResponse(_stream(entry, body), media_type="text/event-stream")
+        if body.get("stream") and not entry.whole:
+            return StreamingResponse(_stream(entry, body, model), media_type="text/event-stream")
         return JSONResponse(_whole(entry, body))
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def page(path: str) -> Response:
+        found = model.pages.get(f"/{path}")
+        return JSONResponse(found) if found is not None else PlainTextResponse("Not Found", 404)
 
     return app
 
@@ -136,17 +149,25 @@ async def _left(request: Request, model: FakeModel) -> None:
 def _whole(says: Says, body: dict[str, Any]) -> dict[str, Any]:
     calls = says.tool_calls()
     message = {"role": "assistant", "content": "".join(says.pieces()) or None}
+    message |= {"reasoning_content": says.thoughts} if says.thoughts else {}
     message |= {"tool_calls": calls} if calls else {}  # type: ignore[dict-item]
     choice = {"index": 0, "message": message, "finish_reason": _finish(says)}
     return {**_head(body, "chat.completion"), "choices": [choice], "usage": says.usage}
 
 
-async def _stream(says: Says, body: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _stream(says: Says, body: dict[str, Any], model: FakeModel) -> AsyncIterator[bytes]:
     yield _chunk(body, {"role": "assistant", "content": ""})
+    for word in says.thoughts.split():
+        yield _chunk(body, {"reasoning_content": f"{word} "})
     for piece in says.pieces():
         if piece:
             yield _chunk(body, {"content": piece})
-            await asyncio.sleep(0)
+            await asyncio.sleep(says.between)
+    if says.hangs:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            model.left += 1
     for number, call in enumerate(says.tool_calls()):
         yield _chunk(body, {"tool_calls": [{"index": number, **call}]})
     yield _chunk(body, {}, finish=_finish(says))

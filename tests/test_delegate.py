@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import shared.models.calls  # noqa: F401  # a second to load, which is no test's own
 from shared.agent_loop.loop import Loop
 from shared.agent_loop.peers import ASKED_AS, CoordinatorPeers
 from shared.answering import Ask, Message

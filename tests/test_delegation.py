@@ -15,7 +15,6 @@ import pytest
 from mcp.server import MCPServer
 from starlette.applications import Starlette
 
-import shared.models.calls  # noqa: F401  # a second to load, which is no test's own
 from shared.agent_loop.actions import Callables
 from shared.agent_loop.carrying_out import MOST_A_STEP, MOST_AT_ONCE
 from shared.agent_loop.loop import Loop

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings, fields
 from workers.generic.settings import GenericSettings
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {
     name.upper(): field
     for kind in (Settings, CoordinatorSettings, GenericSettings, SearchSettings, SemanticSettings, ModelSettings)
-    for name, field in kind.model_fields.items()
+    for name, field in fields(kind).items()
 }
 
 

@@ -498,7 +498,7 @@ async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> 
             assert (await coordinator.execute("Think", plan=plan, context=context)).status == "completed"
 
         first = [m["content"] for m in model.asked[0]["messages"] if m["role"] != "system"]
-        assert first == ["Said before.", "Now."]
+        assert first == ["Said before.\n\nNow."]  # turns alternate, for templates that insist
         assert len(await memory.sessions()) == 4
 
 

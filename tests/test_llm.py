@@ -163,11 +163,12 @@ async def test_words_come_as_they_are_said():
     assert turn.usage == Usage(calls=1, input_tokens=7, output_tokens=5)
 
 
-async def test_words_are_counted_where_the_model_does_not_say():
+async def test_tokens_are_guessed_where_the_server_does_not_count():
+    """Four characters each, and a few for every message."""
     async with fake_model(Says("The moon pulls.", usage=None)) as server:
         turn = await asked(server.url)
 
-    assert turn.usage == Usage(calls=1, input_tokens=6, output_tokens=3)
+    assert turn.usage == Usage(calls=1, input_tokens=12, output_tokens=4)
 
 
 async def test_the_whole_conversation_reaches_the_model():
@@ -183,10 +184,11 @@ async def test_the_whole_conversation_reaches_the_model():
         await model.turn(instructions="Be brief.", messages=said, tools=[look], seconds=5, max_tokens=9)
 
         sent = server.asked[0]
-    assert [m["role"] for m in sent["messages"]] == ["system", "system", "user", "assistant", "tool", "user"]
-    assert sent["messages"][2]["content"] == 'It\'s "odd"\n🌊 None'
-    assert sent["messages"][3]["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"at":"sea"}'}
-    assert sent["messages"][4] == {"role": "tool", "tool_call_id": "c1", "content": "wet"}
+    assert [m["role"] for m in sent["messages"]] == ["system", "user", "assistant", "tool", "user"]
+    assert sent["messages"][0]["content"] == "Be brief.\n\nSpeak like a sailor."
+    assert sent["messages"][1]["content"] == 'It\'s "odd"\n🌊 None'
+    assert sent["messages"][2]["tool_calls"][0]["function"] == {"name": "look", "arguments": '{"at": "sea"}'}
+    assert sent["messages"][3] == {"role": "tool", "tool_call_id": "c1", "content": "wet"}
     assert sent["tools"][0]["function"]["name"] == "look"
     assert 9 in (sent.get("max_tokens"), sent.get("max_completion_tokens"))
 
@@ -206,41 +208,34 @@ async def test_a_tool_call_comes_with_its_arguments():
     async with fake_model(Says(calls=[{"name": "look", "arguments": {"at": "sea"}}])) as server:
         turn = await asked(server.url, tools=[ToolSpec("look", "Looks.")])
 
-    assert [(c.name, c.arguments) for c in turn.calls] == [("look", '{"at":"sea"}')]
+    assert [(c.name, c.arguments) for c in turn.calls] == [("look", '{"at": "sea"}')]
 
 
 async def test_a_shape_is_filled():
     said = Says('```json\n{"cause": "the moon", "times": 2}\n```')
     async with fake_model(said) as server, model_at(server.url) as model:
-        found, usage = await model.structured(instructions="Find.", data="Tides", shape=Tide, seconds=5)
+        found = await model.structured(instructions="Find.", data="Tides", shape=Tide, seconds=5)
 
-    assert found == Tide(cause="the moon", times=2)
-    assert usage == Usage(calls=1, input_tokens=7, output_tokens=5)
-
-
-async def test_a_wrong_shape_is_asked_for_once_more():
-    said = (Says("I think it is the moon."), Says('{"cause": "moon", "times": 2}'))
-    async with fake_model(*said) as server, model_at(server.url) as model:
-        found, usage = await model.structured(instructions="Find.", data="Tides", shape=Tide, seconds=5)
-
-    assert found.times == 2
-    assert usage == Usage(calls=2, input_tokens=14, output_tokens=10)
+    assert found.value == Tide(cause="the moon", times=2)
+    assert not found.cut
+    assert found.usage == Usage(calls=1, input_tokens=7, output_tokens=5)
 
 
-async def test_rubbish_is_a_failure_that_says_what_it_cost():
+async def test_another_shape_is_a_failure_that_says_what_it_cost():
+    """It is not asked for again: a small model copies what it is told about its mistakes."""
     async with fake_model(Says('{"cause": 1}')) as server, model_at(server.url) as model:
-        with pytest.raises(ModelFailed, match="fake") as failure:
+        with pytest.raises(ModelFailed, match="not answer in the form") as failure:
             await model.structured(instructions="", data="x", shape=Tide, seconds=5)
 
-        assert len(server.asked) == 2
-    assert failure.value.usage == Usage(calls=2, input_tokens=14, output_tokens=10)
+        assert len(server.asked) == 1
+    assert failure.value.usage == Usage(calls=1, input_tokens=7, output_tokens=5)
 
 
-async def test_one_call_is_one_call():
+async def test_one_try_is_one_call():
     """Who has one call left gets no second one."""
-    async with fake_model(Says("no shape")) as server, model_at(server.url) as model:
+    async with fake_model(Refuses(500)) as server, model_at(server.url) as model:
         with pytest.raises(ModelFailed):
-            await model.structured(instructions="", data="x", shape=Tide, seconds=5, calls=1)
+            await model.structured(instructions="", data="x", shape=Tide, seconds=5, tries=1)
 
         assert len(server.asked) == 1
 

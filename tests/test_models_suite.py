@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pydantic_ai.models.openai  # noqa: F401  # seconds on a busy machine: not on a task's time here
 import pytest
 
 from shared.ledger import Ledger

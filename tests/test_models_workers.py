@@ -154,11 +154,11 @@ FAILURES: list[tuple[Entry, str]] = [
     (Refuses(401, "no such key"), "no such key"),
     (Refuses(500, "broken"), "broken"),
     (Rubbish(), "failed"),
-    ("Sorry, I cannot help with that.", "failed"),
-    (Says('{"findings": [{"stat', finish="length"), "fail"),
+    ("Sorry, I cannot help with that.", "not answer in the form"),
+    (Says('{"findings": [{"stat', finish="length"), "limit of tokens before"),
     (Says("", finish="content_filter"), "fake"),
-    ('{"findings": "all"}', "failed"),
-    (says(findings=[FINDING | {"statement": "\ud800"}]), "failed"),
+    ('{"findings": "all"}', "not answer in the form"),
+    (says(findings=[FINDING | {"statement": "\ud800"}]), "not answer in the form"),
     (says(), "It found nothing in the evidence."),
     (says(findings=[FINDING | {"evidence": ["p9"]}]), "None of its findings stands in the evidence."),
 ]
@@ -214,14 +214,38 @@ async def test_nothing_is_asked_that_the_step_may_not_spend(spend: dict[str, int
     assert Analysis.model_validate(reply.output).findings
 
 
-async def test_a_wrong_answer_is_asked_for_again_only_where_a_call_is_left() -> None:
-    right = says(findings=[FINDING])
+async def test_a_wrong_answer_is_not_asked_for_again() -> None:
+    """A small model copies what it is told about its mistakes."""
+    _, once = await by_model("rubbish", says(findings=[FINDING]))
 
-    _, twice = await by_model("rubbish", right)
-    _, once = await by_model("rubbish", right, calls=1)
-
-    assert (twice.usage.calls, list(twice.missing)) == (2, [])
     assert (once.usage.calls, [m.what for m in once.missing]) == (1, ["model"])
+
+
+async def test_whole_findings_before_a_cut_are_kept_and_the_cut_is_named() -> None:
+    whole = says(findings=[FINDING, FINDING])
+
+    found, reply = await by_model(Says(whole[:-20], finish="length"))
+
+    assert [f.statement for f in found.findings] == [FINDING["statement"]]
+    assert [(m.what, "limit of tokens" in m.why) for m in reply.missing] == [("the model's whole answer", True)]
+
+
+async def test_a_model_with_a_small_context_reads_fewer_passages_once_more() -> None:
+    items = [evidence(f"Passage {n} of the broker. " * 30, f"{n}.md", id=f"e{n}", score=1 - n / 100) for n in range(30)]
+
+    def small(body: dict[str, Any]) -> Entry:
+        long = len(str(body["messages"])) > 6_000
+        return (
+            Refuses(400, "exceed_context_size_error, n_ctx: 2048")
+            if long
+            else says(findings=[FINDING | {"quotes": []}])
+        )
+
+    found, reply = await by_model(small, upstream={"r": research(*items)})
+
+    assert [f.evidence for f in found.findings] == [["e0"]]
+    assert any(note.startswith("Of 30 passages the model read the best ") for note in found.notes)
+    assert list(reply.missing) == []
 
 
 async def test_a_busy_model_is_tried_again_only_where_a_call_is_left() -> None:
@@ -234,17 +258,17 @@ async def test_a_busy_model_is_tried_again_only_where_a_call_is_left() -> None:
     assert (once.usage.calls, [m.what for m in once.missing]) == (1, ["model"])
 
 
-async def test_a_reply_may_be_as_long_as_the_tokens_that_are_left() -> None:
+async def test_a_reply_is_as_long_as_an_analysis_or_the_tokens_that_are_left() -> None:
     async with fake_model(says(findings=[FINDING])) as model:
         step = StepRequest(task_id="t", step_id="a", task_description=QUESTION, upstream=UPSTREAM)
         agent = analyzer.agent(Path("unused"), settings(model))
         await worked(agent, step)
-        await worked(agent, step, tokens=6_000)
+        await worked(agent, step, tokens=3_000)
 
     free, bounded = (body.get("max_completion_tokens", body.get("max_tokens")) for body in model.asked)
-    assert free is None
-    assert bounded is not None
-    assert bounded + len(model.prompt(1)) / 4 < 6_000
+    assert free == 2_500
+    assert 128 <= bounded < 2_500
+    assert bounded + len(model.prompt(1)) / 4 < 3_000
 
 
 async def test_what_does_not_fit_is_not_sent_and_cannot_be_cited() -> None:
@@ -375,7 +399,7 @@ async def test_a_statement_that_cites_nothing_is_left_out(citations: list[Any]) 
     ("entry", "why"),
     [
         (Refuses(503, "asleep"), "asleep"),
-        ("{}", "failed"),
+        ("{}", "not answer in the form"),
         (json.dumps({"summary": []}), "Nothing that it wrote cites a source."),
     ],
 )
@@ -535,7 +559,7 @@ async def main():
             pass
 
 asyncio.run(main())
-print(sorted({"pydantic_ai", "openai", "a2a", "mcp", "shared.models.calls"} & set(sys.modules)))
+print(sorted({"openai", "a2a", "mcp", "shared.models.server"} & set(sys.modules)))
 """
     environ = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", program]

@@ -1,35 +1,46 @@
-"""A language model behind an OpenAI-compatible URL, or replies from a script; loaded once it is opened."""
+"""A language model behind an OpenAI-compatible URL, or replies from a script: words, tool calls and shapes out."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
-import re
-from collections.abc import Sequence
-from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self
 
-import httpx
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
-from shared import transport
+from shared import logs, transport
 from shared.answering import Message
-from shared.contracts import Usage
-from shared.models.turns import AS_SET, Hear, Limits, Sampling, ToolSpec, Turn
+from shared.contracts import NO_USAGE, Usage
+from shared.errors import ModelFailed
+from shared.models import shapes
+from shared.models.asked import TRIES, Asked
+from shared.models.choice import PLACES_LOCAL, base_url, chosen, is_local, lacking
+from shared.models.pace import Room
+from shared.models.reading import read
+from shared.models.script import Script, replies
+from shared.models.server import Answers, Server, Silent
+from shared.models.turns import AS_SET, Filled, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
+from shared.models.warming import warmed
+from shared.models.wire import Received
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
-_VERSION = re.compile(r"v\d+[a-z0-9]*\Z")
-
-Shape = TypeVar("Shape", bound=BaseModel)
+CHAT_TOKENS = 4_096  # of a chat's reply at the most, where nobody says less
+SHAPE_TOKENS = 2_000
+SHAPE_TEMPERATURE = 0.1  # where MODEL_TEMPERATURE says nothing; servers' own is 0.8
+LOOK_SECONDS = 0.25  # between two looks at what of a shape has come
+SHAPE_RULE = "Answer with one line of JSON and nothing else, of this form, each … replaced:"
 
 
 class LanguageModel:
     """A model that can be asked; safe to share between requests, to be closed with `aclose()` or `async with`.
 
     Every method raises `shared.errors.ModelFailed` for whatever goes wrong, within `seconds`; its `usage` is what the
-    failed calls cost. A 429 or 5xx is tried again, at most twice, where the time allows what the model asks for.
+    failed calls cost. A 429 or 5xx is tried again, at most twice, where the time allows what the model asks for; what
+    a server does not take is left out, and a server that says it loads is waited for. A call that cannot end in its
+    time, by the speed of the last ones and those that wait before it, is not begun.
     """
 
     def __init__(
@@ -41,37 +52,53 @@ class LanguageModel:
         seconds: float = 60.0,
         max_tokens: int | None = None,
         native_tools: bool = True,
+        temperature: float | None = None,
+        context: int | None = None,
+        places: int = PLACES_LOCAL,
+        extra: Mapping[str, Any] | None = None,
+        warm: bool = False,
         script: Sequence[JsonValue] | None = None,
     ) -> None:
         self.name = name
         self.native_tools = native_tools
         self._url = base_url(url) if url else ""
-        self._key = key
         self._seconds = seconds
         self._max_tokens = max_tokens
+        self._temperature = temperature
+        self._warm = warm
         self._script = script
-        self._http: httpx.AsyncClient | None = None
-        self._opened: Any = None
-        self._loading: asyncio.Task[None] | None = None
-        self._loaded = False
+        self._answers: Answers
+        self._server: Server | None = None
+        if script is None and url:
+            http = transport.client(policy="agents", seconds=3_600.0, max_bytes=MAX_REPLY_BYTES)
+            self._server = Server(http, self._url, name=name, key=key, places=places, context=context, extra=extra)
+            self._answers = self._server
+        else:
+            self._answers = Script(script or ())
 
     @property
     def scripted(self) -> bool:
         """Whether its replies come from a script."""
         return self._script is not None
 
+    @property
+    def server(self) -> Server | None:
+        """What is known of its server; None for a script."""
+        return self._server
+
     def for_request(self, mocks: Sequence[JsonValue] | None = None) -> LanguageModel:
         """The model as one request sees it: a script begins anew, and `mocks` replace whatever there is."""
         script = self._script if mocks is None else mocks
         if script is None:
             return self
-        return LanguageModel(
-            name=self.name, seconds=self._seconds, max_tokens=self._max_tokens, native_tools=True, script=script
-        )
+        return LanguageModel(name=self.name, seconds=self._seconds, max_tokens=self._max_tokens, script=script)
 
     async def __aenter__(self) -> Self:
-        """Begins to load what it needs, so that the first request does not wait for that."""
-        self._loading = asyncio.create_task(self._load(), name="model:load")
+        """Begins to warm the model up, where that is wanted: nobody waits for it."""
+        if self._warm and self._server is not None:
+            work = warmed(self._server, local=is_local(self._url))
+            self._server.started = time.monotonic()
+            self._server.starting = asyncio.create_task(work, name="model:warm-up")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -79,11 +106,16 @@ class LanguageModel:
 
     async def aclose(self) -> None:
         """Closes its connections."""
-        if self._loading is not None:
-            await asyncio.gather(self._loading, return_exceptions=True)
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        if self._server is None:
+            return
+        if self._server.starting is not None:
+            self._server.starting.cancel()
+            await asyncio.wait({self._server.starting})
+        await self._server.http.aclose()
+
+    def plan(self, seconds: float, *, reply_tokens: int = SHAPE_TOKENS) -> Room:
+        """What one call may carry that has to end in so many seconds: by speed, queue, context and MODEL_TIMEOUT."""
+        return self._answers.room(min(seconds, self._seconds), reply_tokens=self._tokens(reply_tokens))
 
     async def text(
         self, *, instructions: str, data: str, seconds: float, max_tokens: int | None = None
@@ -93,29 +125,6 @@ class LanguageModel:
             instructions=instructions, messages=[Message("user", data)], seconds=seconds, max_tokens=max_tokens
         )
         return turn.text, turn.usage
-
-    async def structured(
-        self,
-        *,
-        instructions: str,
-        data: str,
-        shape: type[Shape],
-        seconds: float,
-        max_tokens: int | None = None,
-        calls: int = 2,
-    ) -> tuple[Shape, Usage]:
-        """The model's answer about `data` as a `shape`; one of another shape is asked for again, up to `calls`."""
-        await self._load()
-        from shared.models import calls as wire
-
-        return await wire.structure(
-            self._model(),
-            instructions=instructions,
-            data=data,
-            shape=shape,
-            limits=self._limits(seconds, max_tokens),
-            calls=calls,
-        )
 
     async def turn(
         self,
@@ -127,71 +136,134 @@ class LanguageModel:
         max_tokens: int | None = None,
         sampling: Sampling = AS_SET,
         hear: Hear | None = None,
+        progress: Hear | None = None,
     ) -> Turn:
-        """The model's next reply in a conversation; `hear` gets its words as they come."""
-        await self._load()
-        from shared.models import calls as wire
+        """The model's next reply in a conversation; `hear` gets its words as they come, never its thoughts.
 
-        return await wire.converse(
-            self._model(),
-            instructions=instructions,
-            messages=messages,
-            tools=tools,
-            limits=self._limits(seconds, max_tokens, sampling.max_tokens),
-            sampling=sampling,
-            hear=hear,
+        `progress` gets a sentence now and then while it loads, waits for its turn or thinks. Raises ToolsRefused where
+        the model cannot be given tools, ContextTooSmall where the conversation is too long for it.
+        """
+        reply = self._tokens(CHAT_TOKENS, max_tokens, sampling.max_tokens)
+        drawn = self._drawn(sampling, self._temperature)
+        asked = Asked(instructions, messages, tools, drawn, reply_tokens=reply)
+        into = Received()
+        usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
+        text, calls = into.speech.words, into.calls
+        if into.finish == "content_filter":
+            raise ModelFailed(f"Model {self.name!r} refuses to answer.", usage=usage)
+        if not text.strip() and not calls:
+            why = " before its limit of tokens" if into.cut else ""
+            thought = ", it only thought" if into.speech.thoughts else ""
+            raise ModelFailed(f"Model {self.name!r} said nothing{why}{thought}.", usage=usage)
+        return Turn(text, calls, usage, into.cut, into.note)
+
+    async def structured(
+        self,
+        *,
+        instructions: str,
+        data: str,
+        shape: type[Shape],
+        seconds: float,
+        max_tokens: int | None = None,
+        tries: int = TRIES,
+        example: str | None = None,
+        so_far: SoFar[Shape] | None = None,
+        progress: Hear | None = None,
+    ) -> Filled[Shape]:
+        """The model's answer about `data` as a `shape`, streamed: what is whole of it when the time is over is kept.
+
+        `example` is a line of JSON for the prompt; unset, it is made from the shape, with `…` for every text. `so_far`
+        gets the shape each time another item of it is whole. At most `tries` calls are made, and an answer that is of
+        no use is none: it is not asked for again. Raises ContextTooSmall where the prompt is too long.
+        """
+        asked = Asked(
+            f"{instructions}\n\n{SHAPE_RULE}\n{example or shapes.example(shape)}",
+            [Message("user", data)],
+            sampling=Sampling(temperature=SHAPE_TEMPERATURE if self._temperature is None else self._temperature),
+            format=shapes.response_format(shape),
+            reply_tokens=self._tokens(max_tokens or SHAPE_TOKENS),
+            tries=tries,
         )
+        into, looked, seen = Received(), 0.0, shape.model_construct()
 
-    async def _load(self) -> None:
-        """Imports the libraries, which takes a second or more: in a thread, so that nobody else waits for it."""
-        if not self._loaded:
-            await asyncio.to_thread(importlib.import_module, "shared.models.calls")
-            self._loaded = True
+        async def look(words: str) -> None:
+            nonlocal looked, seen
+            now = time.monotonic()
+            if so_far is None or now - looked < LOOK_SECONDS or not set(words) & set('}]"'):
+                return
+            looked, found = now, read(into.speech.words, shape)
+            if found is not None and found[0] != seen:
+                seen = found[0]
+                await so_far(seen)
 
-    def _limits(self, seconds: float, *max_tokens: int | None) -> Limits:
-        tokens = min((n for n in (*max_tokens, self._max_tokens) if n is not None), default=None)
-        return Limits(seconds=min(seconds, self._seconds), max_tokens=tokens)
+        failure: ModelFailed | None = None
+        usage = NO_USAGE
+        try:
+            hear = None if so_far is None else look
+            usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
+        except ModelFailed as exc:
+            into.speech.end()
+            if not into.speech.words.strip():
+                raise
+            failure, usage = exc, exc.usage
+        found = read(into.speech.words, shape)
+        if found is None:
+            raise failure or ModelFailed(self._useless(into), usage=usage)
+        cut = ""
+        if isinstance(failure, Silent):
+            cut = "The model's time was over in the middle of its answer."
+        elif failure is not None:
+            cut = failure.detail
+        elif into.cut:
+            cut = "The model reached its limit of tokens in the middle of its answer."
+        elif not found[1]:
+            cut = "The model's answer goes wrong in the middle."
+        return Filled(found[0], usage, cut, into.note)
 
-    def _model(self) -> Any:
-        from shared.models import calls as wire
+    def _useless(self, into: Received) -> str:
+        if into.finish == "content_filter":
+            return f"Model {self.name!r} refuses to answer."
+        if into.cut:
+            return f"Model {self.name!r} reached its limit of tokens before a part of its answer was whole."
+        said = "said nothing" if not into.speech.words.strip() else "did not answer in the form that was asked for"
+        return f"Model {self.name!r} {said}."
 
-        if self._opened is None or (self._http is None and not self.scripted):
-            if self._script is not None:
-                self._opened = wire.scripted(self._script, name=self.name)
-            else:
-                self._http = transport.client(policy="agents", seconds=self._seconds, max_bytes=MAX_REPLY_BYTES)
-                self._opened = wire.behind(self._url, name=self.name, key=self._key, http=self._http)
-        return self._opened
+    def _limit(self, seconds: float) -> float:
+        return min(seconds, self._seconds)
+
+    def _tokens(self, *limits: int | None) -> int:
+        return min(n for n in (*limits, self._max_tokens) if n is not None)
+
+    @staticmethod
+    def _drawn(sampling: Sampling, temperature: float | None) -> Sampling:
+        return sampling if sampling.temperature is not None else replace(sampling, temperature=temperature)
 
 
 def models_from(settings: ModelSettings) -> LanguageModel | None:
-    """The model that the settings name: a script before a URL, None where there is neither."""
-    script = replies(settings.debug_mock_responses) if settings.debug_mock_responses is not None else None
-    if script is None and settings.model_api_url is None:
+    """The model that the settings name: a script before a server, None where there is neither, which is logged."""
+    if settings.debug_mock_responses is not None:
+        return LanguageModel(
+            name=settings.model_name or "scripted",
+            seconds=settings.model_timeout,
+            max_tokens=settings.model_max_tokens,
+            native_tools=settings.tool_call_mode != "string",
+            script=replies(settings.debug_mock_responses),
+        )
+    found = chosen(settings)
+    if found is None:
+        if why := lacking(settings):
+            logs.get().warning("model.none", why=why)
         return None
     return LanguageModel(
-        url=settings.model_api_url or "",
-        name=settings.model_name or "scripted",
-        key=settings.model_api_key.get_secret_value() if settings.model_api_key else None,
+        url=found.url,
+        name=found.name,
+        key=found.key,
         seconds=settings.model_timeout,
         max_tokens=settings.model_max_tokens,
         native_tools=settings.tool_call_mode != "string",  # KAOS's `auto` is native here
-        script=script,
+        temperature=settings.model_temperature,
+        context=settings.model_context,
+        places=found.places,
+        extra=settings.model_body,
+        warm=True,
     )
-
-
-def replies(text: str) -> tuple[JsonValue, ...]:
-    """Scripted replies from a text: a JSON list, else the one JSON value or the one reply that it is."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return (text,)
-    return tuple(found) if isinstance(found, list) else (found,)
-
-
-def base_url(url: str) -> str:
-    """The URL that `/chat/completions` is appended to: with a version in its path, `/v1` where there is none."""
-    url = url.rstrip("/")
-    if any(_VERSION.match(part) for part in urlsplit(url).path.split("/")):
-        return url
-    return f"{url}/v1"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
 
 from shared.answering import ToolCall
 from shared.contracts import Usage
 
 Hear = Callable[[str], Awaitable[None]]
+Shape = TypeVar("Shape", bound=BaseModel)
+SoFar = Callable[[Shape], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,23 @@ AS_SET = Sampling()
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply of a model: words, tools it wants called, what it cost, and whether its limit of tokens cut it."""
+    """One reply of a model: words, tools it wants called, what it cost, and whether its limit of tokens cut it.
+
+    What it thought is in none of them. `note` is a sentence about its server that people should read.
+    """
 
     text: str
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
     cut: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one call may take: seconds in all, and tokens of the reply."""
+class Filled(Generic[Shape]):
+    """A shape that a model has filled; `cut` says why some of it may be missing, empty where all is there."""
 
-    seconds: float
-    max_tokens: int | None = None
+    value: Shape
+    usage: Usage = field(default_factory=Usage)
+    cut: str = ""
+    note: str = ""

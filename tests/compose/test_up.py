@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings
+from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings, fields
 from tests.compose.docker import ROOT, docker, inspected, run
 from tests.compose.stack import SERVICES, WORKERS, Stack
 
@@ -134,12 +134,10 @@ def test_every_setting_reaches_its_service(file):
     text = run("docker", "compose", "-f", file, "config", "--format", "json").stdout
     services = json.loads(text)["services"]
     wanted = {
-        "coordinator": set(CoordinatorSettings.model_fields) | set(ModelSettings.model_fields),
-        "analyzer": set(WorkerSettings.model_fields) | set(ModelSettings.model_fields),
-        "reporter": set(WorkerSettings.model_fields) | set(ModelSettings.model_fields),
-        "researcher": set(WorkerSettings.model_fields)
-        | set(SearchSettings.model_fields)
-        | set(ModelSettings.model_fields),
+        "coordinator": set(fields(CoordinatorSettings)) | set(fields(ModelSettings)),
+        "analyzer": set(fields(WorkerSettings)) | set(fields(ModelSettings)),
+        "reporter": set(fields(WorkerSettings)) | set(fields(ModelSettings)),
+        "researcher": set(fields(WorkerSettings)) | set(fields(SearchSettings)) | set(fields(ModelSettings)),
     }
     for service, names in wanted.items():
         given = {name.lower().removesuffix("_file") for name in services[service]["environment"]}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.errors import ContextTooSmall
 from shared.report import Agreement, Analysis, Contradiction, Evidence, Finding, Side
 from workers.answering.intake import Intake, document
 from workers.thinking.asking import MADE_WITH, Thinking
@@ -80,12 +81,15 @@ async def analysed(task: str, found: Intake, thinking: Thinking) -> Analysis | N
     if not labelled.passages:
         thinking.failed("What the step may spend does not suffice for a single passage.")
         return None
-    said = await thinking.asked(
-        instructions=instructions,
-        data=f"{fenced(asked)}\n\nThe passages:\n{fenced(labelled.text)}",
-        shape=ModelAnalysis,
-        reply_tokens=REPLY_TOKENS,
-    )
+    try:
+        said = await thinking.asked(
+            instructions=instructions,
+            data=f"{fenced(asked)}\n\nThe passages:\n{fenced(labelled.text)}",
+            shape=ModelAnalysis,
+            reply_tokens=REPLY_TOKENS,
+        )
+    except ContextTooSmall:
+        return await analysed(task, found, thinking)
     if said is None:
         return None
     analysis = checked(said, labelled, questions)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared import rendering
+from shared.errors import ContextTooSmall
 from shared.report import Analysis, Cited, NumberedSource, Report, Section
 from workers.thinking.asking import Thinking
 from workers.thinking.checks import FromModel, Text, line
@@ -66,12 +67,15 @@ async def written(plain: Report, analysis: Analysis, thinking: Thinking) -> Repo
     if not lines:
         thinking.failed("What the step may spend does not suffice for a single finding.")
         return None
-    said = await thinking.asked(
-        instructions=instructions,
-        data=f"The question:\n{fenced(line(plain.question))}\n\nThe findings:\n{fenced(chr(10).join(lines))}",
-        shape=ModelReport,
-        reply_tokens=REPLY_TOKENS,
-    )
+    try:
+        said = await thinking.asked(
+            instructions=instructions,
+            data=f"The question:\n{fenced(line(plain.question))}\n\nThe findings:\n{fenced(chr(10).join(lines))}",
+            shape=ModelReport,
+            reply_tokens=REPLY_TOKENS,
+        )
+    except ContextTooSmall:
+        return await written(plain, analysis, thinking)
     if said is None:
         return None
     report = checked(said, plain, analysis)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from shared.contracts import Missing
 from shared.definition import Context
-from shared.errors import MusterError
+from shared.errors import ContextTooSmall, MusterError
 from shared.report import Evidence
 from workers.providers.found import Found
 from workers.providers.provider import Ask, Provider
@@ -82,13 +82,17 @@ async def questions(asked: str, thinking: Thinking) -> list[str]:
     """At most four more questions to search for; none without a model."""
     from shared.models.fence import DATA_RULE, fenced
 
-    said = await thinking.asked(
-        instructions=f"{PROPOSE}\n{DATA_RULE}",
-        data=f"The question:\n{fenced(line(asked))}",
-        shape=Questions,
-        reply_tokens=QUESTIONS_TOKENS,
-        share=QUESTIONS_SHARE,
-    )
+    try:
+        said = await thinking.asked(
+            instructions=f"{PROPOSE}\n{DATA_RULE}",
+            data=f"The question:\n{fenced(line(asked))}",
+            shape=Questions,
+            reply_tokens=QUESTIONS_TOKENS,
+            share=QUESTIONS_SHARE,
+        )
+    except ContextTooSmall as failure:  # of a question and a few lines: nothing can be left out
+        thinking.failed(failure.detail)
+        return []
     proposed = {line(one).casefold(): line(one) for one in (said.questions if said else [])}
     proposed.pop(line(asked).casefold(), None)
     return [one for one in proposed.values() if 2 < len(one) <= MAX_QUESTION][:MAX_QUESTIONS]
@@ -106,12 +110,15 @@ async def chosen(asked: str, passages: Sequence[Evidence], thinking: Thinking) -
     labelled = Labelled(passages, room)
     if not thinking or not labelled.passages:
         return list(passages)
-    said = await thinking.asked(
-        instructions=instructions,
-        data=f"The question:\n{fenced(line(asked))}\n\nThe passages:\n{fenced(labelled.text)}",
-        shape=Choice,
-        reply_tokens=CHOICE_TOKENS,
-    )
+    try:
+        said = await thinking.asked(
+            instructions=instructions,
+            data=f"The question:\n{fenced(line(asked))}\n\nThe passages:\n{fenced(labelled.text)}",
+            shape=Choice,
+            reply_tokens=CHOICE_TOKENS,
+        )
+    except ContextTooSmall:
+        return await chosen(asked, passages, thinking)
     if said is None:
         return list(passages)
     kept = {item.id for item in labelled.known(said.relevant)}

@@ -1,0 +1,116 @@
+"""PURE: how fast a model reads and writes, from its last calls, and what therefore fits into a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+CALLS = 8  # that are remembered
+OLD_SECONDS = 600.0  # after which a call says nothing any more: the machine may be idle again
+SMALLEST_READ = 48  # tokens; below, the way there and back is what was measured
+SMALLEST_WRITTEN = 4
+CHARACTERS_A_TOKEN = 4.0  # till the server has counted
+FEWEST_CHARACTERS, MOST_CHARACTERS = 1.0, 6.0
+CUT_BELOW = 0.5  # of the tokens that a prompt must have: the server has cut it
+MARGIN = 0.9  # of a time is planned
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One call: tokens read (without those it had in its cache) and seconds till the first word; words and seconds."""
+
+    at: float
+    read: int = 0
+    reading_seconds: float = 0.0
+    written: int = 0
+    writing_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one call may carry so that it ends in its time; nothing where `why` says that none can."""
+
+    prompt_tokens: int
+    reply_tokens: int
+    characters_a_token: float = CHARACTERS_A_TOKEN
+    why: str = ""
+
+    @property
+    def characters(self) -> int:
+        """Of the whole prompt, about."""
+        return int(self.prompt_tokens * self.characters_a_token)
+
+
+class Pace:
+    """The speeds of one model, in tokens a second; None until a call has shown them."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Measured] = deque(maxlen=CALLS)
+        self._ratios: deque[float] = deque(maxlen=CALLS)
+
+    def add(self, measured: Measured) -> None:
+        """Remembers a call."""
+        self._calls.append(measured)
+
+    def counted(self, characters: int, tokens: int) -> bool:
+        """Remembers how many characters a token has; False where the server has read far less than it was sent."""
+        if tokens < SMALLEST_READ:
+            return True
+        if characters > MOST_CHARACTERS * 1.5 * tokens or tokens < CUT_BELOW * characters / self.characters_a_token:
+            return False
+        self._ratios.append(min(MOST_CHARACTERS, max(FEWEST_CHARACTERS, characters / tokens)))
+        return True
+
+    @property
+    def characters_a_token(self) -> float:
+        """The fewest of the last calls, so that estimates are rather too high."""
+        return min(self._ratios, default=CHARACTERS_A_TOKEN)
+
+    def tokens(self, characters: int) -> int:
+        """About how many tokens a text has."""
+        return -(-characters * 100 // int(self.characters_a_token * 100))
+
+    def reading(self, now: float) -> float | None:
+        """Tokens of a prompt a second."""
+        found = [(c.read, c.reading_seconds) for c in self._recent(now) if c.read >= SMALLEST_READ]
+        return _rate(found)
+
+    def writing(self, now: float) -> float | None:
+        """Tokens of a reply a second."""
+        found = [(c.written, c.writing_seconds) for c in self._recent(now) if c.written >= SMALLEST_WRITTEN]
+        return _rate(found)
+
+    def seconds(self, prompt: int, reply: int, now: float) -> float | None:
+        """How long a call takes; None where the speed is not known."""
+        reading, writing = self.reading(now), self.writing(now)
+        if reading is None:
+            return None
+        return prompt / reading + (reply / writing if writing else 0.0)
+
+    def reply_within(self, seconds: float, prompt: int, now: float) -> int | None:
+        """Tokens that can be written in a time in which the prompt is read first; None where that is not known."""
+        reading, writing = self.reading(now), self.writing(now)
+        if reading is None or writing is None:
+            return None
+        return int(max(0.0, seconds - prompt / reading) * writing)
+
+    def room(self, seconds: float, *, prompt: int, reply: int, now: float) -> Room:
+        """Up to so many tokens of prompt and reply, as far as they fit: half of the time is the reply's at the most."""
+        ratio = self.characters_a_token
+        reading, writing = self.reading(now), self.writing(now)
+        planned = max(0.0, seconds) * MARGIN
+        if writing is not None:
+            reply = min(reply, int(planned / 2 * writing))
+            planned -= reply / writing
+        if reading is not None:
+            prompt = min(prompt, int(planned * reading))
+        return Room(prompt, reply, ratio)
+
+    def _recent(self, now: float) -> list[Measured]:
+        return [call for call in self._calls if now - call.at < OLD_SECONDS]
+
+
+def _rate(found: list[tuple[int, float]]) -> float | None:
+    if not found:
+        return None
+    return sum(tokens for tokens, _ in found) / max(0.001, sum(seconds for _, seconds in found))

@@ -1,0 +1,85 @@
+"""The first call to a model, in the background and without hurry, so that a cold start is nobody's step."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from shared import logs
+from shared.answering import Message
+from shared.errors import ModelFailed
+from shared.models.asked import Asked
+from shared.models.server import Server
+from shared.models.wire import Received
+
+SECONDS = 900.0  # that a model may be loaded
+PAUSES_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)  # between tries while it is away; the last one again and again
+REPLY_TOKENS = 24
+LOOK_SECONDS = 5.0
+KEEP_ALIVE = "30m"  # in Ollama's memory, when nobody asks
+INSTRUCTIONS = "You are being started."
+WORDS = f"Here are some numbers: {' '.join(str(n) for n in range(100, 160))}. Answer with one word: ready."
+
+
+async def warmed(server: Server, *, local: bool) -> None:
+    """Looks for its context, has it loaded, and measures its speeds; tries on while it is away."""
+    tries = 0
+    while True:
+        await _look(server, local=local)
+        try:
+            asked = Asked(INSTRUCTIONS, [Message("user", WORDS)], reply_tokens=REPLY_TOKENS, tries=1)
+            await server.answer(asked, Received(), seconds=SECONDS)
+        except ModelFailed as exc:
+            logs.get().log(30 if tries == 0 else 10, "model.away", model=server.name, why=exc.detail)
+            await asyncio.sleep(PAUSES_SECONDS[min(tries, len(PAUSES_SECONDS) - 1)])
+            tries += 1
+        else:
+            logs.get().info("model.ready", model=server.name, context=server.known.context, tries=tries + 1)
+            return
+
+
+async def _look(server: Server, *, local: bool) -> None:
+    """What the server says of its context; with Ollama the model is loaded first, and stays."""
+    root = server.url.rsplit("/v1", 1)[0]
+    if local and await _json(server, f"{root}/api/version") is not None:
+        body = {"model": server.name, "keep_alive": KEEP_ALIVE}
+        await _json(server, f"{root}/api/generate", body=body, seconds=SECONDS)
+        running = await _json(server, f"{root}/api/ps") or {}
+        found = [one.get("context_length") for one in _dicts(running.get("models")) if _is(one, server.name)]
+        server.known = server.known.reading(next((n for n in found if isinstance(n, int)), None))
+    listed = await _json(server, f"{server.url}/models") or {}
+    for one in _dicts(listed.get("data")):
+        meta = one.get("meta")
+        inner = meta if isinstance(meta, dict) else {}
+        if one.get("id") == server.name or len(listed["data"]) == 1:
+            context = one.get("max_model_len") or inner.get("n_ctx")
+            server.known = server.known.reading(context if isinstance(context, int) else None)
+    if local and server.known.context is None:
+        props = await _json(server, f"{root}/props") or {}
+        settings = props.get("default_generation_settings")
+        context = settings.get("n_ctx") if isinstance(settings, dict) else None
+        server.known = server.known.reading(context if isinstance(context, int) else None)
+
+
+def _is(one: dict[str, Any], name: str) -> bool:
+    return name in (one.get("name"), one.get("model"), str(one.get("name", "")).removesuffix(":latest"))
+
+
+def _dicts(found: Any) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+async def _json(
+    server: Server, url: str, *, body: dict[str, Any] | None = None, seconds: float = LOOK_SECONDS
+) -> dict[str, Any] | None:
+    """An answer as JSON; None where there is none, or no object."""
+    try:
+        async with asyncio.timeout(seconds):
+            method = "GET" if body is None else "POST"
+            response = await server.http.request(method, url, json=body, headers=server.headers)
+            found = response.json() if response.status_code == 200 else None
+    except (httpx.HTTPError, TimeoutError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
