@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ OLD_SECONDS = 600.0  # after which a call says nothing any more: the machine may
 SMALLEST_READ = 48  # tokens; below, the way there and back is what was measured
 SMALLEST_WRITTEN = 4
 CHARACTERS_A_TOKEN = 4.0  # till the server has counted
-FEWEST_CHARACTERS, MOST_CHARACTERS = 1.0, 6.0
-CUT_BELOW = 0.5  # of the tokens that a prompt must have: the server has cut it
+NEVER_CHARACTERS = 9.0  # a token has: the server has read less than it was sent
+MORE_CHARACTERS = 1.2  # times as many as usual, and a round number of tokens, say the same: Ollama fills its context
+ROUND_TOKENS = 256
 MARGIN = 0.9  # of a time is planned
 
 
@@ -46,7 +48,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._calls: deque[Measured] = deque(maxlen=CALLS)
-        self._ratios: deque[float] = deque(maxlen=CALLS)
+        self._counts: deque[tuple[int, int]] = deque(maxlen=CALLS)
 
     def add(self, measured: Measured) -> None:
         """Remembers a call."""
@@ -56,19 +58,21 @@ class Pace:
         """Remembers how many characters a token has; False where the server has read far less than it was sent."""
         if tokens < SMALLEST_READ:
             return True
-        if characters > MOST_CHARACTERS * 1.5 * tokens or tokens < CUT_BELOW * characters / self.characters_a_token:
+        usual, found = self.characters_a_token, characters / tokens
+        if found > NEVER_CHARACTERS or (tokens % ROUND_TOKENS == 0 and found > MORE_CHARACTERS * usual):
             return False
-        self._ratios.append(min(MOST_CHARACTERS, max(FEWEST_CHARACTERS, characters / tokens)))
+        self._counts.append((characters, tokens))
         return True
 
     @property
     def characters_a_token(self) -> float:
-        """The fewest of the last calls, so that estimates are rather too high."""
-        return min(self._ratios, default=CHARACTERS_A_TOKEN)
+        """Of the last prompts."""
+        characters, tokens = (sum(one[n] for one in self._counts) for n in (0, 1))
+        return characters / tokens if tokens else CHARACTERS_A_TOKEN
 
     def tokens(self, characters: int) -> int:
         """About how many tokens a text has."""
-        return -(-characters * 100 // int(self.characters_a_token * 100))
+        return math.ceil(characters / self.characters_a_token)
 
     def reading(self, now: float) -> float | None:
         """Tokens of a prompt a second."""

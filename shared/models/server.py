@@ -16,7 +16,7 @@ from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
 from shared.models.abilities import Abilities
 from shared.models.asked import Asked, body
 from shared.models.breaker import Breaker
-from shared.models.pace import Measured, Pace, Room
+from shared.models.pace import MARGIN, Measured, Pace, Room
 from shared.models.places import NoTurn, Places
 from shared.models.refusals import SHOWN_CHARACTERS, Refusal
 from shared.models.turns import Hear
@@ -78,7 +78,7 @@ class Server:
         reply, prompt = reply_tokens + self.known.thinking, MOST_PROMPT
         if self.known.context is not None:
             reply = min(reply, self.known.context // 3)
-            prompt = self.known.context - reply
+            prompt = int((self.known.context - reply) * MARGIN)
         found = self.pace.room(seconds - wait, prompt=min(MOST_PROMPT, prompt), reply=reply, now=time.monotonic())
         found = replace(found, reply_tokens=min(reply_tokens, found.reply_tokens))
         why = "" if min(found.prompt_tokens, found.reply_tokens) >= SMALLEST_REPLY else self._no_room(seconds, wait)
@@ -211,6 +211,7 @@ class _Call:
         if server.known.context is not None:
             reply = min(reply, server.known.context - self._prompt)
             if reply < SMALLEST_REPLY:
+                self._tries -= 1
                 raise self._context(server.known.context)
         within = server.pace.reply_within(self._left(), self._prompt, now)
         if within is not None:
@@ -248,7 +249,7 @@ class _Call:
         usage = self.usage()
         counted = into.counted.get("prompt_tokens")
         if isinstance(counted, int) and not server.pace.counted(self._asked.characters, counted):
-            server.known = server.known.reading(counted + usage.output_tokens)
+            server.known = server.known.reading(counted)
             into.note = (
                 f"Model {server.name!r} has read about {counted} of {self._prompt} tokens: its server has cut the rest "
                 "off. Give it a larger context (OLLAMA_CONTEXT_LENGTH, say), or set MODEL_CONTEXT."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -20,7 +21,14 @@ REPLY_TOKENS = 24
 LOOK_SECONDS = 5.0
 KEEP_ALIVE = "30m"  # in Ollama's memory, when nobody asks
 INSTRUCTIONS = "You are being started."
-WORDS = f"Here are some numbers: {' '.join(str(n) for n in range(100, 160))}. Answer with one word: ready."
+WORDS = """A harbour wakes before its town. The first boats come in while the lamps still burn along the quay, and the
+buyers stand ready with their carts. Boxes are lifted ashore, counted, weighed and sold within the hour; the rest goes on
+ice and waits for the trains. Later the nets are spread out to dry, and whoever has slept at sea walks home through
+streets that smell of bread. At noon the wind turns. The fishermen mend what was torn in the night, speak of the weather,
+and look at the sky more often than at each other. When the tide is high enough, the harbour empties again, one boat
+after the other, until only the gulls are left.
+
+Answer with one word: ready."""
 
 
 async def warmed(server: Server, *, local: bool) -> None:
@@ -29,7 +37,9 @@ async def warmed(server: Server, *, local: bool) -> None:
     while True:
         await _look(server, local=local)
         try:
-            asked = Asked(INSTRUCTIONS, [Message("user", WORDS)], reply_tokens=REPLY_TOKENS, tries=1)
+            asked = Asked(
+                INSTRUCTIONS, [Message("user", f"{time.time_ns()} {WORDS}")], reply_tokens=REPLY_TOKENS, tries=1
+            )
             await server.answer(asked, Received(), seconds=SECONDS)
         except ModelFailed as exc:
             logs.get().log(30 if tries == 0 else 10, "model.away", model=server.name, why=exc.detail)
