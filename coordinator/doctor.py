@@ -17,6 +17,7 @@ from rich.text import Text
 from coordinator import doctor_docker, doctor_http
 from coordinator.doctor_docker import DockerFailed, Run, docker
 from coordinator.doctor_facts import COORDINATOR, Disk, Facts, Finding, Limits, Project, Unseen
+from coordinator.models import doctor_look
 from shared.settings import CoordinatorSettings, wrong
 
 HEALTHY, PROBLEMS, CANNOT_LOOK = 0, 1, 2  # exit codes
@@ -28,6 +29,7 @@ TITLES = {
     "health": "Health checks",
     "limits": "Limits",
     "documents": "Documents",
+    "model": "Model",
 }
 
 
@@ -60,6 +62,8 @@ def look(
     facts = Facts(at=at, coordinator=coordinator, project=project)
     if not here:
         return replace(facts, unseen=tuple(unseen), limits=_limits(home.environ) if home else None)
+    seen, lacking, more = doctor_look.look(project, folder, run)
+    unseen += more
     disks, limits = _local(folder, unseen) if project is None else (_docker_disk(run), None)
     return replace(
         facts,
@@ -67,6 +71,8 @@ def look(
         memory_available=_memory_available(),
         limits=_limits(home.environ) if home else limits,
         unseen=tuple(unseen),
+        model=seen,
+        model_lacking=lacking,
     )
 
 

@@ -18,7 +18,14 @@ from coordinator.doctor_facts import COORDINATOR, Container, Disk, LogLine, Proj
 
 DOCKER_SECONDS = 10.0  # for each command
 LOG_LINES = 2_000  # of each container
-READ_ENVIRON = ("COORDINATOR_URL", "ADVERTISE_URL", "MAX_CONCURRENT_TASKS", "MAX_QUEUED_TASKS", "MAX_CONCURRENCY")
+READ_ENVIRON = (
+    "COORDINATOR_URL",
+    "ADVERTISE_URL",
+    "MAX_CONCURRENT_TASKS",
+    "MAX_QUEUED_TASKS",
+    "MAX_CONCURRENCY",
+    "MODEL_NAME",
+)
 LABEL = "com.docker.compose."
 ROTATING = ("local", "none", "journald", "syslog")  # bound their size themselves, or somebody else does
 _FIELD = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\S+)")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shared.sources import IndexState
 
-Check = Literal["reach", "memory", "disk", "health", "limits", "documents"]
+Check = Literal["reach", "memory", "disk", "health", "limits", "documents", "model"]
 Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
 CLI = ".venv/bin/python -m coordinator.cli"
@@ -197,6 +197,27 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeenModel:
+    """What was seen of the language model that agents ask; see `shared.models.checkup.Checkup`."""
+
+    name: str
+    url: str
+    silent: str = ""
+    names: tuple[str, ...] = ()
+    format: str = ""
+    shaped: bool = False
+    tools: str = ""
+    context: int | None = None
+    reading: float | None = None
+    writing: float | None = None
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> SeenModel:
+        """A checkup as JSON."""
+        return cls(**{**found, "names": tuple(found.get("names") or ())})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything that was seen, at Unix second `at`."""
 
@@ -207,6 +228,8 @@ class Facts:
     memory_available: float | None = None  # share of this machine's memory
     limits: Limits | None = None
     unseen: tuple[Unseen, ...] = ()
+    model: SeenModel | None = None
+    model_lacking: str = ""  # what to set, where settings speak of a model and name none
 
     @property
     def containers(self) -> tuple[Container, ...]:

@@ -20,6 +20,8 @@ from coordinator.doctor_facts import (
 from coordinator.doctor_reach import AWAY, reach
 from coordinator.documents.doctor_documents import documents
 from coordinator.documents.doctor_documents import well as well_documented
+from coordinator.models.doctor_model import model
+from coordinator.models.doctor_model import well as well_thinking
 
 TIGHT_MEMORY = 0.9  # of a container's limit
 SCARCE_MEMORY = 0.05  # of the machine, available
@@ -223,6 +225,7 @@ RULES: dict[Check, tuple[Callable[[Facts], list[Finding]], Callable[[Facts], str
     "health": (health, _well),
     "limits": (limits, _well_limited),
     "documents": (documents, well_documented),
+    "model": (model, well_thinking),
 }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -75,6 +76,21 @@ def configure(settings: Settings, *, service: str) -> None:
         structlog.stdlib.ProcessorFormatter(processors=[_without_meta, *ending], foreign_pre_chain=common)
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing but errors within the block, on stderr: for commands whose output is for programs."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def get(**fields: Any) -> Any:

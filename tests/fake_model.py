@@ -75,6 +75,7 @@ class FakeModel:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     left: int = 0  # callers that hung up in the middle
+    refuses: int = 0  # the status with which it refuses to list its models
     warmed: int = 0  # first calls of a process, which are no part of the script
     pages: dict[str, Any] = field(default_factory=dict)  # what other addresses answer, `/props` say
 
@@ -99,7 +100,9 @@ def _app(model: FakeModel) -> FastAPI:
     app = FastAPI()
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models() -> Any:
+        if model.refuses:
+            return JSONResponse({"error": {"message": "no"}}, model.refuses)
         return {"object": "list", "data": [{"id": "fake", "object": "model", "created": 1, "owned_by": "tests"}]}
 
     @app.post("/v1/chat/completions")

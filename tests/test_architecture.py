@@ -112,7 +112,7 @@ ROWS = {
             "steps",
             "tool_mode",
         },
-        {"a2a", "a2a_runtime", "openai", "openai_stream", "worker"},
+        {"a2a", "a2a_runtime", "checkup", "openai", "openai_stream", "worker"},
         {"serve"},
     ),
     "coordinator": (
@@ -122,6 +122,7 @@ ROWS = {
             "delegated_before",
             "doctor_documents",
             "doctor_facts",
+            "doctor_model",
             "doctor_reach",
             "doctor_rules",
             "document",
@@ -146,6 +147,7 @@ ROWS = {
         {
             "backup",
             "doctor_docker",
+            "doctor_look",
             "doctor_http",
             "failures",
             "foreign_client",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Literal
 
 from shared import logs
 from shared.agent_loop.prompt import Told
 from shared.answering import Message
-from shared.errors import ModelFailed
+from shared.errors import ModelFailed, ToolsRefused
 from shared.models.model import LanguageModel
 from shared.models.turns import ToolSpec
 
@@ -18,18 +17,11 @@ PROBE_SECONDS = 60.0
 AWAIT_SECONDS = 10.0  # what a first question waits for the probe, which the same model answers before it
 AWAIT_SHARE = 0.2  # of its time, at the most
 _REPLY_TOKENS = 16
-_FEWEST_TOKENS = 6  # of the shortest prompt, with a template's marks: less is a count of words and no server's
 _QUESTION = "Say yes."
 _TOOL = ToolSpec(
     "look_up",
     "Looks up what a word means.",
     {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
-)
-_NO_TOOLS = re.compile(
-    r"(does|do) not support (the )?(tool|function)"
-    r"|(tools?|function.?call\w*|tool.?choice\w*) (is|are) not (supported|allowed|enabled)"
-    r"|not support\w* tools?|tools? not supported|tools param requires|enable-auto-tool-choice",
-    re.IGNORECASE,
 )
 
 
@@ -63,18 +55,18 @@ class ToolMode:
 
     def refused(self, failure: ModelFailed) -> bool:
         """Whether a call failed because tools came with it: from now on they are told of in words."""
-        if self._open and _NO_TOOLS.search(failure.detail):
+        if self._open and isinstance(failure, ToolsRefused):
             self._in_words("the server refuses them")
             return True
         return False
 
     async def _find_out(self, model: LanguageModel) -> None:
         without = await self._tokens(model, [])
-        if without >= _FEWEST_TOKENS and await self._tokens(model, [_TOOL]) == without:
+        if without and await self._tokens(model, [_TOOL]) == without:
             self._in_words("the model's chat template drops them")
 
     async def _tokens(self, model: LanguageModel, tools: list[ToolSpec]) -> int:
-        """The tokens of a small prompt as the server counts them; 0 where it does not say."""
+        """The tokens of a small prompt, guessed with its tools where the server does not count; 0 where it fails."""
         try:
             turn = await model.turn(
                 instructions="",

@@ -18,7 +18,10 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _TOOLS = re.compile(
-    r"not support (?:tool|function)|tools? (?:are|is) not support|--enable-auto-tool|--jinja", re.IGNORECASE
+    r"(does|do) not support (the )?(tool|function)"
+    r"|(tools?|function.?call\w*|tool.?choice\w*) (is|are) not (supported|allowed|enabled)"
+    r"|not support\w* tools?|tools? not supported|tools param requires|enable-auto-tool-choice|requires? --jinja",
+    re.IGNORECASE,
 )
 REPLY_FIELDS = ("max_tokens", "max_completion_tokens")  # old, and what OpenAI's thinking models want
 FIELDS = ("temperature", "top_p", "seed", "stop", "stream_options", *REPLY_FIELDS)

@@ -22,11 +22,11 @@ LOOK_SECONDS = 5.0
 KEEP_ALIVE = "30m"  # in Ollama's memory, when nobody asks
 INSTRUCTIONS = "You are being started."
 WORDS = """A harbour wakes before its town. The first boats come in while the lamps still burn along the quay, and the
-buyers stand ready with their carts. Boxes are lifted ashore, counted, weighed and sold within the hour; the rest goes on
-ice and waits for the trains. Later the nets are spread out to dry, and whoever has slept at sea walks home through
-streets that smell of bread. At noon the wind turns. The fishermen mend what was torn in the night, speak of the weather,
-and look at the sky more often than at each other. When the tide is high enough, the harbour empties again, one boat
-after the other, until only the gulls are left.
+buyers stand ready with their carts. Boxes are lifted ashore, counted, weighed and sold within the hour; the rest goes
+on ice and waits for the trains. Later the nets are spread out to dry, and whoever has slept at sea walks home through
+streets that smell of bread. At noon the wind turns. The fishermen mend what was torn in the night, speak of the
+weather, and look at the sky more often than at each other. When the tide is high enough, the harbour empties again, one
+boat after the other, until only the gulls are left.
 
 Answer with one word: ready."""
 
@@ -35,12 +35,9 @@ async def warmed(server: Server, *, local: bool) -> None:
     """Looks for its context, has it loaded, and measures its speeds; tries on while it is away."""
     tries = 0
     while True:
-        await _look(server, local=local)
+        await look(server, local=local)
         try:
-            asked = Asked(
-                INSTRUCTIONS, [Message("user", f"{time.time_ns()} {WORDS}")], reply_tokens=REPLY_TOKENS, tries=1
-            )
-            await server.answer(asked, Received(), seconds=SECONDS)
+            await first_call(server, seconds=SECONDS)
         except ModelFailed as exc:
             logs.get().log(30 if tries == 0 else 10, "model.away", model=server.name, why=exc.detail)
             await asyncio.sleep(PAUSES_SECONDS[min(tries, len(PAUSES_SECONDS) - 1)])
@@ -50,7 +47,14 @@ async def warmed(server: Server, *, local: bool) -> None:
             return
 
 
-async def _look(server: Server, *, local: bool) -> None:
+async def first_call(server: Server, *, seconds: float) -> None:
+    """A small call that a server has not in its cache, and whose speed is measured. Raises ModelFailed."""
+    said = Message("user", f"{time.time_ns()} {WORDS}")
+    asked = Asked(INSTRUCTIONS, [said], reply_tokens=REPLY_TOKENS, tries=1)
+    await server.answer(asked, Received(), seconds=seconds)
+
+
+async def look(server: Server, *, local: bool) -> None:
     """What the server says of its context; with Ollama the model is loaded first, and stays."""
     root = server.url.rsplit("/v1", 1)[0]
     if local and await _json(server, f"{root}/api/version") is not None:
