@@ -85,6 +85,7 @@ ROWS = {
             "peer_calls",
             "peers",
             "script",
+            "caller",
             "server",
             "mcp_tools",
             "transport",

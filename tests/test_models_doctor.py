@@ -18,7 +18,7 @@ from tests.fake_model import Refuses, Says, fake_model
 from tests.fakes import ROOT
 
 SEEN = {"name": "qwen3:8b", "url": "http://ollama:11434/v1", "names": ["qwen3:8b"], "format": "json_schema"}
-SEEN |= {"shaped": True, "tools": "native", "context": 16_384, "reading": 500.0, "writing": 40.0}
+SEEN |= {"shaped": True, "tools": "native", "context": 16_384, "reading": 500.0, "writing": 60.0}
 
 
 def said(*, lacking: str = "", **changed: object) -> list[str]:
@@ -31,7 +31,7 @@ def said(*, lacking: str = "", **changed: object) -> list[str]:
 def test_a_model_that_is_well_is_one_sentence():
     assert said() == [
         "ok: Model qwen3:8b at http://ollama:11434/v1 follows schemas, takes tools, reads 16,384 tokens at once, "
-        "500 tokens a second in and 40 out."
+        "500 tokens a second in and 60 out."
     ]
 
 

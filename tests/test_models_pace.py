@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from shared.models.breaker import Breaker
-from shared.models.pace import Measured, Pace
-from shared.models.places import NoTurn, Places
+from shared.models.servers.breaker import Breaker
+from shared.models.servers.pace import Measured, Pace
+from shared.models.servers.places import NoTurn, Places
 
 
 class Clock:

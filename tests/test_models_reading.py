@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from shared.models.reading import read
+from shared.models.servers.thoughts import Speech
 from shared.models.shapes import example, response_format
-from shared.models.thoughts import Speech
 
 
 class Found(BaseModel):

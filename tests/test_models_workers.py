@@ -559,7 +559,7 @@ async def main():
             pass
 
 asyncio.run(main())
-print(sorted({"openai", "a2a", "mcp", "shared.models.server"} & set(sys.modules)))
+print(sorted({"openai", "a2a", "mcp", "shared.models.servers.server"} & set(sys.modules)))
 """
     environ = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", program]

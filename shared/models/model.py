@@ -15,15 +15,16 @@ from shared.answering import Message
 from shared.contracts import NO_USAGE, Usage
 from shared.errors import ModelFailed
 from shared.models import shapes
-from shared.models.asked import TRIES, Asked
 from shared.models.choice import PLACES_LOCAL, base_url, chosen, is_local, lacking
-from shared.models.pace import Room
 from shared.models.reading import read
 from shared.models.script import Script, replies
-from shared.models.server import Answers, Server, Silent
+from shared.models.servers.asked import TRIES, Asked
+from shared.models.servers.caller import Answers, Caller, Silent
+from shared.models.servers.pace import Room
+from shared.models.servers.server import Server
+from shared.models.servers.wire import Received
 from shared.models.turns import AS_SET, Filled, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
 from shared.models.warming import warmed
-from shared.models.wire import Received
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
@@ -72,7 +73,7 @@ class LanguageModel:
         if script is None and url:
             http = transport.client(policy="agents", seconds=3_600.0, max_bytes=MAX_REPLY_BYTES)
             self._server = Server(http, self._url, name=name, key=key, places=places, context=context, extra=extra)
-            self._answers = self._server
+            self._answers = Caller(self._server)
         else:
             self._answers = Script(script or ())
 

@@ -11,9 +11,10 @@ import httpx
 from shared import logs
 from shared.answering import Message
 from shared.errors import ModelFailed
-from shared.models.asked import Asked
-from shared.models.server import Server
-from shared.models.wire import Received
+from shared.models.servers.asked import Asked
+from shared.models.servers.caller import Caller
+from shared.models.servers.server import Server
+from shared.models.servers.wire import Received
 
 SECONDS = 900.0  # that a model may be loaded
 PAUSES_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)  # between tries while it is away; the last one again and again
@@ -51,7 +52,7 @@ async def first_call(server: Server, *, seconds: float) -> None:
     """A small call that a server has not in its cache, and whose speed is measured. Raises ModelFailed."""
     said = Message("user", f"{time.time_ns()} {WORDS}")
     asked = Asked(INSTRUCTIONS, [said], reply_tokens=REPLY_TOKENS, tries=1)
-    await server.answer(asked, Received(), seconds=seconds)
+    await Caller(server).answer(asked, Received(), seconds=seconds)
 
 
 async def look(server: Server, *, local: bool) -> None:

@@ -1,11 +1,10 @@
-"""One model at one server: what is known of it, and calls to it that heed that."""
+"""Calls to a model at a server, heeding what is known of it and learning from what comes of them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
@@ -13,21 +12,18 @@ import httpx
 from shared import logs
 from shared.contracts import Usage
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
-from shared.models.abilities import Abilities
-from shared.models.asked import Asked, body
-from shared.models.breaker import Breaker
-from shared.models.pace import MARGIN, Measured, Pace, Room
-from shared.models.places import NoTurn, Places
-from shared.models.refusals import SHOWN_CHARACTERS, Refusal
+from shared.models.servers.asked import Asked
+from shared.models.servers.pace import Measured, Room
+from shared.models.servers.places import NoTurn
+from shared.models.servers.refusals import Refusal
+from shared.models.servers.server import SMALLEST_REPLY, Server
+from shared.models.servers.wire import Broken, Received, Refused, exchange
 from shared.models.turns import Hear
-from shared.models.wire import Broken, Received, Refused, exchange
 
 FIRST_PAUSE_SECONDS = 0.25  # doubled with each try, where the server does not say how long to wait
 LOADING_PAUSE_SECONDS = 0.5
 PROGRESS_SECONDS = 2.0  # between two sentences on what a model is doing
 START_SECONDS = 10.0  # that calls wait for the first one; a cold start takes minutes
-SMALLEST_REPLY = 16  # tokens that are worth a call
-MOST_PROMPT = 8_000  # tokens that are sent in one call where nothing says that it may be more or must be less
 MOST_CHANGES = 6  # of one call's body, after refusals
 
 
@@ -45,44 +41,15 @@ class Answers(Protocol):
     def room(self, seconds: float, *, reply_tokens: int) -> Room: ...
 
 
-class Server:
-    """Safe to share between requests; all of them share its speeds, its places and its breaker."""
+class Caller:
+    """Asks a server; safe to share between requests."""
 
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        url: str,
-        *,
-        name: str,
-        key: str | None = None,
-        places: int = 2,
-        context: int | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name
-        self.url = url
-        self.http = http
-        self.known = Abilities(context=context)
-        self.pace = Pace()
-        self.places = Places(places)
-        self.breaker = Breaker()
-        self.starting: asyncio.Task[None] | None = None  # the first call of the process
-        self.started = time.monotonic()
-        self.loading = False  # it says so
-        self._extra = dict(extra or {})
-        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+    def __init__(self, server: Server) -> None:
+        self.server = server
 
     def room(self, seconds: float, *, reply_tokens: int) -> Room:
-        """What a call may carry that has to end in so many seconds, those included that it would wait for its turn."""
-        wait = self.places.wait_seconds()
-        reply, prompt = reply_tokens + self.known.thinking, MOST_PROMPT
-        if self.known.context is not None:
-            reply = min(reply, self.known.context // 3)
-            prompt = int((self.known.context - reply) * MARGIN)
-        found = self.pace.room(seconds - wait, prompt=min(MOST_PROMPT, prompt), reply=reply, now=time.monotonic())
-        found = replace(found, reply_tokens=min(reply_tokens, found.reply_tokens))
-        why = "" if min(found.prompt_tokens, found.reply_tokens) >= SMALLEST_REPLY else self._no_room(seconds, wait)
-        return replace(found, why=why)
+        """What a call may carry that has to end in so many seconds."""
+        return self.server.room(seconds, reply_tokens=reply_tokens)
 
     async def answer(
         self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None = None, progress: Hear | None = None
@@ -92,27 +59,17 @@ class Server:
         `progress` gets sentences on what the model is doing, at most one in two seconds. Raises ModelFailed for
         whatever goes wrong: ContextTooSmall, ToolsRefused, and Silent when the time is over.
         """
-        if why := self.breaker.refusal():
-            raise ModelFailed(f"Model {self.name!r} is not asked: {why}")
-        call = _Call(self, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
+        if why := self.server.breaker.refusal():
+            raise ModelFailed(f"Model {self.server.name!r} is not asked: {why}")
+        call = _Call(self.server, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
         try:
             async with asyncio.timeout(seconds):
                 return await call.made()
         except TimeoutError as exc:
             call.given_up()
-            raise Silent(f"Model {self.name!r} did not answer within {seconds:.1f} s.", usage=call.usage()) from exc
-
-    def sent(self, asked: Asked, reply: int) -> dict[str, Any]:
-        """The body of a call."""
-        return body(asked, self.known, model=self.name, reply=reply, extra=self._extra)
-
-    def failed(self, why: str) -> ModelFailed:
-        return ModelFailed(f"Model {self.name!r} failed: {why[:SHOWN_CHARACTERS]}")
-
-    def _no_room(self, seconds: float, wait: float) -> str:
-        if wait > 1:
-            return f"There were {seconds:.0f} s, and the calls before it take about {wait:.0f} s."
-        return f"There were {seconds:.1f} s, too few for its speed."
+            raise Silent(
+                f"Model {self.server.name!r} did not answer within {seconds:.1f} s.", usage=call.usage()
+            ) from exc
 
 
 class _Call:

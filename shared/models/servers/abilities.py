@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from shared.models.refusals import REPLY_FIELDS, Refusal
+from shared.models.servers.refusals import REPLY_FIELDS, Refusal
 
 Format = Literal["json_schema", "json_object", "none"]
 NEXT: dict[Format, Format] = {"json_schema": "json_object", "json_object": "none"}

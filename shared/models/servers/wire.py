@@ -11,8 +11,8 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from shared.answering import ToolCall
-from shared.models.refusals import Refusal, refusal
-from shared.models.thoughts import Speech
+from shared.models.servers.refusals import Refusal, refusal
+from shared.models.servers.thoughts import Speech
 
 MAX_ERROR_BYTES = 64_000
 MAX_CALLS = 200  # tools that one reply may want called

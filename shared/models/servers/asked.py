@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.answering import Message
-from shared.models.abilities import Abilities
+from shared.models.servers.abilities import Abilities
 from shared.models.turns import AS_SET, Sampling, ToolSpec
 
 MESSAGE_CHARACTERS = 16  # that a template puts around a message, about
