@@ -55,8 +55,12 @@ class Hangs:
     """Never answers."""
 
 
+@dataclass(frozen=True)
 class HalfAChunk:
-    """Begins a stream and breaks off inside a chunk."""
+    """Begins a stream with these words and breaks off inside a chunk, or as when the server's process ends."""
+
+    text: str = "The moon "
+    dies: bool = False
 
 
 class Rubbish:
@@ -128,7 +132,7 @@ def _app(model: FakeModel) -> FastAPI:
         if isinstance(entry, Rubbish):
             return PlainTextResponse("<html>busy</html>", media_type="text/html")
         if isinstance(entry, HalfAChunk):
-            return StreamingResponse(_half(body), media_type="text/event-stream")
+            return StreamingResponse(_half(entry, body), media_type="text/event-stream")
         assert isinstance(entry, Says)
         await asyncio.sleep(entry.seconds)
         if body.get("stream") and not entry.whole:
@@ -180,8 +184,10 @@ async def _stream(says: Says, body: dict[str, Any], model: FakeModel) -> AsyncIt
     yield b"data: [DONE]\n\n"
 
 
-async def _half(body: dict[str, Any]) -> AsyncIterator[bytes]:
-    yield _chunk(body, {"role": "assistant", "content": "The moon "})
+async def _half(half: HalfAChunk, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    yield _chunk(body, {"role": "assistant", "content": half.text})
+    if half.dies:
+        raise ConnectionAbortedError
     yield _chunk(body, {"content": "pulls"})[:40]
 
 

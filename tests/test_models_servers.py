@@ -251,7 +251,18 @@ async def test_what_came_by_the_deadline_is_kept_with_what_it_cost():
         await eventually(lambda: server.left == 1, why="the server is told to stop")
 
 
-async def test_what_came_before_a_server_died_is_kept():
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_came_before_a_reply_broke_off_is_kept(dies):
+    said = f'{{"causes": [{ONE}, {{"cause": "the s'
+    async with fake_model(HalfAChunk(said, dies=dies)) as server, model_at(server) as model:
+        found = await filled(model)
+
+        assert causes(found) == ["the moon"]
+        assert "failed" in found.cut
+        assert len(server.asked) == 1
+
+
+async def test_of_a_reply_that_broke_off_before_anything_was_whole_nothing_is_kept():
     async with fake_model(HalfAChunk()) as server, model_at(server) as model:
         with pytest.raises(ModelFailed, match="broke off"):
             await filled(model)

@@ -155,7 +155,8 @@ class _Call:
             except Broken as exc:
                 failure, pause, retryable = server.failed(str(exc)), None, False
             except httpx.HTTPError as exc:
-                failure, pause, retryable = server.failed(str(exc) or type(exc).__name__), None, True
+                failure, pause = server.failed(str(exc) or type(exc).__name__), None
+                retryable = self._asked.format is None or not self._into.speech.words  # of a shape, what came is kept
             pause = FIRST_PAUSE_SECONDS * 2.0 ** max(0, self._tries - 1) if pause is None else pause
             if not retryable or self._tries >= self._asked.tries or self._heard or pause >= self._left():
                 failure.usage = Usage(calls=self._tries)
