@@ -118,3 +118,25 @@ def test_a_silent_model_is_left_alone_for_a_while():
     assert breaker.refusal() == "Again. It is asked again in 30 s."
     breaker.succeeded()
     assert not breaker.refusal()
+
+
+def test_a_wait_at_the_server_is_planned_for_while_it_is_crowded():
+    """Other processes ask it, too; a minute later it may be free."""
+    pace = measured()
+    pace.add(Measured(0.0, read=100, reading_seconds=1.0, waited=8.0))
+
+    assert pace.waiting(1.0) == pytest.approx(4.0)
+    assert pace.seconds(100, 0, 1.0) == pytest.approx(5.0)
+    assert pace.waiting(61.0) == 0.0
+
+
+def test_a_reply_is_expected_to_be_about_as_long_as_the_last_ones():
+    assert [measured().usual_reply(most, 1.0) for most in (2_500, 100)] == [150, 100]
+    assert Pace().usual_reply(2_500, 1.0) == 2_500
+
+
+async def test_no_more_calls_are_in_flight_than_the_server_has_places():
+    places = Places(8)
+    places.narrow(1)
+    async with places.taken(5.0, within=10.0):
+        assert places.wait_seconds() > 0

@@ -71,11 +71,13 @@ async def look(server: Server, *, local: bool) -> None:
         if one.get("id") == server.name or len(listed["data"]) == 1:
             context = one.get("max_model_len") or inner.get("n_ctx")
             server.known = server.known.reading(context if isinstance(context, int) else None)
-    if local and server.known.context is None:
+    if local:
         props = await _json(server, f"{root}/props") or {}
         settings = props.get("default_generation_settings")
         context = settings.get("n_ctx") if isinstance(settings, dict) else None
         server.known = server.known.reading(context if isinstance(context, int) else None)
+        if isinstance(slots := props.get("total_slots"), int):  # more calls at once would wait there, unseen
+            server.places.narrow(slots)
 
 
 def _is(one: dict[str, Any], name: str) -> bool:

@@ -98,11 +98,14 @@ class _Call:
         seconds = server.pace.seconds(self._prompt, 0, time.monotonic())
         if self._left() <= (seconds or 0.0):
             raise ModelFailed(self._too_slow(seconds or 0.0))
-        reply = server.pace.seconds(self._prompt, self._asked.reply_tokens, time.monotonic())
+        now = time.monotonic()
+        usual = server.pace.usual_reply(self._asked.reply_tokens + server.known.thinking, now)
+        takes = server.pace.seconds(self._prompt, usual, now)
+        takes = None if takes is None else min(takes, self._left())  # it is given up then
         try:
             if server.places.wait_seconds() > 1:
                 await self._say(f"{server.name} is busy: about {server.places.wait_seconds():.0f} s till its turn")
-            async with server.places.taken(reply, within=self._left()):
+            async with server.places.taken(takes, within=self._left()):
                 return await self._patiently()
         except NoTurn as exc:
             raise ModelFailed(f"Model {server.name!r} is busy: {exc}, and there were {self._left():.0f} s.") from exc
@@ -229,7 +232,7 @@ class _Call:
     def _measure(self, now: float) -> None:
         """Remembers how long it was read and written; for a reply that came whole, both are all that it took."""
         into, usage, sent = self._into, self.usage(), self._sent or now
-        if own := _own_measure(into.timings, now):
+        if own := _own_measure(into.timings, now, (into.first or now) - sent):
             self._server.pace.add(own)
             return
         details = into.counted.get("prompt_tokens_details")
@@ -269,8 +272,8 @@ class _Call:
         return self._until - time.monotonic()
 
 
-def _own_measure(timings: Mapping[str, Any], now: float) -> Measured | None:
-    """What llama.cpp has measured itself, without the time that the call waited there."""
+def _own_measure(timings: Mapping[str, Any], now: float, till_first: float) -> Measured | None:
+    """What llama.cpp has measured itself, the time that the call waited there told apart."""
     try:
         return Measured(
             now,
@@ -278,6 +281,7 @@ def _own_measure(timings: Mapping[str, Any], now: float) -> Measured | None:
             float(timings["prompt_ms"]) / 1000,
             int(timings["predicted_n"]),
             float(timings["predicted_ms"]) / 1000,
+            waited=max(0.0, till_first - float(timings["prompt_ms"]) / 1000),
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 
 CALLS = 8  # that are remembered
+CROWDED_SECONDS = 60.0  # that a wait for a place at the server is expected again: other processes ask it, too
+OFTEN = 1.5  # times as long as usual a reply is expected to be
 OLD_SECONDS = 600.0  # after which a call says nothing any more: the machine may be idle again
 SMALLEST_READ = 48  # tokens; below, the way there and back is what was measured
 SMALLEST_WRITTEN = 4
@@ -26,6 +28,7 @@ class Measured:
     reading_seconds: float = 0.0
     written: int = 0
     writing_seconds: float = 0.0
+    waited: float = 0.0  # seconds for a place at the server, where that says how long it read itself
 
 
 @dataclass(frozen=True)
@@ -89,20 +92,30 @@ class Pace:
         reading, writing = self.reading(now), self.writing(now)
         if reading is None:
             return None
-        return prompt / reading + (reply / writing if writing else 0.0)
+        return self.waiting(now) + prompt / reading + (reply / writing if writing else 0.0)
+
+    def waiting(self, now: float) -> float:
+        """Seconds that a call waits at the server itself."""
+        found = [call.waited for call in self._calls if now - call.at < CROWDED_SECONDS]
+        return sum(found) / len(found) if found else 0.0
+
+    def usual_reply(self, most: int, now: float) -> int:
+        """Tokens that a reply is expected to have, of so many that it may have."""
+        found = [call.written for call in self._recent(now) if call.written >= SMALLEST_WRITTEN]
+        return min(most, int(OFTEN * sum(found) / len(found))) if found else most
 
     def reply_within(self, seconds: float, prompt: int, now: float) -> int | None:
         """Tokens that can be written in a time in which the prompt is read first; None where that is not known."""
         reading, writing = self.reading(now), self.writing(now)
         if reading is None or writing is None:
             return None
-        return int(max(0.0, seconds - prompt / reading) * writing)
+        return int(max(0.0, seconds - self.waiting(now) - prompt / reading) * writing)
 
     def room(self, seconds: float, *, prompt: int, reply: int, now: float) -> Room:
         """Up to so many tokens of prompt and reply, as far as they fit: half of the time is the reply's at the most."""
         ratio = self.characters_a_token
         reading, writing = self.reading(now), self.writing(now)
-        planned = max(0.0, seconds) * MARGIN
+        planned = max(0.0, seconds - self.waiting(now)) * MARGIN
         if writing is not None:
             reply = min(reply, int(planned / 2 * writing))
             planned -= reply / writing

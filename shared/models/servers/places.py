@@ -31,6 +31,10 @@ class Places:
         self._running: list[_Call] = []
         self._waiting: deque[_Call] = deque()
 
+    def narrow(self, most: int) -> None:
+        """From now on not more than so many at once."""
+        self._most = max(1, min(self._most, most))
+
     @property
     def waiting(self) -> int:
         """How many wait."""
