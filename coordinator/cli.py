@@ -203,7 +203,7 @@ def doctor_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check for the usual failures and name the command that fixes each.
+    """Check for the usual failures, try the model out, and name the command that fixes each.
 
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
     """
