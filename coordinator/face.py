@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -23,11 +23,14 @@ from shared.bodies import invalid
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
 from shared.memory import Memory
+from shared.rendering import Link, beginning_to_markdown
 from shared.rendering.links import address, numbered
+from shared.report import Report
 
 NAME = "coordinator"
 RECALLED = 50  # questions of a session, in which one with a topic is looked for
-PIECE_CHARACTERS = 200  # of a report that is streamed: it is whole before its first word is
+PIECE_CHARACTERS = 200  # of a report that is streamed, of which all but the beginning is whole before its first word
+BEGUN = "\n\n---\n\n"  # between what was begun and a report that begins otherwise
 
 
 class CoordinatorFace:
@@ -78,16 +81,23 @@ class CoordinatorFace:
         parts = self.parts()
         ask = await self._completed(ask)
         task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
+        said = ""  # of the report, which goes out as it is written
         async with aclosing(self.watched(task, stays=ask.stays)) as notes:
             async for note in notes:
                 yield note
+                text = _begun(task, note, parts.settings.public_url) if isinstance(note, _Begun) else ""
+                if len(text) > len(said) and text.startswith(said):
+                    yield Delta(text[len(said) :])
+                    said = text
         task = await parts.dispatcher.ended(task.id)
         if task.status is Status.CANCELLED:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
             raise TaskFailed(task)
         final = await asyncio.to_thread(_final, task, parts.settings.public_url)
-        for start in range(0, len(final.text), PIECE_CHARACTERS):
+        if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
+            final = replace(final, text=f"{said}{BEGUN}{final.text}")
+        for start in range(len(said), len(final.text), PIECE_CHARACTERS):
             yield Delta(final.text[start : start + PIECE_CHARACTERS])
         yield final
 
@@ -209,10 +219,17 @@ def _left(task: Task, parts: Parts) -> float:
 _END: Any = object()
 
 
+@dataclass(frozen=True)
+class _Begun(Note):
+    """A note with how the report begins."""
+
+    report: Any = None
+
+
 def _noted(type: str, data: dict[str, Any]) -> Note | None:
     step = data.get("step_id", "")
     if type == "step.progress":
-        return Note(f"{step}: {data.get('message', '')}", data.get("fraction"))
+        return _Begun(f"{step}: {data.get('message', '')}", data.get("fraction"), data.get("report"))
     words = {"step.started": "started", "step.finished": "finished", "step.retried": "is tried again"}
     return Note(f"{step} {words[type]}") if type in words else None
 
@@ -232,8 +249,22 @@ def _final(task: Task, public_url: str | None) -> Final:
     )
 
 
+def _begun(task: Task, note: _Begun, public_url: str | None) -> str:
+    """The first words of the report; "" where it is not the one report of its only analysis that will be shown."""
+    if note.report is None or not reported(task) or sum(step.capability == "analyze" for step in task.steps) != 1:
+        return ""
+    try:
+        return beginning_to_markdown(Report.model_validate(note.report), _link(task, public_url))
+    except ValidationError:
+        return ""
+
+
+def _link(task: Task, public_url: str | None) -> Link:
+    return numbered(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address
+
+
 def _words(task: Task, report: JsonValue, public_url: str | None) -> str:
     """The answer in words: without a title, which would repeat the question; sources are linked by whole addresses."""
     if not reported(task):
         return spoken(report)
-    return in_words(task, numbered(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address)
+    return in_words(task, _link(task, public_url))

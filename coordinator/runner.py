@@ -282,6 +282,8 @@ class Runner:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}
         if progress.fraction is not None:
             data["fraction"] = progress.fraction
+        if progress.report is not None:
+            data["report"] = progress.report
         self._store.note(task.id, "step.progress", data)
 
 

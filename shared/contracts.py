@@ -317,7 +317,11 @@ class StepResult(_Open):
 
 
 class Progress(_Open):
-    """How far a step is: a sentence for a person, and a share from 0 to 1 where it is known."""
+    """How far a step is: a sentence for a person, and a share from 0 to 1 where it is known.
+
+    `report` is how the task's report begins, as `shared.report.Report` has it: what stands in it stays.
+    """
 
     message: Annotated[str, StringConstraints(max_length=500)]
     fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    report: dict[str, JsonValue] | None = None

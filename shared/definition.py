@@ -51,8 +51,10 @@ class Context(Protocol):
         """Seconds until the caller stops waiting for this step."""
         ...
 
-    async def progress(self, message: str, fraction: float | None = None) -> None:
-        """Tell whoever watches the task how far this step is."""
+    async def progress(
+        self, message: str, fraction: float | None = None, *, report: dict[str, JsonValue] | None = None
+    ) -> None:
+        """Tell whoever watches the task how far this step is, and how its report begins, where that is settled."""
         ...
 
     async def say(self, text: str) -> None:

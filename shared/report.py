@@ -60,10 +60,16 @@ class Research(_Open):
 
 
 class Finding(_Open):
-    """A statement quoted from the evidence it points at; with `answers` it is shown as the answer to `question`."""
+    """A statement quoted from the evidence it points at; with `answers` it is shown as the answer to `question`.
+
+    `by` is the model that chose it ("": the words of the question did), `said` what it says in that model's words, in
+    the same language as the question if it could; "" where the quotation says it best.
+    """
 
     id: str
     answers: bool = False
+    by: str = ""
+    said: str = ""
     statement: str
     topic: str
     evidence: list[str]
@@ -117,12 +123,16 @@ class Analysis(_Open):
 
 
 class Cited(_Open):
-    """A statement in a report with the numbers of its sources; `question` is the part that it answers, of several."""
+    """A statement in a report with the numbers of its sources; `question` is the part that it answers, of several.
+
+    `said` is what it says in a model's words, checked against the statement; shown above it, where there is any.
+    """
 
     statement: str
     citations: list[int]
     question: str = ""
     support: str = ""
+    said: str = ""
 
 
 class Section(_Open):

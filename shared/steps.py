@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import structlog
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shared import logs
@@ -84,9 +84,11 @@ class StepContext:
     def seconds_left(self) -> float:
         return max(0.0, self._until - self._now())
 
-    async def progress(self, message: str, fraction: float | None = None) -> None:
+    async def progress(
+        self, message: str, fraction: float | None = None, *, report: dict[str, JsonValue] | None = None
+    ) -> None:
         bounded = None if fraction is None else min(1.0, max(0.0, fraction))
-        self._run.tell(Progress(message=message[:500], fraction=bounded))
+        self._run.tell(Progress(message=message[:500], fraction=bounded, report=report))
         await asyncio.sleep(0)
 
     async def say(self, text: str) -> None:

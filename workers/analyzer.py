@@ -14,7 +14,9 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.report import Analysis
 from shared.settings import ModelSettings, SemanticSettings
-from workers.answering.analysis import analyse
+from workers.answering.analysis import Reading, analysis, read
+from workers.answering.answer import Answer
+from workers.answering.composing import beginning
 from workers.answering.given import given
 from workers.answering.intake import Intake, intake
 from workers.semantic.reranker import Reranker, reranker_of
@@ -56,30 +58,42 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Analyses `step.upstream`, or the text that it was given; the output is an Analysis.
 
-    `ctx.state` is a Desk. What could not be read, and why the model was not used, is in `missing`.
+    `ctx.state` is a Desk. What could not be read, and why the model was not used, is in `missing`. With a model, the
+    report so far is told as it grows.
     """
     handed = given(step, ctx.ask)
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
     desk: Desk = ctx.state
-    thinking = Thinking(desk.model, ctx)
-    analysis = await _thought(handed.question, found, thinking)
-    if analysis is None:
-        analysis = await asyncio.to_thread(analysed_within, ctx.seconds_left(), handed.question, found, desk.reranker)
+    thinking = Thinking(desk.model, ctx, "analysis")
+    reading = await asyncio.to_thread(read_within, ctx.seconds_left(), handed.question, found, desk.reranker)
+    answers, notes = await _thought(reading, thinking, ctx)
+    made = await asyncio.to_thread(analysis, reading, answers)
+    made.notes.extend(notes)
     missing = [*handed.missing, *found.missing, *thinking.missing]
-    return Reply(output=analysis.model_dump(), usage=thinking.usage, missing=missing)
+    return Reply(output=made.model_dump(), usage=thinking.usage, missing=missing)
 
 
-async def _thought(task: str, found: Intake, thinking: Thinking) -> Analysis | None:
-    if not (thinking and found.evidence):
-        return None
-    from workers.thinking.analysis import analysed
+async def _thought(reading: Reading, thinking: Thinking, ctx: Context) -> tuple[Sequence[Answer] | None, list[str]]:
+    """The answers with what a model chose, and notes on it; None where the words of the question decide alone."""
+    if not (thinking and any(one.shown for one in reading.answers)):
+        return None, []
+    from workers.thinking.analysis import thought
 
-    return await analysed(task, found, thinking)
+    async def heard(answers: Sequence[Answer]) -> None:
+        if report := beginning(reading.task, analysis(reading, answers)):
+            await ctx.progress("The answer is being written", report=report.model_dump())
+
+    return await thought(reading, thinking, ctx, heard)
 
 
-def analysed_within(seconds: float, task: str, found: Intake, reranker: Reranker | None = None) -> Analysis:
+def analysed_within(seconds: float, task: str, found: Intake) -> Analysis:
     """`analyse`, which reads no more passages than it can in half of these seconds."""
+    return analysis(read_within(seconds, task, found))
+
+
+def read_within(seconds: float, task: str, found: Intake, reranker: Reranker | None = None) -> Reading:
+    """`read`, of no more passages than it can in half of these seconds."""
     began = time.monotonic()
 
     def left() -> float:
@@ -89,7 +103,7 @@ def analysed_within(seconds: float, task: str, found: Intake, reranker: Reranker
         return reranker.scores(question, texts, left()) if reranker else []
 
     reading_over = (1 - READING_SHARE) * max(0.0, seconds)
-    return analyse(task, found, lambda: left() < reading_over, near if reranker else None)
+    return read(task, found, lambda: left() < reading_over, near if reranker else None)
 
 
 if __name__ == "__main__":

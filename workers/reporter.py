@@ -13,34 +13,22 @@ from shared import rendering
 from shared.contracts import Missing, StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
-from shared.report import Analysis, AskedWord, Cited, Evidence, Finding, NumberedSource, Report, ReportOutput, Section
-from shared.settings import ModelSettings
+from shared.report import Analysis, AskedWord, Evidence, Report, ReportOutput
 from workers.analyzer import analysed_within
+from workers.answering.composing import compose, title
 from workers.answering.given import given
-from workers.answering.intake import document, intake
-from workers.thinking.asking import MADE_WITH, Thinking, model_of
+from workers.answering.intake import intake
 
 Form = Literal["markdown", "html", "json"]
-MAX_TITLE = 110
-YOURS = "Your documents do"
-MORE = "More from these documents"
-NEAREST = "Nearest passages"
-MADE = (
-    "Made without a model: everything shown is quoted, from {passages} in {documents}, and chosen by the words of the "
-    "question."
-)
-MADE_FROM = "Made from findings of a model, each checked against the passages it cites: {passages} in {documents}."
 
 
-def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
-    """The reporter as a value; it keeps nothing in `state_dir`, and writes with the model that the settings name."""
-    chosen = model or ModelSettings()
+def agent(state_dir: Path) -> Agent:
+    """The reporter as a value; it keeps nothing in `state_dir`, and asks no model: it shows what the analyzer found."""
     return Agent(
         name="reporter",
         description="Writes a report with citations out of findings: Markdown, HTML or JSON.",
         capabilities=("report",),
         run=run,
-        open=lambda: model_of(chosen),
         max_concurrency=16,
     )
 
@@ -48,26 +36,15 @@ def agent(state_dir: Path, model: ModelSettings | None = None) -> Agent:
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Reports `step.upstream`, or the text that it was given itself; the output is a ReportOutput.
 
-    Its format is what `step.input["format"]` names; `ctx.state` is a model or None. Raises WorkerFault "bad_input" for
-    a format that is none of markdown, html and json.
+    Its format is what `step.input["format"]` names. Raises WorkerFault "bad_input" for a format that is none of
+    markdown, html and json.
     """
     form, handed = _form(step), given(_without_format(step), ctx.ask)
     seconds = ctx.seconds_left()
-    document_, analysis = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing, seconds)
-    thinking = Thinking(ctx.state, ctx)
-    if thinking and analysis is not None and analysis.findings:
-        document_ = await _written(document_, analysis, thinking)
+    document_ = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing, seconds)
     text = await asyncio.to_thread(rendered, document_, form)
     output = ReportOutput(report=text, format=form, document=document_)
-    return Reply(output=output.model_dump(), usage=thinking.usage, missing=[*handed.missing, *thinking.missing])
-
-
-async def _written(plain: Report, analysis: Analysis, thinking: Thinking) -> Report:
-    """The report as the model writes it, else the plain one, which says why."""
-    from workers.thinking.report import written
-
-    document_ = await written(plain, analysis, thinking)
-    return document_ or plain.model_copy(update={"missing": [*plain.missing, *thinking.missing]})
+    return Reply(output=output.model_dump(), missing=handed.missing)
 
 
 def rendered(document_: Report, form: Form) -> str:
@@ -77,61 +54,16 @@ def rendered(document_: Report, form: Form) -> str:
     return rendering.to_html(document_) if form == "html" else rendering.to_markdown(document_)
 
 
-def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Report:
-    """A report out of an analysis: the answer to each part of the question first, then more; no statement twice."""
-    question = question.strip() or analysis.question
-    by_id = {item.id: item for item in analysis.sources}
-    numbered: dict[str, NumberedSource] = {}
-    leads = _leads(analysis)
-    rest = [f for f in analysis.findings if f not in leads]
-    cited = [i for f in [*leads, *rest] for i in f.evidence]
-    cited += [i for a in analysis.agreements for i in a.evidence]
-    cited += [i for c in analysis.contradictions for side in c.sides for i in side.evidence]
-    rendering.number_sources([by_id[i] for i in dict.fromkeys(cited) if i in by_id], numbered)
-    return Report(
-        title=title(question),
-        question=question,
-        answered=analysis.answered,
-        confidence=analysis.confidence,
-        words=analysis.words,
-        summary=[*(_cited(f, numbered) for f in leads), *_admitted(analysis, leads)],
-        sections=_sections(rest, numbered, answered=bool(leads)),
-        agreements=[
-            Cited(statement=a.statement, citations=rendering.numbers(a.evidence, numbered)) for a in analysis.agreements
-        ],
-        contradictions=analysis.contradictions,
-        sources=list(numbered.values()),
-        missing=list(missing),
-        searched=analysis.searched,
-        notes=analysis.notes,
-        made=_made(analysis, numbered) if numbered else "",
-    )
-
-
-def title(question: str) -> str:
-    """A title from a question: its first sentence, shortened at a word where it is long."""
-    lines = rendering.clean(question, keep_lines=True).strip().splitlines()
-    first = rendering.clean(lines[0]) if lines else ""
-    if len(first) > MAX_TITLE:
-        first = first.split(": ", 1)[0]
-    if len(first) > MAX_TITLE:
-        first = first[:MAX_TITLE].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
-    return first[:1].upper() + first[1:] if first else "Report"
-
-
-def _composed(
-    question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], seconds: float
-) -> tuple[Report, Analysis | None]:
-    """The report without a model, and the analysis that it was made from, if there was one."""
+def _composed(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], seconds: float) -> Report:
+    """The report of what other steps delivered: of analyses, of evidence, or of anything else."""
     analyses = [a for output in upstream.values() if (a := _analysis(output)) is not None]
     if analyses:
-        analysis = _merged(analyses)
-        return compose(question, analysis, missing), analysis
+        return compose(question, _merged(analyses), missing)
     found = intake(upstream)
     if (found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values())) or not upstream:
         analysis = analysed_within(seconds, question, found)
-        return compose(question, analysis, [*missing, *found.missing]), analysis
-    return rendering.plain_report(title(question), question, upstream, missing), None
+        return compose(question, analysis, [*missing, *found.missing])
+    return rendering.plain_report(title(question), question, upstream, missing)
 
 
 def _analysis(output: JsonValue) -> Analysis | None:
@@ -165,49 +97,6 @@ def _merged(analyses: Sequence[Analysis]) -> Analysis:
     )
 
 
-def _leads(analysis: Analysis) -> list[Finding]:
-    """What is shown as the answer. An analyzer that marks nothing means the best finding for each question."""
-    if analysis.answered is False:
-        return []
-    marked = [f for f in analysis.findings if f.answers]
-    best = sorted(analysis.findings, key=lambda f: -f.score)
-    firsts = {f.question: f for f in reversed(best)}
-    return marked or [f for f in best if firsts[f.question] is f]
-
-
-def _admitted(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
-    """That nothing answers, or what of the question nothing answers; empty where all is answered."""
-    where = "The pages found do" if all(item.provider not in ("", "local") for item in analysis.sources) else YOURS
-    where = YOURS if not analysis.sources else where
-    if not leads:
-        nobody = [word.word for word in analysis.words if not word.passages and word.weight]
-        mentions = f" None of them mentions: {', '.join(nobody)}." if nobody else ""
-        return [Cited(statement=f"{where} not seem to answer this.{mentions}", citations=[])]
-    return [Cited(statement=f"{where} not seem to answer “{part}”.", citations=[]) for part in analysis.unanswered]
-
-
-def _sections(findings: Sequence[Finding], numbered: Mapping[str, NumberedSource], *, answered: bool) -> list[Section]:
-    shown = [_cited(f, numbered) for f in findings]
-    return [Section(title=MORE if answered else NEAREST, findings=shown)] if shown else []
-
-
-def _cited(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
-    # In the order of the finding: the passage that is quoted first, then those that say the same.
-    citations = [numbered[id_].number for id_ in finding.evidence if id_ in numbered]
-    return Cited(statement=finding.statement, citations=list(dict.fromkeys(citations)), question=finding.question)
-
-
-def _made(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:
-    cited = [item for item in analysis.sources if item.id in numbered]
-    documents = len({document(item) for item in cited})
-    made = MADE_FROM if any(note.startswith(MADE_WITH) for note in analysis.notes) else MADE
-    return made.format(passages=_count(len(cited), "passage"), documents=_count(documents, "document"))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _form(step: StepRequest) -> Form:
     wanted = step.input.get("format") if isinstance(step.input, dict) else step.input
     for form in get_args(Form):
@@ -224,6 +113,6 @@ def _without_format(step: StepRequest) -> StepRequest:
 
 
 if __name__ == "__main__":
-    from shared.serve import load_settings, serve_worker
+    from shared.serve import serve_worker
 
-    serve_worker(lambda state_dir: agent(state_dir, load_settings(ModelSettings)), default_port=8003)
+    serve_worker(agent, default_port=8003)

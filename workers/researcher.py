@@ -62,7 +62,7 @@ def agent(
     async def run(step: StepRequest, ctx: Context) -> Reply:
         ask, notes = asked(step, default_limit=chosen_settings.search_results)
         desk: Desk = ctx.state
-        thinking = Thinking(desk.model, ctx)
+        thinking = Thinking(desk.model, ctx, "research")
         found = await _found(ask, desk.provider, thinking, ctx)
         research = Research(
             question=ask.question,
@@ -92,11 +92,12 @@ def agent(
 
 
 async def _found(ask: Ask, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
+    found = await provider.search(ask, ctx)
     if not thinking:
-        return await provider.search(ask, ctx)
-    from workers.thinking.research import searched
+        return found
+    from workers.thinking.research import more
 
-    return await searched(ask, provider, thinking, ctx)
+    return await more(ask, found, provider, thinking, ctx)
 
 
 class _Input(BaseModel):

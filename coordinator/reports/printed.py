@@ -71,6 +71,8 @@ def _title(text: str) -> RenderableType:
 def _item(item: Cited, seen: Shown, mark: Marking, link: Link) -> Iterator[RenderableType]:
     """A passage with the place it stands in below, or a sentence with its numbers."""
     numbers = "".join(f" [{n}]" for n in item.citations)
+    if said := clean(item.said):
+        yield Padding(Text.assemble((said, "bold"), (numbers, "dim")), (1, 0, 0, 0))
     found = blocks(item.statement)
     inline = not seen.quoted and found and isinstance(found[-1], Paragraph)
     for at, block in enumerate(found):

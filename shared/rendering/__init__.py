@@ -2,7 +2,7 @@
 
 from shared.rendering.blocks import blocks
 from shared.rendering.links import Link, address
-from shared.rendering.markdown import answer_to_markdown, passage_to_markdown, to_markdown
+from shared.rendering.markdown import answer_to_markdown, beginning_to_markdown, passage_to_markdown, to_markdown
 from shared.rendering.pages import markdown_to_html, passage_to_html, to_html
 from shared.rendering.plain import number_sources, numbers, plain_report
 from shared.rendering.safe import clean, code, escape_markdown, web_url
@@ -11,6 +11,7 @@ __all__ = [
     "Link",
     "address",
     "answer_to_markdown",
+    "beginning_to_markdown",
     "blocks",
     "clean",
     "code",

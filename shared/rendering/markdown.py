@@ -30,6 +30,11 @@ def answer_to_markdown(report: Report, link: Link = address) -> str:
     return _joined(_body(shown(report), link))
 
 
+def beginning_to_markdown(report: Report, link: Link = address) -> str:
+    """How `answer_to_markdown` begins of a report of which only the answer is there yet."""
+    return _joined(_answer(shown(report), link)).removesuffix("\n")
+
+
 def passage_to_markdown(passage: Place) -> str:
     """A passage with what comes before and after it."""
     title, *headings = place(passage.source)
@@ -49,8 +54,7 @@ def passage_to_markdown(passage: Place) -> str:
     )
 
 
-def _body(seen: Shown, link: Link) -> Iterator[str]:
-    report = seen.report
+def _answer(seen: Shown, link: Link) -> Iterator[str]:
     if seen.admits:
         yield f"**{escape_markdown(seen.admits)}**"
     if seen.absent:
@@ -62,6 +66,11 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
         if part := seen.part(item):
             yield f"**{escape_markdown(part)}**"
         yield from _item(item, seen, link)
+
+
+def _body(seen: Shown, link: Link) -> Iterator[str]:
+    report = seen.report
+    yield from _answer(seen, link)
     for section in seen.sections:
         yield f"## {escape_markdown(section.title) or 'More'}"
         for item in section.findings:
@@ -80,6 +89,8 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
 def _item(item: Cited, seen: Shown, link: Link) -> Iterator[str]:
     """A passage and the place it stands in, or a sentence with its numbers."""
     numbers = "".join(f" [{n}](#source-{n})" for n in item.citations)
+    if clean(item.said):
+        yield f"{escape_markdown(item.said)}{numbers}"
     *first, last = _blocks(blocks(item.statement)) or [""]
     if not seen.quoted:
         inline = isinstance(blocks(item.statement)[-1], Paragraph)

@@ -1,4 +1,4 @@
-"""An analysis by the words of the question alone: what is shown is quoted, never made up."""
+"""An analysis out of passages: what is shown of them is quoted, never made up."""
 
 from __future__ import annotations
 
@@ -30,34 +30,57 @@ class _Piece:
     answers: bool
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A task's evidence as it was read: the passages, the best first, and an answer to each part of the question."""
+
+    task: str
+    found: Intake
+    passages: tuple[Passage, ...]
+    answers: tuple[Answer, ...]
+
+
 def analyse(
     task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False, near: Near | None = None
 ) -> Analysis:
-    """What the evidence says about a task, or about each of the questions it was taken apart into.
+    """What the evidence says about a task, or about each of the questions it was taken apart into."""
+    return analysis(read(task, found, out_of_time, near))
 
-    Reads the best passages first, and no more once `out_of_time`. Meaning counts where `near` tells it.
-    """
-    items = sorted(found.evidence.values(), key=lambda item: -item.score)
-    passages = _read(items, out_of_time)
+
+def read(
+    task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False, near: Near | None = None
+) -> Reading:
+    """Reads the best passages first, and no more once `out_of_time`. Meaning counts where `near` tells it."""
+    passages = _read(_best_first(found), out_of_time)
     known = [word for words in found.words.values() for word in words]
     asked = [question(part, known, passages, beside) for part, beside in _parts(task, found)]
-    answers = [answer(part, passages, near) for part in asked]
+    return Reading(task, found, tuple(passages), tuple(answer(part, passages, near) for part in asked))
+
+
+def analysis(reading: Reading, answers: Sequence[Answer] | None = None) -> Analysis:
+    """The analysis of what was read; with `answers`, those take the place of its own."""
+    items, found = _best_first(reading.found), reading.found
+    answers = reading.answers if answers is None else answers
     findings = _findings(answers)
     cited = {id_: None for finding in findings for id_ in finding.evidence}
-    late = f"Time ran out: {len(passages)} of {len(items)} passages were read, the best first."
+    late = f"Time ran out: {len(reading.passages)} of {len(items)} passages were read, the best first."
     return Analysis(
-        question=task or asked[0].text,
+        question=reading.task or answers[0].asked.text,
         findings=findings,
         answered=any(one.answers for one in answers),
         confidence=round(sum(one.confidence for one in answers) / len(answers), 3),
         unanswered=[_as_read(one.asked.text) for one in answers if not one.answers] if len(answers) > 1 else [],
-        words=list(dict.fromkeys(word for part in asked for word in part.words)),
+        words=list(dict.fromkeys(word for one in answers for word in one.asked.words)),
         sources=_sources(items, cited),
         searched=found.searched,
         passages=len(items),
         thin=not findings,
-        notes=[*found.notes, *([late] if len(passages) < len(items) else [])],
+        notes=[*found.notes, *([late] if len(reading.passages) < len(items) else [])],
     )
+
+
+def _best_first(found: Intake) -> list[Evidence]:
+    return sorted(found.evidence.values(), key=lambda item: -item.score)
 
 
 def _read(items: Sequence[Evidence], out_of_time: Callable[[], bool]) -> list[Passage]:
@@ -91,7 +114,7 @@ def _findings(answers: Sequence[Answer]) -> list[Finding]:
         at = next((at for at, other in enumerate(kept) if other.shown.run.overlaps(piece.shown.run)), None)
         if at is None:
             kept.append(piece)
-        elif piece.leads:
+        elif piece.leads or kept[at].shown.by:
             kept[at] = replace(kept[at], shown=kept[at].shown.joined(piece.shown))
     return [_finding(number, piece) for number, piece in enumerate(kept, 1)]
 
@@ -108,10 +131,14 @@ def _leads(one: Answer, shown: Shown) -> bool:
 
 def _finding(number: int, piece: _Piece) -> Finding:
     item = piece.shown.run.passage.evidence
-    others = [other.evidence.id for other in piece.shown.also][:MAX_ALSO]
+    others = list(dict.fromkeys(other.evidence.id for other in piece.shown.also if other.evidence.id != item.id))[
+        :MAX_ALSO
+    ]
     return Finding(
         id=f"f{number}",
         answers=piece.leads,
+        by=piece.shown.by,
+        said=piece.shown.said,
         statement=piece.shown.run.text,
         topic=item.heading or item.title,
         evidence=[item.id, *others],

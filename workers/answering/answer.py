@@ -21,14 +21,20 @@ Near = Callable[[str, Sequence[str]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Shown:
-    """A run that is shown, and the passages of other documents that say the same."""
+    """A run that is shown, and the passages of other documents that say the same.
+
+    `by` is the model that chose it, "" where words did; `said` is what it says in the model's words, if anything.
+    """
 
     run: Run
     also: tuple[Passage, ...] = ()
+    by: str = ""
+    said: str = ""
 
     def joined(self, other: Shown) -> Shown:
         """This run together with one that overlaps it."""
-        return Shown(self.run.joined(other.run), (*self.also, *other.also))
+        also = (*self.also, *other.also)
+        return Shown(self.run.joined(other.run), also, self.by or other.by, self.said or other.said)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from workers.answering.passage import Passage
@@ -54,15 +54,24 @@ class Run:
 def runs(passage: Passage, asked: Question) -> Iterator[Run]:
     """A run from each unit that holds a word of the question, and one from the passage's beginning."""
     held = [asked.held(said) for said in passage.said]
-    above = asked.held(passage.above)
     for start in range(len(held)):
         if held[start] or start == 0:
-            first, last = _extent(passage, start)
-            inside = frozenset().union(*held[first : last + 1])
-            value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
-            same = asked.written & passage.heading.union(*passage.written[first : last + 1])
-            value += WORDING * len(same) / max(1, len(asked.written))
-            yield Run(passage, first, last, inside | above, value)
+            yield _run(passage, asked, *_extent(passage, start), held)
+
+
+def run_around(passage: Passage, asked: Question, first: int, last: int) -> Run:
+    """The run that shows these units, with as much before and after them as there is room for."""
+    begins, ends = _extent(passage, first)
+    return _run(passage, asked, begins, max(last, ends), [asked.held(said) for said in passage.said])
+
+
+def _run(passage: Passage, asked: Question, first: int, last: int, held: Sequence[frozenset[int]]) -> Run:
+    inside = frozenset().union(*held[first : last + 1])
+    above = asked.held(passage.above)
+    value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
+    same = asked.written & passage.heading.union(*passage.written[first : last + 1])
+    value += WORDING * len(same) / max(1, len(asked.written))
+    return Run(passage, first, last, inside | above, value)
 
 
 def _extent(passage: Passage, start: int) -> tuple[int, int]:

@@ -1,211 +1,213 @@
-"""An analysis by a model, of which only what stands in the evidence is kept."""
+"""What a model holds to answer a question, in one call: sentences that it points at, and what they say in its words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shared import rendering
+from shared.definition import Context
 from shared.errors import ContextTooSmall
-from shared.report import Agreement, Analysis, Contradiction, Evidence, Finding, Side
-from workers.answering.intake import Intake, document
-from workers.thinking.asking import MADE_WITH, Thinking
-from workers.thinking.checks import FromModel, Labelled, Text, line, with_excerpts
+from workers.answering.analysis import Reading
+from workers.answering.answer import Answer
+from workers.answering.choices import Choice, with_choices
+from workers.language.languages import language_of
+from workers.language.words import STEMMERS
+from workers.thinking import statements
+from workers.thinking.asking import Thinking
+from workers.thinking.numbered import Numbered, Place
 
-MAX_FINDINGS = 12
-MAX_SHOWN = 8  # agreements, and contradictions
-MAX_STATEMENT = 600  # characters
-MAX_TERMS = 8
-MAX_QUESTIONS = 20
-MAX_SOURCES = 40
-REPLY_TOKENS = 2_500
-ALL = "What are the main points of these passages?"
-SUPPORT = (
-    "Support is strong where different documents are quoted, moderate where one is, weak without a quote or where "
-    "another document contradicts it."
-)
-INSTRUCTIONS = f"""You analyse passages to answer a question. Use nothing but the passages, no other knowledge.
+MAX_FINDINGS = 4
+MAX_FROM = 3
+MAX_STATEMENT = 240  # characters that are asked for
+MAX_SPAN = 5  # units that are quoted together
+REPLY_TOKENS = 320  # four findings; fewer are mostly enough, and what is not written can be read
+INSTRUCTIONS = """You find in passages what answers a question. Use nothing but the passages.
+Every sentence has a number in brackets. Give the findings, the most important first, at most four:
+- from: the numbers of the one to three sentences that answer;
+- statement: what they answer, in one sentence, in their own words and numbers, in the language of the question.
+If no sentence answers, give an empty list of findings."""
+_OTHERS = {"zh": "Chinese", "ja": "Japanese", "ko": "Korean", "he": "Hebrew", "th": "Thai", "uk": "Ukrainian"}
+_FROM = ("from", "evidence", "quotes", "citations", "ids", "sources")
+_STATEMENT = ("statement", "finding", "text", "answer", "summary")
+_FINDINGS = ("findings", "summary", "statements", "answers")
 
-Give at most {MAX_FINDINGS} findings, the most important first. A finding is one statement of one or two sentences that
-helps to answer the question, with
-- evidence: the labels of the passages that state it, such as ["p2"];
-- quotes: the words of those passages that it rests on, copied letter by letter, one or two sentences each;
-- topic: a heading of two to four words for it;
-- question: the number of the question it answers.
-Give agreements where passages of different documents say the same, and contradictions where they cannot both be right,
-each side with its own evidence and quotes. Give as key_terms up to {MAX_TERMS} terms of the passages that matter most.
-If the passages do not answer the question, give no findings."""
-
-Names = Annotated[list[Text], Field(max_length=200)]
+Hear = Callable[[list[Answer]], Awaitable[None]]
 
 
-class ModelStatement(FromModel):
-    """A statement with the labels of its passages, and what it quotes from them."""
+class Said(BaseModel):
+    """One finding, under whatever names a model gives its fields; a bare text is a statement."""
 
-    statement: Text
-    evidence: Names = Field(default_factory=list)
-    quotes: Names = Field(default_factory=list)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
+    names: list[str] = Field(default_factory=list, alias="from")
+    statement: str = ""
 
-class ModelFinding(ModelStatement):
-    topic: Text = ""
-    question: int = 1
-
-
-class ModelContradiction(FromModel):
-    about: Text = ""
-    why: Text = ""
-    sides: Annotated[list[ModelStatement], Field(max_length=50)] = Field(default_factory=list)
-
-
-class ModelAnalysis(FromModel):
-    """What a model is asked for."""
-
-    findings: Annotated[list[ModelFinding], Field(max_length=500)]
-    agreements: Annotated[list[ModelStatement], Field(max_length=500)] = Field(default_factory=list)
-    contradictions: Annotated[list[ModelContradiction], Field(max_length=500)] = Field(default_factory=list)
-    key_terms: Names = Field(default_factory=list)
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"statement": given}
+        if not isinstance(given, dict):
+            return given
+        names = [name for key in _FROM for name in _listed(given.get(key))]
+        said = next((given[key] for key in _STATEMENT if isinstance(given.get(key), str)), "")
+        return {"from": names, "statement": said}
 
 
-async def analysed(task: str, found: Intake, thinking: Thinking) -> Analysis | None:
-    """The model's analysis of what was found; None where there is none that holds, and `thinking` knows why."""
+class AllSaid(BaseModel):
+    """Everything that a model has found."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    findings: list[Said]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        found = next((given[key] for key in _FINDINGS if isinstance(given.get(key), list)), None)
+        return given if found is None else {"findings": found}
+
+
+def shape(names: Sequence[str]) -> type[AllSaid]:
+    """What a model is asked for: it may point at these numbers alone. What it says otherwise is read all the same."""
+    pointed = {"type": "array", "items": {"type": "string", "enum": list(names)}, "maxItems": MAX_FROM}
+    statement = {"type": "string", "maxLength": MAX_STATEMENT}
+    finding = {"type": "object", "properties": {"from": pointed, "statement": statement}}
+    findings = {"type": "array", "items": finding, "maxItems": MAX_FINDINGS}
+
+    class Findings(AllSaid):
+        @classmethod
+        def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+            return {"type": "object", "properties": {"findings": findings}}
+
+    return Findings
+
+
+async def thought(
+    reading: Reading, thinking: Thinking, ctx: Context, hear: Hear
+) -> tuple[list[Answer] | None, list[str]]:
+    """The answers with what the model chose, and notes on it; None where it chose nothing that holds.
+
+    `hear` gets them as they come: each time another finding is whole.
+    """
     from shared.models.fence import DATA_RULE, fenced
 
+    questions = [one.asked.text for one in reading.answers]
+    question = _question(reading.task or " ".join(questions), questions)
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
-    questions = _questions(task, found)
-    asked = "\n".join(f"Question {number}: {one}" for number, one in enumerate(questions, 1))
-    room = thinking.room(instructions=instructions, shape=ModelAnalysis, reply_tokens=REPLY_TOKENS) - len(asked) - 100
-    passages = sorted(found.evidence.values(), key=lambda e: -e.score)
-    labelled = Labelled(passages, room)
-    if not labelled.passages:
-        thinking.failed("What the step may spend does not suffice for a single passage.")
-        return None
-    try:
-        said = await thinking.asked(
-            instructions=instructions,
-            data=f"{fenced(asked)}\n\nThe passages:\n{fenced(labelled.text)}",
-            shape=ModelAnalysis,
-            reply_tokens=REPLY_TOKENS,
-        )
-    except ContextTooSmall:
-        return await analysed(task, found, thinking)
-    if said is None:
-        return None
-    analysis = checked(said, labelled, questions)
-    if not analysis.findings:
-        thinking.failed(
-            "None of its findings stands in the evidence." if said.findings else "It found nothing in the evidence."
-        )
-        return None
-    notes = [*found.notes, f"{MADE_WITH}{thinking.name}. {SUPPORT}", *analysis.notes]
-    if len(labelled.passages) < len(passages):
-        notes.append(f"Of {len(passages)} passages the model read the best {len(labelled.passages)}.")
-    return analysis.model_copy(
-        update={
-            "question": task or questions[0],
-            "sources": _sources(analysis, passages),
-            "answered": True,
-            "searched": found.searched,
-            "passages": len(passages),
-            "notes": notes,
-        }
-    )
+    room = thinking.room(instructions + question, REPLY_TOKENS)
+    for again in (False, True):
+        numbered = Numbered(reading, room)
+        if not numbered.passages:
+            if thinking:
+                thinking.failed("There was no room for a single passage.")
+            return None, []
+        await ctx.progress(_progress(thinking, numbered, len(instructions + question)))
 
+        async def heard(said: AllSaid, numbered: Numbered = numbered) -> None:
+            if choices := chosen(said, numbered, questions):
+                await hear(with_choices(reading.answers, choices, thinking.name))
 
-def checked(said: ModelAnalysis, labelled: Labelled, questions: Sequence[str]) -> Analysis:
-    """What of a model's analysis holds, with the passages it cites as sources."""
-    contradictions = _contradictions(said.contradictions, labelled)
-    disputed = {side.statement for c in contradictions for side in c.sides}
-    findings: list[Finding] = []
-    quotes: dict[str, list[str]] = {}
-    for one in said.findings:
-        cited, quoted = _grounded(one, labelled)
-        statement = line(one.statement)
-        if not cited or not _is_short(statement) or len(findings) == MAX_FINDINGS:
-            continue
-        for id, some in quoted.items():
-            quotes.setdefault(id, []).extend(some)
-        number = len(findings)
-        findings.append(
-            Finding(
-                id=f"f{number + 1}",
-                statement=statement,
-                topic=line(one.topic)[:90] or "Findings",
-                evidence=[item.id for item in cited][:6],
-                support=_support(cited, bool(quoted), statement in disputed),
-                score=round(1 - 0.05 * number, 2),
-                question=questions[one.question - 1 if 0 < one.question <= len(questions) else 0],
+        try:
+            said = await thinking.asked(
+                instructions=instructions,
+                data=f"The passages:\n{fenced(numbered.text)}\n\n{question}",
+                shape=shape(list(numbered.places)),
+                reply_tokens=REPLY_TOKENS,
+                so_far=heard,
             )
-        )
-    dropped, given = len(said.findings) - len(findings), len(said.findings)
-    left_out = f"{dropped} of the model's {given} findings were left out: they do not stand in what they cite."
-    return Analysis(
-        question=questions[0],
-        findings=findings,
-        agreements=_agreements(said.agreements, labelled),
-        contradictions=contradictions,
-        key_terms=_terms(said.key_terms, labelled),
-        sources=with_excerpts(labelled.passages, quotes),
-        notes=[left_out] if dropped else [],
-    )
+            break
+        except ContextTooSmall as failure:
+            room = min(len(numbered.text) // 2, thinking.room(instructions + question, REPLY_TOKENS))
+            if again:
+                thinking.failed(failure.detail)
+                return None, []
+    return (None, []) if said is None else _answers(said, reading, numbered, questions, thinking)
 
 
-def _questions(task: str, found: Intake) -> list[str]:
-    asked = dict.fromkeys(line(q) for questions in found.questions.values() for q in questions)
-    return [q for q in asked if q][:MAX_QUESTIONS] or [line(task) or ALL]
+def _answers(
+    said: AllSaid, reading: Reading, numbered: Numbered, questions: Sequence[str], thinking: Thinking
+) -> tuple[list[Answer] | None, list[str]]:
+    """What holds of all that was said, and what a reader should know about it."""
+    choices = chosen(said, numbered, questions)
+    of = f"{len(numbered.passages)} of {len(reading.passages)} passages"
+    if not choices:
+        if said.findings and not thinking.missing:
+            thinking.failed("Nothing that it found stands in the passages.")
+        return None, [] if said.findings else [f"{thinking.name} read {of} and found no answer in them."]
+    return with_choices(reading.answers, choices, thinking.name), [f"{thinking.name} read {of}."]
 
 
-def _grounded(one: ModelStatement, labelled: Labelled) -> tuple[list[Evidence], dict[str, list[str]]]:
-    """The passages a statement may cite: those that exist, and where it quotes, those that hold a quote."""
-    cited = labelled.known(one.evidence)
-    quoted = dict(labelled.quoting(one.quotes, cited))
-    if any(quote.strip() for quote in one.quotes):
-        cited = [item for item in cited if item.id in quoted]
-    return cited, quoted
+def chosen(said: AllSaid, numbered: Numbered, questions: Sequence[str]) -> list[Choice]:
+    """What holds of a model's findings, in its order, none twice.
+
+    A statement whose words do not stand in the sentences it names is not shown, but they are. Where it stands in other
+    sentences, those are meant: a true quotation under a wrong number.
+    """
+    choices: list[Choice] = []
+    known: set[str] = set()
+    for one in said.findings[: 2 * MAX_FINDINGS]:
+        statement = rendering.clean(one.statement)
+        places = [p for p in _meant(one, statement, numbered) if not statements.echoes(p.text, questions)]
+        words = statements.words_of(statement) if statements.speaks(statement) else ""
+        if not places or (words and words in known):
+            continue
+        known.add(words)
+        holds = bool(words) and statements.holds(statement, places) and not statements.echoes(statement, questions)
+        for choice in _choices(places, statement if holds else ""):
+            if not any(_same(choice, other) for other in choices) and len(choices) < MAX_FINDINGS:
+                choices.append(choice)
+    return choices
 
 
-def _support(cited: Sequence[Evidence], quoted: bool, disputed: bool) -> Literal["strong", "moderate", "weak"]:
-    if disputed or not quoted:
-        return "weak"
-    return "strong" if len({document(item) for item in cited}) > 1 else "moderate"
+def _meant(one: Said, statement: str, numbered: Numbered) -> list[Place]:
+    """The sentences that a finding rests on."""
+    named = numbered.found(one.names)[:MAX_FROM]
+    if named and (not statement or statements.holds(statement, named)):
+        return named
+    if quoted := numbered.quoted(statement):
+        return [quoted]
+    return named or [p for p in numbered.within(one.names) if statements.holds(statement, [p])][:1]
 
 
-def _agreements(said: Sequence[ModelStatement], labelled: Labelled) -> list[Agreement]:
-    agreed = [(line(one.statement), _grounded(one, labelled)[0]) for one in said]
-    return [
-        Agreement(statement=statement, evidence=[item.id for item in cited])
-        for statement, cited in agreed
-        if _is_short(statement) and len({document(item) for item in cited}) > 1
-    ][:MAX_SHOWN]
+def _choices(places: Sequence[Place], statement: str) -> Iterator[Choice]:
+    """A choice for each passage; the statement is shown with the first, unless the quotation says the same."""
+    passages = list({place.passage.evidence.id: place.passage for place in places}.values())
+    for number, passage in enumerate(passages):
+        at = sorted(place.at for place in places if place.passage is passage)
+        last = max(one for one in at if one - at[0] < MAX_SPAN)
+        quotation = " ".join(passage.units[one].text for one in range(at[0], last + 1))
+        said = "" if number or statements.repeats(statement, quotation, passage.language) else statement
+        yield Choice(passage, at[0], last, said, tuple(passages[1:]) if said else ())
 
 
-def _contradictions(said: Sequence[ModelContradiction], labelled: Labelled) -> list[Contradiction]:
-    """Those with two sides that stand in different documents."""
-    kept: list[Contradiction] = []
-    for one in said:
-        sides = [(line(side.statement), _grounded(side, labelled)[0]) for side in one.sides]
-        sides = [(statement, cited) for statement, cited in sides if cited and _is_short(statement)]
-        if len(sides) > 1 and len({document(item) for _, cited in sides for item in cited}) > 1:
-            shown = [Side(statement=statement, evidence=[item.id for item in cited]) for statement, cited in sides]
-            kept.append(Contradiction(about=line(one.about)[:200], sides=shown, why=line(one.why)[:300]))
-    return kept[:MAX_SHOWN]
+def _same(one: Choice, other: Choice) -> bool:
+    return one.passage is other.passage and one.first <= other.last and other.first <= one.last
 
 
-def _is_short(statement: str) -> bool:
-    return 0 < len(statement) <= MAX_STATEMENT
+def _question(task: str, parts: Sequence[str]) -> str:
+    """The end of the prompt: the question, in its parts where it has several, and the language of the answer."""
+    from shared.models.fence import fenced
+
+    several = "".join(f"\n- {rendering.clean(part)}" for part in parts) if len(parts) > 1 else ""
+    code = language_of(task)
+    language = _OTHERS.get(code) or STEMMERS.get(code, "").title()
+    told = f"\nWrite the statements in {language}." if language else ""
+    return f"The question:\n{fenced(rendering.clean(task) + several)}{told}"
 
 
-def _terms(said: Sequence[str], labelled: Labelled) -> list[str]:
-    """Terms that are words of the passages."""
-    terms = dict.fromkeys(line(term) for term in said)
-    return [t for t in terms if 1 < len(t) <= 60 and labelled.quoting([t], labelled.passages)][:MAX_TERMS]
+def _progress(thinking: Thinking, numbered: Numbered, beside: int) -> str:
+    seconds = thinking.seconds(len(numbered.text) + beside, REPLY_TOKENS // 4)
+    about = f", about {max(1, round(seconds))} s" if seconds else ""
+    count = len(numbered.passages)
+    return f"{thinking.name} reads {count} passage{'' if count == 1 else 's'}{about}"
 
 
-def _sources(analysis: Analysis, passages: Sequence[Evidence]) -> list[Evidence]:
-    """What is cited first, with the quotes as excerpts, then the rest by score."""
-    shown = {item.id: item for item in analysis.sources}
-    cited = {i for f in analysis.findings for i in f.evidence} | {i for a in analysis.agreements for i in a.evidence}
-    cited |= {i for c in analysis.contradictions for side in c.sides for i in side.evidence}
-    order = sorted((shown.get(item.id, item) for item in passages), key=lambda e: (e.id not in cited, -e.score))
-    return order[: max(len(cited), MAX_SOURCES)]
+def _listed(given: Any) -> list[str]:
+    found = given if isinstance(given, list) else [] if given is None else [given]
+    return [str(one) for one in found if isinstance(one, str | int)]
