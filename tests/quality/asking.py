@@ -27,7 +27,7 @@ class Muster:
     """The four services over one folder; `index_seconds` is from their start to the first whole answer."""
 
     def __init__(self, client: httpx.Client, began: float) -> None:
-        self._client = client
+        self.client = client
         self._until = began + READY_SECONDS
         self._wait_ready()
         self.ask("What is this about?", seconds=INDEX_SECONDS)
@@ -39,20 +39,20 @@ class Muster:
         """The answer, and how long it took."""
         began = time.monotonic()
         body = {"task_description": question, "timeout_seconds": seconds}
-        reply = self._client.post("/execute_task", json=body, timeout=seconds + 10)
+        reply = self.client.post("/execute_task", json=body, timeout=seconds + 10)
         took = time.monotonic() - began
         reply.raise_for_status()
         return answer(reply.json(), took)
 
     def _indexing(self) -> bool:
         """Whether the researcher is still reading; a Muster that cannot say so answers only after it has read."""
-        reply = self._client.get("/agents/researcher/index")
+        reply = self.client.get("/agents/researcher/index")
         return reply.status_code == 503 or (reply.status_code == 200 and not reply.json()["complete"])
 
     def _wait_ready(self) -> None:
         while time.monotonic() < self._until:
             try:
-                agents = self._client.get("/agents", params={"status": "healthy"}).json()["agents"]
+                agents = self.client.get("/agents", params={"status": "healthy"}).json()["agents"]
                 if {agent["name"] for agent in agents} >= AGENTS:
                     return
             except httpx.TransportError:
