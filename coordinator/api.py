@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from datetime import UTC, datetime
@@ -168,18 +167,13 @@ async def _waited(task: Task, parts: Parts) -> Task:
     """The task's end; raises `Unavailable` with Location when this process stops, or cannot write the end."""
     if task.ended:
         return task
-    ended = asyncio.create_task(parts.dispatcher.ended(task.id))
-    stop = asyncio.create_task(parts.stopping.event.wait())
     try:
-        left = max(0.0, task.deadline - parts.wall()) + LATE_SECONDS
-        await asyncio.wait({ended, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            return ended.result()
-        why = "The coordinator is stopping; the task goes on" if stop.done() else "The task's end cannot be written yet"
-        raise Unavailable(f"{why}. Ask again at its Location.", location=f"/tasks/{task.id}")
-    finally:
-        ended.cancel()
-        stop.cancel()
+        async with parts.stopping.limited(max(0.0, task.deadline - parts.wall()) + LATE_SECONDS):
+            return await parts.dispatcher.ended(task.id)
+    except TimeoutError as exc:
+        stops = "The coordinator is stopping; the task goes on"
+        why = stops if parts.stopping else "The task's end cannot be written yet"
+        raise Unavailable(f"{why}. Ask again at its Location.", location=f"/tasks/{task.id}") from exc
 
 
 def _stream(task_id: str, parts: Parts, *, after: int, result: Wanted | None = None) -> Response:

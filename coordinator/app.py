@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -23,7 +24,7 @@ from coordinator.face import NAME, CoordinatorFace
 from coordinator.parts import Parts
 from coordinator.planner import Planner
 from coordinator.registrations import Registrations
-from coordinator.registry import Registry
+from coordinator.registry import MAX_AGENTS, Registry
 from coordinator.reports import api_reports
 from coordinator.rows import CODE_VERSION
 from coordinator.runner import Runner
@@ -102,7 +103,7 @@ def create_app(
                 )
             )
             background = await stack.enter_async_context(Background(died))
-            client = WorkerClient(http, key_of=lambda agent_id: derived_key(secret, agent_id), at=at, wall=wall)
+            client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derived_key, secret)), at=at, wall=wall)
             registry = Registry(now=now, wall=wall, random=random)
             agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
             admission = Admission(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 from pydantic import JsonValue
@@ -112,6 +113,10 @@ class Conductor:
                     await self._checkpoint(live, Ended(self._never(step, Status.SKIPPED, error)))
                 starting = ready(live.task)
                 later = sum(s.status is Status.QUEUED for s in live.task.steps) - len(starting)
+                if len(starting) == 1 and not running:  # alone: no asyncio task of its own
+                    if not await self._alone(live, starting[0], later=later, cut_at=cut_at):
+                        return
+                    continue
                 for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
                     self._start(live, step, running, sharers=sharers, later=later)
                 if not running:
@@ -130,6 +135,18 @@ class Conductor:
                 task.cancel()
             if running:
                 await asyncio.wait(running)
+
+    async def _alone(self, live: Live, step: Step, *, later: int, cut_at: float) -> bool:
+        """Carries the only step that can run now; False when the task's time was over."""
+        work = self._begun(live, step, sharers=1, later=later)
+        try:
+            async with asyncio.timeout_at(self._loop_time(cut_at)) as limit:
+                await work
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        return True
 
     async def _plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
         """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
@@ -176,18 +193,20 @@ class Conductor:
         return proposal
 
     def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int, later: int) -> None:
+        work = self._begun(live, step, sharers=sharers, later=later)
+        running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
+
+    def _begun(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
         try:
             live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers, later=later)
         except LimitReached as exc:
             error = StepError(type=exc.type, detail=exc.detail)
             failed = Ended(self._never(step, Status.FAILED, error))
             live.task = with_step(live.task, failed.step)
-            running.add(asyncio.create_task(self._checkpoint(live, failed), name=f"{live.task.id}:{step.id}"))
-            return
+            return self._checkpoint(live, failed)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         live.sent_before.discard(step.id)
-        work = self._step(live, step, calls=calls, tokens=tokens)
-        running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
+        return self._step(live, step, calls=calls, tokens=tokens)
 
     async def _step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
         task = live.task

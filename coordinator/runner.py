@@ -18,7 +18,7 @@ from coordinator.registry import Instance
 from coordinator.store import Store
 from coordinator.tasks import Step, Task, upstream
 from coordinator.worker_client import WorkerClient
-from shared.contracts import CONTRACT, Missing, Progress, Status, StepError, StepRequest, Usage
+from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.envelope import Envelope
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageFull
 from shared.frozen import changed
@@ -144,7 +144,7 @@ class Runner:
             )
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
             try:
-                left = allowance.without(step.spent + grant.used + Usage(calls=1))
+                left = allowance.without(step.spent + grant.used + ONE_CALL)
                 answer = await self._attempt(task, step, instance, until=until, left=left, missing=missing)
                 return Ended(self._completed(step, answer), answer.first_byte_at)
             except StepFailure as failure:
@@ -268,7 +268,7 @@ class Runner:
             step,
             status=Status.COMPLETED,
             output=result.output,
-            usage=step.spent + result.usage + Usage(calls=1),
+            usage=step.spent + result.usage + ONE_CALL,
             missing=tuple(result.missing),
             error=None,
             finished_at=self._wall(),

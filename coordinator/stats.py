@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections import defaultdict, deque
+from functools import lru_cache
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -34,6 +35,8 @@ class Stats:
             name: Gauge(f"muster_{name}", text, registry=registry)
             for name, text in (("tasks_running", "Tasks that run."), ("tasks_queued", "Tasks that wait."))
         }
+        self._counted, self._timed = lru_cache(4_000)(self._steps.labels), lru_cache(1_000)(self._step_seconds.labels)
+        self._finished = lru_cache(16)(self._tasks.labels)
         self._durations: deque[float] = deque(maxlen=KEPT_SECONDS)
         self._ended: Tally[str] = Tally()
         self._seconds = 0.0
@@ -48,7 +51,7 @@ class Stats:
             self._ended[data["status"]] += 1
             self._seconds += data["seconds"]
             self._durations.append(data["seconds"])
-            self._tasks.labels(data["status"]).inc()
+            self._finished(data["status"]).inc()
             self._task_seconds.observe(data["seconds"])
         elif event.type in ("step.finished", "step.failed"):
             self._count_step(event.task_id, event.fields)
@@ -83,8 +86,8 @@ class Stats:
         agent = data.get("agent") or "(none)"
         self._agents.setdefault(agent, Tally())[data["status"]] += 1
         self._agent_seconds[agent] += data["seconds"]
-        self._steps.labels(agent, data["status"]).inc()
-        self._step_seconds.labels(agent).observe(data["seconds"])
+        self._counted(agent, data["status"]).inc()
+        self._timed(agent).observe(data["seconds"])
         if data["status"] in _BAD:
             named = {"task_id": task_id, "step_id": data["step_id"], "agent": data.get("agent")}
             self._last_error = {**named, "type": data["error"], "detail": data["why"]}

@@ -150,7 +150,9 @@ class Store:
         """Ends the task; False if it had ended before: nothing was written."""
         assert task.finished_at is not None
         seconds = round(task.finished_at - task.created_at, 6)
-        data = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
+        data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
+        if task.webhook_url:
+            data["webhook"] = True
         note = self._event(task.id, "task.finished", data)
         row = {
             "id": task.id,

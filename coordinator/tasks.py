@@ -68,7 +68,7 @@ class Step:
     @property
     def spent(self) -> Usage:
         """What it has cost so far, the attempts included that have failed."""
-        return self.usage if self.ended else self.usage + Usage(calls=self.failed_attempts)
+        return self.usage + Usage(calls=self.failed_attempts) if self.failed_attempts and not self.ended else self.usage
 
     @property
     def is_planning(self) -> bool:
@@ -117,7 +117,7 @@ class Task:
 
     @property
     def usage(self) -> Usage:
-        return sum((step.usage for step in self.steps), Usage())
+        return sum((step.usage for step in self.steps), NO_USAGE)
 
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)

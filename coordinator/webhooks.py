@@ -42,7 +42,7 @@ class Webhooks:
 
     def read(self, event: TaskEvent) -> None:
         """A reader of events: a task's end may have put something into the outbox."""
-        if event.type == "task.finished":
+        if event.type == "task.finished" and event.fields.get("webhook"):
             self._news.set()
 
     async def run(self) -> None:

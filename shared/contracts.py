@@ -203,6 +203,10 @@ class Usage(_Open):
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
+        if not (other.calls or other.input_tokens or other.output_tokens):
+            return self
+        if not (self.calls or self.input_tokens or self.output_tokens):
+            return other
         return Usage.model_construct(  # both have been checked
             calls=min(MAX_COUNT, self.calls + other.calls),
             input_tokens=min(MAX_COUNT, self.input_tokens + other.input_tokens),
@@ -211,6 +215,7 @@ class Usage(_Open):
 
 
 NO_USAGE = Usage()  # frozen: one serves all
+ONE_CALL = Usage(calls=1)
 
 
 class Missing(_Open):

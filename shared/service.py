@@ -6,9 +6,10 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -45,9 +46,23 @@ class Stopping:
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
+        self._limits: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
         self.event.set()
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0)
+
+    @asynccontextmanager
+    async def limited(self, seconds: float) -> AsyncIterator[None]:
+        """Raises `TimeoutError` after so many seconds, and at once when the service stops."""
+        async with asyncio.timeout(0 if self else seconds) as limit:
+            self._limits.add(limit)
+            try:
+                yield
+            finally:
+                self._limits.discard(limit)
 
     def __bool__(self) -> bool:
         return self.event.is_set()
@@ -179,7 +194,8 @@ class _Edge:
         self._limit = body_limit
         self._error_forms = error_forms
         self._now = now
-        self._log = logs.get()
+        self._counted = lru_cache(200)(metrics.requests.labels)
+        self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -219,7 +235,7 @@ class _Edge:
             finally:
                 seconds = self._now() - began
                 traceparent.reset(token)
-                self._metrics.requests.labels(scope["method"], str(status or GONE)).inc()
+                self._counted(scope["method"], str(status or GONE)).inc()
                 self._metrics.seconds.observe(seconds)
                 say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
                 say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -83,3 +84,13 @@ def test_the_secrets_of_a_service_are_its_secret_settings() -> None:
     settings = SearchSettings(_env_file=None, search_api_key=SecretStr("one"), api_key=SecretStr("two"))
 
     assert sorted(logs.secrets_of(settings)) == ["one", "two"]
+
+
+def test_a_line_for_no_terminal_forges_no_other_and_shows_no_secret() -> None:
+    """What others have sent cannot begin a line of its own, and no short secret slips through."""
+    said = {"why": "two\nlines", "said": 'a "b"', "path": "/x\x1b[31m", "own": "hush", "api_key": "k", "ms": 1.5}
+
+    line = logs.Line(["hush"])(None, "info", {"event": "task.finished"} | said)
+
+    fields = "api_key=[hidden] ms=1.5 own=[hidden] path='/x\\x1b[31m' said='a \"b\"' why='two\\nlines'"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] task\.finished          (.+)", line)[1] == fields
