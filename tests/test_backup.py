@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.backup import BESIDE, BackupFailed, backup
-from coordinator.cli import cli
+from coordinator.cli.commands import cli
 from shared import memory
 from shared.protocols import a2a
 from tests.fakes import Network, Suite

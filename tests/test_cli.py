@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import coordinator.cli as commands
-from coordinator.cli import cli
-from coordinator.suite import Suite, SuiteFailed, free_ports
-from coordinator.watch import _Display
+from coordinator.cli import commands
+from coordinator.cli.ask import _Display
+from coordinator.cli.commands import cli
+from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
 from tests.processes import Coordinator
 
 

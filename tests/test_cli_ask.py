@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from coordinator.reports.cli_report import in_folder
-from coordinator.reports.printed import WIDEST, print_report
+from coordinator.cli.outcome import in_folder
+from coordinator.cli.printed import WIDEST, print_report
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
 from shared.rendering.links import numbered

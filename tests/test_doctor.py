@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from coordinator import doctor, doctor_docker, doctor_http
-from coordinator.cli import cli
-from coordinator.doctor_docker import DockerFailed, container_of, disk_lines, log_line
-from coordinator.doctor_facts import (
+from coordinator.cli.commands import cli
+from coordinator.cli.doctor import docker, http, inspect
+from coordinator.cli.doctor.docker import DockerFailed, container_of, disk_lines, log_line
+from coordinator.cli.doctor.facts import (
     Container,
     Coordinator,
     Disk,
@@ -28,7 +28,7 @@ from coordinator.doctor_facts import (
     SeenAgent,
     Unseen,
 )
-from coordinator.doctor_rules import examine
+from coordinator.cli.doctor.rules import examine
 from shared.sources import IndexState, Skipped
 from tests.processes import Coordinator as Running
 
@@ -260,7 +260,7 @@ def test_one_cause_is_one_finding(name):
 @pytest.mark.parametrize("facts", [plain(memory_available=0.5), contained(worker())])
 def test_a_well_suite_has_no_finding(facts):
     assert bad(facts) == []
-    assert doctor.exit_code(facts, examine(facts)) == doctor.HEALTHY
+    assert inspect.exit_code(facts, examine(facts)) == inspect.HEALTHY
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ class FakeDocker:
 
 
 def looked(run: Callable[[Sequence[str]], str], **values: Any) -> tuple[Project | None, list[Unseen]]:
-    return doctor_docker.look(**{"port": 8000, "name": None, "folder": Path("/srv/m"), "at": AT, "run": run} | values)
+    return docker.look(**{"port": 8000, "name": None, "folder": Path("/srv/m"), "at": AT, "run": run} | values)
 
 
 def test_a_container_is_read():
@@ -490,13 +490,13 @@ def test_a_project_that_is_not_there_is_named():
 
 def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
     """`docker inspect` fails as a whole where one of the listed containers has been removed since."""
-    docker = FakeDocker(inspected("coordinator"))
+    whole = FakeDocker(inspected("coordinator"))
     removed = ["old"]
 
     def run(arguments: Sequence[str]) -> str:
         if arguments[0] == "inspect" and removed:
             raise DockerFailed(f"Error: No such object: {removed.pop()}")
-        return docker(arguments)
+        return whole(arguments)
 
     project, unseen = looked(run)
 
@@ -526,14 +526,14 @@ def test_what_docker_does_not_say_is_named_and_the_rest_is_seen():
     ],
 )
 def test_docker_that_cannot_be_asked_says_why(script, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor_docker, "DOCKER_SECONDS", 0.4)
+    monkeypatch.setattr(docker, "DOCKER_SECONDS", 0.4)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin" if script else str(tmp_path))
     if script:
         path = tmp_path / "docker"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    project, unseen = looked(doctor_docker.docker)
+    project, unseen = looked(docker.docker)
 
     assert project is None
     assert [(one.what, one.why) for one in unseen] == [("containers", expected)]
@@ -554,7 +554,7 @@ def running(tmp_path):
 
 def test_a_running_coordinator_is_seen(running, tmp_path):
     """Plain processes: no docker is needed, and what it would have shown is named."""
-    facts = doctor.look(running.url, "s3cret", folder=tmp_path, run=no_docker)
+    facts = inspect.look(running.url, "s3cret", folder=tmp_path, run=no_docker)
 
     assert facts.coordinator == Coordinator(url=running.url, agents=())
     assert [(one.what, one.essential) for one in facts.unseen] == [("containers", False)]
@@ -566,7 +566,7 @@ def test_a_task_that_failed_is_seen(running, tmp_path):
     plan = {"task_description": "x", "plan": [{"id": "a", "capability": "nothing"}]}
     assert httpx.post(f"{running.url}/execute_task", json=plan, headers=headers).status_code == 500
 
-    seen = doctor.look(running.url, "s3cret", folder=tmp_path, run=no_docker).coordinator
+    seen = inspect.look(running.url, "s3cret", folder=tmp_path, run=no_docker).coordinator
 
     assert (seen.failed, seen.last_error_type) == (1, "no_agent")
 
@@ -575,12 +575,12 @@ def test_a_task_that_failed_is_seen(running, tmp_path):
     ("key", "why"), [(None, "the coordinator asks for a key; set API_KEY"), ("wrong", "refuses the one it was sent")]
 )
 def test_a_missing_key_is_asked_for(running, tmp_path, key, why):
-    facts = doctor.look(running.url, key, folder=tmp_path, run=no_docker)
+    facts = inspect.look(running.url, key, folder=tmp_path, run=no_docker)
 
     asked = next(one for one in facts.unseen if one.essential)
     assert why in asked.why
     assert asked.mend == f"API_KEY=… .venv/bin/python -m coordinator.cli doctor --url {running.url}"
-    assert doctor.exit_code(facts, examine(facts)) == doctor.CANNOT_LOOK
+    assert inspect.exit_code(facts, examine(facts)) == inspect.CANNOT_LOOK
 
 
 def answers(routes: dict[str, httpx.Response]) -> httpx.MockTransport:
@@ -596,7 +596,7 @@ def answers(routes: dict[str, httpx.Response]) -> httpx.MockTransport:
     ],
 )
 def test_somebody_else_at_the_address_is_noticed(answer, who):
-    seen, _ = doctor_http.look(URL, None, transport=answers({"/health": answer}))
+    seen, _ = http.look(URL, None, transport=answers({"/health": answer}))
 
     assert seen.stranger == who
 
@@ -608,7 +608,7 @@ def test_a_coordinator_that_stops_says_so():
         "/agents": httpx.Response(503, json={}),
     }
 
-    seen, unseen = doctor_http.look(URL, None, transport=answers(routes))
+    seen, unseen = http.look(URL, None, transport=answers(routes))
 
     assert seen.missing == "stopping"
     assert [(one.why, one.essential) for one in unseen] == [("/agents answered HTTP 503", True)]
@@ -626,7 +626,7 @@ def test_refusals_and_load_are_read():
         "/tasks": httpx.Response(200, json={"tasks": [{"finished_at": "2026-11-21T13:12:00Z"}, {"finished_at": None}]}),
     }
 
-    seen, _ = doctor_http.look(f"{URL}/", None, transport=answers(routes))
+    seen, _ = http.look(f"{URL}/", None, transport=answers(routes))
 
     known = SeenAgent(id="a-1", name="a", endpoint="http://a:1", status="", load=2, silent_seconds=10.0)
     assert seen == Coordinator(url=URL, agents=(known,), running=1, queued=2, refused=7, failed=2)
@@ -676,7 +676,7 @@ def test_the_researchers_index_is_asked_for_through_the_gateway(answer, files, u
         "/agents/researcher/index": answer,
     }
 
-    seen, missed = doctor_http.look(URL, None, transport=answers(routes))
+    seen, missed = http.look(URL, None, transport=answers(routes))
 
     assert (seen.index.files if seen.index else None) == files
     assert [one.what for one in missed] == unseen
@@ -690,7 +690,7 @@ def test_silence_is_named(exc, why):
     def refuse(_: httpx.Request) -> httpx.Response:
         raise exc
 
-    seen, _ = doctor_http.look(URL, None, transport=httpx.MockTransport(refuse))
+    seen, _ = http.look(URL, None, transport=httpx.MockTransport(refuse))
 
     assert seen.silent == why
 
@@ -698,7 +698,7 @@ def test_silence_is_named(exc, why):
 def test_another_machine_is_not_looked_for_here(tmp_path):
     seen = answers({"/health": httpx.Response(200, json={"name": "coordinator"})})
 
-    facts = doctor.look("http://muster.example", None, folder=tmp_path, run=no_docker, transport=seen)
+    facts = inspect.look("http://muster.example", None, folder=tmp_path, run=no_docker, transport=seen)
 
     assert (facts.disks, facts.memory_available, facts.coordinator.port) == ((), None, 80)
     assert "on another machine" in facts.unseen[-1].why
@@ -709,7 +709,7 @@ def test_stopped_containers_are_not_those_of_a_process_that_answers(tmp_path):
     run = FakeDocker(inspected("coordinator", Status="exited"))
     well = answers({"/health": httpx.Response(200, json={"name": "coordinator"})})
 
-    assert doctor.look(URL, None, folder=tmp_path, run=run, transport=well).project is None
+    assert inspect.look(URL, None, folder=tmp_path, run=run, transport=well).project is None
 
 
 def test_limits_come_from_the_container(tmp_path):
@@ -717,7 +717,7 @@ def test_limits_come_from_the_container(tmp_path):
     one["Config"]["Env"] = ["MAX_CONCURRENT_TASKS=1", "MAX_QUEUED_TASKS="]
     well = answers({"/health": httpx.Response(200, json={"name": "coordinator"})})
 
-    facts = doctor.look(URL, None, folder=tmp_path, run=FakeDocker(one), transport=well)
+    facts = inspect.look(URL, None, folder=tmp_path, run=FakeDocker(one), transport=well)
 
     assert facts.limits == Limits(running=1, queued=1_000)
     assert [place.folder for place in facts.disks] == ["/"]
@@ -734,7 +734,7 @@ def test_limits_come_from_the_container(tmp_path):
 def test_wrong_settings_are_named(tmp_path, monkeypatch, name, value, said):
     monkeypatch.setenv(name, value)
 
-    facts = doctor.look(URL, None, folder=tmp_path, run=no_docker, transport=answers({}))
+    facts = inspect.look(URL, None, folder=tmp_path, run=no_docker, transport=answers({}))
 
     assert facts.unseen[-1].why.startswith(f"settings are wrong: {said}")
 
@@ -748,7 +748,7 @@ def test_a_dead_coordinator_is_a_finding(tmp_path, monkeypatch):
 
     done = CliRunner().invoke(cli, ["doctor", "--url", "http://127.0.0.1:9"])
 
-    assert done.exit_code == doctor.PROBLEMS
+    assert done.exit_code == inspect.PROBLEMS
     assert "✗ Reachability   The coordinator does not answer at http://127.0.0.1:9." in done.output
     assert "→ make run" in done.output
     assert "? Not looked at: containers, because docker is not installed here." in done.output
@@ -775,7 +775,7 @@ def test_the_same_for_programs(tmp_path, monkeypatch):
 def test_what_is_no_address_cannot_be_looked_at(url):
     done = CliRunner().invoke(cli, ["doctor", "--url", url])
 
-    assert done.exit_code == doctor.CANNOT_LOOK
+    assert done.exit_code == inspect.CANNOT_LOOK
     assert url in done.output
 
 
@@ -784,6 +784,6 @@ def test_what_others_wrote_is_shown_as_it_is():
     out = io.StringIO()
     facts = plain(agents(breaker="open", last_error="[red]boom[/red]"))
 
-    doctor.show(facts, examine(facts), Console(file=out))
+    inspect.show(facts, examine(facts), Console(file=out))
 
     assert "[red]boom[/red]" in out.getvalue()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.doctor_facts import Container, Coordinator, Facts, Project, SeenModel
-from coordinator.doctor_rules import examine
-from coordinator.models import doctor_look
+from coordinator.cli.doctor import model_calls
+from coordinator.cli.doctor.facts import Container, Coordinator, Facts, Project, SeenModel
+from coordinator.cli.doctor.rules import examine
 from shared.models.checkup import checkup
 from shared.settings import ModelSettings
 from tests.fake_model import Refuses, Says, fake_model
@@ -94,7 +94,7 @@ def test_in_containers_it_is_tried_out_where_it_is_asked(tmp_path: Path):
         return json.dumps(SEEN)
 
     worker = Container(name="m-analyzer-1", service="analyzer", environ={"MODEL_NAME": "qwen3:8b"})
-    seen, lacking, unseen = doctor_look.look(Project(containers=(worker,)), tmp_path, run)
+    seen, lacking, unseen = model_calls.look(Project(containers=(worker,)), tmp_path, run)
 
     assert (seen, lacking, unseen) == (SeenModel.of(SEEN), "", [])
     assert ran[0][:5] == ["exec", "m-analyzer-1", "python", "-m", "shared.models.checkup"]

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from coordinator.app import create_app
-from coordinator.watch import ask
+from coordinator.cli.ask import ask
 from shared.contracts import StepRequest
 from shared.definition import Context, Reply
 from shared.errors import MusterError

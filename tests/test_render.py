@@ -10,8 +10,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from coordinator.cli import cli
-from coordinator.render import rendered
+from coordinator.cli.commands import cli
+from coordinator.cli.manifests.convert import rendered
 
 MODEL = """
 apiVersion: kaos.tools/v1alpha1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.render import rendered
+from coordinator.cli.manifests.convert import rendered
 from tests.compose.docker import run
 from tests.compose.stack import Stack
 from tests.test_render import AGENTS, GOOD, MODEL, OLD, PROXY, TOOLS

@@ -27,8 +27,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from coordinator.render_compose import compose
-from coordinator.render_manifests import read
+from coordinator.cli.manifests.compose import compose
+from coordinator.cli.manifests.kaos import read
 from tests.fakes import ROOT
 from tests.processes import free_port
 

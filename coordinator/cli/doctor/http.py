@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from coordinator.doctor_facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
+from coordinator.cli.doctor.facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
 from shared.sources import IndexState
 
 HTTP_SECONDS = 3.0

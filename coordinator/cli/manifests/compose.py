@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.render_fields import literal
-from coordinator.render_manifests import Agent, Manifests, MCPServer, ModelAPI, plain
+from coordinator.cli.manifests.fields import literal
+from coordinator.cli.manifests.kaos import Agent, Manifests, MCPServer, ModelAPI, plain
 
 PORT = 8000
 OLLAMA_IMAGE = "${OLLAMA_IMAGE:-ollama/ollama:0.13.5}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordinator.doctor_facts import (
+from coordinator.cli.doctor.documents import documents
+from coordinator.cli.doctor.documents import well as well_documented
+from coordinator.cli.doctor.facts import (
     CLI,
     COORDINATOR,
     KILLED,
@@ -17,11 +19,9 @@ from coordinator.doctor_facts import (
     LogLine,
     Severity,
 )
-from coordinator.doctor_reach import AWAY, reach
-from coordinator.documents.doctor_documents import documents
-from coordinator.documents.doctor_documents import well as well_documented
-from coordinator.models.doctor_model import model
-from coordinator.models.doctor_model import well as well_thinking
+from coordinator.cli.doctor.model import model
+from coordinator.cli.doctor.model import well as well_thinking
+from coordinator.cli.doctor.reachability import AWAY, reach
 
 TIGHT_MEMORY = 0.9  # of a container's limit
 SCARCE_MEMORY = 0.05  # of the machine, available

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from coordinator.cli_http import checked, err, fail
-from coordinator.reports.printed import print_report
+from coordinator.cli.client import checked, err, fail
+from coordinator.cli.printed import print_report
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
 from shared.report import NumberedSource, Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from coordinator.doctor_facts import CLI, COORDINATOR, Container, Facts, Finding, SeenAgent
+from coordinator.cli.doctor.facts import CLI, COORDINATOR, Container, Facts, Finding, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
 BEAT_SECONDS = 6.0  # an agent heard within this time is alive

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from coordinator.render_compose import compose
-from coordinator.render_fields import Problem
-from coordinator.render_manifests import read
+from coordinator.cli.manifests.compose import compose
+from coordinator.cli.manifests.fields import Problem
+from coordinator.cli.manifests.kaos import read
 
 HEAD = """\
 # Made by `python -m coordinator.cli render {files}`; made anew, changes here are lost.

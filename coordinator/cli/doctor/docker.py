@@ -14,7 +14,7 @@ from typing import Any
 
 from tenacity import retry, retry_if_exception, stop_after_attempt
 
-from coordinator.doctor_facts import COORDINATOR, Container, Disk, LogLine, Project, Unseen
+from coordinator.cli.doctor.facts import COORDINATOR, Container, Disk, LogLine, Project, Unseen
 
 DOCKER_SECONDS = 10.0  # for each command
 LOG_LINES = 2_000  # of each container

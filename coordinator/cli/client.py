@@ -8,8 +8,8 @@ import httpx
 import typer
 from rich.console import Console
 
-from coordinator import doctor_http
-from coordinator.watch import said, unreachable
+from coordinator.cli.ask import said, unreachable
+from coordinator.cli.doctor import http
 from shared.serve import load_settings
 from shared.settings import Settings
 
@@ -26,8 +26,8 @@ def client_of(url: str, key: str | None) -> httpx.Client:
     """A client of the coordinator at `url`, with `key` or the one of `.env`; ends the command where `url` is none."""
     key = key or own_key()
     try:
-        doctor_http.checked(url)
-    except doctor_http.NoAddress as exc:
+        http.checked(url)
+    except http.NoAddress as exc:
         fail(str(exc))
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=30)
 

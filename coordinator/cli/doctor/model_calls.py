@@ -6,8 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
-from coordinator.doctor_docker import DockerFailed, Run
-from coordinator.doctor_facts import Project, SeenModel, Unseen
+from coordinator.cli.doctor.docker import DockerFailed, Run
+from coordinator.cli.doctor.facts import Project, SeenModel, Unseen
 from shared import logs
 from shared.settings import ModelSettings, wrong
 

@@ -14,10 +14,9 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from coordinator import doctor_docker, doctor_http
-from coordinator.doctor_docker import DockerFailed, Run, docker
-from coordinator.doctor_facts import COORDINATOR, Disk, Facts, Finding, Limits, Project, Unseen
-from coordinator.models import doctor_look
+from coordinator.cli.doctor import docker, http, model_calls
+from coordinator.cli.doctor.docker import DockerFailed, Run
+from coordinator.cli.doctor.facts import COORDINATOR, Disk, Facts, Finding, Limits, Project, Unseen
 from shared.settings import CoordinatorSettings, wrong
 
 HEALTHY, PROBLEMS, CANNOT_LOOK = 0, 1, 2  # exit codes
@@ -39,20 +38,20 @@ def look(
     *,
     name: str | None = None,
     folder: Path | None = None,
-    run: Run = docker,
+    run: Run = docker.docker,
     transport: httpx.BaseTransport | None = None,
 ) -> Facts:
     """Everything that can be seen of the coordinator at `url` and its compose project (`name`, or found by port).
 
-    Raises `doctor_http.NoAddress` for a URL that is none. `run` and `transport` replace docker and the network.
+    Raises `http.NoAddress` for a URL that is none. `run` and `transport` replace docker and the network.
     """
     folder = folder or Path.cwd()
     at = time.time()
-    coordinator, unseen = doctor_http.look(url, key, transport=transport)
+    coordinator, unseen = http.look(url, key, transport=transport)
     here = _is_local(httpx.URL(url).host)
     project: Project | None = None
     if here or name:
-        project, more = doctor_docker.look(port=coordinator.port, name=name, folder=folder, at=at, run=run)
+        project, more = docker.look(port=coordinator.port, name=name, folder=folder, at=at, run=run)
         unseen += more
     else:
         unseen.append(Unseen(what="containers and disks", why="the coordinator is on another machine"))
@@ -62,7 +61,7 @@ def look(
     facts = Facts(at=at, coordinator=coordinator, project=project)
     if not here:
         return replace(facts, unseen=tuple(unseen), limits=_limits(home.environ) if home else None)
-    seen, lacking, more = doctor_look.look(project, folder, run)
+    seen, lacking, more = model_calls.look(project, folder, run)
     unseen += more
     disks, limits = _local(folder, unseen) if project is None else (_docker_disk(run), None)
     return replace(
@@ -131,7 +130,7 @@ def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], Limits
 
 def _docker_disk(run: Run) -> tuple[Disk, ...]:
     try:
-        return _disk(Path(doctor_docker.root_folder(run)))
+        return _disk(Path(docker.root_folder(run)))
     except (DockerFailed, IndexError):  # the volumes inside the containers were looked at
         return ()
 

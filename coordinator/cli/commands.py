@@ -1,4 +1,4 @@
-"""`python -m coordinator.cli`: start the suite, ask it, and look at its tasks and agents."""
+"""The commands of `python -m coordinator.cli`: start the suite, ask it, and look at its tasks and agents."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from coordinator import doctor
 from coordinator.backup import backup as copied
-from coordinator.cli_http import checked, client_of, err, fail, got, own_key
-from coordinator.doctor_http import NoAddress
-from coordinator.doctor_rules import examine
-from coordinator.reports.cli_report import exit_code, in_folder, show
-from coordinator.suite import Suite, SuiteFailed, free_ports
-from coordinator.watch import AskFailed, ask
+from coordinator.cli.ask import AskFailed, ask
+from coordinator.cli.client import checked, client_of, err, fail, got, own_key
+from coordinator.cli.doctor import inspect
+from coordinator.cli.doctor.http import NoAddress
+from coordinator.cli.doctor.rules import examine
+from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
+from coordinator.cli.outcome import exit_code, in_folder, show
 from shared.errors import MusterError
 from shared.rendering import clean
 from shared.rendering.links import numbered
@@ -210,16 +210,16 @@ def doctor_command(
     with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
         key = key or own_key()
     try:
-        facts = doctor.look(url, key, name=project)
+        facts = inspect.look(url, key, name=project)
     except NoAddress as exc:
         err.print(str(exc), style="red", highlight=False, markup=False)
-        raise typer.Exit(doctor.CANNOT_LOOK) from exc
+        raise typer.Exit(inspect.CANNOT_LOOK) from exc
     findings = examine(facts)
     if json:
-        typer.echo(doctor.as_json(facts, findings))
+        typer.echo(inspect.as_json(facts, findings))
     else:
-        doctor.show(facts, findings, out)
-    raise typer.Exit(doctor.exit_code(facts, findings))
+        inspect.show(facts, findings, out)
+    raise typer.Exit(inspect.exit_code(facts, findings))
 
 
 @cli.command("render")
@@ -231,9 +231,9 @@ def render_command(
 
     What is left out is named on stderr; if something cannot be translated, nothing is written and it ends with 2.
     """
-    from coordinator import render  # reads YAML, which nothing else here needs
+    from coordinator.cli.manifests import convert  # reads YAML, which nothing else here needs
 
-    text, problems = render.rendered(manifests)
+    text, problems = convert.rendered(manifests)
     for problem in problems:
         err.print(str(problem), style="red" if problem.fatal else "yellow", highlight=False, markup=False)
     if any(problem.fatal for problem in problems):
@@ -268,7 +268,3 @@ def _prefixed() -> Any:
             print(f"{head} | {line}", flush=True)
 
     return show
-
-
-if __name__ == "__main__":
-    cli()

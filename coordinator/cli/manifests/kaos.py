@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from coordinator.render_fields import Fields, Problem, Tell, literal
+from coordinator.cli.manifests.fields import Fields, Problem, Tell, literal
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")  # RFC 1123, as Kubernetes has it
 PACKAGE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(==[A-Za-z0-9._]+)?\Z")

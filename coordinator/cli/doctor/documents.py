@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.doctor_facts import Facts, Finding, Severity
+from coordinator.cli.doctor.facts import Facts, Finding, Severity
 from shared.sources import Skipped
 
 MAX_NAMED = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.doctor_facts import Facts, Finding, SeenModel, Severity
+from coordinator.cli.doctor.facts import Facts, Finding, SeenModel, Severity
 
 SMALL_CONTEXT = 4_096  # tokens; an analysis of eight passages takes about as many
 USUAL_READ, USUAL_WRITTEN = 2_500, 300  # tokens of one analysis
