@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from coordinator.app import create_app
 from shared import failpoints, logs
-from shared.serve import arguments, listening, load_settings, serve
-from shared.settings import CoordinatorSettings, ModelSettings
+from shared.serve import arguments, listening, serve
+from shared.settings import CoordinatorSettings, ModelSettings, load_settings
 
 if __name__ == "__main__":
     args = arguments(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,11 +23,10 @@ from shared import logs
 from shared.definition import Agent
 from shared.errors import MusterError
 from shared.heads import Heads
-from shared.settings import Settings, WorkerSettings, wrong
+from shared.settings import WorkerSettings, load_settings
 
 GC_THRESHOLD = (50_000, 20, 50)
 GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
-S = TypeVar("S", bound=Settings)
 
 
 def arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
@@ -44,15 +43,6 @@ def _port(text: str) -> int:
     if not 0 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
     return int(text)
-
-
-def load_settings(kind: type[S]) -> S:
-    """The settings, or one sentence a wrong setting and exit code 2."""
-    try:
-        return kind()
-    except ValueError as exc:
-        print(*wrong(exc), sep="\n", file=sys.stderr)
-    sys.exit(2)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
@@ -121,6 +122,18 @@ class Settings(BaseSettings):
 def fields(kind: type[Settings]) -> dict[str, FieldInfo]:
     """The settings of a kind by the names that people set, in lower case."""
     return {str(field.validation_alias or name): field for name, field in kind.model_fields.items()}
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(kind: type[S]) -> S:
+    """The settings, or one sentence a wrong setting and exit code 2."""
+    try:
+        return kind()
+    except ValueError as exc:
+        print(*wrong(exc), sep="\n", file=sys.stderr)
+    sys.exit(2)
 
 
 class CoordinatorSettings(Settings):

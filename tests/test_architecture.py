@@ -146,6 +146,7 @@ ROWS = {
         },
         {"events", "grants", "schema", "statements"},
         {
+            "address",
             "backup",
             "docker",
             "failures",
@@ -189,7 +190,8 @@ ROWS = {
             "streams",
             "wanted",
         },
-        {"client", "printed"},
+        {"console", "printed"},
+        {"client"},
         {"outcome"},
         {"app", "commands", "local_suite"},
         {"__main__"},

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from coordinator.cli import commands
 from coordinator.cli.ask import _Display
 from coordinator.cli.commands import cli
+from coordinator.cli.console import table
 from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
 from tests.processes import Coordinator
 
@@ -60,14 +60,13 @@ def test_where_nobody_answers_is_a_sentence(command, url, said):
     assert ".." not in done.output
 
 
-def test_what_tasks_and_agents_say_is_text_on_a_terminal(monkeypatch):
+def test_what_tasks_and_agents_say_is_text_on_a_terminal():
     """Neither markup, which ended the command in a traceback, nor anything that a terminal obeys."""
     said = io.StringIO()
     terminal = Console(file=said, width=120, force_terminal=True, color_system=None)
-    monkeypatch.setattr(commands, "out", terminal)
     evil = "[/] [red]tides[/red] \x1b[2J\x9b31m\u202e"
 
-    commands._table([{"asked": evil}], {"asked": "asked"})
+    terminal.print(table([{"asked": evil}], {"asked": "asked"}))
     with _Display(terminal) as display:
         display.show("task.planned", {"steps": [{"id": "one"}]})
         display.show("step.progress", {"step_id": "one", "message": evil})

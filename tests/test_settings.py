@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.serve import arguments, load_settings
-from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, Settings, WorkerSettings
+from shared.serve import arguments
+from shared.settings import (
+    CoordinatorSettings,
+    ModelSettings,
+    SearchSettings,
+    Settings,
+    WorkerSettings,
+    load_settings,
+)
 
 
 @pytest.mark.parametrize(

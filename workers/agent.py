@@ -26,8 +26,8 @@ from shared.models.fence import fenced
 from shared.models.model import LanguageModel, models_from
 from shared.models.turns import ToolSpec
 from shared.protocols.kaos import CHAT
-from shared.serve import advertised, arguments, listening, load_settings, serve
-from shared.settings import ModelSettings
+from shared.serve import advertised, arguments, listening, serve
+from shared.settings import ModelSettings, load_settings
 from shared.worker import create_worker_app
 from workers.generic.settings import GenericSettings
 

@@ -15,7 +15,7 @@ from shared.contracts import StepRequest
 from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
 from shared.report import Research
-from shared.settings import ModelSettings, SearchSettings, SemanticSettings
+from shared.settings import ModelSettings, SearchSettings, SemanticSettings, load_settings
 from shared.strict_json import json_pointer
 from workers.providers import chosen, identity, sources
 from workers.providers.found import Found
@@ -151,7 +151,7 @@ def _bad(field: str, why: str) -> WorkerFault:
 
 
 if __name__ == "__main__":
-    from shared.serve import load_settings, serve_worker
+    from shared.serve import serve_worker
 
     serve_worker(
         lambda state_dir: agent(

@@ -11,8 +11,6 @@ from httpx_sse import connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from shared.rendering import clean
-
 Json = dict[str, Any]
 
 
@@ -107,9 +105,15 @@ class _Display:
             "step.failed": f"{data.get('error')}: {data.get('why')}",
         }
         done = 1.0 if name in ("step.finished", "step.failed") else data.get("fraction")
-        self._progress.update(bar, description=clean(words.get(name, name)), completed=done)
+        self._progress.update(bar, description=_clean(words.get(name, name)), completed=done)
 
     def _line(self, name: str, data: Json) -> None:
         shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
-        words = clean(" ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None))
+        words = _clean(" ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None))
         self._console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _clean(text: str) -> str:
+    from shared.rendering import clean  # with the first event: it takes 0.1 s, in which the agents work already
+
+    return clean(text)

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
-import threading
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
-from coordinator.backup import backup as copied
-from coordinator.cli.ask import AskFailed, ask
-from coordinator.cli.client import checked, client_of, err, fail, got, own_key
-from coordinator.cli.doctor import inspect
-from coordinator.cli.doctor.http import NoAddress
-from coordinator.cli.doctor.rules import examine
-from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
-from coordinator.cli.outcome import exit_code, in_folder, show
-from shared.errors import MusterError
-from shared.rendering import clean
-from shared.rendering.links import numbered
-from shared.serve import load_settings
-from shared.settings import CoordinatorSettings, at_home
+# Each command imports what it needs itself: all together are 0.5 s of processor time, which `--help` and a mistyped
+# option would wait for. What is imported here, they pay.
 
 cli = typer.Typer(
     help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
+    epilog="To begin: 'demo' needs nothing that runs. Or 'run' in one terminal, and 'ask' in another.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes cost 0.07 s
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-COLOURS = {"coordinator": "36", "researcher": "32", "analyzer": "33", "reporter": "35"}
 DEFAULT_QUESTION = (
     "What happens to a running task when the coordinator is killed, and how does it resume after a restart?"
 )
@@ -45,7 +28,6 @@ Key = Annotated[
     str | None, typer.Option(envvar="API_KEY", help="Bearer token, where there must be one; unset: as in .env.")
 ]
 URL = "http://127.0.0.1:8000"
-out = Console(soft_wrap=True)
 
 
 @cli.command()
@@ -55,10 +37,13 @@ def run(
         int, typer.Option(min=1, max=65_532, help="The coordinator's port; the workers take the next three.")
     ] = 8000,
 ) -> None:
-    """Start coordinator, researcher, analyzer and reporter; one Ctrl-C ends all."""
+    """Start the coordinator and its three workers; Ctrl-C ends all four."""
+    from coordinator.cli.console import err, fail
+    from coordinator.cli.local_suite import Suite, SuiteFailed, prefixed
+
     ports = list(range(port, port + 4))
     try:
-        with Suite(ports=ports, show=_prefixed(), host=host) as suite:
+        with Suite(ports=ports, show=prefixed(), host=host) as suite:
             err.print(f"Muster is starting at {suite.url}. Docs: {suite.url}/docs. Ctrl-C ends it.", highlight=False)
             suite.run_for_ever()
             err.print("Stopping …")
@@ -73,7 +58,19 @@ def demo(
     output: Annotated[Path, typer.Option(envvar="OUTPUT", help="Where the HTML report goes.")] = Path("report.html"),
     timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 50.0,
 ) -> None:
-    """Start the suite on free ports, ask one question about a folder, print the report, stop everything."""
+    """Start, ask one question about a folder, print the report, stop.
+
+    The suite listens on free ports, and its journal is gone afterwards.
+    """
+    import tempfile
+
+    from coordinator.cli.ask import AskFailed, ask
+    from coordinator.cli.client import client_of, own_key
+    from coordinator.cli.console import err, fail
+    from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
+    from coordinator.cli.outcome import in_folder, show
+    from shared.settings import at_home
+
     knowledge_dir, output = at_home(knowledge_dir), at_home(output)
     if not knowledge_dir.is_dir():
         fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
@@ -96,7 +93,7 @@ def demo(
                 with client_of(suite.url, key) as client:
                     err.print(f"Asking about {knowledge_dir}: {question}", highlight=False, markup=False)
                     task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
-                    show(client, task, in_folder(knowledge_dir), output, out=out)
+                    show(client, task, in_folder(knowledge_dir), output)
         except (SuiteFailed, AskFailed) as exc:
             err.print("\n".join(lines[-15:]), highlight=False, markup=False)
             fail(str(exc))
@@ -111,22 +108,23 @@ def ask_command(
     timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 30.0,
     html: Annotated[Path | None, typer.Option(help="Also write the report as a page to this file.")] = None,
 ) -> None:
-    """Ask a running suite, with live progress; prints the answer, then its sources.
+    """Ask a running suite; prints the answer, then its sources.
 
+    Progress goes to stderr, live on a terminal.
     Ends with 0, with 3 when the documents do not seem to answer, with 1 when there is no answer for another reason.
     """
+    from coordinator.cli.ask import AskFailed, ask
+    from coordinator.cli.client import client_of
+    from coordinator.cli.console import err, fail
+
     with client_of(url, key) as client:
         try:
             task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
         except AskFailed as exc:
             fail(str(exc))
-        show(
-            client,
-            task,
-            numbered(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/"),
-            html,
-            out=out,
-        )
+        from coordinator.cli.outcome import exit_code, pages_at, show
+
+        show(client, task, pages_at(client, task), html)
     raise typer.Exit(exit_code(task))
 
 
@@ -138,9 +136,14 @@ def tasks(
     limit: Annotated[int, typer.Option(help="How many.")] = 20,
 ) -> None:
     """List tasks, newest first."""
+    from coordinator.cli.client import got
+    from coordinator.cli.console import out, table
+
     params = {"limit": limit} | ({"status": status} if status else {})
     rows = got(url, key, "/tasks", params)["tasks"]
-    _table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
+    out.print(
+        table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
+    )
 
 
 @cli.command()
@@ -150,7 +153,17 @@ def backup(
         str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
     ] = None,
 ) -> None:
-    """Copy the journal, A2A's tasks and the coordinator's conversations into a folder, while the coordinator runs."""
+    """Copy all that the coordinator keeps into a folder, while it runs.
+
+    That is the journal, A2A's tasks and the conversations.
+    """
+    from rich.progress import Progress
+
+    from coordinator.backup import backup as copied
+    from coordinator.cli.console import err, fail
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
     with Progress(console=err, transient=True) as progress:
         bar = progress.add_task("copying", total=1.0)
         try:
@@ -168,9 +181,12 @@ def backup(
 @cli.command()
 def agents(url: Url = URL, key: Key = None) -> None:
     """List the agents and how they are."""
+    from coordinator.cli.client import got
+    from coordinator.cli.console import out, table
+
     rows = got(url, key, "/agents", {})["agents"]
     shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
-    _table(rows, shown | {"last_error": "last error"})
+    out.print(table(rows, shown | {"last_error": "last error"}))
 
 
 @cli.command()
@@ -181,6 +197,8 @@ def report(
     format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
 ) -> None:
     """Print a task's report."""
+    from coordinator.cli.client import checked, client_of
+
     with client_of(url, key) as client:
         typer.echo(checked(client, "GET", f"/tasks/{task_id}/report.{format}").text)
 
@@ -188,6 +206,9 @@ def report(
 @cli.command()
 def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: Key = None) -> None:
     """Stop a task and everything that works on it."""
+    from coordinator.cli.client import checked, client_of
+    from coordinator.cli.console import out
+
     with client_of(url, key) as client:
         answer = checked(client, "POST", f"/tasks/{task_id}/cancel").json()
     out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
@@ -203,10 +224,19 @@ def doctor_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check for the usual failures, try the model out, and name the command that fixes each.
+    """Find what is wrong with a suite, and name the command that fixes it.
 
+    Its model is tried out, too.
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
     """
+    from contextlib import suppress
+
+    from coordinator.cli.address import NoAddress
+    from coordinator.cli.client import own_key
+    from coordinator.cli.console import err, out
+    from coordinator.cli.doctor import inspect
+    from coordinator.cli.doctor.rules import examine
+
     with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
         key = key or own_key()
     try:
@@ -231,9 +261,10 @@ def render_command(
 
     What is left out is named on stderr; if something cannot be translated, nothing is written and it ends with 2.
     """
-    from coordinator.cli.manifests import convert  # reads YAML, which nothing else here needs
+    from coordinator.cli.console import err
+    from coordinator.cli.manifests.convert import rendered
 
-    text, problems = convert.rendered(manifests)
+    text, problems = rendered(manifests)
     for problem in problems:
         err.print(str(problem), style="red" if problem.fatal else "yellow", highlight=False, markup=False)
     if any(problem.fatal for problem in problems):
@@ -247,24 +278,3 @@ def render_command(
         err.print(f"{output} cannot be written: {exc.strerror}", style="red", highlight=False, markup=False)
         raise typer.Exit(2) from exc
     err.print(f"Written: {output}. Next: docker compose -f {output} up -d --wait", highlight=False, markup=False)
-
-
-def _table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    table = Table(box=None)
-    for title in columns.values():
-        table.add_column(title, overflow="fold", no_wrap=title == "task")  # an id is there to be copied
-    for row in rows:
-        table.add_row(*(Text("" if row.get(name) is None else clean(str(row[name]))) for name in columns))
-    out.print(table if rows else "None.")
-
-
-def _prefixed() -> Any:
-    lock = threading.Lock()
-    colour = sys.stdout.isatty()
-
-    def show(name: str, line: str) -> None:
-        head = f"\033[{COLOURS[name]}m{name:<11}\033[0m" if colour else f"{name:<11}"
-        with lock:
-            print(f"{head} | {line}", flush=True)
-
-    return show

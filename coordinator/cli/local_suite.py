@@ -19,6 +19,7 @@ import httpx
 WORKERS = ("researcher", "analyzer", "reporter")
 STOP_SECONDS = 10.0
 RESTART_SECONDS = (0.5, 10.0)  # pause before a crashed process is started again: first and longest
+COLOURS = {"coordinator": "36", "researcher": "32", "analyzer": "33", "reporter": "35"}
 USAGE_ERROR = 2  # exit code of a process that starting again would not help
 
 Show = Callable[[str, str], None]
@@ -45,6 +46,19 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def prefixed() -> Show:
+    """Prints a line under the name of its service, in the service's colour on a terminal."""
+    lock = threading.Lock()
+    colour = sys.stdout.isatty()
+
+    def show(name: str, line: str) -> None:
+        head = f"\033[{COLOURS[name]}m{name:<11}\033[0m" if colour else f"{name:<11}"
+        with lock:
+            print(f"{head} | {line}", flush=True)
+
+    return show
 
 
 class SuiteFailed(Exception):

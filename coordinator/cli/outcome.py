@@ -7,26 +7,26 @@ from typing import Any
 
 import httpx
 import typer
-from rich.console import Console
-from rich.markdown import Markdown
 
-from coordinator.cli.client import checked, err, fail
-from coordinator.cli.printed import print_report
+from coordinator.cli.client import checked
+from coordinator.cli.console import err, fail, out
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
+from shared.rendering.links import numbered
 from shared.report import NumberedSource, Report
 
 UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
 
 
-def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None, *, out: Console) -> None:
+def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None) -> None:
     """Prints what a task found out, formatted on a terminal and as Markdown elsewhere, and writes the page."""
     path = f"/tasks/{task['task_id']}/report"
     report = None if _is_foreign(task) else Report.model_validate_json(checked(client, "GET", f"{path}.json").content)
     if report is None:
-        text = checked(client, "GET", f"{path}.md").text
-        out.print(Markdown(clean(text, keep_lines=True))) if out.is_terminal else typer.echo(text)
+        _print_foreign(checked(client, "GET", f"{path}.md").text)
     elif out.is_terminal:
+        from coordinator.cli.printed import print_report
+
         print_report(report, out, link)
     else:
         typer.echo(answer_to_markdown(report, link), nl=False)
@@ -34,6 +34,15 @@ def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | No
     if html is not None:
         page = to_html(report, link) if report else checked(client, "GET", f"{path}.html").text
         _write(html, page)
+
+
+def _print_foreign(text: str) -> None:
+    if not out.is_terminal:
+        typer.echo(text)
+        return
+    from rich.markdown import Markdown
+
+    out.print(Markdown(clean(text, keep_lines=True)))
 
 
 def _is_foreign(task: dict[str, Any]) -> bool:
@@ -48,6 +57,11 @@ def _write(path: Path, page: str) -> None:
     except OSError as exc:
         fail(f"{path} cannot be written: {exc.strerror}.")
     err.print(f"The report as a page: {path}", highlight=False)
+
+
+def pages_at(client: httpx.Client, task: dict[str, Any]) -> Link:
+    """Links to the coordinator's pages of a task's sources."""
+    return numbered(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/")
 
 
 def in_folder(folder: Path) -> Link:

@@ -6,25 +6,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from coordinator.cli.address import http_url
 from coordinator.cli.doctor.facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
 from shared.sources import IndexState
 
 HTTP_SECONDS = 3.0
 
 
-class NoAddress(Exception):
-    """The URL is none that can be asked; the text says why."""
-
-
 def look(
     url: str, key: str | None, *, transport: httpx.BaseTransport | None = None
 ) -> tuple[Coordinator, list[Unseen]]:
     """What the coordinator says, and what it would not; raises `NoAddress`."""
-    url = checked(url.rstrip("/"))
+    url = http_url(url.rstrip("/"))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(
         base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport
@@ -35,18 +31,6 @@ def look(
             return Coordinator(url=url, silent=f"No answer within {HTTP_SECONDS:.0f} s"), []
         except httpx.HTTPError as exc:
             return Coordinator(url=url, silent=str(exc) or type(exc).__name__), []
-
-
-def checked(url: str) -> str:
-    """The URL as it is; raises `NoAddress` for what is none."""
-    try:
-        httpx.URL(url)
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0:
-            return url
-    except (httpx.InvalidURL, ValueError) as exc:
-        raise NoAddress(f"{url} is no URL: {exc}.") from exc
-    raise NoAddress(f"{url} is no http(s) URL.")
 
 
 def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:

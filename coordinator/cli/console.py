@@ -1,0 +1,34 @@
+"""Where commands print: what was asked for on stdout, all else on stderr, a failure as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def fail(text: str) -> NoReturn:
+    """Ends the command with exit code 1 and a sentence."""
+    err.print(text, style="red", highlight=False, markup=False)
+    raise typer.Exit(1)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> RenderableType:
+    """The rows' values under their titles, as text that no terminal obeys; `columns` are names and titles."""
+    from shared.rendering import clean  # most commands print no table
+
+    if not rows:
+        return "None."
+    shown = Table(box=None)
+    for title in columns.values():
+        shown.add_column(title, overflow="fold", no_wrap=title == "task")  # an id is there to be copied
+    for row in rows:
+        shown.add_row(*(Text("" if row.get(name) is None else clean(str(row[name]))) for name in columns))
+    return shown
