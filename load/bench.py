@@ -13,13 +13,22 @@ import aiohttp
 from load.calls import Call, Sender
 from load.display import Display
 from load.drive import Collected, Limits, by_the_clock, callers
+from load.machine.processor import OWN_CORES, Meter, Use
 from load.observed import Observed, Observer
 from load.options import Options
 from load.rows import Row, row
 
 TICK_SECONDS = 0.25
-BUSY = 0.8  # of a core: then this program itself may be what is slow
 SLICES = 12
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many callers for a while: their calls summed up, what the coordinator said of itself, the processor's use."""
+
+    row: Row
+    seen: Observed
+    use: Use
 
 
 @dataclass
@@ -36,19 +45,20 @@ class Bench:
     def observer(self, *, every_seconds: float = 0.5) -> Observer:
         return Observer(self.session, self.options.url, self.options.api_key, every_seconds)
 
-    async def step(self, count: int) -> tuple[Row, Observed]:
+    async def step(self, count: int) -> Step:
         """So many callers for --seconds."""
         collected, seconds, label = Collected(), self.options.seconds, str(count)
 
         def tick() -> None:
             self.display.running(label, collected, share=(time.monotonic() - collected.began) / seconds)
 
-        async with self.observer() as observer, self._watched(tick):
+        async with self.observer() as observer, self._watched(tick) as meter:
             await callers(self.sender.send, count, seconds, self.limits, collected)
+            use = meter.use
         taken = min(seconds, time.monotonic() - collected.began) if self.limits.over else seconds
         measured = row(collected.calls, label=label, x=count, began=collected.began, seconds=taken)
         self.display.row(measured)
-        return measured, observer.seen
+        return Step(measured, observer.seen, use)
 
     async def schedule(self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]) -> list[Row]:
         """Tasks by the clock; a row for each slice of the time (`slices` are where they begin, and the end)."""
@@ -79,7 +89,7 @@ class Bench:
             self.display.row(rows[-1])
 
     @contextlib.asynccontextmanager
-    async def _watched(self, tick: Callable[[], None]) -> AsyncIterator[None]:
+    async def _watched(self, tick: Callable[[], None]) -> AsyncIterator[Meter]:
         """Calls `tick` four times a second; notes when this program used most of a core."""
 
         async def every() -> None:
@@ -87,20 +97,17 @@ class Bench:
                 tick()
                 await asyncio.sleep(TICK_SECONDS)
 
-        began, spent = time.monotonic(), time.process_time()
+        meter = Meter()
         ticking = asyncio.create_task(every(), name="display")
         try:
-            yield
+            yield meter
         finally:
             ticking.cancel()
             await asyncio.wait({ticking})
             if not ticking.cancelled():
                 ticking.result()
-        share = (time.process_time() - spent) / max(0.001, time.monotonic() - began)
-        if share > BUSY:
-            self.notes.append(
-                f"This program itself used {share:.0%} of a core for a while: the rates are a lower bound."
-            )
+        if (own := meter.use.own_cores) > OWN_CORES:
+            self.notes.append(f"This program itself used {own:.0%} of a core for a while: the rates are a lower bound.")
 
 
 def label(slices: Sequence[float], number: int) -> str:

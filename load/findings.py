@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from load.knee import Suggestion
+from load.machine.processor import Use
 from load.observed import Observed
 from load.reasons import Lever
 from load.rows import Row
@@ -32,6 +33,7 @@ class Findings:
     axis: str
     rows: Sequence[Row]
     observed: Sequence[Observed] = ()
+    uses: Sequence[Use] = ()
     knee: Row | None = None
     reasons: Sequence[str] = ()
     levers: Sequence[Lever] = ()
@@ -57,6 +59,7 @@ class Findings:
             "axis": self.axis,
             "rows": [_row(row) for row in self.rows],
             "observed": [asdict(seen) for seen in self.observed],
+            "processor": [asdict(use) for use in self.uses],
         }
 
 

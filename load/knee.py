@@ -14,6 +14,7 @@ BENDS = 3.0  # times the first step's p95 …
 GROWS = 1.10  # … while tasks/s is under this times the best so far
 NEARLY = 0.95  # of the best rate: the least concurrency that reaches it is the knee
 MOSTLY = 0.5  # of the samples
+DEFAULT_TASKS = 64  # MAX_CONCURRENT_TASKS of a coordinator that is told nothing
 
 Broke = Literal["success", "latency"]
 

@@ -27,6 +27,8 @@ Puts a running coordinator under load and says where it breaks, why, and which s
 Without --scenario: callers that each have one task at any time, more of them step by step, until success falls under
 --min-success or latency bends (p95 over 3x the first step's while tasks/s no longer grow). The knee is the least
 concurrency that gave 95 % of the best rate. From it follows MAX_CONCURRENT_TASKS: tasks/s x latency.
+A step that seems to break it is measured again before the verdict. Where the processor of this machine was full (90 %
+of all cores, or 80 % of one for this program), that is said, and no limit under the default is suggested.
 
 A task counts as a success when it completed: a partial answer, a refusal (429) and an error do not. Latencies are over
 all tasks that the coordinator took, not over refusals, which take no time."""

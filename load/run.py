@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -74,9 +75,10 @@ async def _run(options: Options, console: Console) -> Findings:
             bench = Bench(options, http, sender, display, limits)
             found = await (SCENARIOS[options.scenario] if options.scenario else search)(bench)
     if limits.stop.is_set():
-        bench.notes.append("Stopped early. Tasks that were under way go on in the coordinator until their deadline.")
-    elif limits.used_up:
-        bench.notes.append(f"Stopped after --max-tasks {options.max_tasks:,}.")
+        why = "Stopped early. Tasks that were under way go on in the coordinator until their deadline."
+        return replace(found, notes=[*found.notes, why])
+    if limits.used_up:
+        return replace(found, notes=[*found.notes, f"Stopped after --max-tasks {options.max_tasks:,}."])
     return found
 
 

@@ -13,7 +13,7 @@ from load.bench import Bench, even
 from load.calls import Call, stopped
 from load.drive import Collected
 from load.findings import Fact, Findings
-from load.knee import NEARLY, sensible
+from load.knee import DEFAULT_TASKS, NEARLY, sensible
 from load.observed import Observed, memory_bytes
 from load.reasons import levers, reasons
 from load.recovery import noticed, recovery
@@ -216,7 +216,9 @@ def _findings(
     if whole.average and whole.carried_per_second and ok and name != "burst":
         inside = whole.carried_per_second * whole.average
         kept_up = whole.carried_per_second > NEARLY * whole.tasks / seconds
-        fits = f"{inside:.1f} (MAX_CONCURRENT_TASKS={sensible(inside)} is enough for this load)"
+        enough = max(DEFAULT_TASKS, sensible(inside))
+        default = ", the default," if enough == DEFAULT_TASKS else ""
+        fits = f"{inside:.1f} (MAX_CONCURRENT_TASKS={enough}{default} is enough for this load)"
         rate.append(Fact("open at once on average (Little's law)", inside, fits if kept_up else f"{inside:.1f}"))
         if not kept_up:
             sent = (

@@ -1,57 +1,100 @@
-"""The search for the knee: more callers step by step until something gives."""
+"""The search for the knee: more callers step by step until something gives twice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from load.bench import Bench
+from load.bench import Bench, Step
 from load.findings import Findings
-from load.knee import Knee, broke, knee, suggestion
-from load.observed import Observed
-from load.reasons import levers, reasons
+from load.knee import DEFAULT_TASKS, Broke, Knee, Suggestion, broke, knee, suggestion
+from load.reasons import Lever, levers, reasons
 from load.rows import Row
 
 
 async def search(bench: Bench) -> Findings:
-    """What was found, also when it was stopped early."""
-    rows: list[Row] = []
-    seen: list[Observed] = []
+    """What was found, also when it was stopped early. A step that seems to break it is measured again first."""
+    steps: list[Step] = []
     for count in bench.options.steps:
         if bench.limits.over:
             break
-        row, observed = await bench.step(count)
-        if not row.tasks:
+        step, why = await _measured(bench, [step.row for step in steps], count)
+        if not step.row.tasks:
             break
-        rows.append(row)
-        seen.append(observed)
-        if broke(rows, min_success=bench.options.min_success):
+        steps.append(step)
+        if why:
             break
-    return findings(bench.options.url, rows, seen, min_success=bench.options.min_success, notes=bench.notes)
+    return findings(bench.options.url, steps, min_success=bench.options.min_success, notes=bench.notes)
 
 
-def findings(
-    url: str, rows: Sequence[Row], seen: Sequence[Observed], *, min_success: float, notes: Sequence[str] = ()
-) -> Findings:
-    """What rows of rising concurrency mean."""
-    if not rows:
+async def _measured(bench: Bench, before: Sequence[Row], count: int) -> tuple[Step, Broke | None]:
+    """A step, and whether it broke: once more when it did, and then the better of both counts."""
+
+    def verdict_on(step: Step) -> Broke | None:
+        return broke([*before, step.row], min_success=bench.options.min_success) if step.row.tasks else None
+
+    step = await bench.step(count)
+    if verdict_on(step) is None or bench.limits.over:
+        return step, verdict_on(step)
+    again = await bench.step(count)
+    if not again.row.tasks:
+        return step, verdict_on(step)
+    better = max(step, again, key=lambda one: (verdict_on(one) is None, one.row.success_percent, one.row.per_second))
+    if verdict_on(better) is None:
+        bench.notes.append(f"{count} at once seemed to break it, but did not when it was measured again.")
+    return better, verdict_on(better)
+
+
+def findings(url: str, steps: Sequence[Step], *, min_success: float, notes: Sequence[str] = ()) -> Findings:
+    """What steps of rising concurrency mean."""
+    if not steps:
         return Findings("knee", url, False, "No task ended; nothing was measured.", "at once", (), notes=notes)
+    rows = [step.row for step in steps]
     found = knee(rows, min_success=min_success)
-    at = rows[found.at] if found.at is not None else None
+    first, last = steps[0], steps[-1]
+    at = steps[found.at] if found.at is not None else None
+    suggested, unsafe = safe(suggestion(at.row, at.seen), steps[found.at :]) if at is not None else (None, None)
+    moves = levers(last.row, last.seen, first=first.seen, broke=found.broke)
     return Findings(
         scenario="knee",
         url=url,
-        ok=rows[0].success_percent >= min_success,
-        verdict=verdict(rows, found, min_success=min_success),
+        ok=first.row.success_percent >= min_success,
+        verdict=verdict(rows, found, min_success=min_success) + _while_busy(last, found),
         axis="at once",
         rows=rows,
-        observed=seen,
-        knee=at,
-        reasons=reasons(rows[-1]),
-        levers=levers(rows[-1], seen[-1], first=seen[0], broke=found.broke),
-        suggestion=suggestion(at, seen[found.at]) if at is not None and found.at is not None else None,
-        notes=notes,
-        marks={at.x: "knee"} if at is not None else {},
+        observed=[step.seen for step in steps],
+        uses=[step.use for step in steps],
+        knee=at.row if at is not None else None,
+        reasons=reasons(last.row),
+        levers=[_QUIETER, *moves] if found.broke and last.use.full else moves,
+        suggestion=suggested,
+        notes=[*notes, unsafe] if unsafe else notes,
+        marks={at.row.x: "knee"} if at is not None else {},
     )
+
+
+_QUIETER = Lever(
+    "a quieter or a larger machine, or another one for this program",
+    "The processor was full in the last step: what is said below may be a symptom of that.",
+)
+
+
+def safe(suggested: Suggestion | None, steps: Sequence[Step]) -> tuple[Suggestion | None, str | None]:
+    """The suggestion, or why there is none: no limit under the default follows from a machine that was busy.
+
+    `steps` are the knee's and those after it. A processor that is full bends latency at few tasks at once, whatever the
+    coordinator could carry; the limit would then hold back tasks that only wait for their agents.
+    """
+    full = next((step for step in steps if step.use.full), None)
+    if suggested is None or full is None or suggested.max_concurrent_tasks >= DEFAULT_TASKS:
+        return suggested, None
+    return None, (
+        f"No MAX_CONCURRENT_TASKS is suggested: with {full.row.label} at once {full.use.shown}, so the figures tell "
+        f"what the machine had left. Keep the default, {DEFAULT_TASKS}, or measure again when it is quiet."
+    )
+
+
+def _while_busy(last: Step, found: Knee) -> str:
+    return f" Meanwhile {last.use.shown}: the limit may be the machine's." if found.broke and last.use.full else ""
 
 
 def verdict(rows: Sequence[Row], found: Knee, *, min_success: float) -> str:

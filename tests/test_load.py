@@ -525,8 +525,11 @@ def test_the_search_finds_the_knee_and_why_it_broke(fragile, tmp_path):
     assert found["knee"]["label"] == "4"
     assert found["verdict"].startswith("It broke with 160 at once")
     assert found["rows"][-1]["reasons"]["overloaded"] > 0
-    assert [lever["setting"] for lever in found["settings"]] == ["MAX_CONCURRENT_TASKS", "MAX_QUEUED_TASKS"]
-    assert found["suggestion"]["env_line"].startswith("MAX_CONCURRENT_TASKS=")
+    assert [lever["setting"] for lever in found["settings"]][-2:] == ["MAX_CONCURRENT_TASKS", "MAX_QUEUED_TASKS"]
+    if found["suggestion"] is None:  # other programs keep this machine busy, and it says so
+        assert "No MAX_CONCURRENT_TASKS is suggested" in found["notes"][-1]
+    else:
+        assert found["suggestion"]["env_line"].startswith("MAX_CONCURRENT_TASKS=")
     assert "160" in err  # the rows went by while it ran
     html = page.read_text()
     assert html.count("<svg") == 3

@@ -1,0 +1,1 @@
+"""What the machine that measures is busy with."""
