@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test semantic model containers lint lock secrets
+.PHONY: help setup run demo test semantic model containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -40,6 +40,9 @@ model: .venv/.dev  ## the tests with a real small model, which is fetched from P
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/compose
 
+bench: .venv/.run  ## Muster beside what people use instead, into load/RESULTS.md; 10 minutes, and the venvs the first time
+	@$(BIN)/python -m load.peers
+
 secrets:  ## a new API key in secrets/api_key, for docker-compose.prod.yml; one that is there is kept
 	@mkdir -p secrets && chmod 700 secrets
 	@test -s secrets/api_key || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > secrets/api_key
@@ -56,3 +59,4 @@ lock:  ## pin what pyproject.toml asks for, with hashes, into requirements*.txt 
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) pyproject.toml --extra semantic -c requirements.txt -o requirements-semantic.txt
+	for peer in load/peers/*/requirements.in; do $(LOCK) $$peer -o $${peer%.in}.txt; done

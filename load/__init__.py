@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,11 +73,17 @@ class Stage:
         self, module: str, *arguments: str, env: Mapping[str, str] | None = None, core: int | None = None
     ) -> subprocess.Popen[bytes]:
         """Runs `python -m module`. It sees no setting of ours but `env`, and keeps its files in the temp folder."""
-        folder = self.folder / f"{len(self._running)}-{module}"
+        return self.run([sys.executable, "-m", module, *arguments], name=module, env=env, core=core)
+
+    def run(
+        self, command: Sequence[str], *, name: str, env: Mapping[str, str] | None = None, core: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Runs any program, as `start` does; its children are in a session of their own with it."""
+        folder = self.folder / f"{len(self._running)}-{name}"
         folder.mkdir()
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                list(command),
                 cwd=folder,
                 env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **(env or {})},
                 stdout=log,
@@ -103,11 +110,16 @@ class Stage:
             if status(url) == 200:
                 return time.monotonic() - began
             time.sleep(0.01)
-        said = self._logs[process.pid].read_text(errors="replace")[-3_000:]
-        sys.exit(f"{said}\n{url} did not answer (exit code {process.poll()}); the above is the end of its log.")
+        sys.exit(
+            f"{self.log(process)}\n{url} did not answer (exit code {process.poll()}); the above is the end of its log."
+        )
+
+    def log(self, process: subprocess.Popen[bytes]) -> str:
+        """The end of what a process has printed."""
+        return self._logs[process.pid].read_text(errors="replace")[-3_000:]
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, and SIGKILL after 12 s."""
+        """SIGTERM, and SIGKILL after 12 s; whatever it leaves behind in its group is killed."""
         if process.poll() is None:
             process.terminate()
         try:
@@ -115,12 +127,25 @@ class Stage:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has used, all its threads together (proc(5): utime, stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def session_cpu_seconds(pid: int) -> float:
+    """Processor time of a process that `Stage` started and of all its children (proc(5): session)."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == pid:
+                total += sum(int(fields[n]) for n in (11, 12, 13, 14))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def pss_megabytes(pid: int) -> float:

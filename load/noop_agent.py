@@ -5,74 +5,58 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from typing import Any
 
-import uvicorn
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+from load.bare.server import HEALTHY, listening
 
 ROLES = {"researcher": "research", "analyzer": "analyze", "reporter": "report"}
 REGISTER_SECONDS = 30.0
-_JSON = [(b"content-type", b"application/json")]
 
 
 class Noop:
-    """A plain ASGI app. `delay_seconds` is how long each step takes; None: until the caller is gone.
+    """What is done with a request. `delay_seconds` is how long each step takes; None: until the caller is gone.
 
     The output of a step says how many seconds it took here, from its arrival to just before the answer.
-    `PUT /delay` with a number of milliseconds changes the delay.
+    `PUT /delay` with a number of milliseconds changes the delay; steps that never end begin anew with it.
     """
 
     def __init__(self, delay_seconds: float | None) -> None:
         self._delay_seconds = delay_seconds
+        self._changed = asyncio.Event()
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        if scope["method"] == "POST":
-            await self._execute(receive, send)
-        elif scope["method"] == "PUT":
-            self._delay_seconds = float(await _body(receive)) / 1000
-            await _answer(send, b"{}")
-        else:
-            await _answer(send, b'{"status":"healthy"}')
+    def handle(self, method: bytes, target: bytes, body: bytes) -> bytes | Coroutine[None, None, bytes]:
+        if method == b"POST":
+            step = json.loads(body)
+            return done(step, 0.0) if self._delay_seconds == 0 else self._later(step)
+        if method == b"PUT":
+            self._delay_seconds = float(body) / 1000
+            self._changed.set()
+            return b"{}"
+        return HEALTHY
 
-    async def _execute(self, receive: Receive, send: Send) -> None:
+    async def _later(self, step: dict[str, Any]) -> bytes:
         began = time.perf_counter()
-        step = json.loads(await _body(receive))
-        if self._delay_seconds is None:
-            await receive()  # http.disconnect
-            return
-        if self._delay_seconds:
-            await asyncio.sleep(self._delay_seconds)
-        result = {
-            "contract": 1,
-            "task_id": step.get("task_id"),
-            "step_id": step["step_id"],
-            "attempt": step.get("attempt", 1),
-            "status": "completed",
-            "output": {"report": "Nothing was done.", "seconds": time.perf_counter() - began},
-        }
-        await _answer(send, json.dumps(result).encode())
+        while self._delay_seconds is None:
+            await self._changed.wait()
+        await asyncio.sleep(self._delay_seconds)
+        return done(step, time.perf_counter() - began)
 
 
-async def _body(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body"):
-            return body
-
-
-async def _answer(send: Send, body: bytes) -> None:
-    headers = [*_JSON, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def done(step: dict[str, Any], seconds: float) -> bytes:
+    """The answer to a step."""
+    result = {
+        "contract": 1,
+        "task_id": step.get("task_id"),
+        "step_id": step["step_id"],
+        "attempt": step.get("attempt", 1),
+        "status": "completed",
+        "output": {"report": "Nothing was done.", "seconds": seconds},
+    }
+    return json.dumps(result).encode()
 
 
 def register(coordinator: str, endpoint: str) -> None:
@@ -93,27 +77,15 @@ def register(coordinator: str, endpoint: str) -> None:
                 time.sleep(0.1)
 
 
-async def serve(app: Noop, port: int, coordinators: list[str]) -> None:
+async def serve(noop: Noop, port: int, coordinators: list[str]) -> None:
     """Serves until SIGTERM; registers once the port answers."""
-    config = uvicorn.Config(
-        app,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve(), name="serve")
-    try:
-        while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn tells it no other way
-            await asyncio.sleep(0.01)
-        for coordinator in coordinators:
-            await asyncio.to_thread(register, coordinator, f"http://127.0.0.1:{port}")
-    finally:
-        await serving
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    server = await listening(noop.handle, port)
+    for coordinator in coordinators:
+        await asyncio.to_thread(register, coordinator, f"http://127.0.0.1:{port}")
+    await stop.wait()
+    server.close()
 
 
 def main() -> None:

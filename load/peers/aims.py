@@ -1,0 +1,38 @@
+"""What Muster is held against: ratios to others of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from load import Figure
+from load.peers.measured import Measured, ratio
+
+MUSTER, MEMORY, PLAIN, DBOS, LANGGRAPH = "Muster", "Muster, journal off", "FastAPI + httpx", "DBOS", "LangGraph"
+
+
+def figures(all_: Sequence[Measured]) -> list[Figure]:
+    """A figure for each aim whose contenders took part."""
+    by_name = {each.name: each for each in all_}
+    ours = by_name.get(MUSTER)
+    found = [Figure("tasks that failed", float(sum(each.failed for each in all_)), "", target=0.0)]
+    if ours is None:
+        return found
+
+    def against(name: str, what: str, of: Callable[[Measured, Measured], float], target: float, least: bool) -> None:
+        if theirs := by_name.get(name):
+            value = of(ours, theirs)
+            if value == value:  # there were rounds
+                found.append(Figure(f"{what}, against {name}", value, "x", target=target, at_least=least))
+
+    against(PLAIN, "CPU a task", lambda a, b: ratio(a.cpu_us, b.cpu_us), 0.36, False)
+    against(PLAIN, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 1.9, True)
+    against(DBOS, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 10.0, True)
+    against(LANGGRAPH, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 4.0, True)
+    against(MEMORY, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 0.85, True)
+    for share, target in ((0.5, 1.4), (0.99, 1.2)):
+        against(PLAIN, f"added time, p{share * 100:.0f}", _added(share), target, False)
+    return found
+
+
+def _added(share: float) -> Callable[[Measured, Measured], float]:
+    return lambda a, b: a.quantile(lambda of: of.added, share) / b.quantile(lambda of: of.added, share)

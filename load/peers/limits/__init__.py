@@ -1,0 +1,1 @@
+"""What cannot be undercut: bare sockets, a bare ASGI function, the disk."""

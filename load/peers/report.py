@@ -1,0 +1,144 @@
+"""The page of results: a table, a chart, where others are faster, and how it was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from load import Figure
+from load.drawing.dots import Panel, drawn
+from load.peers.measured import Measured, ratio, spread
+from load.peers.rounds import DELAY_MS, RATE
+
+KINDS = {"muster": "ours", "peer": "theirs", "limit": "limit"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How it was measured."""
+
+    rounds: int
+    seconds: float
+    latency_seconds: float
+    at_once: int
+    pinned: bool
+    cores: int
+    syncs: float
+    minutes: float
+    notes: Sequence[str]
+
+    def sentences(self) -> list[str]:
+        where = "All processes of a contender on one core, load and agents on another."
+        return [
+            f"{self.rounds} rounds in turn; in each {self.seconds:g} s with {self.at_once} tasks at once, and "
+            f"{self.latency_seconds:g} s at {RATE:g} tasks/s with agents that take {DELAY_MS} ms. Medians of the "
+            f"rounds, in brackets the least and the most; times are quantiles over the tasks of all rounds.",
+            where if self.pinned else "One core for everything: not pinned.",
+            f"Python {platform.python_version()}, {self.cores} cores, load average at the end "
+            f"{os.getloadavg()[0]:.1f}, {self.minutes:.0f} minutes in all.",
+            f"The disk took {self.syncs:,.0f} times a second 4 KB with fdatasync, one after the other.",
+        ]
+
+
+def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: Run) -> None:
+    """RESULTS.md and results.svg."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("RESULTS.md.j2").render(
+        made=f"{datetime.now(UTC):%Y-%m-%d}",
+        table=table(all_),
+        aims=aims,
+        faster=faster(all_),
+        all=all_,
+        run=run,
+        slow=[each for each in all_ if each.at_once != run.at_once],
+    )
+    (folder / "RESULTS.md").write_text(page, encoding="utf-8")
+    (folder / "results.svg").write_text(chart(all_, run.at_once), encoding="utf-8")
+
+
+def table(all_: Sequence[Measured]) -> str:
+    """One row each, the most tasks a second first."""
+    base = next((each for each in all_ if each.name == "FastAPI + httpx"), all_[0])
+    head = [
+        "",
+        "tasks/s",
+        "CPU a task, ms",
+        f"of {base.name}'s",
+        "p50 / p99, ms",
+        f"added at {RATE:g}/s, p50 / p99, ms",
+        "at rest, % of a core",
+    ]
+    rows = [head, ["---", *["--:"] * (len(head) - 1)]]
+    for each in sorted(all_, key=lambda each: -spread(each.rates)[0]):
+        name = f"**{each.name}**" if each.contender.kind == "muster" else each.name
+        rows.append(
+            [
+                name + (f" (at {each.at_once} at once)" if each.at_once != base.at_once else ""),
+                _spread(each.rates, "{:.0f}" if spread(each.rates)[0] >= 10 else "{:.1f}"),
+                _spread([us / 1000 for us in each.cpu_us], "{:.2f}"),
+                _number(ratio(each.cpu_us, base.cpu_us), "{:.2f}"),
+                _quantiles(each, lambda of: of.durations),
+                _quantiles(each, lambda of: of.added),
+                f"{each.rest_percent:.1f}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def faster(all_: Sequence[Measured]) -> list[str]:
+    """A sentence for each peer that beats Muster at something; by how much."""
+    ours = next((each for each in all_ if each.name == "Muster"), None)
+    if ours is None:
+        return []
+    found = []
+    for each in all_:
+        if each.contender.kind != "peer":
+            continue
+        better = []
+        if (times := ratio(each.rates, ours.rates)) > 1:
+            better.append(f"{times:.2f} times our tasks/s")
+        if (times := ratio(each.cpu_us, ours.cpu_us)) < 1:
+            better.append(f"{times:.2f} of our processor time a task")
+        for share in (0.5, 0.99):
+            theirs, own = (of.quantile(lambda of: of.added, share) for of in (each, ours))
+            if theirs < own:
+                better.append(f"adds {theirs:.1f} ms at p{share * 100:.0f} where we add {own:.1f}")
+        if better:
+            found.append(f"{each.name} ({each.version or 'this version'}): {'; '.join(better)}. Keeps: {_keeps(each)}")
+    return found
+
+
+def _keeps(each: Measured) -> str:
+    return f"{each.contender.keeps}."
+
+
+def chart(all_: Sequence[Measured], at_once: int) -> str:
+    """Tasks a second and processor time a task, both logarithmic."""
+    order = sorted(all_, key=lambda each: -spread(each.rates)[0])
+    names = [(each.name, KINDS[each.contender.kind]) for each in order]
+    panels = [
+        Panel(f"tasks a second, {at_once} at once", [spread(each.rates) for each in order], "{:,.4g}"),
+        Panel("CPU a task, ms", [spread([us / 1000 for us in each.cpu_us]) for each in order], "{:,.3g}"),
+    ]
+    return drawn("Muster beside others: more is better at the left, less at the right", names, panels)
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    middle, least, most = spread(values)
+    return f"{_number(middle, form)} [{_number(least, form)}–{_number(most, form)}]" if values else "–"
+
+
+def _quantiles(each: Measured, of: Callable[[Measured], Sequence[float]]) -> str:
+    return " / ".join(_number(each.quantile(of, share), "{:.1f}") for share in (0.5, 0.99))
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if value == value else "–"
