@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coordinator.app import create_app
 from shared import failpoints, logs
-from shared.serve import arguments, listening, serve
+from shared.server.run import arguments, listening, serve
 from shared.settings import CoordinatorSettings, ModelSettings, load_settings
 
 if __name__ == "__main__":

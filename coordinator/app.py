@@ -13,39 +13,44 @@ from uuid import uuid4
 import httpx
 from fastapi import FastAPI
 
-from coordinator import api, api_agents, delegate, gateway, mcp, reaper
-from coordinator.admission import Admission
-from coordinator.agents import Agents
-from coordinator.delegated import delegations
-from coordinator.delegations import Delegations
-from coordinator.dispatch import Dispatcher
-from coordinator.events import Events, Feed, log_line
-from coordinator.face import NAME, CoordinatorFace
-from coordinator.parts import Parts
-from coordinator.planner import Planner
-from coordinator.registrations import Registrations
-from coordinator.registry import MAX_AGENTS, Registry
-from coordinator.reports import api_reports
-from coordinator.rows import CODE_VERSION
-from coordinator.runner import Runner
-from coordinator.stats import Stats
-from coordinator.store import Store
-from coordinator.webhooks import Webhooks
-from coordinator.worker_client import WorkerClient
-from shared import logs, transport
+from coordinator.agent_calls.client import WorkerClient
+from coordinator.agents.registration_cache import Registrations
+from coordinator.agents.registry import MAX_AGENTS, Registry
+from coordinator.api import agents as api_agents
+from coordinator.api import delegate, gateway, reports, tasks
+from coordinator.api.dependencies import Parts
+from coordinator.execution.admission import Admission
+from coordinator.execution.agent_pool import Agents
+from coordinator.execution.delegations import Delegations
+from coordinator.execution.dispatcher import Dispatcher
+from coordinator.execution.model_planner import Planner
+from coordinator.execution.step_runner import Runner
+from coordinator.journal import pruning
+from coordinator.journal.events import Events, Feed, log_line
+from coordinator.journal.rows import CODE_VERSION
+from coordinator.journal.store import Store
+from coordinator.observers.stats import Stats
+from coordinator.observers.webhooks import Webhooks
+from coordinator.protocols.chat import NAME, CoordinatorFace
+from coordinator.protocols.kaos_events import delegations
+from coordinator.protocols.mcp import endpoint as mcp
+from shared import logs
 from shared.background import Background
-from shared.db import Database
-from shared.db_sqlite import Memory, Sqlite
-from shared.envelope import derived_key
+from shared.client import client as transport
+from shared.db.database import Database
+from shared.db.sqlite import Memory, Sqlite
 from shared.errors import MusterError, StorageBroken
 from shared.failpoints import At, nowhere
-from shared.memory import Limits
-from shared.memory import Memory as Remembered
-from shared.metrics import ServiceMetrics
-from shared.protocols import a2a, kaos, openai
+from shared.limits.envelope import derived_key
+from shared.memory.recorder import Remembering
+from shared.memory.store import Limits
+from shared.memory.store import Memory as Remembered
+from shared.protocols.a2a import mount as a2a
+from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
-from shared.remembering import Remembering
-from shared.service import make_service
+from shared.protocols.openai import routes as openai
+from shared.server.app import make_service
+from shared.server.metrics import ServiceMetrics
 from shared.settings import CoordinatorSettings, ModelSettings
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
@@ -127,7 +132,7 @@ def create_app(
             if recovered := await dispatcher.recover():
                 logs.get().info("tasks.recovered", tasks=recovered)
                 background.once("recovery", dispatcher.resume())
-            background.loop("history", lambda: reaper.prune_for_ever(store, days=settings.history_days, wall=wall))
+            background.loop("history", lambda: pruning.prune_for_ever(store, days=settings.history_days, wall=wall))
             background.loop("webhooks", webhooks.run)
             background.once("stop", _stop_with(app, dispatcher))
             stats.gauges["tasks_running"].set_function(lambda: admission.running)
@@ -165,8 +170,8 @@ def create_app(
     )
     app.state.parts = None
     app.include_router(api_agents.router)
-    app.include_router(api.router)
-    app.include_router(api_reports.router)
+    app.include_router(tasks.router)
+    app.include_router(reports.router)
     app.include_router(delegate.router)
     app.include_router(gateway.router)
     folder = _folder(settings.database_url)

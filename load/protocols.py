@@ -26,12 +26,10 @@ WARM_UP = 50
 SETTLE_SECONDS = 2.0
 WORKER = """
 import os
-from shared import worker
-from shared.definition import Agent, Reply
-from shared.serve import serve_worker
+from shared.worker import Agent, Reply, app, serve_worker
 
 if os.environ.get("FACADES") == "none":
-    worker.FACADES = ()
+    app.FACADES = ()
 
 async def run(step, ctx):
     return Reply("Nothing was done.")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
+
+from shared.urls import http_url
 
 CONTRACT = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
@@ -61,21 +62,6 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as exc:
-        raise ValueError(f"is no URL: {exc}") from exc
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http:// or https:// URL with a host")
-    if parts.username or parts.password:
-        raise ValueError("must not carry a user name or password")
-    if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
-        raise ValueError("must not contain spaces, control characters or port 0")
-    return value
-
-
 # --- agents ---------------------------------------------------------------------------------------
 
 
@@ -103,7 +89,7 @@ class Registration(_Open):
     def _is_base_url(cls, value: str) -> str:
         if "?" in value or "#" in value:
             raise ValueError("must not carry a query or a fragment")
-        return _http_url(value).rstrip("/")
+        return http_url(value).rstrip("/")
 
 
 class Registered(BaseModel):
@@ -180,7 +166,7 @@ class TaskRequest(_Closed):
     @field_validator("webhook_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        return None if value is None else _http_url(value)
+        return None if value is None else http_url(value)
 
     @model_validator(mode="after")
     def _plan_or_agents(self) -> Self:
@@ -324,7 +310,7 @@ class StepResult(_Open):
 class Progress(_Open):
     """How far a step is: a sentence for a person, and a share from 0 to 1 where it is known.
 
-    `report` is how the task's report begins, as `shared.report.Report` has it: what stands in it stays.
+    `report` is how the task's report begins, as `shared.report.model.Report` has it: what stands in it stays.
     """
 
     message: Annotated[str, StringConstraints(max_length=500)]

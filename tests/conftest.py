@@ -11,8 +11,8 @@ import structlog
 from hypothesis import settings
 
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
-from tests import fakes
-from tests.fakes import Network, Suite
+from tests.support import fakes
+from tests.support.fakes import Network, Suite
 from workers.generic.settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)

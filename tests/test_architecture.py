@@ -1,282 +1,222 @@
-"""The import rules, as a table and a loop: a file imports from its own row and the rows above, never from below."""
+"""The import rules: packages from bottom to top, no circle between modules, and every file says what it is."""
+
+from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("shared", "coordinator", "workers", "load")
-FOREIGN = {
-    "shared": {"coordinator", "workers"},
-    "coordinator": {"workers"},
-    "workers": {"coordinator"},
-    "load": set(PACKAGES),
-}
+TOPS = ("shared", "coordinator", "workers", "load")
+MOST_FILES = 15  # in one folder, `__init__.py` aside
+MOST_LINES = 330  # of one file
 
-# pure, tools, outside world, behaviour, edge, start
-ROWS = {
-    "shared": (
-        {
-            "a2a_tables",
-            "abilities",
-            "actions",
-            "addresses",
-            "answering",
-            "asked",
-            "blocks",
-            "breaker",
-            "budget",
-            "contracts",
-            "db",
-            "definition",
-            "envelope",
-            "errors",
-            "frozen",
-            "fence",
-            "grants",
-            "ledger",
-            "lenient_json",
-            "links",
-            "markdown",
-            "marks",
-            "openai_answer",
-            "openai_request",
-            "pace",
-            "pages",
-            "passage",
-            "plain",
-            "prompt",
-            "reading",
-            "refusals",
-            "report",
-            "safe",
-            "sampling",
-            "shapes",
-            "shown",
-            "sources",
-            "sse",
-            "strict_json",
-            "thoughts",
-            "turns",
-            "voice",
-            "written_calls",
-        },
-        {
-            "a2a_resuming",
-            "auth",
-            "background",
-            "bounds",
-            "choice",
-            "connections",
-            "failpoints",
-            "heads",
-            "logs",
-            "memory_statements",
-            "metrics",
-            "places",
-            "settings",
-        },
-        {
-            "db_sqlite",
-            "journal_file",
-            "memory",
-            "model",
-            "peer_calls",
-            "peers",
-            "script",
-            "caller",
-            "server",
-            "mcp_tools",
-            "transport",
-            "warming",
-            "wire",
-        },
-        {
-            "a2a_card",
-            "a2a_executor",
-            "a2a_handler",
-            "a2a_http",
-            "a2a_outbox",
-            "a2a_question",
-            "a2a_store",
-            "bodies",
-            "carrying_out",
-            "face",
-            "heartbeat",
-            "kaos",
-            "kaos_rpc",
-            "loop",
-            "mounting",
-            "remembering",
-            "service",
-            "steps",
-            "tool_mode",
-        },
-        {"a2a", "a2a_runtime", "checkup", "openai", "openai_stream", "worker"},
-        {"serve"},
-    ),
-    "coordinator": (
-        {
-            "answer",
-            "compose",
-            "delegated",
-            "delegated_before",
-            "document",
-            "documents",
-            "facts",
-            "fields",
-            "followups",
-            "folders",
-            "hosts",
-            "kaos",
-            "model",
-            "pages",
-            "foreign",
-            "foreign_a2a",
-            "foreign_openai",
-            "plan",
-            "reachability",
-            "splitting",
-            "registry",
-            "rows",
-            "rules",
-            "tasks",
-            "view",
-        },
-        {"events", "grants", "schema", "statements"},
-        {
-            "address",
-            "backup",
-            "docker",
-            "failures",
-            "foreign_client",
-            "foreign_sender",
-            "http",
-            "model_calls",
-            "store",
-            "worker_client",
-        },
-        {
-            "admission",
-            "agents",
-            "conductor",
-            "delegations",
-            "dispatch",
-            "live",
-            "planner",
-            "reaper",
-            "registrations",
-            "runner",
-            "stats",
-            "webhooks",
-        },
-        {
-            "api",
-            "api_agents",
-            "api_reports",
-            "ask",
-            "convert",
-            "delegate",
-            "face",
-            "gateway",
-            "inspect",
-            "mcp",
-            "mcp_resources",
-            "mcp_server",
-            "mcp_tools",
-            "parts",
-            "places",
-            "streams",
-            "wanted",
-        },
-        {"console", "printed"},
-        {"client"},
-        {"outcome"},
-        {"app", "commands", "local_suite"},
-        {"__main__"},
-    ),
+# A package imports from the rows above its own, never from its own row or below. A file at the top of a folder that
+# is in no row by itself belongs to the folder's row.
+LAYERS = """
+shared.urls                                                     | which texts are URLs
+shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
+shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
+shared.background shared.db shared.limits shared.rendering shared.server  | tools of a service
+shared.conversation                                             | what every protocol is translated to and from
+shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
+shared.definition shared.models shared.protocols                | a language model; where protocols are mounted
+shared.agent_loop shared.protocols.openai shared.protocols.a2a  | tool calls and delegation; the façades
+shared.protocols.kaos                                           | KAOS's, on top of A2A's
+shared.worker                                                   | from an Agent to a web service
+shared.serve                                                    | the old name of shared.worker's command
+
+coordinator.questions coordinator.cli.manifests coordinator.cli.address  | values of the command line, questions
+coordinator.tasks                                               | tasks, steps and plans as values
+coordinator.journal coordinator.reports coordinator.agents      | what is durable, what is shown, who is alive
+coordinator.agent_calls coordinator.observers                   | one attempt at one agent; statistics and webhooks
+coordinator.execution                                           | tasks carried through their steps
+coordinator.api coordinator.cli.doctor                          | the routes; what is wrong with a suite
+coordinator.protocols                                           | the coordinator as a chat
+coordinator.protocols.mcp coordinator.cli                       | as an MCP server; the command line
+coordinator.app                                                 | the composition root
+coordinator                                                     | the command
+
+workers.language workers.generic                                | words; the generic agent's settings
+workers.reading.documents                                       | what every reader makes
+workers.reading.hypertext workers.reading.plain                 | parts of readers
+workers.reading.printed workers.answering                       | pages; units, runs and answers
+workers.reading.formats                                         | one reader a format
+workers.reading.office                                          | formats that come packed
+workers.reading                                                 | files into documents
+workers.reading.apart                                           | in a process of its own
+workers.index                                                   | the search
+workers.providers                                               | where a researcher searches
+workers.thinking workers.semantic                               | the optional models
+workers                                                         | the four agents
+"""
+FOREIGN = {
+    "shared": {"coordinator", "workers", "load"},
+    "coordinator": {"workers", "load"},
+    "workers": {"coordinator", "load"},
+    "load": {"shared", "coordinator", "workers"},
 }
 NOT_PURE = {"fastapi", "starlette", "httpx", "aiohttp", "sqlite3", "asyncio", "uvicorn"}
 
 
-def imports(path: Path) -> set[str]:
-    """Dotted names of all modules that a file imports, also inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+def modules(root: Path) -> dict[str, Path]:
+    """Every file of the four source folders by its dotted name; a package that holds no code is none."""
+    found = {}
+    for path in (path for top in TOPS for path in sorted((root / top).rglob("*.py"))):
+        name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        if path.name != "__init__.py" or ast.parse(path.read_text()).body:
+            found[name] = path
     return found
 
 
-def module(name: str) -> str:
-    """The file that a dotted name comes from, however deep its folder: "" where it is a folder itself."""
-    parts = name.split(".")
-    ends = [end for end in range(len(parts), 0, -1) if ROOT.joinpath(*parts[:end]).with_suffix(".py").is_file()]
-    return parts[ends[0] - 1] if ends else ""
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of everything that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files(package: str) -> list[Path]:
-    return [p for p in sorted((ROOT / package).rglob("*.py")) if p.name != "__init__.py"]
+def arrows(known: Mapping[str, Path]) -> dict[str, set[str]]:
+    """For each module, the modules that it imports."""
+
+    def module(name: str) -> str:
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {name: {module(other) for other in imported(path)} - {"", name} for name, path in known.items()}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_packages_meet_only_over_http(package):
-    """workers → shared ← coordinator; load knows nobody."""
+def layers() -> dict[str, int]:
+    rows = [line.partition("|")[0].split() for line in LAYERS.strip().splitlines()]
+    return {package: number for number, row in enumerate(rows) for package in row}
+
+
+def package(name: str, known: Iterable[str]) -> str:
+    """The row's package that a module belongs to: "" where it is in none."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def uphill(known: Mapping[str, Path]) -> set[str]:
+    """Imports that the table does not allow."""
+    level = layers()
+    wrong = set()
+    for name, others in arrows(known).items():
+        for other in others:
+            here, there = package(name, level), package(other, level)
+            top, other_top = name.partition(".")[0], other.partition(".")[0]
+            if other_top in FOREIGN[top] or (
+                top == other_top and here != there and level.get(there, 0) >= level.get(here, 0)
+            ):
+                wrong.add(f"{name} imports {other}")
+    return wrong
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[str]:
+    """One line for each module that can be reached from itself."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = list(graph[start])
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += graph.get(name, ())
+        return seen
+
+    return sorted(name for name in graph if name in reached(name))
+
+
+KNOWN = modules(ROOT)
+
+
+def test_imports_point_down_the_table():
+    assert uphill(KNOWN) == set()
+
+
+def test_no_import_circles():
+    """Between modules; the table leaves none between packages."""
+    assert circles(arrows(KNOWN)) == []
+
+
+def test_every_module_has_a_row():
+    """A new package is put into the table, so that somebody has thought about where it belongs."""
+    level = layers()
+
+    assert [name for name in KNOWN if not name.startswith("load") and not package(name, level)] == []
+
+
+def test_every_row_has_a_module():
+    assert [p for p in layers() if not any(package(name, layers()) == p for name in KNOWN)] == []
+
+
+def _planted(tmp_path: Path, files: Mapping[str, str]) -> dict[str, Path]:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return modules(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from coordinator.api import tasks\n",
+        "import coordinator.api.tasks\n",
+        "def late():\n    from coordinator.api.tasks import x\n",
+        "from workers import analyzer\n",
+        "from load import tasks\n",
+    ],
+)
+def test_a_planted_import_is_found(tmp_path, text):
+    planted = {"coordinator/journal/store.py": text, "coordinator/api/tasks.py": "x = 1\n"}
+    planted |= {"workers/analyzer.py": "x = 1\n", "load/tasks.py": "x = 1\n"}
+
+    assert len(uphill(_planted(tmp_path, planted))) == 1
+
+
+def test_a_planted_circle_is_found(tmp_path):
+    planted = {
+        "coordinator/journal/rows.py": "from coordinator.journal import store\n",
+        "coordinator/journal/store.py": "def late():\n    from coordinator.journal.rows import x\n",
+    }
+
+    assert circles(arrows(_planted(tmp_path, planted))) == ["coordinator.journal.rows", "coordinator.journal.store"]
+
+
+def test_pure_files_do_no_io():
+    """A file whose docstring begins with PURE imports nothing that reaches out."""
     wrong = {
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in files(package)
-        for name in imports(path)
-        if name.partition(".")[0] in FOREIGN[package] - {package}
+        f"{name} imports {other}"
+        for name, path in KNOWN.items()
+        if (ast.get_docstring(ast.parse(path.read_text())) or "").startswith("PURE")
+        for other in imported(path)
+        if other.partition(".")[0] in NOT_PURE
     }
 
     assert wrong == set()
 
 
-@pytest.mark.parametrize("package", ROWS)
-def test_every_file_has_its_row(package):
-    """A new file is put into the table, so that somebody has thought about where it belongs."""
-    listed = set().union(*ROWS[package])
+def test_folders_are_small():
+    counts = [(folder, len(list(folder.glob("[!_]*.py")))) for top in TOPS for folder in (ROOT / top).rglob("*/")]
 
-    assert {p.stem for p in files(package)} - listed == set()
+    assert [(str(folder), count) for folder, count in counts if count > MOST_FILES] == []
 
 
-@pytest.mark.parametrize("package", ROWS)
-def test_imports_point_upwards(package):
-    row_of = {name: number for number, row in enumerate(ROWS[package]) for name in row}
-    wrong = {
-        f"{path.stem} imports {name}"
-        for path in files(package)
-        for name in imports(path)
-        if name.partition(".")[0] == package and row_of.get(module(name), -1) > row_of[path.stem]
-    }
+def test_files_are_small():
+    lines = {name: len(path.read_text().splitlines()) for name, path in KNOWN.items()}
 
-    assert wrong == set()
-
-
-@pytest.mark.parametrize("package", ROWS)
-def test_pure_files_do_no_io(package):
-    wrong = {
-        f"{path.stem} imports {name}"
-        for path in files(package)
-        if path.stem in ROWS[package][0]
-        for name in imports(path)
-        if name.partition(".")[0] in NOT_PURE
-    }
-
-    assert wrong == set()
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_every_file_says_what_it_is():
     """A file opens with one sentence."""
-    silent = [
-        str(path.relative_to(ROOT))
-        for package in PACKAGES
-        for path in files(package)
-        if not ast.get_docstring(ast.parse(path.read_text()))
-    ]
-
-    assert silent == []
+    assert [name for name, path in KNOWN.items() if not ast.get_docstring(ast.parse(path.read_text()))] == []

@@ -12,23 +12,23 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared import logs
+from shared.agent import Agent, Context, Reply
 from shared.agent_loop.loop import Loop
 from shared.agent_loop.mcp_tools import McpTools
 from shared.agent_loop.peers import CoordinatorPeers, DirectPeers
 from shared.agent_loop.prompt import delegating
 from shared.agent_loop.tool_mode import Mode, ToolMode
-from shared.answering import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.contracts import StepRequest
-from shared.definition import Agent, Context, Reply
+from shared.conversation import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.errors import MusterError
-from shared.memory import Limits, Memory
+from shared.memory.store import Limits, Memory
 from shared.models.fence import fenced
 from shared.models.model import LanguageModel, models_from
-from shared.models.turns import ToolSpec
-from shared.protocols.kaos import CHAT
-from shared.serve import advertised, arguments, listening, serve
+from shared.models.servers.turns import ToolSpec
+from shared.protocols.kaos.routes import CHAT
+from shared.server.run import advertised, arguments, listening, serve
 from shared.settings import ModelSettings, load_settings
-from shared.worker import create_worker_app
+from shared.worker.app import create_worker_app
 from workers.generic.settings import GenericSettings
 
 MAX_UPSTREAM = 50_000  # characters of what one step before gave, in the prompt

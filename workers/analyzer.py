@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest
-from shared.definition import Agent, Context, Reply
-from shared.report import Analysis
+from shared.report.model import Analysis
 from shared.settings import ModelSettings, SemanticSettings, load_settings
 from workers.answering.analysis import Reading, analysis, read
 from workers.answering.answer import Answer
@@ -107,7 +107,7 @@ def read_within(seconds: float, task: str, found: Intake, reranker: Reranker | N
 
 
 if __name__ == "__main__":
-    from shared.serve import serve_worker
+    from shared.worker.main import serve_worker
 
     serve_worker(
         lambda state_dir: agent(state_dir, load_settings(ModelSettings), load_settings(SemanticSettings)),

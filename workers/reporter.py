@@ -10,10 +10,10 @@ from typing import Literal, cast, get_args
 from pydantic import JsonValue, ValidationError
 
 from shared import rendering
+from shared.agent import Agent, Context, Reply
 from shared.contracts import Missing, StepRequest
-from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
-from shared.report import Analysis, AskedWord, Evidence, Report, ReportOutput
+from shared.report.model import Analysis, AskedWord, Evidence, Report, ReportOutput
 from workers.analyzer import analysed_within
 from workers.answering.composing import compose, title
 from workers.answering.given import given
@@ -113,6 +113,6 @@ def _without_format(step: StepRequest) -> StepRequest:
 
 
 if __name__ == "__main__":
-    from shared.serve import serve_worker
+    from shared.worker.main import serve_worker
 
     serve_worker(agent, default_port=8003)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
+from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest
-from shared.definition import Agent, Context, Reply
 from shared.errors import WorkerFault
-from shared.report import Research
+from shared.report.model import Research
 from shared.settings import ModelSettings, SearchSettings, SemanticSettings, load_settings
 from shared.strict_json import json_pointer
 from workers.providers import chosen, identity, sources
@@ -151,7 +151,7 @@ def _bad(field: str, why: str) -> WorkerFault:
 
 
 if __name__ == "__main__":
-    from shared.serve import serve_worker
+    from shared.worker.main import serve_worker
 
     serve_worker(
         lambda state_dir: agent(

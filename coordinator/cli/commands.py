@@ -159,8 +159,8 @@ def backup(
     """
     from rich.progress import Progress
 
-    from coordinator.backup import backup as copied
     from coordinator.cli.console import err, fail
+    from coordinator.journal.backup import backup as copied
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 

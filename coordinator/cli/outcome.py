@@ -13,7 +13,7 @@ from coordinator.cli.console import err, fail, out
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
 from shared.rendering.links import numbered
-from shared.report import NumberedSource, Report
+from shared.report.model import NumberedSource, Report
 
 UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
 

@@ -16,7 +16,7 @@ from shared.rendering import Link, blocks, clean
 from shared.rendering.blocks import Block, Code, Listing, Paragraph, Terms
 from shared.rendering.marks import Marked, marker
 from shared.rendering.shown import Shown, counted, dated, place, shown
-from shared.report import Cited, NumberedSource, Report
+from shared.report.model import Cited, NumberedSource, Report
 
 WIDEST = 100  # columns: longer lines are hard to read
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from coordinator.tasks import Step, Task, last_steps, missing
+from coordinator.tasks.task import Step, Task, last_steps, missing
 from shared import rendering
 from shared.contracts import Format, Status
 from shared.rendering import Link, address
-from shared.report import Report
+from shared.report.model import Report
 
 TITLE_CHARACTERS = 120
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from coordinator.reports.document import document, listed, outputs, report, reported
-from coordinator.tasks import Step, Task, last_steps, missing
+from coordinator.tasks.task import Step, Task, last_steps, missing
 from shared.contracts import Status, StepView, TaskResult, TaskView
 
 

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared.agent_loop.lenient_json import is_json, read_json
-from shared.answering import ToolCall
-from shared.models.turns import ToolSpec
+from shared.conversation import ToolCall
+from shared.models.servers.turns import ToolSpec
 
 PREFIX = "delegate_to_"
 CUT_OFF = "The call was cut off at the limit of tokens. Make it shorter."

@@ -10,16 +10,16 @@ from uuid import uuid4
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from shared.agent import Context
 from shared.agent_loop.actions import PREFIX, Action
 from shared.agent_loop.grants import COPIED, NAMED, Grants
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Delegated, Delegation, Peers
-from shared.answering import ASKING, Message
-from shared.budget import Budget, Reserved
 from shared.contracts import NO_USAGE, Missing, Usage
-from shared.definition import Context
-from shared.envelope import narrowed
+from shared.conversation import ASKING, Message
 from shared.errors import LimitReached, MusterError, StepFailure, WorkerFault
+from shared.limits.envelope import narrowed
+from shared.limits.run_budget import Budget, Reserved
 from shared.models.fence import fenced
 
 MOST_A_STEP = 16

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from shared.agent_loop.actions import PREFIX, Action, Callables
 from shared.agent_loop.prompt import is_example
 from shared.agent_loop.written_calls import written
-from shared.envelope import MAX_DEPTH, Envelope
+from shared.limits.envelope import MAX_DEPTH, Envelope
 
 _SEPARATORS = re.compile(r"[-_.\s]+")
 _ORDER_WORDS, _ORDER_CHARACTERS = 3, 20  # of an argument that is not by chance the same as in a text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from shared.agent import Context, Reply
 from shared.agent_loop.actions import Callables, called
 from shared.agent_loop.carrying_out import CarryingOut, Record, Result, cut
 from shared.agent_loop.grants import Grants
@@ -15,13 +16,12 @@ from shared.agent_loop.sampling import sampling_of
 from shared.agent_loop.tool_mode import ToolMode
 from shared.agent_loop.voice import Voice
 from shared.agent_loop.written_calls import written
-from shared.answering import ASKING, CUT, UNANSWERED, Ask, Message
-from shared.budget import Budget
 from shared.contracts import Missing, Usage
-from shared.definition import Context, Reply
+from shared.conversation import ASKING, CUT, UNANSWERED, Ask, Message
 from shared.errors import LimitReached, ModelFailed
+from shared.limits.run_budget import Budget
 from shared.models.model import LanguageModel
-from shared.models.turns import Sampling, ToolSpec, Turn
+from shared.models.servers.turns import Sampling, ToolSpec, Turn
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
 LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from shared import logs
 from shared.errors import AgentUnreachable, StepTimeout, WorkerFault
-from shared.models.turns import ToolSpec
+from shared.models.servers.turns import ToolSpec
 
 LIST_SECONDS = 5.0
 FIRST_SECONDS = 3.0  # after the opening: so long the first lists are waited for, and asked for again

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import from_json, to_json
 
-from shared import transport
+from shared.client import client as transport
 from shared.contracts import NO_USAGE, Usage
 from shared.errors import (
     AgentBusy,

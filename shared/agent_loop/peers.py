@@ -13,13 +13,13 @@ import httpx
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from shared import transport
+from shared.agent import Context
 from shared.agent_loop.peer_calls import Completion, Done, Used, posted, shown
-from shared.answering import Message
+from shared.client import client as transport
 from shared.contracts import MAX_RESULT_BYTES, Usage
-from shared.definition import Context
-from shared.envelope import HEADER, HOP, Envelope, sealed, told
+from shared.conversation import Message
 from shared.errors import AgentRefused, BadResponse, Unavailable
+from shared.limits.envelope import HEADER, HOP, Envelope, sealed, told
 
 CARD_SECONDS = 5.0
 CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from shared.models.turns import AS_SET, Sampling
+from shared.models.servers.turns import AS_SET, Sampling
 
 
 class _Options(BaseModel):

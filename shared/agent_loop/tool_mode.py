@@ -7,10 +7,10 @@ from typing import Literal
 
 from shared import logs
 from shared.agent_loop.prompt import Told
-from shared.answering import Message
+from shared.conversation import Message
 from shared.errors import ModelFailed, ToolsRefused
 from shared.models.model import LanguageModel
-from shared.models.turns import ToolSpec
+from shared.models.servers.turns import ToolSpec
 
 Mode = Literal["auto", "native", "string", "schema"]
 PROBE_SECONDS = 60.0

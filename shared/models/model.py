@@ -10,9 +10,10 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from shared import logs, transport
-from shared.answering import Message
+from shared import logs
+from shared.client import client as transport
 from shared.contracts import NO_USAGE, Usage
+from shared.conversation import Message
 from shared.errors import ModelFailed
 from shared.models import shapes
 from shared.models.choice import PLACES_LOCAL, base_url, chosen, is_local, lacking
@@ -22,8 +23,8 @@ from shared.models.servers.asked import TRIES, Asked
 from shared.models.servers.caller import Answers, Caller, Silent
 from shared.models.servers.pace import Room
 from shared.models.servers.server import Server
+from shared.models.servers.turns import AS_SET, Filled, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
 from shared.models.servers.wire import Received
-from shared.models.turns import AS_SET, Filled, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
 from shared.models.warming import warmed
 from shared.settings import ModelSettings
 

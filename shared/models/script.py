@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from shared.contracts import Usage
 from shared.models.servers.asked import Asked
 from shared.models.servers.pace import Room
+from shared.models.servers.turns import Hear
 from shared.models.servers.wire import Received
-from shared.models.turns import Hear
 
 OUT_OF_REPLIES = "[no more mock responses]"
 MOST_PROMPT = 8_000  # tokens

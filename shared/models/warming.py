@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from shared import logs
-from shared.answering import Message
+from shared.conversation import Message
 from shared.errors import ModelFailed
 from shared.models.servers.asked import Asked
 from shared.models.servers.caller import Caller

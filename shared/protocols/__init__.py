@@ -1,1 +1,1 @@
-"""Façades: thin translations between the field's protocols and `shared.answering`."""
+"""Façades: thin translations between the field's protocols and `shared.conversation`."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
-from shared.answering import Face
-from shared.memory import Memory
+from shared.conversation import Face
+from shared.memory.store import Memory
 
 BASE = "Muster-Base"  # the header in which the gateway says where its callers reach an agent
 

@@ -1,7 +1,7 @@
 """A statement's text as blocks that can be shown: paragraphs, lists with their steps, code, tables, terms.
 
-The conventions are those of `shared.report.Evidence.text`. Lines that only look like one stay a paragraph: nothing
-is ever lost or reordered.
+The conventions are those of `shared.report.model.Evidence.text`. Lines that only look like one stay a paragraph:
+nothing is ever lost or reordered.
 """
 
 from __future__ import annotations

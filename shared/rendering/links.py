@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.rendering.safe import web_url
-from shared.report import NumberedSource
+from shared.report.model import NumberedSource
 
 Link = Callable[[NumberedSource], str]  # a safe address, or "" where a source cannot be opened
 

@@ -12,7 +12,7 @@ from shared.rendering.links import Link, address
 from shared.rendering.passage import Place
 from shared.rendering.safe import clean, code, escape_markdown, longest_fence
 from shared.rendering.shown import Shown, asks, counted, dated, place, shown
-from shared.report import Cited, NumberedSource, Report
+from shared.report.model import Cited, NumberedSource, Report
 
 _ABOUT = "About this answer"
 

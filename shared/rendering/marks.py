@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from shared.report import AskedWord
+from shared.report.model import AskedWord
 
 Marked = list[tuple[str, bool]]  # pieces of a text in order, and whether each is a word of the question
 SHORTEST_STEM = 4  # letters; a shorter word is marked only as it is

@@ -16,7 +16,7 @@ from shared.rendering.marks import marker
 from shared.rendering.passage import Place
 from shared.rendering.safe import clean, web_url
 from shared.rendering.shown import asks, dated, place, shown
-from shared.report import NumberedSource, Report
+from shared.report.model import NumberedSource, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from shared.report import AskedWord
+    from shared.report.model import AskedWord
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 MAX_FORMATTED = 100_000  # characters of foreign Markdown: they take 0.5 s, six times as long where they are hostile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.report import AskedWord, NumberedSource
+from shared.report.model import AskedWord, NumberedSource
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from shared.contracts import Missing
 from shared.rendering.shown import NEAREST
-from shared.report import Analysis, Cited, Evidence, Finding, NumberedSource, Report, Research, Section
+from shared.report.model import Analysis, Cited, Evidence, Finding, NumberedSource, Report, Research, Section
 
 T = TypeVar("T", bound=BaseModel)
 NOTHING = Cited(statement="Nothing was found.", citations=[])

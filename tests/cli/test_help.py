@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
-from tests.fakes import ROOT
+from tests.support.fakes import ROOT
 
 LOADED = """
 import sys

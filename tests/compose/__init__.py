@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.compose.traffic", "tests.compose.stack")  # their asserts say what they saw
+pytest.register_assert_rewrite("tests.support.traffic", "tests.support.stack")  # their asserts say what they saw

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.compose.docker import docker, run
-from tests.compose.stack import Stack, open_stacks
+from tests.support.docker import docker, run
+from tests.support.stack import Stack, open_stacks
 
 BUILD_SECONDS = 900.0  # from nothing, over a slow line
 

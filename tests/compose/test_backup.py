@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.docker import ROOT, Refused, run
-from tests.compose.stack import Stack
+from tests.support.docker import ROOT, Refused, run
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
 A2A = {"A2A-Version": "1.0"}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.docker import ROOT, docker, run
-from tests.compose.stack import SERVICES, V1, Stack
+from tests.support.docker import ROOT, docker, run
+from tests.support.stack import SERVICES, V1, Stack
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.compose.docker import ROOT, Done, docker, inspected, run
-from tests.compose.stack import SERVICES, Stack
+from tests.support.docker import ROOT, Done, docker, inspected, run
+from tests.support.stack import SERVICES, Stack
 
 pytestmark = pytest.mark.timeout(300, func_only=True)
 SMALL_VOLUME = {"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=2m,uid=10001,gid=10001"}}

@@ -9,9 +9,9 @@ import time
 import httpx
 import pytest
 
-from tests.compose.docker import docker, inspected
-from tests.compose.stack import SERVICES, WORKERS
-from tests.compose.traffic import TIMEOUT_SECONDS, Traffic, assert_nothing_lost
+from tests.support.docker import docker, inspected
+from tests.support.stack import SERVICES, WORKERS
+from tests.support.traffic import TIMEOUT_SECONDS, Traffic, assert_nothing_lost
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
 

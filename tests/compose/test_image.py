@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.docker import ROOT, docker, inspected, run
+from tests.support.docker import ROOT, docker, inspected, run
 
 BASE = "python:3.13-slim"
 MOST_BYTES = 130_000_000  # above the base

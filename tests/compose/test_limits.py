@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.docker import ROOT, docker
-from tests.compose.stack import AGAIN_SECONDS, SERVICES, WORKERS, Stack
-from tests.compose.traffic import TIMEOUT_SECONDS, Traffic, assert_nothing_lost
+from tests.support.docker import ROOT, docker
+from tests.support.stack import AGAIN_SECONDS, SERVICES, WORKERS, Stack
+from tests.support.traffic import TIMEOUT_SECONDS, Traffic, assert_nothing_lost
 
 INSIDE = ROOT / "tests" / "compose" / "inside"
 FREED_SECONDS = 20.0  # 5 are promised

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.compose.docker import run
-from tests.compose.stack import SERVICES
+from tests.support.docker import run
+from tests.support.stack import SERVICES
 
 
 def services(*profile: str, file: str = "docker-compose.yml", **env: str) -> dict[str, Any]:

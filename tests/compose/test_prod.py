@@ -10,8 +10,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.compose.docker import ROOT, docker, inspected, run
-from tests.compose.stack import V1, V2, Stack
+from tests.support.docker import ROOT, docker, inspected, run
+from tests.support.stack import V1, V2, Stack
 
 FILE = "docker-compose.prod.yml"
 KEY = "a-key-for-tests-0123456789"

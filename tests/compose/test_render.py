@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from coordinator.cli.manifests.convert import rendered
-from tests.compose.docker import run
-from tests.compose.stack import Stack
-from tests.test_render import AGENTS, GOOD, MODEL, OLD, PROXY, TOOLS
+from tests.coordinator.cli.test_manifests import AGENTS, GOOD, MODEL, OLD, PROXY, TOOLS
+from tests.support.docker import run
+from tests.support.stack import Stack
 
 pytestmark = pytest.mark.timeout(300, func_only=True)
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.compose.docker import docker, run
-from tests.compose.stack import SERVICES, Stack
-from tests.compose.traffic import Traffic, assert_nothing_lost
+from tests.support.docker import docker, run
+from tests.support.stack import SERVICES, Stack
+from tests.support.traffic import Traffic, assert_nothing_lost
 
 STOP_SECONDS = 10.0
 STREAMS = 100

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.compose.stack import WORKERS, Stack
-from tests.compose.traffic import Traffic, assert_nothing_lost
+from tests.support.stack import WORKERS, Stack
+from tests.support.traffic import Traffic, assert_nothing_lost
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings, fields
-from tests.compose.docker import ROOT, docker, inspected, run
-from tests.compose.stack import SERVICES, WORKERS, Stack
+from tests.support.docker import ROOT, docker, inspected, run
+from tests.support.stack import SERVICES, WORKERS, Stack
 
 UP_SECONDS = 30.0  # 10 are promised with the images present; a machine that builds other things takes longer
 SPARE_SECONDS = 10.0  # over which idle containers are watched

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.processes import ROOT, Coordinator
+from tests.support.processes import ROOT, Coordinator
 
 KIT = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 NODE = "node@22"  # the kit needs it

@@ -29,13 +29,13 @@ from a2a.types.a2a_pb2 import Part
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.answering import Ask, Final, Piece, Skill
-from shared.protocols import a2a
-from shared.protocols.a2a_executor import updater_of
-from shared.protocols.a2a_http import CARD_PATH
+from shared.conversation import Ask, Final, Piece, Skill
+from shared.protocols.a2a import mount as a2a
+from shared.protocols.a2a.executor import updater_of
+from shared.protocols.a2a.http import CARD_PATH
 from shared.protocols.mounting import Host
-from shared.serve import listening, serve
-from shared.service import make_service
+from shared.server.app import make_service
+from shared.server.run import listening, serve
 
 NAME = "tck-agent"
 Behaviour = Callable[[TaskUpdater], Awaitable[None]]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from shared.contracts import StepRequest
-from shared.definition import Agent, Context, Reply
-from shared.errors import WorkerFault
-from shared.serve import serve_worker
+from shared.worker import Agent, Context, Reply, StepRequest, WorkerFault, serve_worker
 
 
 async def run(step: StepRequest, ctx: Context) -> Reply:

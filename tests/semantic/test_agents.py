@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared.contracts import StepRequest
-from shared.report import Analysis, Evidence, Research
+from shared.report.model import Analysis, Evidence, Research
 from shared.settings import ModelSettings, SearchSettings, SemanticSettings
 from tests.semantic.test_meaning import BUSY, GERMAN, PIPES, QUESTION
-from tests.test_search_local import Step
+from tests.workers.index.test_local import Step
 from workers import analyzer, researcher
 from workers.providers.found import Found
 from workers.providers.provider import Ask

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from shared.report import Analysis, Evidence, Finding
+from shared.report.model import Analysis, Evidence, Finding
 from workers.answering.answer import Answer, Near, Shown, answer, differ
 from workers.answering.intake import Intake
 from workers.answering.parts import parts

@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from shared import rendering
 from shared.contracts import Missing
-from shared.report import Analysis, Cited, Finding, NumberedSource, Report, Section
+from shared.report.model import Analysis, Cited, Finding, NumberedSource, Report, Section
 from workers.answering.intake import document
 
 MAX_TITLE = 110

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from shared.answering import Ask
 from shared.contracts import Missing, StepRequest
+from shared.conversation import Ask
 
 PASSAGE_CHARACTERS = 4_000  # a text is cut into passages of this size, at blank lines where there are any
 MAX_QUESTION = 400

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue, ValidationError
 
 from shared.contracts import Missing
-from shared.report import AskedWord, Evidence
+from shared.report.model import AskedWord, Evidence
 
 MAX_EVIDENCE = 2_000  # passages that are read; the best by score when there are more
 _FORMAT = re.compile(r"(?<=\w)\.(?:html?|xhtml|md|markdown|rst|te?xt|pdf)(?:\.gz)?$", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from shared.report import Evidence
+from shared.report.model import Evidence
 from workers.answering.units import Unit, cut
 from workers.language.languages import language_of
 from workers.language.text import normalized

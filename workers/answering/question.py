@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.report import AskedWord
+from shared.report.model import AskedWord
 from workers.answering.passage import Passage, wording
 from workers.language.languages import language_of
 from workers.language.questions import Word, content

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workers.index.ranking import Asked
 from workers.language.sentences import sentences
 from workers.language.words import terms
-from workers.reading.document import CODE
+from workers.reading.documents.document import CODE
 
 MAX_CHARACTERS = 400
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.report import AskedWord
+from shared.report.model import AskedWord
 from workers.index import spelling, store
 from workers.index.sketch import hashes, same
 from workers.index.store import Hit, Scope

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from shared.sources import PlacedPassage
+from shared.report.sources import PlacedPassage
 from workers.index import spelling
 from workers.index.sketch import sketched
 from workers.language.languages import language_of
 from workers.language.words import terms
-from workers.reading.document import Document, passages
-from workers.reading.leftout import LeftOut
+from workers.reading.documents.document import Document, passages
+from workers.reading.documents.leftout import LeftOut
 
 VERSION = 12  # of the tables, of how documents are cut and of what terms are; another number: build it anew
 CANDIDATES = 60

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from shared import transport as http
+from shared.client import client as http
 from shared.settings import SearchSettings
 from workers.providers import brave, local, searxng, tavily, wikipedia
 from workers.providers.provider import Provider

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.contracts import Missing
-from shared.report import AskedWord, Evidence
+from shared.report.model import AskedWord, Evidence
 from workers.index.excerpts import excerpt
 from workers.index.ranking import Asked, Ranked
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from shared.sources import SKETCHED, FolderIdentity
+from shared.report.sources import SKETCHED, FolderIdentity
 from workers.reading import files
 
 FEW = 8  # documents; with fewer, their sizes count as well: many a folder has a README.md

@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from shared.agent import Context
 from shared.contracts import Missing
-from shared.definition import Context
 from shared.errors import Unavailable, WorkerFault
-from shared.sources import IndexState, PlacedPassage, Skipped
+from shared.report.sources import IndexState, PlacedPassage, Skipped
 from workers.index import ranking, store
 from workers.index.folder import FolderUnreadable, Index, Progress
 from workers.index.store import Scope
@@ -23,7 +23,7 @@ from workers.providers.found import Found, counted, evidence
 from workers.providers.provider import Ask
 from workers.reading import files
 from workers.reading.apart.reader import ReaderUnavailable
-from workers.reading.leftout import in_short
+from workers.reading.documents.leftout import in_short
 
 LOOK_SECONDS = 0.2  # a look for changes that takes longer is not waited for
 READ_SECONDS = 3.0  # nor is the reading of what has changed

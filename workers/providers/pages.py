@@ -9,8 +9,8 @@ import httpx
 
 from workers.providers.calls import USER_AGENT
 from workers.reading import readers
-from workers.reading.document import Document, unanchored
-from workers.reading.leftout import Unreadable
+from workers.reading.documents.document import Document, unanchored
+from workers.reading.documents.leftout import Unreadable
 
 MAX_BYTES = 3_000_000
 MAX_HTML_BYTES = 1_500_000  # more is a list or a log

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.definition import Context
-from shared.sources import IndexState, PlacedPassage
+from shared.agent import Context
+from shared.report.sources import IndexState, PlacedPassage
 from workers.providers.found import Found
 
 

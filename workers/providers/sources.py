@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import NotFound
-from shared.sources import IndexState, PlacedPassage
+from shared.report.sources import IndexState, PlacedPassage
 from workers.providers.provider import Provider
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from shared.errors import WorkerFault
 from workers.providers.calls import USER_AGENT, Api
 from workers.providers.web import Engine, Result, Results
-from workers.reading import markdown
-from workers.reading.document import Document, unanchored
+from workers.reading.documents.document import Document, unanchored
+from workers.reading.formats import markdown
 
 BASE = "https://api.tavily.com"
 MAX_QUERY = 400  # characters

@@ -13,15 +13,15 @@ from functools import partial
 
 import httpx
 
+from shared.agent import Context
 from shared.contracts import Missing
-from shared.definition import Context
 from workers.index import ranking, store
 from workers.index.store import Scope
 from workers.providers.calls import Api
 from workers.providers.found import Found, counted, evidence
 from workers.providers.pages import Unusable, page
 from workers.providers.provider import Ask
-from workers.reading.document import Block, Document, Section
+from workers.reading.documents.document import Block, Document, Section
 
 AT_ONCE = 4  # pages fetched at the same time
 SPARE_SECONDS = 0.5  # of the step's time, kept for ranking what has arrived

@@ -14,7 +14,7 @@ from workers.language.languages import language_of
 from workers.language.questions import content
 from workers.providers.calls import USER_AGENT, Api, RateLimited
 from workers.providers.web import Engine, Result, Results
-from workers.reading.document import Block, Document, Section
+from workers.reading.documents.document import Block, Document, Section
 
 BASE = "https://en.wikipedia.org/w/api.php"
 MAX_ARTICLES = 5  # each is a call of its own: whole texts come one at a time, and etiquette asks for no more at once

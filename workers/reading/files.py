@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
 from workers.reading import ignoring, readers
-from workers.reading.leftout import LeftOut, Unreadable
+from workers.reading.documents.leftout import LeftOut, Unreadable
 
 PACKAGES = frozenset(("node_modules", "__pycache__"))  # of programs, not of whoever writes here
 # A folder with one of these is made by a documentation tool, from sources whose copies lie beside the pages.

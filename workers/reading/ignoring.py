@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from workers.reading.leftout import Unreadable
+from workers.reading.documents.leftout import Unreadable
 from workers.reading.opened import regular
 
 if TYPE_CHECKING:

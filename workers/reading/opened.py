@@ -13,8 +13,8 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from workers.reading import readers
-from workers.reading.document import Document
-from workers.reading.leftout import Unreadable
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 
 MAX_BYTES = 20_000_000
 MAX_NOTE = 500  # characters

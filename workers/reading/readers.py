@@ -6,31 +6,31 @@ from collections.abc import Callable
 from importlib import import_module
 from os.path import splitext
 
-from workers.reading import decoding
-from workers.reading.document import Document
-from workers.reading.leftout import Unreadable
+from workers.reading.documents import decoding
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 
 Reader = Callable[[bytes], Document]  # raises Unreadable, or whatever a library raises on a broken file
 
 MARKDOWN = frozenset((".md", ".markdown", ".mdown", ".mkd"))
 HTML = frozenset((".html", ".htm", ".xhtml"))
 TEXT = frozenset((".txt", ".text", ".log", ".tex", ""))  # "": a name without an ending, README say
-# Each names a module of workers.reading.formats with a function `read(data: bytes) -> Document`.
+# Each names a module of workers.reading with a function `read(data: bytes) -> Document`.
 FORMATS = {
-    ".docx": "docx",
-    ".odt": "odf",
-    ".ods": "odf",
-    ".epub": "epub",
-    ".xlsx": "xlsx",
-    ".ipynb": "notebook",
-    ".csv": "separated",
-    ".tsv": "separated",
-    ".rst": "rst",
-    ".rest": "rst",
-    ".eml": "mail",
-    ".org": "org",
-    ".adoc": "asciidoc",
-    ".asciidoc": "asciidoc",
+    ".docx": "office.docx",
+    ".odt": "office.odf",
+    ".ods": "office.odf",
+    ".epub": "office.epub",
+    ".xlsx": "office.xlsx",
+    ".ipynb": "formats.notebook",
+    ".csv": "formats.separated",
+    ".tsv": "formats.separated",
+    ".rst": "formats.rst",
+    ".rest": "formats.rst",
+    ".eml": "formats.mail",
+    ".org": "formats.org",
+    ".adoc": "formats.asciidoc",
+    ".asciidoc": "formats.asciidoc",
 }
 _PROGRAMS = (
     "bash bat c cc cpp cs dart ex exs fish fs go graphql h hpp hs java jl js jsx kt kts lua m mjs ml nix php pl pm"
@@ -56,8 +56,7 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
 
     Raises Unreadable with the reason, and whatever a library raises that stumbles over a broken file.
     """
-    from workers.reading import html, markdown, pdf, plaintext
-    from workers.reading.formats import source
+    from workers.reading.formats import html, markdown, pdf, plaintext, source
 
     if suffix == ".pdf":
         return pdf.read(data)
@@ -66,7 +65,7 @@ def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
             raise Unreadable("is not text")
         return html.read(data, encoding or decoding.charset(data))
     if suffix in FORMATS:
-        read: Reader = import_module(f"workers.reading.formats.{FORMATS[suffix]}").read
+        read: Reader = import_module(f"workers.reading.{FORMATS[suffix]}").read
         return read(data)
     if suffix in SOURCE:
         return source.read(data, suffix)

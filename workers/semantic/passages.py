@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from shared.definition import Context
-from shared.report import Evidence
-from shared.sources import IndexState, PlacedPassage
+from shared.agent import Context
+from shared.report.model import Evidence
+from shared.report.sources import IndexState, PlacedPassage
 from workers.providers.found import Found
 from workers.providers.provider import Ask, Provider
 from workers.semantic.reranker import Reranker

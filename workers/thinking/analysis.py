@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared import rendering
-from shared.definition import Context
+from shared.agent import Context
 from shared.errors import ContextTooSmall
 from workers.answering.analysis import Reading
 from workers.answering.answer import Answer

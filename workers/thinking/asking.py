@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from shared import logs
+from shared.agent import Context
 from shared.contracts import NO_USAGE, Missing
-from shared.definition import Context
 from shared.errors import ContextTooSmall, ModelFailed
 from shared.models.choice import lacking, wanted
 

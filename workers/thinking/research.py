@@ -9,10 +9,10 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared import rendering
+from shared.agent import Context
 from shared.contracts import Missing
-from shared.definition import Context
 from shared.errors import ContextTooSmall, MusterError
-from shared.report import Evidence
+from shared.report.model import Evidence
 from workers.answering.analysis import analyse
 from workers.answering.intake import Intake
 from workers.providers.found import Found

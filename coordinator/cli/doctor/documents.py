@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.cli.doctor.facts import Facts, Finding, Severity
-from shared.sources import Skipped
+from shared.report.sources import Skipped
 
 MAX_NAMED = 3
 

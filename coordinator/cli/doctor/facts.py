@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from shared.sources import IndexState
+from shared.report.sources import IndexState
 
 Check = Literal["reach", "memory", "disk", "health", "limits", "documents", "model"]
 Severity = Literal["ok", "warning", "problem"]
@@ -198,7 +198,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenModel:
-    """What was seen of the language model that agents ask; see `shared.models.checkup.Checkup`."""
+    """What was seen of the language model that agents ask; see `shared.agent_loop.model_checkup.Checkup`."""
 
     name: str
     url: str

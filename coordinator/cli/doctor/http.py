@@ -11,7 +11,7 @@ import httpx
 
 from coordinator.cli.address import http_url
 from coordinator.cli.doctor.facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
-from shared.sources import IndexState
+from shared.report.sources import IndexState
 
 HTTP_SECONDS = 3.0
 

@@ -29,7 +29,7 @@ def look(project: Project | None, folder: Path, run: Run) -> tuple[SeenModel | N
     asks = [c for c in project.containers if c.status == "running" and c.environ.get("MODEL_NAME")]
     if not asks:
         return None, lacking(settings), []
-    command = ["exec", asks[0].name, "python", "-m", "shared.models.checkup", str(CONTAINER_SECONDS)]
+    command = ["exec", asks[0].name, "python", "-m", "shared.agent_loop.model_checkup", str(CONTAINER_SECONDS)]
     try:
         said = run(command).strip().splitlines()
         found = json.loads(said[-1]) if said else None
@@ -43,7 +43,7 @@ def _here(settings: ModelSettings) -> SeenModel | None:
 
     if chosen(settings) is None:
         return None
-    from shared.models.checkup import checkup
+    from shared.agent_loop.model_checkup import checkup
 
     with logs.quiet():
         seen = asyncio.run(checkup(settings, seconds=SECONDS))

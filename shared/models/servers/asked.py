@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.answering import Message
+from shared.conversation import Message
 from shared.models.servers.abilities import Abilities
-from shared.models.turns import AS_SET, Sampling, ToolSpec
+from shared.models.servers.turns import AS_SET, Sampling, ToolSpec
 
 MESSAGE_CHARACTERS = 16  # that a template puts around a message, about
 TOOL_CHARACTERS = 120

@@ -17,8 +17,8 @@ from shared.models.servers.pace import Measured, Room
 from shared.models.servers.places import NoTurn
 from shared.models.servers.refusals import Refusal
 from shared.models.servers.server import SMALLEST_REPLY, Server
+from shared.models.servers.turns import Hear
 from shared.models.servers.wire import Broken, Received, Refused, exchange
-from shared.models.turns import Hear
 
 FIRST_PAUSE_SECONDS = 0.25  # doubled with each try, where the server does not say how long to wait
 LOADING_PAUSE_SECONDS = 0.5

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource, SSEError
 
-from shared.answering import ToolCall
+from shared.conversation import ToolCall
 from shared.models.servers.refusals import Refusal, refusal
 from shared.models.servers.thoughts import Speech
 

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest
-from shared.definition import Agent, Context, Reply
-from shared.serve import serve_worker
+from shared.worker.main import serve_worker
 
 BLOCK = 16 * 1024 * 1024
 

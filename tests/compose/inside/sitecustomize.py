@@ -8,8 +8,8 @@ import sys
 
 def _break(*_: object) -> None:
     for module, kind, method in (
-        ("coordinator.registry", "Registry", "lapsed"),
-        ("shared.heartbeat", "Heartbeat", "_beat"),
+        ("coordinator.agents.registry", "Registry", "lapsed"),
+        ("shared.worker.heartbeat", "Heartbeat", "_beat"),
     ):
         if module in sys.modules:
             setattr(getattr(sys.modules[module], kind), method, None)

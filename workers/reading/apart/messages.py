@@ -6,7 +6,7 @@ import json
 import struct
 from dataclasses import dataclass
 
-from workers.reading.document import Block, Document, Section
+from workers.reading.documents.document import Block, Document, Section
 from workers.reading.opened import Opened
 
 LENGTH = struct.Struct(">Q")

@@ -6,10 +6,10 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 
-from workers.reading import html, plaintext
-from workers.reading.document import Document
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
+from workers.reading.formats import html, plaintext
 from workers.reading.formats.outline import Outline
-from workers.reading.leftout import Unreadable
 
 MAX_NAMED = 5  # attachments
 HEADS = ("From", "To", "Cc", "Date")

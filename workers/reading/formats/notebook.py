@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from workers.reading import markdown
-from workers.reading.document import Document
-from workers.reading.leftout import Unreadable
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
+from workers.reading.formats import markdown
 
 MAX_OUTPUT_LINES = 20  # of what one cell printed
 FENCE = "~" * 8

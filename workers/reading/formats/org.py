@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from workers.reading import decoding
-from workers.reading.document import Document
+from workers.reading.documents import decoding
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 from workers.reading.formats.outline import Outline
-from workers.reading.leftout import Unreadable
 
 CODE_BLOCKS = frozenset(("src", "example", "export", "verbatim"))
 SKIPPED_BLOCKS = frozenset(("comment",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from workers.reading import definitions, tables
-from workers.reading.document import Block, Document, Section, indented, slug
+from workers.reading.documents import definitions, tables
+from workers.reading.documents.document import Block, Document, Section, indented, slug
 
 MAX_DEPTH = 8  # of lists in lists, as they are shown
 

@@ -6,10 +6,10 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from workers.reading import decoding
-from workers.reading.document import Document
+from workers.reading.documents import decoding
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 from workers.reading.formats.outline import Outline
-from workers.reading.leftout import Unreadable
 
 if TYPE_CHECKING:
     from docutils import nodes

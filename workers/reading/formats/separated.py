@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 
-from workers.reading import decoding
-from workers.reading.document import Document
+from workers.reading.documents import decoding
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 from workers.reading.formats.outline import Outline, is_header, tidy
-from workers.reading.leftout import Unreadable
 
 MAX_ROWS = 20_000
 SAMPLE = 20_000  # characters that tell which character separates cells

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from workers.reading import decoding
-from workers.reading.document import Document
+from workers.reading.documents import decoding
+from workers.reading.documents.document import Document
+from workers.reading.documents.leftout import Unreadable
 from workers.reading.formats.outline import Outline
-from workers.reading.leftout import Unreadable
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer

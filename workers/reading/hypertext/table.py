@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from workers.reading import definitions, tables
+from workers.reading.documents import definitions, tables
 from workers.reading.hypertext.line import Said, said
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from workers.reading import definitions
-from workers.reading.document import Block, Section, indented
+from workers.reading.documents import definitions
+from workers.reading.documents.document import Block, Section, indented
 from workers.reading.hypertext import table
 from workers.reading.hypertext.line import BLOCKS, INLINE, Line, Parts, Said, are_numbers, code_of, is_sentence, said
 

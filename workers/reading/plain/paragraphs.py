@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from workers.reading import definitions, tables
-from workers.reading.document import indented
+from workers.reading.documents import definitions, tables
+from workers.reading.documents.document import indented
 
 Lines = list[str]
 

@@ -8,8 +8,8 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import Literal
 
-from workers.reading import tables
-from workers.reading.document import indented
+from workers.reading.documents import tables
+from workers.reading.documents.document import indented
 from workers.reading.plain.paragraphs import blocks, is_item
 from workers.reading.printed.page import Line
 

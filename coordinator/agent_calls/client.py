@@ -1,0 +1,217 @@
+"""The only file that speaks to an agent: signs, sends, reads within a deadline, and names what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+from pydantic import ValidationError
+
+from coordinator.agent_calls.foreign_client import ForeignClient
+from coordinator.agent_calls.http_failures import refused, shown, translated
+from coordinator.agent_calls.step_answer import Answer
+from coordinator.agents.registry import MAX_AGENTS, Instance
+from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
+from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
+from shared.failpoints import At, nowhere
+from shared.limits.envelope import HEADER, Envelope, sealed
+from shared.server import sse
+from shared.strict_json import strict_json
+
+PROBE_SECONDS = 2.0
+CANCEL_SECONDS = 1.0
+SILENT_PINGS = 3  # in a row: the stream is given up
+SILENCE_SECONDS = SILENT_PINGS * 2.0
+
+
+class WorkerClient:
+    """Calls to agents; every failure is a `StepFailure` that says whether the agent may have started."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        key_of: Callable[[str], bytes],
+        at: At = nowhere,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._key_of = key_of
+        self._at = at
+        self._wall = wall
+        self._urls: dict[str, httpx.URL] = {}
+        self._foreign = ForeignClient(http, at=at, wall=wall)
+
+    async def execute(
+        self,
+        instance: Instance,
+        request: StepRequest,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        on_progress: Callable[[Progress], None],
+        traceparent: str | None = None,
+    ) -> Answer:
+        """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step."""
+        if instance.registration.protocol != "muster":
+            return await self._foreign.execute(
+                instance, request, envelope, seconds=seconds, on_progress=on_progress, traceparent=traceparent
+            )
+        body = request.model_dump_json().encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": f"{sse.MEDIA_TYPE}, application/json",
+            "Idempotency-Key": f"{request.task_id}/{request.step_id}",
+            HEADER: sealed(envelope, key=self._key_of(instance.id), body=body),
+        }
+        if traceparent:
+            headers["traceparent"] = traceparent
+        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES, "timeout": self._http.timeout.as_dict()}
+        self._at("send.execute.before")
+        try:
+            # Built by hand: merging the client's defaults into it costs as much as the send.
+            url = self._execute_url(instance.registration.endpoint)
+            wanted = httpx.Request("POST", url, content=body, headers=headers, extensions=limits)
+            response = await self._http.send(wanted, stream=True)
+            try:
+                self._at("send.execute.sent")
+                first_byte_at = self._wall()
+                result = await _result(response, on_progress)
+            finally:
+                await response.aclose()
+        except httpx.TransportError as exc:
+            raise translated(exc, seconds) from exc
+        except StepFailure:
+            raise
+        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
+            raise BadResponse(f"The agent's answer cannot be read: {type(exc).__name__}: {exc}") from exc
+        self._at("send.execute.answered")
+        return Answer(_checked(result, request), first_byte_at)
+
+    def _execute_url(self, endpoint: str) -> httpx.URL:
+        """Parsed once for each endpoint; at most as many are kept as there may be agents."""
+        if endpoint not in self._urls:
+            if len(self._urls) >= MAX_AGENTS:
+                self._urls.clear()
+            self._urls[endpoint] = httpx.URL(f"{endpoint}/execute")
+        return self._urls[endpoint]
+
+    async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
+        """Asks the agent to stop a step; whether it heard is not known."""
+        self._at("send.cancel.before")
+        if instance.registration.protocol != "muster":
+            await self._foreign.cancel(instance, task_id, step_id, seconds=CANCEL_SECONDS)
+            return
+        envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
+        try:
+            await self._http.delete(
+                f"{instance.registration.endpoint}/execute/{task_id}/{step_id}",
+                params={"attempt": attempt},
+                headers={HEADER: sealed(envelope, key=self._key_of(instance.id), body=b"")},
+                extensions={"deadline": CANCEL_SECONDS, "max_bytes": 65_536},
+            )
+        except httpx.TransportError:
+            return  # the closed connection has told it already, or it is gone
+
+    async def probe(self, instance: Instance) -> str | None:
+        """None if the agent answers `/health` with 2xx within 2 s, else why not."""
+        try:
+            answer = await self._http.get(
+                f"{instance.registration.endpoint}/health",
+                extensions={"deadline": PROBE_SECONDS, "max_bytes": 65_536},
+            )
+        except httpx.TransportError as exc:
+            return translated(exc, PROBE_SECONDS).detail
+        foreign = instance.registration.protocol != "muster"  # need not have /health
+        return (
+            None
+            if answer.is_success or (foreign and answer.status_code < 500)
+            else f"/health answered HTTP {answer.status_code}."
+        )
+
+
+async def _result(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip()
+    if response.status_code == 200 and kind == sse.MEDIA_TYPE:
+        return await _streamed(response, on_progress)
+    body = await response.aread()
+    if response.status_code != 200:
+        raise refused(response, body)
+    return _parsed(body, kind)
+
+
+async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+    try:
+        async for event in _talking(response):
+            if event.event == "result":
+                return _parsed(event.data.encode(), sse.MEDIA_TYPE)
+            if event.event == "progress":
+                on_progress(Progress.model_validate_json(event.data))
+    except (SSEError, ValidationError) as exc:
+        raise BadResponse(f"The agent's stream cannot be read: {exc}.") from exc
+    raise AgentLost("The agent's stream ended without a result.")
+
+
+async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+    """The stream's events; raises `AgentLost` when not even a ping came for 6 s.
+
+    A pause of this whole process (`docker pause`, a machine that sleeps) is no silence of the agent's: one long wait
+    would be over at its end, before the pings that came meanwhile are read; of several short ones it costs one.
+    """
+    events = EventSource(response).aiter_sse()
+    while True:
+        coming = asyncio.ensure_future(anext(events, None))
+        try:
+            for _ in range(SILENT_PINGS):
+                await asyncio.wait({coming}, timeout=SILENCE_SECONDS / SILENT_PINGS)
+                if coming.done():
+                    break
+            else:
+                raise AgentLost(f"The agent's stream was silent for {SILENCE_SECONDS:.0f} s.")
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait({coming})
+        event = coming.result()
+        if event is None:
+            return
+        yield event
+
+
+def _parsed(body: bytes, kind: str) -> StepResult:
+    try:
+        data = strict_json(body)
+        if not isinstance(data, dict):
+            raise BadResponse("The agent's answer is JSON, but no StepResult: no object.")
+        return StepResult.model_validate(data)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise BadResponse(f"The agent's answer is no StepResult: {where}: {first['msg']}.") from exc
+    except ValueError as exc:
+        raise BadResponse(f"The agent's answer is not JSON ({kind or 'no content type'}): {shown(body)}") from exc
+
+
+def _checked(result: StepResult, request: StepRequest) -> StepResult:
+    asked = (request.step_id, request.attempt)
+    if (result.step_id, result.attempt) != asked or result.task_id not in (None, request.task_id):
+        raise BadResponse(
+            f"The agent answered for task {result.task_id}, step {result.step_id!r}, attempt {result.attempt}; "
+            f"asked was {request.task_id}, {request.step_id!r}, {request.attempt}."
+        )
+    if result.status == "completed":
+        return result
+    if result.status == "cancelled":
+        raise AgentLost("The agent stopped the step by itself.")
+    error = result.error
+    if error is not None and error.type == "timeout":
+        raise StepTimeout(error.detail)
+    failure = AgentFailed(error.detail if error else "The agent says that the step failed, and not why.")
+    failure.blames_agent = False  # it works: it answered
+    failure.type = error.type if error else failure.type
+    failure.retryable = error.retryable if error else False
+    failure.usage = result.usage
+    raise failure

@@ -1,0 +1,280 @@
+"""PURE: a step as a message of A2A 1.0 over JSON-RPC, and what the agent says about its task as the step's result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import JsonValue
+
+from coordinator.agent_calls.foreign_prompt import Call, as_json, brief, completed, credentials, reason
+from shared.contracts import Registration, StepRequest, StepResult
+from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure
+from shared.strict_json import strict_json
+
+VERSION = "1.0"
+CARD = "/.well-known/agent-card.json"
+LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
+TASK_NOT_FOUND = -32001
+THEIR_FAULT = (-32603, -32000, -32006)  # internal error, server error, InvalidAgentResponse
+OPEN = ("SUBMITTED", "WORKING", "UNSPECIFIED", "")
+STATE = "TASK_STATE_"
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Where and how an agent is spoken to."""
+
+    url: str
+    streaming: bool = False
+    tenant: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def card_url(registration: Registration) -> str:
+    """Where an agent's card lies (A2A 1.0, section 8.2)."""
+    return registration.endpoint + CARD
+
+
+def bare(registration: Registration) -> Interface:
+    """The interface of an agent that shows no card: JSON-RPC at its endpoint, nothing streamed."""
+    return Interface(registration.endpoint, headers=credentials(registration, registration.endpoint))
+
+
+def interface(card: Any, registration: Registration) -> Interface:
+    """The first JSON-RPC interface of a card that speaks A2A 1; raises `AgentRefused` when there is none.
+
+    A card that names a loopback address of the agent's own machine is read as meaning the address it was fetched from.
+    """
+    listed = card.get("supportedInterfaces") if isinstance(card, dict) else None
+    offers = [o for o in listed if isinstance(o, dict)] if isinstance(listed, list) else []
+    for offer in offers:
+        url, binding, version = (str(offer.get(k, "")) for k in ("url", "protocolBinding", "protocolVersion"))
+        if binding.upper() != "JSONRPC" or not (version or VERSION).startswith("1") or not url.startswith("http"):
+            continue
+        url = _reachable(url, registration.endpoint)
+        capabilities = card.get("capabilities")
+        streaming = isinstance(capabilities, dict) and capabilities.get("streaming") is True
+        tenant = offer.get("tenant")
+        return Interface(
+            url, streaming, tenant if isinstance(tenant, str) else "", headers=credentials(registration, url)
+        )
+    said = ", ".join(f"{o.get('protocolBinding')} {o.get('protocolVersion')}" for o in offers[:5]) or "none"
+    raise AgentRefused(f"The agent's card offers no JSON-RPC interface of A2A {VERSION}; it offers: {said}.")
+
+
+def context_of(task_id: str, step_id: str) -> str:
+    """The context that all attempts of a step share, by which they find each other's tasks."""
+    return f"muster-{task_id}-{step_id}"
+
+
+def send(agent: Interface, request: StepRequest, *, streaming: bool) -> Call:
+    """`SendStreamingMessage`, or `SendMessage` that waits for the end."""
+    message = {
+        "messageId": f"{request.task_id}-{request.step_id}-{request.attempt}",
+        "contextId": context_of(request.task_id, request.step_id),
+        "role": "ROLE_USER",
+        "parts": [{"text": brief(request)}],
+    }
+    params = {"message": message, "configuration": {"returnImmediately": False}}
+    return _rpc(agent, "SendStreamingMessage" if streaming else "SendMessage", params)
+
+
+def get(agent: Interface, task: str) -> Call:
+    """`GetTask`."""
+    return _rpc(agent, "GetTask", {"id": task})
+
+
+def earlier(agent: Interface, context: str) -> Call:
+    """`ListTasks` of one context."""
+    return _rpc(agent, "ListTasks", {"contextId": context, "pageSize": 10})
+
+
+def cancel(agent: Interface, task: str) -> Call:
+    """`CancelTask`."""
+    return _rpc(agent, "CancelTask", {"id": task})
+
+
+def answered(body: bytes) -> dict[str, Any]:
+    """The result of a JSON-RPC answer; raises a `StepFailure` for an error and for anything else."""
+    try:
+        data = strict_json(body)
+    except ValueError as exc:
+        raise BadResponse(f"The agent's answer is no JSON-RPC but: {body[:200].decode(errors='replace')!r}") from exc
+    if isinstance(data, dict) and isinstance(data.get("error"), dict):
+        raise _refusal(data["error"])
+    if not isinstance(data, dict) or not isinstance(data.get("result"), dict):
+        raise BadResponse("The agent's answer is JSON, but no JSON-RPC answer: no result.")
+    found: dict[str, Any] = data["result"]
+    return found
+
+
+def useful(listed: dict[str, Any]) -> str | None:
+    """The id of the newest task in a list that is under way or done; None if there is none to wait for."""
+    tasks = listed.get("tasks")
+    for task in tasks if isinstance(tasks, list) else []:
+        if isinstance(task, dict) and isinstance(task.get("id"), str) and _state(task) in (*OPEN, "COMPLETED"):
+            return str(task["id"])
+    return None
+
+
+class Exchange:
+    """What an agent has said about one step, piece by piece or at once."""
+
+    def __init__(self) -> None:
+        self.task: str | None = None
+        self._state = ""
+        self._said: list[dict[str, Any]] = []  # of the last status
+        self._message: list[dict[str, Any]] | None = None
+        self._artifacts: dict[str, list[dict[str, Any]]] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come by itself."""
+        return self._message is not None or self._state not in OPEN
+
+    @property
+    def waits(self) -> bool:
+        """Whether the agent waits for somebody who is not there."""
+        return self._state in ("INPUT_REQUIRED", "AUTH_REQUIRED")
+
+    @property
+    def note(self) -> str:
+        """What the agent last said about how far it is; empty if it said nothing."""
+        return _words(self._said)
+
+    def take(self, piece: dict[str, Any]) -> None:
+        """A result of `SendMessage` or one of a stream; raises `BadResponse` for what is neither."""
+        if isinstance(task := piece.get("task"), dict):
+            self.take_task(task)
+        elif isinstance(message := piece.get("message"), dict):
+            self._message = _parts(message)
+        elif isinstance(update := piece.get("statusUpdate"), dict):
+            self._know(update.get("taskId"))
+            self._stand(update.get("status"))
+        elif isinstance(update := piece.get("artifactUpdate"), dict):
+            self._know(update.get("taskId"))
+            self._collect(update.get("artifact"), append=update.get("append") is True)
+        else:
+            raise BadResponse(
+                f"The agent's answer is no task, message or update; it has: {', '.join(piece) or 'nothing'}."
+            )
+
+    def take_task(self, task: dict[str, Any]) -> None:
+        """A whole task, in the place of all that was known; raises `BadResponse` for one without an id."""
+        if not isinstance(task.get("id"), str) or not task["id"]:
+            raise BadResponse("The agent's answer is a task without an id.")
+        self.task = task["id"]
+        self._artifacts.clear()
+        artifacts = task.get("artifacts")
+        for artifact in artifacts if isinstance(artifacts, list) else []:
+            self._collect(artifact, append=False)
+        self._stand(task.get("status"))
+
+    def result(self, request: StepRequest) -> StepResult:
+        """The step's result; raises a `StepFailure` for every end but a good one."""
+        if self._message is not None:
+            return completed(request, _output(self._message))
+        why = _words(self._said) or "it does not say why"
+        if self._state == "COMPLETED":
+            parts = [part for artifact in self._artifacts.values() for part in artifact] or self._said
+            return completed(request, _output(parts))
+        if self._state == "FAILED":
+            failure: StepFailure = AgentFailed(f"The agent's task failed: {why}")
+            failure.blames_agent = failure.retryable = False  # it works: it answered
+        elif self._state == "REJECTED":
+            failure = AgentRefused(f"The agent rejected the step: {why}")
+        elif self._state in ("CANCELED", "CANCELLED"):
+            failure = AgentLost("The agent stopped the step by itself.")
+        elif self.waits:
+            asked = "input" if self._state == "INPUT_REQUIRED" else "a log-in"
+            failure = AgentRefused(f"The agent wants {asked} in the middle of the step, which nobody can give: {why}")
+            failure.type = self._state.lower()
+        else:
+            failure = BadResponse(f"The agent's task is in no state that A2A has: {self._state!r}.")
+        raise failure
+
+    def _know(self, task: Any) -> None:
+        if isinstance(task, str) and task:
+            self.task = task
+
+    def _stand(self, status: Any) -> None:
+        if not isinstance(status, dict):
+            raise BadResponse("The agent's task has no status.")
+        self._state = _state({"status": status})
+        self._said = _parts(status.get("message"))
+
+    def _collect(self, artifact: Any, *, append: bool) -> None:
+        if not isinstance(artifact, dict):
+            raise BadResponse("The agent's artifact is no object.")
+        id = str(artifact.get("artifactId", ""))
+        before = self._artifacts.get(id, []) if append else []
+        self._artifacts[id] = _joined([*before, *_parts(artifact)])
+
+
+def _rpc(agent: Interface, method: str, params: dict[str, Any]) -> Call:
+    if agent.tenant:
+        params = {"tenant": agent.tenant, **params}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return Call(agent.url, as_json(body), {"A2A-Version": VERSION, **agent.headers})
+
+
+def _refusal(error: dict[str, Any]) -> StepFailure:
+    said = f"The agent answered with an error: {reason(error) or error}"
+    code = error.get("code")
+    if code == TASK_NOT_FOUND:
+        return AgentLost(said)
+    return AgentFailed(said) if code in THEIR_FAULT else AgentRefused(said)
+
+
+def _state(task: dict[str, Any]) -> str:
+    status = task.get("status")
+    said = status.get("state") if isinstance(status, dict) else ""
+    return said.removeprefix(STATE) if isinstance(said, str) else "?"
+
+
+def _parts(holder: Any) -> list[dict[str, Any]]:
+    parts = holder.get("parts") if isinstance(holder, dict) else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts of one artifact: pieces of text that follow each other are one text, as agents stream words."""
+    found: list[dict[str, Any]] = []
+    for part in parts:
+        if found and isinstance(part.get("text"), str) and isinstance(found[-1].get("text"), str):
+            found[-1] = {**found[-1], "text": found[-1]["text"] + part["text"]}
+        else:
+            found.append(part)
+    return found
+
+
+def _words(parts: list[dict[str, Any]]) -> str:
+    return "\n\n".join(p["text"] for p in parts if isinstance(p.get("text"), str) and p["text"])
+
+
+def _output(parts: list[dict[str, Any]]) -> JsonValue:
+    """Words alone as a text, one piece of data alone as that, else an object with `text`, `data` and `files`."""
+    text = _words(parts)
+    data: list[JsonValue] = [p["data"] for p in parts if "data" in p]
+    files: list[JsonValue] = [
+        {k: p[k] for k in ("url", "raw", "filename", "mediaType") if p.get(k)}
+        for p in parts
+        if p.get("url") or p.get("raw")
+    ]
+    if not files and not data:
+        if not text:
+            raise BadResponse("The agent says that its task is done, and gives no result.")
+        return text
+    if len(data) == 1 and not text and not files:
+        return data[0]
+    found: dict[str, JsonValue] = {"text": text, "data": data, "files": files}
+    return {name: value for name, value in found.items() if value}
+
+
+def _reachable(url: str, endpoint: str) -> str:
+    said, known = urlsplit(url), urlsplit(endpoint)
+    if said.hostname in LOOPBACK and known.hostname not in LOOPBACK:
+        return said._replace(scheme=known.scheme, netloc=known.netloc).geturl()
+    return url

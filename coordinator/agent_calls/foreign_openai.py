@@ -1,0 +1,146 @@
+"""PURE: a step as a chat completion of OpenAI's, and the completion, whole or in chunks, as the step's result."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from coordinator.agent_calls.foreign_prompt import Call, as_json, brief, completed, credentials, reason, role
+from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage
+from shared.conversation import CUT
+from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse
+from shared.strict_json import strict_json
+
+DONE = "[DONE]"
+
+
+def streams(registration: Registration) -> bool:
+    """Whether the agent is asked for a stream: `metadata.stream` of its registration; not every server can."""
+    return registration.metadata.get("stream") is True
+
+
+def call(request: StepRequest, registration: Registration, *, max_tokens: int | None = None) -> Call:
+    """`POST /v1/chat/completions` for a step; `metadata.model` of the registration is the model, else its name."""
+    endpoint = registration.endpoint.removesuffix("/v1")
+    url = f"{endpoint}/v1/chat/completions"
+    model = registration.metadata.get("model")
+    body: dict[str, Any] = {
+        "model": model if isinstance(model, str) and model else registration.name,
+        "messages": [
+            {"role": "system", "content": role(registration, request)},
+            {"role": "user", "content": brief(request)},
+        ],
+        "stream": streams(registration),
+    }
+    if body["stream"]:
+        body["stream_options"] = {"include_usage": True}
+    if max_tokens is not None:
+        body["max_tokens"] = max_tokens
+    said = as_json(body)
+    # the body is part of the key: a server that knows keys refuses one that comes back with another body
+    key = f"{request.task_id}/{request.step_id}/{hashlib.sha256(said).hexdigest()[:8]}"
+    return Call(url, said, {"Idempotency-Key": key, **credentials(registration, url)})
+
+
+def result(request: StepRequest, body: bytes) -> StepResult:
+    """The result in a whole completion; raises a `StepFailure` for one without an answer."""
+    data = _object(body)
+    if data.get("error"):
+        raise AgentFailed(f"The agent answered with an error: {reason(data)}")
+    choice = _choice(data)
+    message = choice.get("message") if choice else None
+    if not isinstance(message, dict):
+        raise BadResponse("The agent's answer is no chat completion: choices.0.message is missing.")
+    return _ended(request, _content(message), message, choice, _usage(data))
+
+
+class Chunks:
+    """A completion that arrives in chunks."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._finish: str | None = None
+        self._usage = Usage()
+        self.characters = 0
+        self.done = False
+
+    def add(self, data: str) -> None:
+        """The next event's data; raises a `StepFailure` for one that is no chunk, or an error."""
+        if data.strip() == DONE:
+            self.done = True
+            return
+        chunk = _object(data.encode("utf-8", "replace"))
+        if chunk.get("error"):
+            raise AgentFailed(f"The agent's stream ended with an error: {reason(chunk)}")
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = _usage(chunk)
+        choice = _choice(chunk)
+        if choice is None:
+            return
+        delta = choice.get("delta")
+        text = _content(delta) if isinstance(delta, dict) else ""
+        self._said.append(text)
+        self.characters += len(text)
+        if isinstance(choice.get("finish_reason"), str):
+            self._finish = choice["finish_reason"]
+
+    def result(self, request: StepRequest) -> StepResult:
+        """The result of a stream that has ended; raises `AgentLost` for one that was cut off."""
+        if not self.done and self._finish is None:
+            raise AgentLost("The agent's stream ended in the middle of the answer.")
+        return _ended(request, "".join(self._said), {}, {"finish_reason": self._finish}, self._usage)
+
+
+def _ended(
+    request: StepRequest, text: str, message: dict[str, Any], choice: dict[str, Any] | None, usage: Usage
+) -> StepResult:
+    finish = (choice or {}).get("finish_reason")
+    if isinstance(message.get("refusal"), str) and message["refusal"]:
+        raise AgentRefused(f"The model refused: {message['refusal'][:500]}")
+    if finish == "content_filter":
+        raise AgentRefused("The answer was held back by a content filter.")
+    if not text.strip():
+        if finish in ("tool_calls", "function_call"):
+            raise BadResponse("The agent wants tools called by its caller, which a step cannot do.")
+        raise BadResponse(f"The agent's answer is empty (finish_reason {finish!r}).")
+    cut = [Missing(what=f"{CUT}{request.step_id}", why="The answer was cut at its length limit.")]
+    return completed(request, text, usage=usage, missing=cut if finish == "length" else [])
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        data = strict_json(body)
+    except ValueError as exc:
+        raise BadResponse(
+            f"The agent's answer is no chat completion but: {body[:200].decode(errors='replace')!r}"
+        ) from exc
+    if not isinstance(data, dict):
+        raise BadResponse("The agent's answer is JSON, but no chat completion: no object.")
+    return data
+
+
+def _choice(data: dict[str, Any]) -> dict[str, Any] | None:
+    choices = data.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return None
+
+
+def _content(message: dict[str, Any]) -> str:
+    """The words of a message: a string, or the text parts of a list."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
+    return content if isinstance(content, str) else ""
+
+
+def _usage(data: dict[str, Any]) -> Usage:
+    """What the agent says it has used; nothing of what cannot be."""
+    said = data.get("usage")
+    said = said if isinstance(said, dict) else {}
+
+    def count(name: str) -> int:
+        value = said.get(name)
+        return min(value, MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+    return Usage(input_tokens=count("prompt_tokens"), output_tokens=count("completion_tokens"))

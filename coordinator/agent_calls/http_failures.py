@@ -1,0 +1,57 @@
+"""What went wrong with a call to an agent, as a `StepFailure`: for every protocol the same."""
+
+from __future__ import annotations
+
+import httpx
+
+from shared.client.client import AddressRefused, BodyTooLarge, DeadlineExceeded, reached
+from shared.errors import (
+    AgentBusy,
+    AgentFailed,
+    AgentLost,
+    AgentRefused,
+    AgentUnreachable,
+    BadResponse,
+    StepFailure,
+    StepTimeout,
+)
+
+SHOWN_CHARACTERS = 200  # of a wrong answer, in the error
+
+
+def refused(response: httpx.Response, body: bytes, why: str = "") -> StepFailure:
+    """What an answer other than a good one means for the step; `why` is what its body says, where that is known.
+
+    429 and 503 mean that it was not started (RFC 6585, RFC 9110), `x-should-retry: false` that a repeat is unwise.
+    """
+    said = f"HTTP {response.status_code}: {why or shown(body)}"
+    if response.status_code in (429, 503):
+        return AgentBusy(said, headers={"Retry-After": response.headers.get("retry-after", "1")})
+    if response.is_redirect:
+        return BadResponse(f"The agent answered with a redirect (HTTP {response.status_code}), which is not followed.")
+    if response.is_success:
+        return BadResponse(f"The agent answered {said}")
+    failure = AgentFailed(said) if response.is_server_error else AgentRefused(said)
+    if response.headers.get("x-should-retry") == "false":
+        failure.retryable = False
+    return failure
+
+
+def translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
+    """What an error of the network means for a step that had so many seconds."""
+    if isinstance(exc, BodyTooLarge):
+        return BadResponse(str(exc))
+    if isinstance(exc, DeadlineExceeded):
+        return StepTimeout(f"No answer within {seconds:.1f} s.")
+    said = str(exc) or type(exc).__name__
+    if reached(exc):
+        return AgentLost(f"The connection broke before the answer was complete: {said}")
+    failure = AgentUnreachable(said)
+    failure.retryable = not isinstance(exc, AddressRefused | httpx.UnsupportedProtocol)
+    return failure
+
+
+def shown(body: bytes) -> str:
+    """The beginning of a body, on one line."""
+    text = " ".join(body[: SHOWN_CHARACTERS * 4].decode("utf-8", "replace").split())
+    return text[:SHOWN_CHARACTERS] or "(empty)"

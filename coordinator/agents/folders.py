@@ -1,0 +1,30 @@
+"""PURE: whether two workers of one name look into the same folder, so that it does not matter which is asked."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from shared.contracts import Registration
+from shared.report.sources import SKETCHED, FolderIdentity
+
+ALIKE = 0.5  # of the files; copies of one folder, of which one was changed meanwhile, are replicas
+
+
+def folder_of(registration: Registration) -> FolderIdentity | None:
+    """The folder that a worker's metadata names; None where it has none."""
+    try:
+        return FolderIdentity.model_validate(registration.metadata.get("folder"))
+    except ValidationError:
+        return None
+
+
+def differ(one: FolderIdentity | None, other: FolderIdentity | None) -> bool:
+    """Whether they are surely two folders: in different places, and most of their files are not the same.
+
+    What is not known, an empty folder say, is no difference: to refuse a replica would be worse.
+    """
+    if one is None or other is None or one.place == other.place or not one.sketch or not other.sketch:
+        return False
+    least = sorted({*one.sketch, *other.sketch})[:SKETCHED]
+    shared = {*one.sketch} & {*other.sketch}
+    return sum(each in shared for each in least) < ALIKE * len(least)

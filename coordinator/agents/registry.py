@@ -1,0 +1,265 @@
+"""PURE: who is alive, who can do what, and who is chosen next. The clock and chance come from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from coordinator.agents.folders import differ, folder_of
+from shared.contracts import AgentStatus, Registration
+from shared.errors import Conflict, Overloaded
+
+LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
+MAX_AGENTS = 1_000
+FORGET_SECONDS = 600.0  # a leased agent that stayed silent for so long is taken off the list
+BREAKER_OPENS_AFTER = 5  # consecutive failures
+BREAKER_SECONDS = (1.0, 60.0)  # first and longest pause before one trial call
+LATENCY_WEIGHT = 0.3  # of the newest measurement in the moving average
+LATENCY_HALVES_SECONDS = 2.0  # nobody is avoided for long because of one slow answer, a first one with cold caches say
+ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
+
+Breaker = Literal["closed", "open", "half_open"]
+
+
+@dataclass
+class Instance:
+    """One registered process: its lease, load, latency and breaker. Times are of the injected clock."""
+
+    id: str
+    registration: Registration
+    registered_at: float
+    wall_registered_at: float
+    status: AgentStatus = AgentStatus.PENDING
+    lease_until: float | None = None
+    load: int = 0
+    latency: float | None = None
+    measured_at: float = 0.0
+    failures: int = 0
+    open_until: float | None = None
+    opened_at: float | None = None
+    trial: bool = False
+    pause: float = BREAKER_SECONDS[0]
+    last_error: str | None = None
+    last_seen: float | None = None
+    wall_last_seen: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.registration.name
+
+    def breaker(self, now: float) -> Breaker:
+        if self.open_until is None:
+            return "closed"
+        return "open" if now < self.open_until else "half_open"
+
+
+class Registry:
+    """All instances of all agents."""
+
+    def __init__(self, *, now: Callable[[], float], wall: Callable[[], float], random: Random) -> None:
+        self._now = now
+        self._wall = wall
+        self._random = random
+        self._instances: dict[str, Instance] = {}
+        self._ever_capable: set[str] = set()
+        self._ever_named: set[str] = set()
+
+    # --- who is there
+
+    def all(self) -> list[Instance]:
+        return sorted(self._instances.values(), key=lambda i: (i.name, i.id))
+
+    def get(self, agent_id: str) -> Instance | None:
+        return self._instances.get(agent_id)
+
+    def names(self) -> set[str]:
+        return {i.name for i in self._instances.values()}
+
+    def matching(self, *, capability: str | None, agent: str | None) -> list[Instance]:
+        """Every instance that was registered for this, alive or not."""
+        return [
+            i
+            for i in self._instances.values()
+            if (agent is None or i.name == agent) and (capability is None or capability in i.registration.capabilities)
+        ]
+
+    def known(self, *, capability: str | None, agent: str | None) -> bool:
+        """Whether anybody for this was ever registered, here or before a restart."""
+        was = agent in self._ever_named if agent is not None else capability in self._ever_capable
+        return was or bool(self.matching(capability=capability, agent=agent))
+
+    def remember(self, registration: Registration) -> None:
+        """An agent that was here before: steps for it, or for what it can do, wait a little and do not fail at once."""
+        self._ever_capable.update(registration.capabilities)
+        self._ever_named.add(registration.name)
+
+    # --- coming and going
+
+    def register(self, agent_id: str, registration: Registration) -> tuple[Instance, bool]:
+        """Adds or refreshes an instance; says whether it is new.
+
+        Raises `Overloaded` at 1,000 instances, and `Conflict` for one that looks into another folder than the living
+        one of its name: which of them a question goes to would be chance.
+        """
+        now = self._now()
+        known = self._instances.get(agent_id)
+        if known is None or self._silent(known):
+            self._refuse_other_folder(agent_id, registration)
+        if known is None and len(self._instances) >= MAX_AGENTS:
+            raise Overloaded(f"{MAX_AGENTS} agents are registered already.", retry_after=60)
+        instance = known or Instance(agent_id, registration, now, self._wall())
+        if registration.instance is not None:
+            instance.lease_until = now + LEASE_SECONDS
+            instance.last_seen, instance.wall_last_seen = now, self._wall()
+            self._drop_predecessors(instance, registration)
+        instance.registration = registration
+        if registration.draining:
+            instance.status = AgentStatus.DRAINING
+        elif instance.status is AgentStatus.DRAINING:
+            instance.status = AgentStatus.PENDING
+        self._instances[agent_id] = instance
+        self.remember(registration)
+        return instance, known is None
+
+    def remove(self, agent_id: str) -> Instance | None:
+        return self._instances.pop(agent_id, None)
+
+    def probed(self, agent_id: str, error: str | None) -> bool:
+        """Records a probe; says whether the status changed."""
+        instance = self._instances.get(agent_id)
+        if instance is None or instance.status is AgentStatus.DRAINING:
+            return False
+        before = instance.status
+        if error is None:
+            instance.last_seen, instance.wall_last_seen = self._now(), self._wall()
+            if not self._silent(instance):
+                instance.status, instance.last_error = AgentStatus.HEALTHY, None
+        else:
+            instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
+        return instance.status is not before
+
+    def paused(self, seconds: float) -> None:
+        """This process did not run for so long, and could hear nobody: leases last so much longer."""
+        for instance in self._instances.values():
+            if instance.lease_until is not None:
+                instance.lease_until += seconds
+
+    def lapsed(self) -> list[Instance]:
+        """Marks instances whose lease has run out as unreachable, forgets old ones; returns the newly silent."""
+        newly = []
+        for instance in list(self._instances.values()):
+            if not self._silent(instance):
+                continue
+            assert instance.lease_until is not None
+            silent_for = self._now() - instance.lease_until + LEASE_SECONDS
+            if silent_for > FORGET_SECONDS:
+                self.remove(instance.id)
+            if instance.status is not AgentStatus.UNREACHABLE:
+                instance.status = AgentStatus.UNREACHABLE
+                instance.last_error = f"silent for {silent_for:.0f} s"
+                newly.append(instance)
+        return newly
+
+    # --- who is next
+
+    def choose(
+        self, *, capability: str | None, agent: str | None, avoid: Collection[str] = (), outside: Iterable[str] = ()
+    ) -> Instance | None:
+        """The instance that would answer soonest: least outstanding work times recent latency; None if nobody can.
+
+        `avoid` are instances already tried: they are taken only when there is no other. `outside` are never taken.
+        """
+        now = self._now()
+        banned = set(outside)
+        able = [
+            i
+            for i in self.matching(capability=capability, agent=agent)
+            if i.status is AgentStatus.HEALTHY
+            and i.id not in banned
+            and self.has_room(i)
+            and self._lets_through(i, now)
+        ]
+        fresh = [i for i in able if i.id not in avoid] or able
+        if not fresh:
+            return None
+        expected = self._expected(fresh, now)
+        return min(fresh, key=lambda i: (expected[i.id], self._random.random()))
+
+    def _expected(self, instances: Collection[Instance], now: float) -> dict[str, float]:
+        """What each would take, by id: in steps of the quickest.
+
+        A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
+        """
+        quickest = max(min((i.latency for i in instances if i.latency is not None), default=1.0), 1e-6)
+        expected = {}
+        for i in instances:
+            latency = i.latency if i.latency is not None else quickest
+            believed = latency * 0.5 ** ((now - i.measured_at) / LATENCY_HALVES_SECONDS)
+            expected[i.id] = (i.load + 1) * (believed / quickest if believed > ALIKE * quickest else 1.0)
+        return expected
+
+    def began(self, instance: Instance) -> None:
+        instance.load += 1
+        if instance.open_until is not None:
+            instance.trial = True
+
+    def ended(self, instance: Instance, *, seconds: float | None, error: str | None, blame: bool) -> None:
+        """Records a call's end: its latency when it went well, one failure more when the agent is to blame."""
+        instance.load = max(0, instance.load - 1)
+        instance.trial = False
+        if error is None:
+            instance.failures, instance.open_until, instance.pause = 0, None, BREAKER_SECONDS[0]
+            instance.last_error = None
+            if seconds is not None:
+                old, instance.measured_at = instance.latency, self._now()
+                instance.latency = seconds if old is None else old + LATENCY_WEIGHT * (seconds - old)
+            return
+        instance.last_error = error
+        if not blame or instance.status is AgentStatus.UNREACHABLE:  # one that is gone is left alone until a probe
+            return
+        instance.failures += 1
+        began = self._now() - (seconds or 0.0)
+        if instance.opened_at is not None and began < instance.opened_at:
+            return  # it was under way when the breaker opened, and tells nothing new
+        if instance.failures >= BREAKER_OPENS_AFTER:
+            instance.opened_at = self._now()
+            instance.open_until = instance.opened_at + instance.pause * (0.8 + 0.4 * self._random.random())
+            instance.pause = min(BREAKER_SECONDS[1], instance.pause * 2)
+
+    def has_room(self, instance: Instance) -> bool:
+        most = instance.registration.max_concurrency
+        return most is None or instance.load < most
+
+    def suspect(self, instance: Instance, error: str) -> None:
+        """A call did not get through: nothing is sent there until a probe has."""
+        if instance.status is AgentStatus.HEALTHY:
+            instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
+
+    def _lets_through(self, instance: Instance, now: float) -> bool:
+        return {"closed": True, "open": False, "half_open": not instance.trial}[instance.breaker(now)]
+
+    def _silent(self, instance: Instance) -> bool:
+        return instance.lease_until is not None and self._now() > instance.lease_until
+
+    def _refuse_other_folder(self, agent_id: str, registration: Registration) -> None:
+        folder = folder_of(registration)
+        for other in self._instances.values():
+            theirs = folder_of(other.registration)
+            mine = other.id == agent_id or other.registration.instance == registration.instance
+            if other.name != registration.name or mine or self._silent(other) or other.registration.draining:
+                continue
+            if folder is not None and theirs is not None and differ(folder, theirs):
+                raise Conflict(
+                    f"{other.id} at {other.registration.endpoint} is called {other.name!r} as well, and looks into"
+                    f" other documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of"
+                    " them, or give one of them a folder that holds both."
+                )
+
+    def _drop_predecessors(self, instance: Instance, registration: Registration) -> None:
+        """The same instance at a new endpoint: its silent earlier self goes."""
+        for other in list(self._instances.values()):
+            same = other.registration.instance == registration.instance and other.name == registration.name
+            if same and other.id != instance.id and (self._silent(other) or other.status is AgentStatus.UNREACHABLE):
+                self.remove(other.id)

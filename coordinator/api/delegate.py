@@ -1,0 +1,63 @@
+"""`POST /delegate`: the door for agents that ask other agents."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+
+from coordinator.api.dependencies import Opened
+from coordinator.execution.delegations import Delegations, Wish
+from shared.agent_loop.peers import ASKED_AS
+from shared.errors import EnvelopeRefused
+from shared.limits.envelope import HEADER, derived_key, opened
+from shared.server import bodies
+
+router = APIRouter()
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
+
+
+@router.post("/delegate", tags=["agents"], openapi_extra=_BODY)
+async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
+    """Has another agent do something for a registered one, out of what its step has left.
+
+    The body is sealed in `Muster-Envelope` with the key of the agent that `Muster-Agent` names. The work ends when the
+    caller hangs up.
+    """
+    body = await bodies.read(request)
+    header, agent_id = request.headers.get(HEADER), request.headers.get(ASKED_AS, "")
+    asker = parts.agents.registry.get(agent_id)
+    if header is None or asker is None:
+        raise EnvelopeRefused(f"Only registered agents may ask: {ASKED_AS} names the agent, {HEADER} is signed by it.")
+    envelope = opened(header, key=derived_key(parts.secret, asker.id), body=body)
+    wish = bodies.parsed(Wish, body)
+    done = await _unless_gone(request, parts.delegations, asker, envelope, wish)
+    return {
+        "agent": wish.agent,
+        "response": done.text,
+        "output": done.result.output,
+        "usage": done.usage.model_dump(),
+        "missing": [m.model_dump() for m in done.result.missing],
+        "booked": done.booked,
+    }
+
+
+async def _unless_gone(request: Request, delegations: Delegations, *asked: Any) -> Any:
+    work = asyncio.create_task(delegations.run(*asked), name="delegation")
+    gone = asyncio.create_task(_hung_up(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

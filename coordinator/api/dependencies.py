@@ -1,0 +1,56 @@
+"""What the routes stand on, once the coordinator is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+from fastapi import Depends, Request
+
+from coordinator.agents.registration_cache import Registrations
+from coordinator.execution.admission import Admission
+from coordinator.execution.agent_pool import Agents
+from coordinator.execution.delegations import Delegations
+from coordinator.execution.dispatcher import Dispatcher
+from coordinator.journal.events import Feed
+from coordinator.journal.store import Store
+from coordinator.observers.stats import Stats
+from shared.errors import Unavailable
+from shared.server.app import Stopping
+from shared.settings import CoordinatorSettings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything the composition root has built and opened."""
+
+    settings: CoordinatorSettings
+    store: Store
+    agents: Agents
+    dispatcher: Dispatcher
+    delegations: Delegations
+    registrations: Registrations
+    admission: Admission
+    feed: Feed
+    stats: Stats
+    http: httpx.AsyncClient
+    secret: bytes
+    stopping: Stopping
+    now: Callable[[], float]
+    wall: Callable[[], float]
+    started: float
+
+    def uptime(self) -> float:
+        return round(self.now() - self.started, 3)
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts | None = request.app.state.parts
+    if parts is None:
+        raise Unavailable("The coordinator is starting.", retry_after=1)
+    return parts
+
+
+Opened = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,164 @@
+"""`/agents/{name}/…`, and `/{namespace}/agent/{name}/…`: forwarded to that agent, streamed, within a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from coordinator.agents.registry import Instance
+from coordinator.api.dependencies import Opened, Parts
+from shared.client.client import DeadlineExceeded
+from shared.errors import BadRequest, MusterError, NotFound
+from shared.protocols.mounting import BASE
+
+router = APIRouter()
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+MAX_BYTES = 100_000_000
+
+# RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
+_HOP = ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
+_OWN = ("upgrade", "expect", "host", "content-length", "authorization", "cookie", "set-cookie", BASE.lower())
+_NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
+
+
+class BadGateway(MusterError):
+    status, type, title, retryable = 502, "agent_unreachable", "The agent cannot be reached", True
+
+
+class GatewayTimeout(MusterError):
+    status, type, title, retryable = 504, "timeout", "The agent did not answer in time", True
+
+
+@router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
+async def forward(name: str, path: str, request: Request, parts: Opened) -> Response:
+    """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
+    return await _forwarded(name, _rest(request, prefix=2), request, parts)
+
+
+@router.api_route("/{namespace}/agent/{name}", methods=METHODS, tags=["agents"], include_in_schema=False)
+@router.api_route("/{namespace}/agent/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
+async def forward_in_namespace(namespace: str, name: str, request: Request, parts: Opened, path: str = "") -> Response:
+    """The same at the paths of KAOS's gateway; there is one namespace here, whatever it is called."""
+    return await _forwarded(name, _rest(request, prefix=3), request, parts)
+
+
+async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Response:
+    instance = _chosen(name, parts)
+    uploaded = asyncio.Event()
+    sends = request.method not in ("GET", "OPTIONS", "DELETE")
+    sent = parts.http.build_request(
+        request.method,
+        f"{instance.registration.endpoint}/{rest}",
+        headers=[*_forwardable(request.headers), (BASE.encode(), _base(rest, request, parts))],
+        content=_body(request, uploaded) if sends else None,
+        extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
+    )
+    if not sends:
+        uploaded.set()
+    parts.agents.registry.began(instance)
+    try:
+        answer = await _answered(parts.http.send(sent, stream=True), request, uploaded)
+    except DeadlineExceeded as exc:
+        _ended(parts, instance, str(exc))
+        raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
+    except httpx.TransportError as exc:
+        _ended(parts, instance, str(exc))
+        raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
+    except (asyncio.CancelledError, ClientDisconnect):
+        _ended(parts, instance, "the caller hung up")
+        raise
+    return _Relay(answer, lambda error: _ended(parts, instance, error))
+
+
+def _chosen(name: str, parts: Parts) -> Instance:
+    instance = parts.agents.registry.choose(capability=None, agent=name)
+    if instance is not None:
+        return instance
+    known = parts.agents.registry.matching(capability=None, agent=name)
+    if not known:
+        raise NotFound(f"No agent is called {name!r}.")
+    raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
+
+
+def _rest(request: Request, *, prefix: int) -> str:
+    """Path and query as they came, without the first so many segments; raises `BadRequest` for one that climbs."""
+    raw = request.scope.get("raw_path") or request.url.path.encode()
+    rest = raw.decode("ascii", "replace").partition("?")[0].removeprefix("/").split("/", prefix)[prefix:]
+    path = "".join(rest)
+    if any(part in ("..", ".") for part in path.replace("%2e", ".").replace("%2E", ".").split("/")):
+        raise BadRequest("The path must not contain '.' or '..' segments.")
+    return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def _base(rest: str, request: Request, parts: Parts) -> bytes:
+    """Where the caller reaches the agent, for its cards: its own address may be good inside the network only."""
+    raw = request.scope.get("raw_path") or request.url.path.encode()
+    prefix = raw.partition(b"?")[0].removesuffix(rest.partition("?")[0].encode()).strip(b"/")
+    return (parts.settings.public_url or str(request.base_url)).rstrip("/").encode() + b"/" + prefix
+
+
+async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk
+    uploaded.set()
+
+
+async def _answered(
+    call: Coroutine[Any, Any, httpx.Response], request: Request, uploaded: asyncio.Event
+) -> httpx.Response:
+    """The agent's answer; raises `ClientDisconnect` when the caller hangs up before, which ends the agent's work."""
+
+    async def hung_up() -> None:
+        await uploaded.wait()
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    calling, gone = asyncio.ensure_future(call), asyncio.create_task(hung_up())
+    try:
+        await asyncio.wait({calling, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if calling.done():
+            return calling.result()
+        raise ClientDisconnect
+    finally:
+        calling.cancel()
+        gone.cancel()
+        await asyncio.wait({calling, gone})
+
+
+class _Relay(StreamingResponse):
+    """An agent's answer on its way; `ended` hears how that went, also when nothing of it was sent any more."""
+
+    def __init__(self, answer: httpx.Response, ended: Callable[[str | None], None]) -> None:
+        super().__init__(self._pieces(), answer.status_code)
+        self.raw_headers = _forwardable(answer.headers)  # as bytes: not every header can be written as Latin-1 again
+        self._answer = answer
+        self._ended = ended
+        self._error: str | None = "the stream broke"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.aclose()
+            self._ended(self._error)
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        async for chunk in self._answer.aiter_raw():
+            yield chunk
+        self._error = None
+
+
+def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_FORWARDED]
+
+
+def _ended(parts: Parts, instance: Instance, error: str | None) -> None:
+    parts.agents.registry.ended(instance, seconds=None, error=error, blame=False)

@@ -1,0 +1,79 @@
+"""The coordinator's routes for what a task found out: its report, and the sources of that in their place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from coordinator.api.dependencies import Opened, Parts
+from coordinator.api.report_format import TYPES, Asked, accepted
+from coordinator.api.sources import SourceView, place, seen
+from coordinator.reports.document import report
+from coordinator.tasks.task import Task
+from shared import rendering
+from shared.contracts import Format
+from shared.errors import Conflict
+from shared.rendering.links import numbered
+
+router = APIRouter()
+_FORMAT_OF: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
+
+
+@router.get("/tasks/{task_id}/report{suffix}", tags=["tasks"], include_in_schema=False)
+@router.get("/tasks/{task_id}/report", tags=["tasks"])
+async def get_report(
+    request: Request,
+    task_id: str,
+    parts: Opened,
+    suffix: Literal[".md", ".html", ".json", ""] = "",
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """The report as Markdown, HTML or JSON, by `.md`, `.html`, `.json` or by Accept."""
+    task = await _ended(task_id, parts)
+    format = _FORMAT_OF.get(suffix) or accepted(accept) or task.format
+    return await as_report(task, format, request, parts, here="")
+
+
+@router.get("/tasks/{task_id}/sources/{number}", tags=["tasks"], response_model=SourceView)
+async def get_source(
+    task_id: str,
+    number: Annotated[int, Path(ge=1, le=1_000_000)],
+    parts: Opened,
+    wanted: Asked,
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """A source of the report: the passage between what comes before and after it; HTML unless Accept says else."""
+    task = await _ended(task_id, parts)
+    found = await place(task, number, parts)
+    format = accepted(accept) or "html"
+    if format == "json":
+        return wanted.json(seen(task, found))
+    if format == "markdown":
+        text = await asyncio.to_thread(rendering.passage_to_markdown, found)
+    else:
+        text = await asyncio.to_thread(rendering.passage_to_html, found, back="../report.html")
+    return Response(text, media_type=TYPES[format])
+
+
+async def as_report(task: Task, format: Format, request: Request, parts: Parts, *, here: str) -> Response:
+    """The report itself as an answer. `here` leads from the request's folder to that of the task: "" or "tasks/…/".
+
+    A page links its sources from where it stands, which also works behind a prefix; other formats by whole addresses.
+    """
+    base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
+    prefix = f"{here}sources/" if format == "html" else f"{base}/tasks/{task.id}/sources/"
+    text = await asyncio.to_thread(report, task, format, numbered(prefix))
+    return Response(
+        text,
+        headers={"Location": f"/tasks/{task.id}", "Muster-Task": task.id, "Vary": "Accept"},
+        media_type=TYPES[format],
+    )
+
+
+async def _ended(task_id: str, parts: Parts) -> Task:
+    task = await parts.dispatcher.task(task_id)
+    if not task.ended:
+        raise Conflict(f"Task {task_id} is {task.status}; its report comes when it has ended.")
+    return task

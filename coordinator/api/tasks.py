@@ -1,0 +1,192 @@
+"""The coordinator's routes for tasks and their events, and what it has counted."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from coordinator.api import pagination
+from coordinator.api.dependencies import Opened, Parts
+from coordinator.api.event_stream import event_stream
+from coordinator.api.report_format import WITHOUT_OUTPUTS, Asked, Wanted, accepted
+from coordinator.api.reports import as_report
+from coordinator.reports.view import view
+from coordinator.tasks.task import Task
+from shared.contracts import Name, Status, TaskRequest, TaskView
+from shared.errors import BadRequest, MusterError, Unavailable
+from shared.server import bodies, sse
+from shared.server.app import traceparent
+
+router = APIRouter()
+SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
+LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer whatever happens
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+
+
+class TaskFailed(MusterError):
+    """The task ended `failed` or `timed_out`; the TaskView is in `task`, without outputs where `brief`."""
+
+    def __init__(self, task: Task, *, brief: bool = False) -> None:
+        seen = view(task)
+        why = seen.missing[0].why if seen.missing else "Nothing was ready."
+        shown: Any = seen.model_dump(mode="json", exclude=WITHOUT_OUTPUTS if brief else None)
+        super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=shown)
+        self.type = f"task_{task.status}"
+        self.title = "The task failed" if task.status is Status.FAILED else "The task's time was over"
+        self.headers = {"Location": f"/tasks/{task.id}"}
+
+
+@router.post(
+    "/execute_task",
+    tags=["tasks"],
+    openapi_extra=bodies.described(TaskRequest),
+    responses={200: {"model": TaskView}, 202: {"model": TaskView}},
+)
+async def execute_task(
+    request: Request,
+    parts: Opened,
+    asked: Asked,
+    prefer: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header()] = "",
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Runs a task and waits, or answers 202 (`Prefer: respond-async`), or streams it (`Accept: text/event-stream`).
+
+    `Accept: text/markdown` and `text/html` are answered with the report itself.
+    """
+    wanted = bodies.parsed(TaskRequest, await bodies.read(request))
+    if idempotency_key is not None and not _KEY.match(idempotency_key):
+        raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    if wanted.webhook_url is not None:
+        bodies.check_address("/webhook_url", wanted.webhook_url, private=parts.settings.private_webhooks)
+    task, _ = await parts.dispatcher.accept(
+        wanted,
+        idempotency_key=idempotency_key,
+        digest=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if idempotency_key else "",
+        traceparent=traceparent.get(),
+    )
+    structlog.contextvars.bind_contextvars(task_id=task.id)
+    if sse.accepted(accept):
+        return _stream(task.id, parts, after=0, result=asked)
+    if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
+        return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
+    task = await _waited(task, parts)
+    if task.status in (Status.FAILED, Status.TIMED_OUT):
+        raise TaskFailed(task, brief=asked.brief)
+    format = accepted(accept)
+    if format in ("markdown", "html"):
+        return await as_report(task, format, request, parts, here=f"tasks/{task.id}/")
+    return asked.json(view(task), headers={"Location": f"/tasks/{task.id}"})
+
+
+@router.get("/tasks", tags=["tasks"])
+async def get_tasks(
+    parts: Opened,
+    asked: Asked,
+    status: Status | None = None,
+    agent: Name | None = None,
+    since: datetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str | None = None,
+) -> Response:
+    """Tasks, newest first."""
+    return asked.json(await list_tasks(parts, status=status, agent=agent, since=since, limit=limit, cursor=cursor))
+
+
+async def list_tasks(
+    parts: Opened,
+    status: Status | None = None,
+    agent: Name | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """One page of tasks, newest first. Raises `BadRequest` for a cursor that is none."""
+    before = pagination.opened(cursor, 2) if cursor is not None else None
+    if before and not _NUMBER.match(before[0]):
+        raise BadRequest("The cursor is not one of ours.")
+    at = (float(before[0]), before[1]) if before else None
+    lines = await parts.store.list_tasks(
+        status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1
+    )
+    page = lines[:limit]
+    following = pagination.cursor(repr(page[-1].created_at), page[-1].id) if len(lines) > limit else None
+    shown = [
+        {
+            "task_id": line.id,
+            "status": line.status,
+            "task_description": line.description[:200],
+            "priority": line.priority,
+            "created_at": pagination.utc(line.created_at),
+            "finished_at": pagination.utc(line.finished_at),
+            "duration_seconds": round(line.finished_at - line.created_at, 6) if line.finished_at else None,
+        }
+        for line in page
+    ]
+    return {"tasks": shown, "next_cursor": following}
+
+
+@router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
+async def get_task(task_id: str, parts: Opened, asked: Asked) -> Response:
+    """One task, as far as it is."""
+    return asked.json(view(await parts.dispatcher.task(task_id)))
+
+
+@router.get("/tasks/{task_id}/events", tags=["tasks"])
+async def get_events(
+    task_id: str, parts: Opened, last_event_id: Annotated[int, Header(ge=0, le=2**62)] = 0
+) -> Response:
+    """The task's events after `Last-Event-ID`, the past first, as an event stream."""
+    await parts.dispatcher.task(task_id)
+    return _stream(task_id, parts, after=last_event_id)
+
+
+@router.post("/tasks/{task_id}/cancel", tags=["tasks"], status_code=202, response_model=TaskView)
+async def cancel_task(task_id: str, parts: Opened, asked: Asked) -> Response:
+    """Stops the task and everything that works on it."""
+    return asked.json(view(await parts.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
+
+
+@router.get("/stats", tags=["service"])
+async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
+    """Counts since this process started."""
+    now = {"running": parts.admission.running, "queued": parts.admission.queued}
+    return {"uptime_seconds": parts.uptime(), **parts.stats.summary(), "now": now}
+
+
+# --- how it is done -------------------------------------------------------------------------------
+
+
+async def _waited(task: Task, parts: Parts) -> Task:
+    """The task's end; raises `Unavailable` with Location when this process stops, or cannot write the end."""
+    if task.ended:
+        return task
+    try:
+        async with parts.stopping.limited(max(0.0, task.deadline - parts.wall()) + LATE_SECONDS):
+            return await parts.dispatcher.ended(task.id)
+    except TimeoutError as exc:
+        stops = "The coordinator is stopping; the task goes on"
+        why = stops if parts.stopping else "The task's end cannot be written yet"
+        raise Unavailable(f"{why}. Ask again at its Location.", location=f"/tasks/{task.id}") from exc
+
+
+def _stream(task_id: str, parts: Parts, *, after: int, result: Wanted | None = None) -> Response:
+    return event_stream(
+        task_id,
+        feed=parts.feed,
+        dispatcher=parts.dispatcher,
+        stopping=parts.stopping,
+        after=after,
+        result=result,
+    )
+
+
+def _seconds(at: datetime) -> float:
+    """Unix seconds, also of times that `timestamp()` cannot say; a time without a zone is UTC."""
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)).total_seconds()

@@ -1,0 +1,95 @@
+"""Who may start now: so many tasks at once, a bounded queue by priority, and an honest Retry-After."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+
+from pydantic_core import to_json
+
+from coordinator.tasks.task import Task
+from shared.errors import Overloaded
+
+MEASURED_ENDS = 64  # the drain rate is taken over that many last ends
+LONGEST_RETRY_SECONDS = 300
+MAX_WEIGHT = 100_000_000  # of all open tasks: a start takes them all up at once, in the 1 GB that a container has
+VALUE_BYTES = 60  # of one small value of a JSON that is held as objects
+
+
+def weight(task: Task) -> int:
+    """About how many bytes of memory it takes to hold what the caller sent."""
+    given = [value for value in (task.context, *(step.input for step in task.steps)) if value is not None]
+    return len(task.description) + sum(len(v) if isinstance(v, str) else _held(to_json(v)) for v in given)
+
+
+def _held(json: bytes) -> int:
+    return len(json) + VALUE_BYTES * json.count(b",")
+
+
+class Admission:
+    """Places for running tasks. Higher priority first; within one, first come, first served."""
+
+    def __init__(self, *, max_running: int, max_queued: int, now: Callable[[], float]) -> None:
+        self._max_running = max_running
+        self._max_queued = max_queued
+        self._now = now
+        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+        self._ends: deque[float] = deque(maxlen=MEASURED_ENDS)
+        self.running = 0
+        self.queued = 0
+
+    def check(self, open_tasks: int, weight: int = 0) -> None:
+        """Raises `Overloaded` when as many tasks run and wait as may; those count that are on their way in.
+
+        `weight` is that of all open tasks and the new one: what must be held at once must fit.
+        """
+        if weight > MAX_WEIGHT:
+            why = f"The open tasks and this one hold more than {MAX_WEIGHT // 1_000_000} MB of context and input"
+        elif open_tasks < self._max_running + self._max_queued:
+            return
+        else:
+            why = f"{open_tasks - self._max_running} tasks are waiting"
+        seconds = self.retry_after()
+        raise Overloaded(f"{why}; try again in {seconds} s.", retry_after=seconds)
+
+    def retry_after(self) -> int:
+        """Seconds until the queue has room for one more, from how fast tasks ended lately."""
+        if len(self._ends) < 2:
+            return 5
+        seconds = max(self._now() - self._ends[0], 0.001)
+        rate = len(self._ends) / seconds
+        excess = max(1, self.queued - self._max_queued + 1)
+        return min(LONGEST_RETRY_SECONDS, max(1, math.ceil(excess / rate)))
+
+    async def enter(self, priority: int) -> None:
+        """Waits for a place. Every return is paired with one `leave`; a cancelled wait gives its place back."""
+        if self.running < self._max_running and not self.queued:
+            self.running += 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (-priority, next(self._order), place))
+        self.queued += 1
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.leave()
+            else:
+                self.queued -= 1
+            raise
+
+    def leave(self) -> None:
+        """A running task has ended; the next one starts."""
+        self._ends.append(self._now())
+        while self._queue:
+            _, _, place = heapq.heappop(self._queue)
+            if not place.done():
+                self.queued -= 1
+                place.set_result(None)
+                return
+        self.running -= 1

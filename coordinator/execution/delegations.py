@@ -1,0 +1,241 @@
+"""Delegations: an agent asks another one through the coordinator, out of what its own step was given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from coordinator.agents.registry import Instance
+from coordinator.execution.agent_pool import Agents
+from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.dispatcher import Dispatcher
+from coordinator.execution.running_task import Live
+from coordinator.execution.step_runner import PROGRESS_SECONDS, Runner
+from coordinator.journal.store import Store
+from coordinator.tasks.task import Step
+from shared import logs
+from shared.contracts import MAX_DESCRIPTION, NO_USAGE, Count, Name, Progress, StepRequest, StepResult, Usage
+from shared.conversation import Role, spoken
+from shared.errors import (
+    AgentLost,
+    AgentUnreachable,
+    EnvelopeRefused,
+    LimitReached,
+    MusterError,
+    NotFound,
+    StepFailure,
+)
+from shared.limits.envelope import Envelope, narrowed
+from shared.limits.ledger import Ledger
+
+MAX_MESSAGES = 100
+MOST_OPEN = 64  # delegations of one task at once, in all its generations
+TRIES = 2  # of an agent with several instances, where the first one was not reached
+
+
+class Turn(BaseModel):
+    """What was said before."""
+
+    role: Role
+    content: str
+
+
+class Wish(BaseModel):
+    """`POST /delegate`: who is to do what, and what it may take of what the asking step has left."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    agent: Name
+    task: Annotated[str, StringConstraints(min_length=1, max_length=MAX_DESCRIPTION)]
+    milliseconds: Annotated[int, Field(ge=1)] | None = None
+    calls: Count | None = None
+    tokens: Count | None = None
+    messages: Annotated[list[Turn], Field(max_length=MAX_MESSAGES)] = Field(default_factory=list)
+    session: Annotated[str, StringConstraints(max_length=255)] | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came back. `booked` usage counts for the task already; otherwise it is the asking agent's to report."""
+
+    result: StepResult
+    usage: Usage
+    booked: bool
+
+    @property
+    def text(self) -> str:
+        return spoken(self.result.output)
+
+
+@dataclass
+class _Asking:
+    """A step that delegates: who holds it, how deep it is, and what it may hand on."""
+
+    holder: str
+    envelope: Envelope
+    grant: Grant
+    live: Live | None = None
+    booked: bool = True
+    traceparent: str | None = None
+
+
+class Delegations:
+    """Runs what agents ask of each other; the coordinator's own records count, not what an agent says of itself."""
+
+    def __init__(
+        self,
+        *,
+        agents: Agents,
+        runner: Runner,
+        dispatcher: Dispatcher,
+        store: Store,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._agents = agents
+        self._runner = runner
+        self._dispatcher = dispatcher
+        self._store = store
+        self._now = now
+        self._running: dict[tuple[str, str], _Asking] = {}
+        self._open: Counter[str] = Counter()  # by task
+
+    async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> Done:
+        """Has an agent do it, within what is left of the asking step; it ends with that, and with whoever waits for it.
+
+        Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for what may not be (depth, a loop,
+        nothing left), and a `StepFailure` for what does not go well, with its `usage` and whether that is `booked`.
+        """
+        asking = await self._asking(asker, envelope)
+        child = f"{envelope.step}.{uuid4().hex[:8]}"
+        facts: dict[str, JsonValue] = {"step_id": child, "parent": envelope.step, "from": asker.name}
+        facts |= {"agent": wish.agent, "depth": asking.envelope.depth + 1}
+        try:
+            given = self._narrowed(asking, asker, wish, child, envelope)
+            asking.grant.ledger, calls, tokens = asking.grant.ledger.reserve(
+                sharers=1, most_calls=None if wish.calls is None else wish.calls + 1, most_tokens=wish.tokens
+            )
+        except LimitReached as exc:
+            self._note(asking, "delegation.refused", facts | {"why": exc.detail})
+            raise
+        limits = asking.grant.ledger
+        given = replace(
+            given,
+            calls=wish.calls if limits.max_calls is None else calls - 1,
+            tokens=wish.tokens if limits.max_tokens is None else tokens,
+        )
+        self._open[envelope.task] += 1
+        used, error, failure = Usage(calls=1), "cancelled", None
+        grant = Grant(Ledger(max_calls=given.calls, max_tokens=given.tokens))
+        began, booked = self._now(), asyncio.get_running_loop().create_future()
+        self._note(asking, "delegation.started", facts)
+        limit = asyncio.timeout(None)  # until the step that asks has ended
+        try:
+            async with limit:
+                asking.grant.open[limit] = booked
+                result = await self._done(asking, wish, given, grant)
+            used, error = result.usage + Usage(calls=1), ""
+        except TimeoutError as exc:
+            raise AgentLost("The step that asked has ended.") from exc
+        except MusterError as exc:
+            error, failure = exc.type, exc
+            used += exc.usage if isinstance(exc, StepFailure) else NO_USAGE
+            raise
+        finally:
+            try:
+                await grant.end()
+            finally:
+                self._open[envelope.task] -= 1
+                self._open += Counter()  # forgets the tasks that have none
+                used += grant.used
+                asking.grant.ledger = asking.grant.ledger.settle(calls=calls, tokens=tokens, usage=used)
+                if asking.booked:
+                    asking.grant.used += used
+                facts |= {"status": error or "completed", "seconds": round(self._now() - began, 3)}
+                self._note(asking, "delegation.finished", facts | {"usage": used.model_dump()})
+                if failure is not None:
+                    failure.members |= {"usage": used.model_dump(), "booked": asking.booked}
+                del asking.grant.open[limit]
+                booked.set_result(None)
+        return Done(result, used, asking.booked)
+
+    async def _asking(self, asker: Instance, envelope: Envelope) -> _Asking:
+        """The step that the asker holds; a chat with it is known to nobody else, so its signed word counts."""
+        if (found := self._running.get((envelope.task, envelope.step))) is not None:
+            if found.holder != asker.id:
+                raise EnvelopeRefused("The step is another agent's.")
+            return found
+        if (live := self._dispatcher.live(envelope.task)) is not None:
+            step = next((s for s in live.task.steps if s.id == envelope.step), None)
+            grant = live.grants.get(envelope.step)
+            if step is None or grant is None or step.instance != asker.id:
+                raise EnvelopeRefused("The step is not running at this agent.")
+            left = max(0, int((live.until - self._now()) * 1000))
+            whole = Envelope(live.task.id, step.id, step.attempt, left, tenant=live.task.tenant)
+            return _Asking(asker.id, whole, grant, live, traceparent=live.task.traceparent)
+        try:
+            await self._dispatcher.task(envelope.task)
+        except NotFound:
+            own = Grant(Ledger(max_calls=envelope.calls, max_tokens=envelope.tokens))
+            return _Asking(asker.id, envelope, own, booked=False)
+        raise EnvelopeRefused(f"Task {envelope.task} has ended.")
+
+    def _narrowed(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
+        if self._open[said.task] >= MOST_OPEN:
+            raise LimitReached(f"The task has {MOST_OPEN} delegations open already.")
+        ancestry = (*asking.envelope.ancestry, asker.name)
+        if wish.agent in ancestry:
+            raise LimitReached(f"Agent {wish.agent!r} is already asking: {' > '.join(ancestry)}.")
+        least = min(said.milliseconds, wish.milliseconds or said.milliseconds)
+        return narrowed(asking.envelope, agent=asker.name, step=child, milliseconds=least)
+
+    async def _done(self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant) -> StepResult:
+        until, since, tried = self._now() + given.milliseconds / 1000, self._now(), set[str]()
+        target = Step(id=given.step, agent=wish.agent)
+        context: dict[str, JsonValue] = {"messages": [m.model_dump() for m in wish.messages]}
+        request = StepRequest(
+            task_id=given.task,
+            step_id=given.step,
+            task_description=wish.task,
+            input=wish.task,
+            context=context | ({"session": wish.session} if wish.session else {}),
+        )
+
+        told_at = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal told_at
+            if self._now() - told_at < PROGRESS_SECONDS:
+                return
+            told_at = self._now()
+            self._note(asking, "step.progress", {"step_id": given.step, "attempt": 1, "message": progress.message})
+
+        while True:
+            instance = await self._agents.take(target, tried=tried, until=until, since=since)
+            self._running[(given.task, given.step)] = _Asking(
+                instance.id, given, grant, asking.live, traceparent=asking.traceparent
+            )
+            try:
+                answer = await self._runner.call(
+                    instance, request, given, seconds=until - self._now(), tell=tell, traceparent=asking.traceparent
+                )
+                return answer.result
+            except AgentUnreachable:
+                tried.add(instance.id)
+                if len(tried) >= TRIES:
+                    raise
+            finally:
+                self._running.pop((given.task, given.step), None)
+
+    def _note(self, asking: _Asking, type: str, facts: dict[str, JsonValue]) -> None:
+        """In the task's log; what belongs to a chat is the agent's to remember."""
+        if asking.live is not None:
+            self._store.note(asking.live.task.id, type, facts)
+        else:
+            logs.get().info(type, **{k: v for k, v in facts.items() if not isinstance(v, dict)})

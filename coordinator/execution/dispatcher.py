@@ -1,0 +1,227 @@
+"""The doors to tasks: accepted durably, waited for, cancelled, taken up again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from uuid import uuid4
+
+from coordinator.execution.admission import Admission, weight
+from coordinator.execution.model_planner import Planner
+from coordinator.execution.running_task import Live
+from coordinator.execution.step_runner import Runner
+from coordinator.execution.task_runner import Conductor
+from coordinator.journal.store import Store
+from coordinator.tasks.plan import PLANNING, can_be_planned, plan
+from coordinator.tasks.task import Step, Task
+from shared.contracts import Status, TaskRequest
+from shared.errors import Conflict, KeyReused, NotFound, Unavailable
+
+CLOSE_SECONDS = 1.0  # a task that is being ended may take so long when this process stops
+RESUMED_AT_ONCE = 200
+LOOK_SECONDS = 0.01  # until a task that another call has just made durable is carried
+
+
+class Dispatcher:
+    """Accepts tasks durably and has a Conductor carry each to its end."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runner: Runner,
+        admission: Admission,
+        known_agents: Callable[[], Iterable[str]],
+        planner: Planner | None = None,
+        default_timeout: float,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: uuid4().hex,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._admission = admission
+        self._conductor = Conductor(
+            store=store, runner=runner, admission=admission, planner=planner, now=now, wall=wall
+        )
+        self._plans = planner is not None
+        self._known_agents = known_agents
+        self._default_timeout = default_timeout
+        self._wall = wall
+        self._new_id = new_id
+        self._live: dict[str, Live] = {}
+        self._weight = 0  # of all live tasks
+        self._writing: set[asyncio.Task[bool]] = set()  # on their way into the journal
+        self._closing = False
+
+    @property
+    def open_tasks(self) -> int:
+        return len(self._live)
+
+    # --- the doors
+
+    async def accept(
+        self,
+        request: TaskRequest,
+        *,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        traceparent: str | None = None,
+        tenant: str = "default",
+    ) -> tuple[Task, bool]:
+        """A durable task for this request, and whether it is new: a known idempotency key gives the task it has.
+
+        Raises `Invalid` (a plan that cannot run), `KeyReused` (a known key with another body), `Overloaded`,
+        `StorageFull`, `Unavailable` while stopping.
+        """
+        if idempotency_key is not None and (known := await self._store.task_by_key(tenant, idempotency_key)):
+            return self._same(known, digest), False
+        if self._closing:
+            raise Unavailable("The coordinator is stopping.")
+        steps = plan(request, known_agents=self._known_agents())
+        if self._plans and can_be_planned(request):
+            steps = (Step(id=PLANNING), *steps)
+        at = self._wall()
+        task = Task(
+            id=self._new_id(),
+            description=request.task_description,
+            created_at=at,
+            deadline=at + (request.timeout_seconds or self._default_timeout),
+            steps=steps,
+            context=request.context,
+            priority=request.priority,
+            format=request.format,
+            max_calls=request.max_calls,
+            max_tokens=request.max_tokens,
+            tenant=tenant,
+            idempotency_key=idempotency_key,
+            request_digest=digest,
+            traceparent=traceparent,
+            webhook_url=request.webhook_url,
+        )
+        self._admission.check(len(self._live) + len(self._writing), self._weight + weight(task))
+        writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
+        self._writing.add(writing)
+        try:
+            new = await asyncio.shield(writing)
+        except asyncio.CancelledError:  # who goes away now cannot take back what is being written
+            writing.add_done_callback(partial(self._begin_without_caller, task))
+            raise
+        finally:
+            if writing.done():
+                self._writing.discard(writing)
+        if not new:
+            assert idempotency_key is not None
+            known = await self._store.task_by_key(tenant, idempotency_key)
+            assert known is not None
+            return self._same(known, digest), False
+        self._begin(task)
+        return task, True
+
+    def is_open(self, task_id: str) -> bool:
+        """Whether this process carries the task; False once its end is durable."""
+        return task_id in self._live
+
+    def live(self, task_id: str) -> Live | None:
+        """The task as this process carries it, None for one that has ended or is not known."""
+        return self._live.get(task_id)
+
+    async def task(self, task_id: str) -> Task:
+        """The task as it is now; raises `NotFound`."""
+        if (live := self._live.get(task_id)) is not None:
+            return live.task
+        task = await self._store.task(task_id)
+        if task is None:
+            raise NotFound(f"No task has the id {task_id!r}.")
+        return task
+
+    async def ended(self, task_id: str) -> Task:
+        """Waits until the task has ended and its end is durable."""
+        while (live := self._live.get(task_id)) is None:
+            if (task := await self.task(task_id)).ended:
+                return task
+            await asyncio.sleep(LOOK_SECONDS)
+        await live.ended.wait()
+        return live.task
+
+    async def cancel(self, task_id: str) -> Task:
+        """Stops a task; raises `NotFound`, or `Conflict` for one that has ended otherwise."""
+        live = self._live.get(task_id)
+        if live is None:
+            task = await self.task(task_id)
+            if task.status is not Status.CANCELLED:
+                raise Conflict(f"Task {task_id} has ended already: it is {task.status}.")
+            return task
+        if not live.cancelled and not live.ending:
+            live.cancelled = True
+            if live.carrier is not None and live.begun:  # one that is cancelled before it begins would end nothing
+                live.carrier.cancel()
+        return live.task
+
+    async def recover(self) -> int:
+        """Takes up every task that the journal has and that has not ended; returns how many. `resume` goes on."""
+        for task in await self._store.open_tasks():
+            self._take_up(task)
+        await self._store.end_cut_off()
+        return len(self._live)
+
+    async def resume(self) -> None:
+        """Goes on with the tasks that were taken up, some at a time: new callers must not wait for thousands."""
+        waiting = [live for live in self._live.values() if live.carrier is None]
+        for start in range(0, len(waiting), RESUMED_AT_ONCE):
+            for live in waiting[start : start + RESUMED_AT_ONCE]:
+                self._carry_on(live)
+            await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        """Takes no more tasks; those that run go on after the next start."""
+        self._closing = True
+
+    async def close(self) -> None:
+        """Ends this process's part in every task, without ending any task."""
+        self.stop()
+        self._runner.stop()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        carriers = {live.carrier: live.ending or live.cancelled for live in self._live.values() if live.carrier}
+        for carrier in (c for c, ending in carriers.items() if not ending):
+            carrier.cancel()
+        if ending := [c for c, ending in carriers.items() if ending]:
+            await asyncio.wait(ending, timeout=CLOSE_SECONDS)
+        for carrier in ending:
+            carrier.cancel()
+        await asyncio.gather(*carriers, return_exceptions=True)
+
+    # --- one task
+
+    def _begin(self, task: Task) -> Live:
+        live = self._take_up(task)
+        self._carry_on(live)
+        return live
+
+    def _take_up(self, task: Task) -> Live:
+        live = self._live[task.id] = self._conductor.take_up(task)
+        live.weight = weight(task)
+        self._weight += live.weight
+        return live
+
+    def _begin_without_caller(self, task: Task, writing: asyncio.Task[bool]) -> None:
+        """A task whose caller left while it was written: done for who comes back with its key, else cancelled."""
+        self._writing.discard(writing)
+        if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
+            return
+        self._begin(task).cancelled = task.idempotency_key is None
+
+    def _same(self, known: Task, digest: str) -> Task:
+        if known.request_digest != digest:
+            raise KeyReused
+        return known
+
+    def _carry_on(self, live: Live) -> None:
+        live.carrier = asyncio.create_task(self._carry(live), name=f"task:{live.task.id}")
+
+    async def _carry(self, live: Live) -> None:
+        await self._conductor.carry(live)
+        if self._live.pop(live.task.id, None) is not None:
+            self._weight -= live.weight

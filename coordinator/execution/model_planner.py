@@ -1,0 +1,125 @@
+"""A plan that a model proposes for a task, checked like a caller's own; the default plan where it does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from coordinator.agents.registry import Instance
+from coordinator.tasks.plan import proposed
+from coordinator.tasks.task import Step, Task
+from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage
+from shared.errors import Invalid, ModelFailed
+
+if TYPE_CHECKING:
+    from shared.models.model import LanguageModel
+
+SHARE = 0.2  # of a task's time at the most
+MAX_STEPS = 12
+MAX_DESCRIPTION = 20_000  # characters of a task that the model reads
+REPLY_TOKENS = 800
+CHARACTERS_A_TOKEN = 3.0  # few on purpose, so that what is reserved is rarely less than what is spent
+SHAPE_CHARACTERS = 400  # of the example line and the rule for it
+INSTRUCTIONS = f"""You plan how agents answer a task. Give at most {MAX_STEPS} steps. Each step has
+- id: a short name of letters, digits and hyphens;
+- capability: one of those listed, and no other;
+- needs: the ids of the steps whose results it uses; steps that need nothing of each other run at the same time;
+- question: what it is to find out or do, in one sentence.
+Use as few steps as the task needs. The last step writes the answer for the user."""
+
+
+class ProposedStep(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    capability: str
+    needs: list[str] = Field(default_factory=list)
+    question: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class ProposedPlan(BaseModel):
+    """What a model is asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    steps: Annotated[list[ProposedStep], Field(min_length=1, max_length=MAX_STEPS)]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The steps of a plan, or why there is none; `usage` is what it cost either way."""
+
+    steps: tuple[Step, ...] = ()
+    why: str = ""
+    usage: Usage = NO_USAGE
+
+
+class Planner:
+    """Asks a model for plans; `agents` are those that are there now."""
+
+    def __init__(self, model: LanguageModel, agents: Callable[[], Iterable[Instance]]) -> None:
+        self._model = model
+        self._agents = agents
+
+    async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
+        """A plan for the task within these limits (None: none); what goes wrong is the proposal's `why`."""
+        from shared.models.fence import DATA_RULE, fenced
+
+        offered = self._offered()
+        if not offered:
+            return Proposal(why="No agent is there to plan with.")
+        if calls is not None and calls < 1:
+            return Proposal(why="The task's calls are needed for its steps.")
+        listed = "\n".join(f"- {name}: {'; '.join(sorted(said)) or name}" for name, said in sorted(offered.items()))
+        instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
+        data = f"The capabilities:\n{fenced(listed)}\n\nThe task:\n{fenced(task.description[:MAX_DESCRIPTION])}"
+        reply = REPLY_TOKENS
+        if tokens is not None:
+            reply = tokens - int((len(instructions) + len(data) + SHAPE_CHARACTERS) / CHARACTERS_A_TOKEN)
+            if reply < REPLY_TOKENS:
+                return Proposal(why="The task's tokens do not suffice to plan it.")
+        try:
+            said = await self._model.for_request().structured(
+                instructions=instructions,
+                data=data,
+                shape=ProposedPlan,
+                seconds=seconds,
+                max_tokens=min(reply, REPLY_TOKENS),
+                tries=1,
+            )
+        except ModelFailed as failure:
+            return Proposal(why=failure.detail, usage=failure.usage)
+        if said.cut:  # the end of a plan is its most important step
+            return Proposal(why=said.cut, usage=said.usage)
+        try:
+            return Proposal(steps=proposed(_plan(said.value, task), capabilities=offered), usage=said.usage)
+        except (Invalid, ValidationError) as exc:
+            why = exc.detail if isinstance(exc, Invalid) else exc.errors(include_url=False)[0]["msg"]
+            return Proposal(why=f"The model's plan cannot run: {why}", usage=said.usage)
+
+    def _offered(self) -> dict[str, set[str]]:
+        """Every capability of an agent that is well or just coming, with how its agents describe themselves."""
+        offered: dict[str, set[str]] = {}
+        for one in self._agents():
+            if one.status in (AgentStatus.HEALTHY, AgentStatus.PENDING):
+                for capability in one.registration.capabilities:
+                    offered.setdefault(capability, set()).update(filter(None, [one.registration.description]))
+        return offered
+
+
+def _plan(said: ProposedPlan, task: Task) -> list[PlanStep]:
+    """The steps as a caller would send them; raises ValidationError for a name that is none."""
+    return [
+        PlanStep(id=one.id, capability=one.capability, needs=one.needs, input=_input(one, task), on_failure="continue")
+        for one in said.steps
+    ]
+
+
+def _input(one: ProposedStep, task: Task) -> JsonValue:
+    question = one.question.strip()
+    if one.capability == "report":
+        return {"format": task.format}
+    return {"question": question} if question else None

@@ -1,0 +1,29 @@
+"""A task that has not ended, as this process carries it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.step_runner import Ended
+from coordinator.tasks.task import Task
+from shared.limits.ledger import Ledger
+
+
+@dataclass
+class Live:
+    """What is known of it, what it may still spend, and where its steps are."""
+
+    task: Task
+    until: float  # monotonic: the deadline
+    ledger: Ledger
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
+    sent_before: set[str] = field(default_factory=set)  # ids of steps that an earlier start has sent, and this not yet
+    unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
+    begun: bool = False
+    cancelled: bool = False
+    ending: bool = False
+    carrier: asyncio.Task[None] | None = None
+    weight: int = 0  # as admission counts it

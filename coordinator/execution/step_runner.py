@@ -1,0 +1,291 @@
+"""Carries one step from ready to ended: an instance, an attempt, a retry where it is safe and may help."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from pydantic import JsonValue
+
+from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_calls.step_answer import Answer
+from coordinator.agents.registry import Instance
+from coordinator.execution.agent_pool import Agents
+from coordinator.execution.delegation_grant import Grant
+from coordinator.journal.store import Store
+from coordinator.tasks.task import Step, Task, upstream
+from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
+from shared.copying import changed
+from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageFull
+from shared.limits.envelope import Envelope
+from shared.limits.ledger import Ledger
+
+MAX_ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter
+LONGEST_PAUSE_SECONDS = 5.0
+PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row in the journal
+RETRY_SHARE = 0.1  # of all calls may be retries of answers that agents gave, plus one a second
+RETRY_BURST = 20.0
+
+
+class RetryBudget:
+    """Bounds retries over the whole coordinator, so that an outage is not answered with a storm.
+
+    Only failures that an agent answered with count: an instance that is gone is left alone anyway.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._tokens = RETRY_BURST
+        self._at = now()
+
+    def called(self) -> None:
+        self._tokens = min(RETRY_BURST, self._tokens + RETRY_SHARE)
+
+    def take(self) -> bool:
+        now = self._now()
+        self._tokens = min(RETRY_BURST, self._tokens + (now - self._at))
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What one step may spend, with all that it has spent; None is without limit."""
+
+    calls: int | None = None
+    tokens: int | None = None
+
+    def without(self, spent: Usage) -> Allowance:
+        """What is left of it."""
+        return Allowance(
+            None if self.calls is None else max(0, self.calls - spent.calls),
+            None if self.tokens is None else max(0, self.tokens - spent.tokens),
+        )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step that has ended, and when the first byte of its last answer came."""
+
+    step: Step
+    first_byte_at: float | None = None
+
+
+class Runner:
+    """Runs steps; never raises for a failed one."""
+
+    def __init__(
+        self,
+        *,
+        agents: Agents,
+        client: WorkerClient,
+        store: Store,
+        now: Callable[[], float],
+        random: Random,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._agents = agents
+        self._client = client
+        self._store = store
+        self._now = now
+        self._wall = wall
+        self._random = random
+        self._budget = RetryBudget(now)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Steps that are cut off from now on are left to their agents: the next start goes on with them."""
+        self._stopping = True
+
+    def forget(self, task: Task, step: Step) -> None:
+        """Tells an agent to stop a step that an earlier start had sent it; ours have, when the connection broke."""
+        instance = self._agents.registry.get(step.instance or "")
+        if instance is not None and instance.registration.protocol != "muster":
+            self._agents.cancel(instance, task.id, step.id, step.attempt)
+
+    async def run(
+        self,
+        task: Task,
+        step: Step,
+        *,
+        until: float,
+        allowance: Allowance,
+        grant: Grant,
+        show: Callable[[Step], Ledger],
+        missing: list[Missing],
+    ) -> Ended:
+        """Ends the step by `until` (monotonic).
+
+        `show` gets the step whenever an attempt begins and returns the task's ledger, which is written with it.
+        `grant` is what it delegates: that ends with each attempt, and counts.
+        `missing` is what did not arrive so far, for the agent to know.
+        """
+        since, queued_at, tried = self._now(), self._wall(), set[str]()
+        step = changed(step, started_at=step.started_at or queued_at)
+        while True:
+            try:
+                instance = await self._agents.take(step, tried=tried, until=until, since=since)
+            except (NoAgent, StepTimeout) as failure:
+                return Ended(self._failed(step, failure))
+            step = changed(
+                step,
+                status=Status.RUNNING,
+                attempt=step.attempt + 1,
+                instance=instance.id,
+                answered_by=instance.name,
+            )
+            self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
+            try:
+                left = allowance.without(step.spent + grant.used + ONE_CALL)
+                answer = await self._attempt(task, step, instance, until=until, left=left, missing=missing)
+                return Ended(self._completed(step, answer), answer.first_byte_at)
+            except StepFailure as failure:
+                tried.add(instance.id)
+                step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
+                await grant.end()
+                left = allowance.without(step.spent + grant.used)
+                pause = None if left.calls == 0 else self._pause(step, failure, until)
+                if pause is None:
+                    return Ended(self._failed(step, failure))
+                self._store.end_attempt(task, step, error=_error(failure), first_byte_at=None, wait=pause)
+                await asyncio.sleep(pause)
+                since = self._now()
+
+    async def _attempt(
+        self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
+    ) -> Answer:
+        seconds = max(0.0, until - self._now())
+        request = StepRequest.model_construct(  # of values that have been checked
+            contract=CONTRACT,
+            task_id=task.id,
+            step_id=step.id,
+            attempt=step.attempt,
+            capability=step.capability,
+            task_description=task.description,
+            input=step.input,
+            upstream=upstream(task, step),
+            missing=missing,
+            context=task.context,
+        )
+        envelope = Envelope(
+            task=task.id,
+            step=step.id,
+            attempt=step.attempt,
+            milliseconds=max(1, int(seconds * 1000)),
+            calls=left.calls,
+            tokens=left.tokens,
+            tenant=task.tenant,
+        )
+        told_at = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal told_at
+            if self._now() - told_at >= PROGRESS_SECONDS:
+                told_at = self._now()
+                self._tell(task, step, progress)
+
+        return await self.call(
+            instance, request, envelope, seconds=seconds, tell=tell, traceparent=task.traceparent, resumed=True
+        )
+
+    async def call(
+        self,
+        instance: Instance,
+        request: StepRequest,
+        envelope: Envelope,
+        *,
+        seconds: float,
+        tell: Callable[[Progress], None],
+        traceparent: str | None,
+        resumed: bool = False,
+    ) -> Answer:
+        """One attempt at an instance that was taken, which it gives back; raises a `StepFailure`.
+
+        An agent that is left before its answer is told to stop, unless the next start will have the call `resumed`.
+        """
+        began = self._now()
+        error: str | None = "cancelled"
+        blame = gone = False
+        abandoned = True  # cancelled or out of time: the agent must not work on for nobody
+        self._budget.called()
+        try:
+            async with self._agents.call(instance, seconds=seconds + 0.05):
+                limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
+                if limited or instance.registration.protocol != "muster":  # whose repeat must know that it is one
+                    with contextlib.suppress(StorageFull):
+                        await self._store.attempts_written()
+                answer = await self._client.execute(
+                    instance,
+                    request,
+                    envelope,
+                    seconds=seconds,
+                    on_progress=tell,
+                    traceparent=traceparent,
+                )
+            error = None
+            return answer
+        except TimeoutError as exc:
+            error, blame = "No answer in time.", True
+            raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
+        except StepFailure as failure:
+            error, blame = failure.detail, failure.blames_agent
+            gone = isinstance(failure, AgentLost | AgentUnreachable)
+            abandoned = isinstance(failure, StepTimeout)
+            raise
+        finally:
+            self._agents.release(instance, seconds=self._now() - began, error=error, blame=blame)
+            if gone:
+                self._agents.suspect(instance, error or "")
+            elif error is not None and abandoned and not (resumed and self._stopping):
+                self._agents.cancel(instance, request.task_id, request.step_id, request.attempt)
+
+    def _pause(self, step: Step, failure: StepFailure, until: float) -> float | None:
+        """Seconds until the next attempt, or None when there is none."""
+        if not failure.retryable or step.failed_attempts >= MAX_ATTEMPTS:
+            return None
+        gone = isinstance(failure, AgentLost | AgentUnreachable)
+        if not gone and not self._budget.take():
+            return None
+        pause = 0.0 if gone and step.failed_attempts == 1 else FIRST_PAUSE_SECONDS * 2.0 ** (step.failed_attempts - 1)
+        pause *= 0.5 + self._random.random()
+        if isinstance(failure, AgentBusy):
+            with contextlib.suppress(ValueError):
+                pause = max(pause, float(failure.headers.get("Retry-After", 0)))
+        pause = min(pause, LONGEST_PAUSE_SECONDS) if not isinstance(failure, AgentBusy) else pause
+        return pause if self._now() + pause < until else None
+
+    def _completed(self, step: Step, answer: Answer) -> Step:
+        result = answer.result
+        return changed(
+            step,
+            status=Status.COMPLETED,
+            output=result.output,
+            usage=step.spent + result.usage + ONE_CALL,
+            missing=tuple(result.missing),
+            error=None,
+            finished_at=self._wall(),
+        )
+
+    def _failed(self, step: Step, failure: StepFailure) -> Step:
+        status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
+        return changed(step, status=status, error=_error(failure), usage=step.spent, finished_at=self._wall())
+
+    def _tell(self, task: Task, step: Step, progress: Progress) -> None:
+        data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}
+        if progress.fraction is not None:
+            data["fraction"] = progress.fraction
+        if progress.report is not None:
+            data["report"] = progress.report
+        self._store.note(task.id, "step.progress", data)
+
+
+def _error(failure: StepFailure) -> StepError:
+    return StepError(type=failure.type, detail=failure.detail, retryable=failure.retryable)

@@ -1,0 +1,321 @@
+"""Carries one task through its plan; whatever the deadline finds ready is the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+from coordinator.execution import model_planner as planner
+from coordinator.execution.admission import Admission
+from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.model_planner import Planner, Proposal
+from coordinator.execution.running_task import Live
+from coordinator.execution.step_runner import Allowance, Ended, Runner
+from coordinator.journal.rows import planned
+from coordinator.journal.store import Store
+from coordinator.tasks.task import Step, Task, missing, moved, outcome, ready, skipped, with_step
+from shared import logs
+from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
+from shared.copying import changed
+from shared.errors import LimitReached, StorageFull
+from shared.limits.ledger import Ledger
+
+END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
+REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
+BROKE = "internal_error"
+BY_COORDINATOR = "coordinator"
+
+
+class Conductor:
+    """Runs the plan of one task after another; ends each exactly once."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        runner: Runner,
+        admission: Admission,
+        planner: Planner | None,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._planner = planner
+        self._store = store
+        self._runner = runner
+        self._admission = admission
+        self._now = now
+        self._wall = wall
+
+    def take_up(self, task: Task) -> Live:
+        """A task from its acceptance or from the journal: its running steps are ready again."""
+        sent = {s.id for s in task.steps if s.status is Status.RUNNING}
+        if sent:
+            open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
+            task = changed(task, steps=tuple(open_steps))
+        spent = sum((s.spent for s in task.steps), NO_USAGE)
+        ledger = Ledger(
+            max_calls=task.max_calls,
+            max_tokens=task.max_tokens,
+            spent_calls=spent.calls,
+            spent_tokens=spent.tokens,
+        )
+        return Live(task, self._now() + task.deadline - self._wall(), ledger, sent_before=sent)
+
+    async def carry(self, live: Live) -> None:
+        """Carries the task to its end; cancelled without `live.cancelled`, it leaves it for the next start."""
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(task_id=live.task.id)
+        live.begun = True
+        try:
+            if not live.cancelled:
+                await self._run(live)
+        except asyncio.CancelledError:
+            if not live.cancelled:
+                raise  # this process stops; the next one goes on
+            asyncio.current_task().uncancel()  # type: ignore[union-attr]
+        except Exception as exc:  # a bug of ours costs what was not done, never the answer
+            logs.get().error("task.broke", exc_info=exc)
+            live.task = changed(live.task, error=_broke(exc))
+        await self._end(live)
+
+    async def _run(self, live: Live) -> None:
+        if self._now() >= self._ends_at(live):
+            return
+        try:
+            async with asyncio.timeout_at(self._loop_time(self._ends_at(live))):
+                await self._admission.enter(live.task.priority)
+        except TimeoutError:
+            why = "The task waited for a free place until its time was over."
+            live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
+            return
+        try:
+            await self._conduct(live)
+        finally:
+            self._admission.leave()
+
+    async def _conduct(self, live: Live) -> None:
+        cut_off = live.task.started_at is not None
+        live.task = changed(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
+        self._store.start_task(live.task)
+        running: set[asyncio.Task[None]] = set()
+        if (planning := next((s for s in live.task.steps if s.is_planning and not s.ended), None)) is not None:
+            await self._plan(live, planning, cut_off=cut_off)
+        cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
+        try:
+            while True:
+                for step, why in skipped(live.task):
+                    error = StepError(type="skipped", detail=why)
+                    await self._checkpoint(live, Ended(self._never(step, Status.SKIPPED, error)))
+                starting = ready(live.task)
+                later = sum(s.status is Status.QUEUED for s in live.task.steps) - len(starting)
+                if len(starting) == 1 and not running:  # alone: no asyncio task of its own
+                    if not await self._alone(live, starting[0], later=later, cut_at=cut_at):
+                        return
+                    continue
+                for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
+                    self._start(live, step, running, sharers=sharers, later=later)
+                if not running:
+                    if not ready(live.task) and not skipped(live.task):
+                        return
+                    continue
+                done, running = await asyncio.wait(
+                    running, timeout=max(0.0, cut_at - self._now()), return_when=asyncio.FIRST_COMPLETED
+                )
+                for ended in done:
+                    ended.result()
+                if not done:
+                    return
+        finally:
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
+
+    async def _alone(self, live: Live, step: Step, *, later: int, cut_at: float) -> bool:
+        """Carries the only step that can run now; False when the task's time was over."""
+        work = self._begun(live, step, sharers=1, later=later)
+        try:
+            async with asyncio.timeout_at(self._loop_time(cut_at)) as limit:
+                await work
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        return True
+
+    async def _plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
+        """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
+        step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
+        live.task = with_step(live.task, changed(step, status=Status.RUNNING))
+        began: dict[str, JsonValue] = {
+            "step_id": step.id,
+            "attempt": step.attempt,
+            "agent": BY_COORDINATOR,
+            "instance": None,
+        }
+        self._store.note(live.task.id, "step.started", began)
+        proposal = Proposal(why="The coordinator was started again.") if cut_off else await self._proposal(live)
+        missing = () if proposal.steps else (Missing(what="model", why=f"It planned nothing. {proposal.why}"),)
+        step = changed(
+            step,
+            status=Status.COMPLETED,
+            output={"steps": planned(proposal.steps)},
+            usage=proposal.usage,
+            missing=missing,
+            finished_at=self._wall(),
+        )
+        if not proposal.steps:
+            await self._checkpoint(live, Ended(step))
+            return
+        task = changed(live.task, steps=(step, *proposal.steps))
+        written = await self._durably(lambda: self._store.replan(task, step, live.ledger))
+        live.task = task if written else await self._store.task(task.id) or task
+
+    async def _proposal(self, live: Live) -> Proposal:
+        if self._planner is None:  # it was there when the task came
+            return Proposal(why="No model is set any more.")
+        steps = len(live.task.steps) - 1
+        left = live.ledger.calls_left
+        calls = None if left is None else min(1, left - steps)
+        tokens = None if live.ledger.tokens_left is None else live.ledger.tokens_left // (steps + 1)
+        seconds = planner.SHARE * min(live.task.seconds, max(0.0, live.until - self._now()))
+        try:
+            proposal = await self._planner.propose(live.task, seconds=seconds, calls=calls, tokens=tokens)
+        except Exception as exc:  # a bug of ours costs the model's plan, never the task
+            logs.get().error("planner.broke", exc_info=exc)
+            return Proposal(why=f"The planner broke: {type(exc).__name__}.")
+        live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
+        return proposal
+
+    def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int, later: int) -> None:
+        work = self._begun(live, step, sharers=sharers, later=later)
+        running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
+
+    def _begun(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
+        try:
+            live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers, later=later)
+        except LimitReached as exc:
+            error = StepError(type=exc.type, detail=exc.detail)
+            failed = Ended(self._never(step, Status.FAILED, error))
+            live.task = with_step(live.task, failed.step)
+            return self._checkpoint(live, failed)
+        live.task = with_step(live.task, changed(step, status=Status.RUNNING))
+        live.sent_before.discard(step.id)
+        return self._step(live, step, calls=calls, tokens=tokens)
+
+    async def _step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
+        task = live.task
+        latest = live.until - (1 - step.latest) * task.seconds
+        until = min(self._ends_at(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
+        if step.timeout_seconds is not None:
+            until = min(until, self._now() + step.timeout_seconds)
+        before = step.spent
+        allowance = Allowance(
+            None if task.max_calls is None else calls + before.calls,
+            None if task.max_tokens is None else tokens + before.tokens,
+        )
+        grant = live.grants[step.id] = Grant(
+            Ledger(
+                max_calls=None if task.max_calls is None else calls - 1,  # one is its own attempt
+                max_tokens=None if task.max_tokens is None else tokens,
+            )
+        )
+
+        def show(now: Step) -> Ledger:
+            live.task = with_step(live.task, now)
+            return live.ledger
+
+        try:
+            ended = await self._runner.run(
+                task, step, until=until, allowance=allowance, grant=grant, show=show, missing=missing(task)
+            )
+        except asyncio.CancelledError:  # the task ends: what was spent on the step so far counts
+            delegated = await self._delegated(live, step)
+            cut_off = live.task.step(step.id)
+            sent = Usage(calls=int(cut_off.attempt > step.attempt))
+            live.task = with_step(live.task, changed(cut_off, usage=cut_off.spent + delegated + sent))
+            raise
+        except Exception as exc:  # a bug of ours costs its step, never the task's end
+            logs.get().error("step.broke", step_id=step.id, exc_info=exc)
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
+        delegated = await self._delegated(live, step)
+        if delegated is not NO_USAGE:
+            ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
+        live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage, before=before)
+        await self._checkpoint(live, ended)
+
+    async def _delegated(self, live: Live, step: Step) -> Usage:
+        """Ends what was delegated for a step that has ended; all that it has used."""
+        grant = live.grants.pop(step.id)
+        await grant.end()
+        return grant.used
+
+    async def _checkpoint(self, live: Live, ended: Ended) -> None:
+        """Makes a step's end durable, then part of the task."""
+        step = ended.step
+
+        async def write() -> bool:
+            return await self._store.finish_step(live.task, step, first_byte_at=ended.first_byte_at, ledger=live.ledger)
+
+        live.unwritten[step.id] = ended
+        written = await self._durably(write)
+        del live.unwritten[step.id]
+        if written:
+            live.task = with_step(live.task, step)
+            return
+        stored = await self._store.task(live.task.id)
+        first = stored.step(step.id) if stored is not None else step
+        live.task = with_step(live.task, first)  # what was there first is what counts
+        ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
+        if step.status is Status.COMPLETED and not ours:
+            self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
+
+    async def _end(self, live: Live) -> None:
+        """Names what is not there, ends the task durably, and wakes who waits for it."""
+        live.ending = True
+        for step in live.task.steps:
+            if step.id in live.sent_before:
+                self._runner.forget(live.task, step)
+            if not step.ended:
+                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
+        status = Status.CANCELLED if live.cancelled else outcome(live.task)
+        ended = changed(moved(live.task, status), finished_at=self._wall())
+        await self._durably(lambda: self._store.finish_task(ended))
+        live.task = ended
+        live.ended.set()
+
+    def _unfinished(self, live: Live, step: Step) -> Step:
+        if live.cancelled:
+            return self._never(step, Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled."))
+        if live.task.error is not None and live.task.error.type == BROKE:
+            return self._never(step, Status.FAILED, live.task.error)
+        began = "It was not done" if step.started_at or step.status is Status.RUNNING else "It had not begun"
+        detail = f"{began} when the task's {live.task.seconds:.1f} s were over."
+        return self._never(step, Status.TIMED_OUT, StepError(type="timeout", detail=detail))
+
+    def _never(self, step: Step, status: Status, error: StepError) -> Step:
+        return changed(step, status=status, error=error, finished_at=self._wall())
+
+    async def _durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Writes, and while the disk is full again and again: nothing that is done is forgotten."""
+        while True:
+            try:
+                return await write()
+            except StorageFull:
+                logs.get().warning("journal.full")
+                await asyncio.sleep(REWRITE_SECONDS)
+
+    def _ends_at(self, live: Live) -> float:
+        return live.until - min(END_SECONDS, 0.05 * live.task.seconds)
+
+    def _loop_time(self, at: float) -> float:
+        return asyncio.get_running_loop().time() + at - self._now()
+
+
+def _broke(exc: Exception) -> StepError:
+    return StepError(type=BROKE, detail=f"The coordinator broke: {type(exc).__name__}.")

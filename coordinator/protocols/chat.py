@@ -1,0 +1,270 @@
+"""How the coordinator shows itself to every protocol: a chat is a task, and its report is the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from coordinator.api.dependencies import Parts
+from coordinator.api.tasks import LATE_SECONDS, TaskFailed
+from coordinator.journal.rows import CODE_VERSION
+from coordinator.questions.followups import completed, points_back
+from coordinator.reports.document import in_words, reported
+from coordinator.reports.view import view
+from coordinator.tasks.task import Task
+from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
+from shared.conversation import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
+from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
+from shared.memory.store import Memory
+from shared.rendering import Link, beginning_to_markdown
+from shared.rendering.links import address, numbered
+from shared.report.model import Report
+from shared.server.bodies import invalid
+
+NAME = "coordinator"
+RECALLED = 50  # questions of a session, in which one with a topic is looked for
+PIECE_CHARACTERS = 200  # of a report that is streamed, of which all but the beginning is whole before its first word
+BEGUN = "\n\n---\n\n"  # between what was begun and a report that begins otherwise
+
+
+class CoordinatorFace:
+    """`shared.conversation.Face` of the coordinator.
+
+    It answers to `coordinator`, with a task of the default plan, and to every agent's name, with a task of one step.
+    A question that has no topic of its own takes that of an earlier one, from the messages or from `memory`.
+    """
+
+    name = NAME
+    description = "Carries a question through research, analysis and report, and answers with citations."
+    version = CODE_VERSION
+
+    def __init__(self, opened: Callable[[], Parts | None], memory: Memory | None = None) -> None:
+        self._opened = opened
+        self._memory = memory
+
+    def parts(self) -> Parts:
+        """What the coordinator stands on; raises `Unavailable` before it is open."""
+        parts = self._opened()
+        if parts is None:
+            raise Unavailable("The coordinator is starting.", retry_after=1)
+        return parts
+
+    def skills(self) -> Sequence[Skill]:
+        """The default plan, and what the registered agents can do."""
+        own = Skill("answer", "Answer a question", self.description, ("research", "analyze", "report"))
+        agents = {i.name: i.registration for i in self.parts().agents.registry.all()}
+        return [
+            own,
+            *(
+                Skill(name, name, known.description or f"Agent {name}.", tuple(known.capabilities))
+                for name, known in sorted(agents.items())
+            ),
+        ]
+
+    def models(self) -> Sequence[str]:
+        """Its own name, and the names of the agents that are there."""
+        agents = self.parts().agents.registry.all()
+        return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
+        """Runs a task; closing the answer early cancels it unless it stays, a stop of the coordinator never does.
+
+        Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable`
+        with the task's Location when the coordinator stops first.
+        """
+        parts = self.parts()
+        ask = await self._completed(ask)
+        task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
+        said = ""  # of the report, which goes out as it is written
+        async with aclosing(self.watched(task, stays=ask.stays)) as notes:
+            async for note in notes:
+                yield note
+                text = _begun(task, note, parts.settings.public_url) if isinstance(note, _Begun) else ""
+                if len(text) > len(said) and text.startswith(said):
+                    yield Delta(text[len(said) :])
+                    said = text
+        task = await parts.dispatcher.ended(task.id)
+        if task.status is Status.CANCELLED:
+            raise AgentLost(f"Task {task.id} was cancelled.")
+        if task.status in (Status.FAILED, Status.TIMED_OUT):
+            raise TaskFailed(task)
+        final = await asyncio.to_thread(_final, task, parts.settings.public_url)
+        if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
+            final = replace(final, text=f"{said}{BEGUN}{final.text}")
+        for start in range(len(said), len(final.text), PIECE_CHARACTERS):
+            yield Delta(final.text[start : start + PIECE_CHARACTERS])
+        yield final
+
+    async def accept(self, wanted: TaskRequest, *, key: str | None = None, traceparent: str | None = None) -> Task:
+        """A durable task; the same `key` with the same request gives the one it has. Raises as `answer` does."""
+        digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if key else ""
+        task, _ = await self.parts().dispatcher.accept(
+            wanted, idempotency_key=key, digest=digest, traceparent=traceparent
+        )
+        return task
+
+    async def watched(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
+        """What happens to a task until its end is durable; closing this early cancels the task unless it stays.
+
+        Raises `Unavailable` with the task's Location when the coordinator stops first (the task goes on then), or
+        cannot write the end within half a second of the deadline.
+        """
+        parts = self.parts()
+        try:
+            async with aclosing(_notes(task, parts)) as notes:
+                async for note in notes:
+                    yield note
+            task = await parts.dispatcher.task(task.id)
+            if not task.ended and parts.stopping:
+                raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
+            try:
+                async with asyncio.timeout(_left(task, parts)):
+                    await parts.dispatcher.ended(task.id)
+            except TimeoutError as exc:
+                why = "The task's end cannot be written yet. Ask again at its Location."
+                raise Unavailable(why, location=f"/tasks/{task.id}") from exc
+        finally:
+            if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
+                await parts.dispatcher.cancel(task.id)
+
+    async def _completed(self, ask: Ask) -> Ask:
+        """The same with a question that has a topic, if the conversation has one."""
+        if (ask.model or NAME) != NAME or not points_back(ask.text):
+            return ask  # an agent of its own name has the conversation itself
+        earlier: Sequence[str] = [message.content for message in ask.earlier if message.role == "user"]
+        if not earlier and self._memory is not None and ask.session:
+            events = await self._memory.events(session=ask.session, type="user_message", limit=RECALLED)
+            earlier = _before(ask.text, [str(event.content) for event in events])
+        question = completed(ask.text, earlier)
+        return replace(
+            ask, messages=tuple(replace(m, content=question) if m is ask.question else m for m in ask.messages)
+        )
+
+    def _request(self, ask: Ask, parts: Parts) -> TaskRequest:
+        model = ask.model or NAME
+        plan: list[PlanStep] | None = None
+        if model != NAME:
+            if model not in parts.agents.registry.names():
+                raise ModelNotFound(f"No agent is called {model!r}. There are: {', '.join(self.models())}.")
+            plan = [PlanStep(id="answer", agent=model, input=ask.text)]
+        if plan is None and len(ask.text) > MAX_DESCRIPTION:
+            why = f"The question has {len(ask.text)} characters; a task's may have {MAX_DESCRIPTION}."
+            raise Invalid(why, [{"pointer": "/messages", "detail": why}])
+        if not ask.text.strip():
+            raise Invalid("The question is empty.", [{"pointer": "/messages", "detail": "The question is empty."}])
+        try:
+            return TaskRequest(
+                task_description=ask.text[:MAX_DESCRIPTION],
+                timeout_seconds=float(ask.seconds) if ask.seconds else None,
+                plan=plan,
+                context=_conversation(ask),
+            )
+        except ValidationError as exc:
+            raise invalid(exc) from exc
+
+
+def _before(question: str, asked: Sequence[str]) -> Sequence[str]:
+    """What was asked before a question that stands among it; a repeat may have others behind it."""
+    places = [at for at, one in enumerate(asked) if one == question]
+    return asked[: places[-1]] if places else asked
+
+
+def _conversation(ask: Ask) -> Any:
+    """What was said besides the question, for agents that read the context."""
+    earlier = [{"role": m.role, "content": m.content} for m in ask.earlier if m.content]
+    found: dict[str, Any] = {"messages": earlier} if earlier else {}
+    if ask.session:
+        found["session"] = ask.session
+    if ask.options:
+        found["options"] = ask.options
+    return found or None
+
+
+async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
+    """What happens to a task, a sentence each, until it ends, its time is over or the coordinator stops."""
+    events = parts.feed.follow(
+        task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
+    )
+    stop = asyncio.create_task(parts.stopping.event.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(events, _END))
+            try:
+                left = _left(task, parts)
+                await asyncio.wait({following, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not following.done():
+                    following.cancel()
+                    await asyncio.wait({following})
+            if following.cancelled() or (event := following.result()) is _END:
+                return
+            if event is not None and (note := _noted(event.type, event.fields)):
+                yield note
+    finally:
+        stop.cancel()
+        await events.aclose()
+
+
+def _left(task: Task, parts: Parts) -> float:
+    """Seconds until whoever waits for a task gets an answer whatever happens."""
+    return max(0.0, task.deadline - parts.wall()) + LATE_SECONDS
+
+
+_END: Any = object()
+
+
+@dataclass(frozen=True)
+class _Begun(Note):
+    """A note with how the report begins."""
+
+    report: Any = None
+
+
+def _noted(type: str, data: dict[str, Any]) -> Note | None:
+    step = data.get("step_id", "")
+    if type == "step.progress":
+        return _Begun(f"{step}: {data.get('message', '')}", data.get("fraction"), data.get("report"))
+    words = {"step.started": "started", "step.finished": "finished", "step.retried": "is tried again"}
+    return Note(f"{step} {words[type]}") if type in words else None
+
+
+def _final(task: Task, public_url: str | None) -> Final:
+    seen = view(task)
+    result = seen.result
+    return Final(
+        text=_words(task, result.report, public_url) if result else "",
+        usage=task.usage or NO_USAGE,
+        missing=seen.missing,
+        data=seen.model_dump(mode="json"),
+        task_id=task.id,
+        answered=result.answered if result else None,
+        confidence=result.confidence if result else 0.0,
+        cut=len(task.steps) == 1 and is_cut(seen.missing),  # of several, one may be cut and the report whole
+    )
+
+
+def _begun(task: Task, note: _Begun, public_url: str | None) -> str:
+    """The first words of the report; "" where it is not the one report of its only analysis that will be shown."""
+    if note.report is None or not reported(task) or sum(step.capability == "analyze" for step in task.steps) != 1:
+        return ""
+    try:
+        return beginning_to_markdown(Report.model_validate(note.report), _link(task, public_url))
+    except ValidationError:
+        return ""
+
+
+def _link(task: Task, public_url: str | None) -> Link:
+    return numbered(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address
+
+
+def _words(task: Task, report: JsonValue, public_url: str | None) -> str:
+    """The answer in words: without a title, which would repeat the question; sources are linked by whole addresses."""
+    if not reported(task):
+        return spoken(report)
+    return in_words(task, _link(task, public_url))

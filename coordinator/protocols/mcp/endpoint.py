@@ -1,0 +1,138 @@
+"""MCP on `/mcp`: the SDK is loaded with the first request, and its sessions live in a task of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coordinator.protocols.chat import CoordinatorFace
+from coordinator.protocols.mcp import host_check
+from coordinator.protocols.mcp.scope_keys import GONE, TRACE
+from shared.errors import MusterError
+from shared.protocols.mounting import Host
+from shared.server.app import Stopping, traceparent
+
+PATHS = ("/mcp", "/mcp/")
+INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603  # JSON-RPC's own codes
+
+
+def mount(host: Host) -> None:
+    """Adds the endpoint to the coordinator; loads nothing."""
+    endpoint = _Endpoint(CoordinatorFace(lambda: host.app.state.parts))
+    host.app.router.routes.extend(Route(path, endpoint, include_in_schema=False) for path in PATHS)
+    host.opened.append(endpoint.opened)
+    host.app.state.error_forms[PATHS[0]] = _refusal
+
+
+class _Endpoint:
+    def __init__(self, face: CoordinatorFace) -> None:
+        self._face = face
+        self._sessions: _Sessions | None = None
+        self._names: frozenset[str] = frozenset()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        settings = self._face.parts().settings
+        self._names = host_check.allowed_names(settings.mcp_allowed_hosts, settings.public_url)
+        self._sessions = _Sessions(self._face)
+        try:
+            yield
+        finally:
+            await self._sessions.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._face.parts()
+        headers = [(name, value.strip()) for name, value in scope["headers"]]  # blanks around a value are no part of it
+        said = {name: value.decode("latin-1") for name, value in headers}
+        host_check.check(said.get(b"host"), said.get(b"origin"), names=self._names)
+        assert self._sessions is not None
+        handler = await self._sessions.handler()
+        gone, begun = asyncio.Event(), False
+        hears = _until_stop(receive, parts.stopping) if scope["method"] == "GET" else receive
+
+        async def heard() -> Message:
+            message = await hears()
+            if message["type"] == "http.disconnect":
+                gone.set()
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = message["type"] == "http.response.start" or message.get("more_body", False)
+            await send(message)
+
+        await handler({**scope, "headers": headers, TRACE: traceparent.get(), GONE: gone}, heard, sent)
+        if begun:  # a stream that was ended by the stop, or by a hang-up, which makes this a no-op
+            await send({"type": "http.response.body", "body": b""})
+
+
+class _Sessions:
+    """The SDK's session manager: made on first use, entered and left by one task, as its task group demands."""
+
+    def __init__(self, face: CoordinatorFace) -> None:
+        self._face = face
+        self._stop = asyncio.Event()
+        self._ready: asyncio.Future[ASGIApp] | None = None
+        self._owner: asyncio.Task[None] | None = None
+
+    async def handler(self) -> ASGIApp:
+        """What serves requests; everybody who comes first waits for the same start."""
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._owner = asyncio.create_task(self._own(self._ready), name="mcp")
+        return await asyncio.shield(self._ready)
+
+    async def close(self) -> None:
+        """Ends every session and every call."""
+        self._stop.set()
+        if self._owner is not None:
+            await self._owner
+
+    async def _own(self, ready: asyncio.Future[ASGIApp]) -> None:
+        try:
+            served = await asyncio.to_thread(_loaded, self._face)
+            async with served() as handler:
+                ready.set_result(handler)
+                await self._stop.wait()
+        except Exception as exc:  # who waits for the start is told, and the next request tries again
+            if ready.done():
+                raise
+            ready.set_exception(exc)
+        finally:
+            self._ready = None
+
+
+def _loaded(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
+    from coordinator.protocols.mcp.server import serving  # 1.5 s of imports, and 25 MB
+
+    return serving(face)
+
+
+def _refusal(error: MusterError) -> Response:
+    """An error before the SDK was reached, as JSON-RPC: clients show its message, where they hide another body's."""
+    code = INVALID_REQUEST if error.status < 500 else INTERNAL_ERROR
+    told = {"code": code, "message": error.detail, "data": {"type": error.type, "status": error.status}}
+    body = {"jsonrpc": "2.0", "id": None, "error": told}
+    return Response(json.dumps(body), error.status, headers=error.headers, media_type="application/json")
+
+
+def _until_stop(receive: Receive, stopping: Stopping) -> Receive:
+    """A `receive` that says "disconnected" when the service stops: an idle stream would hold it up."""
+
+    async def received() -> Message:
+        message = asyncio.ensure_future(receive())
+        stop = asyncio.create_task(stopping.event.wait())
+        try:
+            await asyncio.wait({message, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return message.result() if message.done() else {"type": "http.disconnect"}
+        finally:
+            message.cancel()
+            stop.cancel()
+
+    return received

@@ -1,0 +1,216 @@
+"""PURE: Task and Step as values, the table of moves they may make, and how a task's end follows from its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import JsonValue
+
+from shared.contracts import NO_USAGE, Format, Missing, Status, StepError, Usage
+from shared.copying import changed
+from shared.errors import Conflict
+
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset(
+        {
+            Status.RUNNING,
+            Status.COMPLETED,
+            Status.PARTIAL,
+            Status.FAILED,
+            Status.TIMED_OUT,
+            Status.CANCELLED,
+            Status.SKIPPED,
+        }
+    ),
+    Status.RUNNING: frozenset(
+        {Status.QUEUED, Status.COMPLETED, Status.PARTIAL, Status.FAILED, Status.TIMED_OUT, Status.CANCELLED}
+    ),
+}
+ENDED = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a task; one without capability and agent is the coordinator's own, the planning.
+
+    `latest` is the share of the task's whole time at which the step must have ended, so that time is kept back for
+    the steps after it. `needs_any` skips the step when everything it needs failed, `on_failure="fail"` of a needed
+    step when that one did.
+    """
+
+    id: str
+    capability: str | None = None
+    agent: str | None = None
+    needs: tuple[str, ...] = ()
+    input: JsonValue = None
+    timeout_seconds: float | None = None
+    on_failure: Literal["fail", "continue"] = "fail"
+    needs_any: bool = False
+    latest: float = 1.0
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    failed_attempts: int = 0
+    instance: str | None = None
+    answered_by: str | None = None
+    output: JsonValue = None
+    usage: Usage = NO_USAGE
+    missing: tuple[Missing, ...] = ()
+    error: StepError | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def spent(self) -> Usage:
+        """What it has cost so far, the attempts included that have failed."""
+        return self.usage + Usage(calls=self.failed_attempts) if self.failed_attempts and not self.ended else self.usage
+
+    @property
+    def is_planning(self) -> bool:
+        return self.capability is None and self.agent is None
+
+    @property
+    def target(self) -> str:
+        """Who was asked, in words."""
+        if self.is_planning:
+            return "the coordinator"
+        return f"agent {self.agent!r}" if self.agent else f"capability {self.capability!r}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task; times are Unix seconds, because they are stored and shown."""
+
+    id: str
+    description: str
+    created_at: float
+    deadline: float
+    status: Status = Status.QUEUED
+    steps: tuple[Step, ...] = ()
+    context: JsonValue = None
+    priority: int = 5
+    format: Format = "markdown"
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    tenant: str = "default"
+    idempotency_key: str | None = None
+    request_digest: str = ""
+    traceparent: str | None = None
+    webhook_url: str | None = None
+    error: StepError | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def seconds(self) -> float:
+        """The whole time the task was given."""
+        return self.deadline - self.created_at
+
+    @property
+    def usage(self) -> Usage:
+        return sum((step.usage for step in self.steps), NO_USAGE)
+
+    def step(self, step_id: str) -> Step:
+        return next(step for step in self.steps if step.id == step_id)
+
+
+def moved(task: Task, to: Status) -> Task:
+    """The task in its next state; raises `Conflict` for a move that the table does not have."""
+    if to not in MOVES.get(task.status, ()):
+        raise Conflict(f"Task {task.id} is {task.status}; it cannot become {to}.")
+    return changed(task, status=to)
+
+
+def with_step(task: Task, step: Step) -> Task:
+    """The task with this step in the place of its earlier self."""
+    return changed(task, steps=tuple(step if s.id == step.id else s for s in task.steps))
+
+
+def ready(task: Task) -> list[Step]:
+    """Steps that may start: queued, with everything they need ended and nothing that skips them."""
+    return [
+        s for s in task.steps if s.status is Status.QUEUED and not _open_needs(task, s) and blocked(task, s) is None
+    ]
+
+
+def blocked(task: Task, step: Step) -> str | None:
+    """Why a step will never start, or None: something it needs has failed."""
+    needed = [task.step(n) for n in step.needs]
+    bad = [n for n in needed if n.ended and n.status is not Status.COMPLETED]
+    fatal = [n for n in bad if n.on_failure == "fail"]
+    if fatal:
+        return f"It needs {fatal[0].id!r}, which {_word(fatal[0].status)}."
+    if step.needs_any and needed and len(bad) == len(needed):
+        return f"Everything it needs failed: {', '.join(n.id for n in needed)}."
+    return None
+
+
+def skipped(task: Task) -> list[tuple[Step, str]]:
+    """Queued steps that can never start, each with the reason."""
+    return [
+        (s, why)
+        for s in task.steps
+        if s.status is Status.QUEUED and (why := blocked(task, s)) and not (s.needs_any and _open_needs(task, s))
+    ]
+
+
+def upstream(task: Task, step: Step) -> dict[str, JsonValue]:
+    """The outputs that a step is given, by step id."""
+    return {n: task.step(n).output for n in step.needs if task.step(n).status is Status.COMPLETED}
+
+
+def outcome(task: Task) -> Status:
+    """How a task ends whose steps have all ended (or whose time is over).
+
+    Everything done: completed. Something done: partial. Nothing done: timed_out if time was the reason, else failed.
+    """
+    states = [step.status for step in task.steps if not step.is_planning]
+    if states and all(s is Status.COMPLETED for s in states):
+        return Status.COMPLETED
+    if any(s is Status.COMPLETED for s in states):
+        return Status.PARTIAL
+    if any(s is Status.FAILED for s in states):
+        return Status.FAILED
+    return Status.TIMED_OUT
+
+
+def missing(task: Task) -> list[Missing]:
+    """What was asked for and is not in the answer, with the reason."""
+    said = [m for step in task.steps for m in step.missing]
+    lost = [
+        Missing(what=f"{step.id} ({step.target})", why=step.error.detail if step.error else f"It {_word(step.status)}.")
+        for step in task.steps
+        if step.status is not Status.COMPLETED and (step.ended or task.ended)
+    ]
+    own = [Missing(what="the task", why=task.error.detail)] if task.error else []
+    return _distinct([*own, *lost, *said])
+
+
+def last_steps(task: Task) -> list[Step]:
+    """Completed steps whose output nobody else used: the answer of a plan without a report."""
+    used = {n for step in task.steps if step.status is Status.COMPLETED for n in step.needs}
+    done = [step for step in task.steps if step.status is Status.COMPLETED and not step.is_planning]
+    return [step for step in done if step.id not in used]
+
+
+def _open_needs(task: Task, step: Step) -> bool:
+    return any(not task.step(n).ended for n in step.needs)
+
+
+def _distinct(found: Iterable[Missing]) -> list[Missing]:
+    return list({(m.what, m.why): m for m in found}.values())
+
+
+def _word(status: Status) -> str:
+    return {Status.TIMED_OUT: "timed out", Status.QUEUED: "did not start", Status.RUNNING: "did not end"}.get(
+        status, "was " + status if status in (Status.CANCELLED, Status.SKIPPED) else str(status)
+    )

@@ -1,0 +1,132 @@
+"""The SDK's handler with our rules before there is a task: what cannot be read is refused, what was asked is joined."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+from uuid import UUID, uuid5
+
+from a2a.server.agent_execution import RequestContext, SimpleRequestContextBuilder
+from a2a.server.context import ServerCallContext
+from a2a.server.events import Event
+from a2a.server.request_handlers import DefaultRequestHandler
+from a2a.types.a2a_pb2 import (
+    CancelTaskRequest,
+    GetTaskRequest,
+    Message,
+    SendMessageRequest,
+    SubscribeToTaskRequest,
+    Task,
+)
+from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
+
+from shared.protocols.a2a.request import ask_of, headers_of
+from shared.protocols.a2a.resuming import Resuming
+from shared.protocols.a2a.store import ENDED
+
+_KEYED = UUID("5b0a5f3e-7a0e-4a52-9a1c-2f6f2a3f6a11")  # the space of ids that are made of keys
+_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+
+
+class KeyedContexts(SimpleRequestContextBuilder):
+    """Gives a message that came with an Idempotency-Key the task id that belongs to the key."""
+
+    async def build(
+        self,
+        context: ServerCallContext,
+        params: SendMessageRequest | None = None,
+        task_id: str | None = None,
+        context_id: str | None = None,
+        task: Task | None = None,
+    ) -> RequestContext:
+        return await super().build(context, params, task_id or _keyed_id(context), context_id, task)
+
+
+class Handler(DefaultRequestHandler):
+    """`DefaultRequestHandler`, whose errors it raises; `InvalidParamsError` also for a key that came with other words,
+    `UnsupportedOperationError` also for a second message to a task that is at work.
+
+    Never by the message's id alone: the same id for new tasks is no mistake in A2A.
+    """
+
+    def __init__(self, *, resuming: Resuming, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._resuming = resuming
+
+    async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
+        """Right after a start the SDK finds nobody at work on a task, and would only note its cancellation."""
+        await self._resuming.wait(params.id)
+        cancelled: Task | None = await super().on_cancel_task(params, context)
+        return cancelled
+
+    async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
+        ask_of(params.message, headers_of(context))
+        await self._check_is_first(params.message, context)
+        if (task := await self._asked_before(params, context)) is None:
+            answer: Message | Task = await super().on_message_send(params, context)
+            return answer
+        if not params.configuration.return_immediately:
+            async for _ in self._rest(task, context):
+                pass
+        found = GetTaskRequest(id=task.id)
+        if params.configuration.HasField("history_length"):
+            found.history_length = params.configuration.history_length
+        rest: Task = await self.on_get_task(found, context)
+        return rest
+
+    async def on_message_send_stream(
+        self, params: SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event, None]:
+        ask_of(params.message, headers_of(context))
+        await self._check_is_first(params.message, context)
+        if (task := await self._asked_before(params, context)) is None:
+            events = super().on_message_send_stream(params, context)
+        else:
+            events = self._rest(task, context)
+        async with contextlib.aclosing(events):
+            async for event in events:
+                yield event
+
+    async def _check_is_first(self, message: Message, context: ServerCallContext) -> None:
+        """A task answers one message; the SDK would take another one, and nobody would ever read it."""
+        if not message.task_id:
+            return
+        with contextlib.suppress(TaskNotFoundError):  # which the SDK says better
+            task: Task = await self.on_get_task(GetTaskRequest(id=message.task_id), context)
+            if task.status.state in ENDED or any(m.message_id == message.message_id for m in task.history):
+                return
+            why = f"Task {task.id} is at work and takes no other message. Send it without taskId, in the same context."
+            raise UnsupportedOperationError(message=why)
+
+    async def _asked_before(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
+        task_id = _keyed_id(context)
+        if task_id is None or params.message.task_id:
+            return None
+        try:
+            task: Task = await self.on_get_task(GetTaskRequest(id=task_id), context)
+        except TaskNotFoundError:
+            return None
+        first, again = task.history[0], params.message
+        same_context = again.context_id in ("", task.context_id)
+        if not same_context or list(first.parts) != list(again.parts) or first.metadata != again.metadata:
+            raise InvalidParamsError(message="Idempotency-Key: it came with another message before.")
+        return task
+
+    async def _rest(self, task: Task, context: ServerCallContext) -> AsyncGenerator[Event, None]:
+        """The task as it is, and what happens to it from now on."""
+        try:
+            async for event in self.on_subscribe_to_task(SubscribeToTaskRequest(id=task.id), context):
+                yield event
+        except UnsupportedOperationError:  # it has ended
+            yield await self.on_get_task(GetTaskRequest(id=task.id), context)
+
+
+def _keyed_id(context: ServerCallContext) -> str | None:
+    key = headers_of(context).get("idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.match(key):
+        raise InvalidParamsError(message="Idempotency-Key: must be 1 to 255 visible ASCII characters.")
+    return str(uuid5(_KEYED, key))

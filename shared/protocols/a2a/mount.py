@@ -1,0 +1,125 @@
+"""The A2A 1.0 façade: JSON-RPC at `/` and `/a2a`, REST under `/a2a/rest`, the card; the SDK is loaded on first use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+import httpx
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from shared.background import Background
+from shared.client import client as transport
+from shared.db.database import Database
+from shared.db.sqlite import Memory, Sqlite
+from shared.errors import Unavailable
+from shared.protocols.a2a import sql
+from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS
+from shared.protocols.a2a.outbox import Outbox, address_refusal, is_loopback
+from shared.protocols.mounting import Host, Mount
+
+FILE = "a2a.db"
+
+
+class _Door:
+    """What is there before the SDK is: an ASGI app that loads it, and the lifespan that takes open tasks up."""
+
+    def __init__(self, host: Host, make_executor: Callable[[Host], Any] | None) -> None:
+        self._host = host
+        self._make_executor = make_executor
+        self._lock = asyncio.Lock()
+        self._stack: AsyncExitStack | None = None
+        self._db: Database | None = None
+        self._runtime: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        runtime = self._runtime or await self._loaded()
+        await runtime.app(scope, receive, send)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Looks at what an earlier run has left; where nothing is, nothing is opened."""
+        async with AsyncExitStack() as stack:
+            self._stack = stack
+            background = await stack.enter_async_context(Background(self._died))
+            resuming: asyncio.Task[None] | None = None
+            folder = self._host.folder
+            if folder is not None and await asyncio.to_thread((folder / FILE).exists):
+                db = await self._database(stack)
+                if await db.read(sql.ANY_OPEN):
+                    resuming = background.once("a2a-resume", self._resume())
+            yield
+            if resuming is not None:
+                resuming.cancel()
+                await asyncio.wait({resuming})
+            async with self._lock:
+                self._stack = self._runtime = self._db = None
+
+    async def _resume(self) -> None:
+        await (await self._loaded()).resume()
+
+    async def _loaded(self) -> Any:
+        async with self._lock:
+            if self._runtime is None:
+                if self._stack is None:
+                    raise Unavailable("The service is not open.", retry_after=1)
+                module = await asyncio.to_thread(import_module, "shared.protocols.a2a.runtime")
+                db = await self._database(self._stack)
+                running = module.running(
+                    self._host,
+                    db,
+                    news=self._outbox.look,
+                    refusal=self._refusal,
+                    make_executor=self._make_executor,
+                )
+                self._runtime = await self._stack.enter_async_context(running)
+            return self._runtime
+
+    async def _database(self, stack: AsyncExitStack) -> Database:
+        if self._db is None:
+            folder = self._host.folder
+            db: Database = Memory() if folder is None else Sqlite(folder / FILE, on_broken=self._died)
+            stack.push_async_callback(db.close)
+            await db.open(sql.MIGRATIONS)
+            near = await stack.enter_async_context(transport.client(policy="agents"))
+            far = await stack.enter_async_context(transport.client(policy="web"))
+            self._outbox = Outbox(db, lambda url: near if self._host.private or self._is_near(url) else far)
+            loops = await stack.enter_async_context(Background(self._died))
+            loops.loop("a2a-outbox", self._outbox.run)
+            self._db = db
+        return self._db
+
+    def _is_near(self, url: str) -> bool:
+        """Whether a URL leads to this machine, and so does the service's own: who can call it could call that."""
+        return self._listens_on_loopback and is_loopback(httpx.URL(url).host)
+
+    @property
+    def _listens_on_loopback(self) -> bool:
+        return is_loopback(getattr(self._host.app.state, "listens_on", ""))
+
+    def _refusal(self, url: str) -> str | None:
+        return address_refusal(url, private=self._host.private, loopback=self._listens_on_loopback)
+
+    def _died(self, what: str) -> None:
+        getattr(self._host.app.state, "on_death", lambda _: None)(what)
+
+
+def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:
+    """The façade; `make_executor` gives the SDK another AgentExecutor than the one over the host's Face."""
+
+    def mount(host: Host) -> None:
+        door = _Door(host, make_executor)
+        routes = host.app.router.routes
+        routes.extend(Route(path, door, methods=["POST"]) for path in RPC_PATHS)
+        routes.append(Route(CARD_PATH, door, methods=["GET"]))
+        routes.append(Route(REST_PREFIX + "/{path:path}", door, methods=["GET", "POST", "DELETE"]))
+        host.opened.append(door.opened)
+
+    return mount
+
+
+mount = facade()

@@ -1,0 +1,127 @@
+"""PURE: the bodies of /v1 that go out: completions, chunks, models, errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from shared.conversation import Ask, Final
+from shared.errors import Invalid, KeyReused, MusterError, Unavailable
+
+OWNER = "muster"
+DONE = b"data: [DONE]\n\n"
+_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+_TYPES = {429: "rate_limit_error"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What every body of one chat says about itself; `created` is Unix seconds."""
+
+    id: str
+    created: int
+    model: str
+    with_usage: bool = False
+
+    def completion(self, ask: Ask, final: Final) -> dict[str, Any]:
+        """The whole answer."""
+        message = {"role": "assistant", "content": final.text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(final)}
+        return self._body("chat.completion", [choice]) | {"usage": usage(ask, final)} | judged(final)
+
+    def chunk(
+        self, delta: dict[str, Any], *, finish: str | None = None, also: Mapping[str, Any] = MappingProxyType({})
+    ) -> bytes:
+        """The next piece of a streamed answer, as an event, with other fields beside it."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        more = {"usage": None} if self.with_usage else {}
+        return event(self._body("chat.completion.chunk", [choice]) | more | dict(also))
+
+    def end(self, ask: Ask, final: Final) -> bytes:
+        """The last events of a stream that went well."""
+        costs = self._body("chat.completion.chunk", []) | {"usage": usage(ask, final)}
+        return (
+            self.chunk({}, finish=_finish(final), also=judged(final))
+            + (event(costs) if self.with_usage else b"")
+            + DONE
+        )
+
+    def _body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
+
+
+def _finish(final: Final) -> str:
+    return "length" if final.cut else "stop"
+
+
+def usage(ask: Ask, final: Final) -> dict[str, int]:
+    """Tokens where a model counted them, else words."""
+    prompt, completion = final.usage.input_tokens, final.usage.output_tokens
+    if not prompt and not completion:
+        prompt, completion = sum(len(m.content.split()) for m in ask.messages), len(final.text.split())
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def judged(final: Final) -> dict[str, Any]:
+    """The field `muster`, where a task answered: whether it did, and where the report and its sources are."""
+    if final.task_id is None:
+        return {}
+    said = {"answered": final.answered, "confidence": final.confidence, "task_id": final.task_id}
+    return {"muster": said}
+
+
+def model(name: str, *, created: int) -> dict[str, Any]:
+    """One name that can be asked; `created` is Unix seconds."""
+    return {"id": name, "object": "model", "created": created, "owned_by": OWNER}
+
+
+def models(names: Sequence[str], *, created: int) -> dict[str, Any]:
+    """The names that can be asked."""
+    return {"object": "list", "data": [model(name, created=created) for name in names]}
+
+
+def status(error: MusterError) -> int:
+    """A field that is wrong is 400 here; 422 says that a key was used with another body."""
+    return 400 if isinstance(error, Invalid) and not isinstance(error, KeyReused) else error.status
+
+
+def headers(error: MusterError) -> dict[str, str]:
+    """The error's own, and `x-should-retry: false` where work began: clients would send a failed chat twice more."""
+    began = status(error) >= 500 and (not isinstance(error, Unavailable) or "Location" in error.headers)
+    return error.headers | ({"x-should-retry": "false"} if began else {})
+
+
+def failure(error: MusterError) -> dict[str, Any]:
+    """An error's body; `detail` says the same to clients that look there."""
+    code = status(error)
+    said = {
+        "message": error.detail,
+        "type": _TYPES.get(code, "server_error" if code >= 500 else "invalid_request_error"),
+        "param": _param(error),
+        "code": _CODES.get(code, error.type),
+    }
+    return {"error": said, "detail": error.detail}
+
+
+def _param(error: MusterError) -> str | None:
+    """Which field: `/messages/0/content` is written `messages[0].content`."""
+    if error.type == "model_not_found":
+        return "model"
+    if not isinstance(error, Invalid) or not error.members["errors"]:
+        return None
+    pointer = str(error.members["errors"][0]["pointer"])
+    return re.sub(r"/(\d+)(?=/|\Z)", r"[\1]", pointer).replace("/", ".").removeprefix(".") or None
+
+
+def event(body: dict[str, Any]) -> bytes:
+    """A body as a server-sent event."""
+    return b"data: " + written(body) + b"\n\n"
+
+
+def written(body: dict[str, Any]) -> bytes:
+    """Compact JSON in ASCII: an agent may say what UTF-8 cannot."""
+    return json.dumps(body, separators=(",", ":")).encode()

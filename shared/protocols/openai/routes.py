@@ -1,0 +1,93 @@
+"""OpenAI's chat API on every service: `/v1/chat/completions`, `/v1/models`, errors as its clients expect them."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import Header, Request, Response
+
+from shared.errors import BadRequest, ModelNotFound, MusterError
+from shared.limits.envelope import HOP, heard
+from shared.protocols.mounting import Host
+from shared.protocols.openai import request as openai_request
+from shared.protocols.openai import response as openai_answer
+from shared.protocols.openai.stream import Chat
+from shared.server import bodies
+from shared.server.app import traceparent
+
+PREFIX = "/v1/"
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
+
+
+def mount(host: Host) -> None:
+    """Adds the routes, and OpenAI's form of errors for everything below `/v1/`."""
+    app, face, started = host.app, host.face, int(time.time())
+    app.state.error_forms[PREFIX] = _failure
+
+    @app.get("/v1/models", tags=["openai"])
+    async def list_models() -> dict[str, Any]:
+        """The names that can be asked."""
+        return openai_answer.models(face.models(), created=started)
+
+    @app.get("/v1/models/{name:path}", tags=["openai"])
+    async def get_model(name: str) -> dict[str, Any]:
+        """One of them."""
+        if name not in face.models():
+            raise ModelNotFound(f"There is no model {name!r}. There are: {', '.join(face.models())}.")
+        return openai_answer.model(name, created=started)
+
+    @app.post("/v1/chat/completions", tags=["openai"], openapi_extra=_BODY)
+    async def chat(
+        request: Request,
+        x_session_id: Annotated[str | None, Header()] = None,
+        idempotency_key: Annotated[str | None, Header()] = None,
+        x_muster_progress: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Answers a conversation, whole or streamed; the work ends when the client hangs up, unless it sent a key."""
+        body = bodies.parsed(openai_request.ChatBody, await bodies.read(request, limit=app.state.body_limit))
+        ask = openai_request.asked(
+            body,
+            session=_visible("X-Session-ID", x_session_id),
+            key=_visible("Idempotency-Key", idempotency_key),
+            traceparent=traceparent.get(),
+        )
+        if (hop := request.headers.get(HOP)) is not None:
+            ask = replace(ask, envelope=heard(hop))
+        answer = openai_answer.Answer(
+            id=f"chatcmpl-{uuid4().hex}",
+            created=int(time.time()),
+            model=ask.model or face.models()[0],
+            with_usage=body.wants_usage,
+        )
+        return Chat(face, ask, answer, streams=bool(body.stream), notes=x_muster_progress == "content")
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": openai_request.ChatBody.model_json_schema()}},
+    }
+}
+
+
+def _failure(error: MusterError) -> Response:
+    return Response(
+        openai_answer.written(openai_answer.failure(error)),
+        openai_answer.status(error),
+        headers=openai_answer.headers(error),
+        media_type="application/json",
+    )
+
+
+def _visible(name: str, value: str | None) -> str | None:
+    """A header's value, of which quotes around it are no part; raises `BadRequest`."""
+    if value is None:
+        return None
+    value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+    if not _VISIBLE.match(value):
+        raise BadRequest(f"{name} must be 1 to 255 visible ASCII characters.")
+    return value

@@ -1,0 +1,78 @@
+"""Request bodies: read with a limit, parsed strictly, checked against a type, complained about by field."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from shared.client.addresses import literal_refusal
+from shared.contracts import MAX_BODY_BYTES
+from shared.errors import BadRequest, Invalid, TooLarge
+from shared.strict_json import json_pointer, strict_json
+
+_OBJECT = re.compile(r"a valid dictionary( or instance of \w+)?")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body; raises `TooLarge` past `limit` bytes, also when no Content-Length was sent."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"The body is larger than {limit} bytes.")
+    return bytes(body)
+
+
+def parsed(model: type[M], body: bytes) -> M:
+    """The body as `model`.
+
+    Raises `BadRequest` for what is not JSON (RFC 8259: no NaN, no lone surrogates, UTF-8), and `Invalid` with
+    `errors: [{pointer, detail}]` for the wrong shape.
+    """
+    try:
+        data = strict_json(body)
+    except ValueError as exc:
+        raise BadRequest(f"The body is not valid JSON: {exc}.") from exc
+    try:
+        return model.model_validate(data)
+    except ValidationError as exc:
+        raise invalid(exc) from exc
+
+
+def invalid(exc: ValidationError) -> Invalid:
+    """A pydantic error as the answer 422: the first field in `detail`, all in `errors`."""
+    errors = [
+        {"pointer": json_pointer(e["loc"]), "detail": _said(e["msg"])}
+        for e in exc.errors(include_url=False, include_input=False)
+    ]
+    first = errors[0]
+    more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Invalid(f"{first['pointer'] or 'The body'}: {first['detail']}{more}", errors[:50])
+
+
+def described(model: type[Any]) -> dict[str, Any]:
+    """What OpenAPI shall say of a route that reads its body itself: FastAPI's `openapi_extra`."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def check_address(pointer: str, url: str, *, private: bool) -> None:
+    """Raises `Invalid` where the field at `pointer` holds no URL, or one whose literal address is not allowed."""
+    refused = literal_refusal(urlsplit(url).hostname or "", private=private)
+    try:
+        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
+    except (httpx.InvalidURL, ValueError) as exc:
+        refused = f"is no URL: {exc}"
+    if refused:
+        raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
+
+
+def _said(message: str) -> str:
+    """Pydantic's words for callers, who send JSON and know no class of ours."""
+    return _OBJECT.sub("an object", message).removeprefix("Value error, ").removeprefix("Assertion failed, ")

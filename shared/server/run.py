@@ -1,0 +1,157 @@
+"""Starts a service: arguments, logs, a socket that is free, uvicorn, and an end that lets streams know."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import ServerState
+
+from shared.server.header_limits import Heads
+
+GC_THRESHOLD = (50_000, 20, 50)
+GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
+
+
+def arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
+    """`--host` and `--port` from the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=default_port, help="port to listen on; 0 picks one (default: %(default)s)"
+    )
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return int(text)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket bound to host and port; exits with code 2 and one sentence where that cannot be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as exc:
+        print(f"Cannot listen on {host}:{port}: {exc.strerror}. Choose another with --port.", file=sys.stderr)
+        sys.exit(2)
+    return sock
+
+
+def serve(app: FastAPI, sock: socket.socket) -> None:
+    """Runs the app until SIGTERM or SIGINT.
+
+    Exits with code 1 if a background loop died, with code 2 if the start was refused in a sentence: starting again
+    would not help.
+    """
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Heads,
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+        timeout_keep_alive=5,
+        backlog=2048,
+    )
+    gc.set_threshold(*GC_THRESHOLD)  # before the start, which may take up thousands of tasks
+    refusal = _Refusal()
+    logging.getLogger("uvicorn.error").addFilter(refusal)
+    server = _Server(config, app)
+    app.state.on_death = lambda _: server.fail()
+    app.state.listens_on = str(sock.getsockname()[0])
+    try:
+        server.run(sockets=[sock])
+    except SystemExit:  # uvicorn's own way to say that the start failed
+        sys.exit(2 if refusal.sentence else 1)
+    if server.failed or not server.started:
+        sys.exit(1)
+
+
+class _Refusal(logging.Filter):
+    """Turns the traceback that uvicorn logs for a refused start into its one sentence on standard error."""
+
+    sentence: str | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        found = re.search(r"shared\.errors\.\w+: (.+)", text) if text.startswith("Traceback") else None
+        if found:
+            self.sentence = found.group(1)
+            print(self.sentence, file=sys.stderr)
+        return found is None and not (self.sentence and text.startswith("Application startup failed"))
+
+
+class Dated(ServerState):
+    """The Date header (RFC 9110, section 6.6.1), made for the first answer of a second; uvicorn makes it on ticks."""
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._second: int | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        super().__init__()
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        if (second := int(self._wall())) != self._second:
+            self._second, self._headers = second, [(b"date", formatdate(second, usegmt=True).encode())]
+        return self._headers
+
+    @default_headers.setter
+    def default_headers(self, _: list[tuple[bytes, bytes]]) -> None:
+        """uvicorn begins with none."""
+
+
+class _Server(uvicorn.Server):
+    """Tells the app's streams to end before uvicorn waits for its connections."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.server_state = Dated()
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failed = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        """Sleeps until the service is to stop: one tick a second, of uvicorn's ten, was a sixth of idle CPU."""
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays; looking through it again and again was 10 % of a task
+        await self._app.state.stopping.event.wait()
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.state.stopping.begin)
+        super().handle_exit(sig, frame)
+
+    def fail(self) -> None:
+        self.failed = True
+        self._app.state.stopping.begin()
+        self.should_exit = True
+
+
+def advertised(host: str, port: int) -> str:
+    """The URL that others reach this process at: the host name where it listens on every address."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

@@ -1,0 +1,19 @@
+"""Everything that the author of a worker imports."""
+
+from shared.agent import Agent, Context, Reply
+from shared.contracts import Missing, StepRequest
+from shared.errors import StepFailure, WorkerFault
+from shared.worker.app import create_worker_app
+from shared.worker.main import serve_worker
+
+__all__ = [
+    "Agent",
+    "Context",
+    "Missing",
+    "Reply",
+    "StepFailure",
+    "StepRequest",
+    "WorkerFault",
+    "create_worker_app",
+    "serve_worker",
+]

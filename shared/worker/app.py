@@ -1,0 +1,255 @@
+"""From an Agent to a web service: `/execute` with replay, progress, limits and cancel; registration and health."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from fastapi import FastAPI, Request, Response
+from pydantic import JsonValue
+from starlette.types import Receive, Scope, Send
+
+from shared.agent import Agent, Member
+from shared.background import Background
+from shared.client import client as transport
+from shared.contracts import Registration, StepError, StepRequest, StepResult
+from shared.errors import EnvelopeRefused, Unavailable
+from shared.limits.envelope import HEADER, Envelope, opened
+from shared.memory.recorder import Remembering
+from shared.memory.store import Limits, Memory
+from shared.protocols.a2a import mount as a2a
+from shared.protocols.kaos import routes as kaos
+from shared.protocols.mounting import Host, Mount, mount
+from shared.protocols.openai import routes as openai
+from shared.server import bodies, sse
+from shared.server.app import make_service
+from shared.settings import WorkerSettings
+from shared.worker.chat import WorkerFace
+from shared.worker.heartbeat import Heartbeat
+from shared.worker.steps import PROGRESS_SECONDS, Run, Steps
+
+MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
+WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a stream
+PING_SECONDS = 2.0
+METADATA_SECONDS = 2.0
+JOIN_SECONDS = 1.0  # a step may find a worker that was started again a moment before it has its key
+UNSIGNED_MILLISECONDS = 300_000  # what a hand-written call without an envelope may take
+FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, a2a.mount)
+
+
+def create_worker_app(
+    agent: Agent,
+    *,
+    settings: WorkerSettings | None = None,
+    endpoint: str = "http://127.0.0.1:8080",
+    state_dir: Path | None = None,
+    inner: httpx.AsyncBaseTransport | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
+
+    With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
+    envelope the coordinator signed for it; without one it works alone and takes unsigned steps.
+    `inner` replaces the network in tests.
+    """
+    settings = settings or WorkerSettings()
+    limit = settings.max_concurrency or agent.max_concurrency
+    parts: dict[str, Any] = {}
+
+    def member() -> Member | None:
+        heartbeat: Heartbeat | None = parts.get("heartbeat")
+        return heartbeat.member if heartbeat else None
+
+    steps = Steps(agent, limit=limit, now=now, member=member)
+    memory: Memory = agent.memory or Memory(
+        agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled
+    )
+    face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(memory.close)
+            parts["http"] = await stack.enter_async_context(transport.client(policy="web", transport=inner))
+            parts["state"] = await stack.enter_async_context(agent.open())
+            stack.push_async_callback(steps.close)
+            if settings.coordinator_url:
+                to_coordinator = await stack.enter_async_context(transport.client(policy="agents", transport=inner))
+                heartbeat = Heartbeat(
+                    client=to_coordinator,
+                    coordinator_url=settings.coordinator_url,
+                    registration=_registration(agent, endpoint, limit, await _metadata(agent)),
+                    api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+                )
+                parts["heartbeat"] = heartbeat
+                stack.push_async_callback(heartbeat.withdraw)
+                loops = await stack.enter_async_context(Background(getattr(app.state, "on_death", lambda _: None)))
+                loops.loop("heartbeat", heartbeat.run)
+                loops.once("drain", _drain_when(app, heartbeat))
+            parts["open"] = True
+            for opened in host.opened:
+                await stack.enter_async_context(opened())
+            yield
+            parts.clear()
+
+    app = make_service(
+        name=agent.name,
+        version=agent.version,
+        lifespan=lifespan,
+        ready=lambda: agent.waits() if parts.get("open") else "starting",
+        health=lambda: {"running_steps": steps.running, "max_concurrency": limit, "replayed_steps": steps.replayed},
+        body_limit=MAX_STEP_BYTES,
+        now=now,
+    )
+    host = Host(
+        app=app,
+        face=Remembering(face, memory),
+        folder=state_dir,
+        public_url=settings.public_url,
+        memory=memory,
+        features=agent.features,
+    )
+
+    def envelope_of(request: Request, body: bytes, *, task: str, step: str, attempt: int) -> Envelope:
+        heartbeat: Heartbeat | None = parts.get("heartbeat")
+        header = request.headers.get(HEADER)
+        if heartbeat is None:
+            return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
+        if header is None or heartbeat.key is None:
+            raise EnvelopeRefused(f"This worker takes steps only from its coordinator, signed in {HEADER}.")
+        envelope = opened(header, key=heartbeat.key, body=body)
+        if (envelope.task, envelope.step) != (task, step):
+            raise EnvelopeRefused("The envelope is for another step.")
+        return envelope
+
+    @app.post("/execute", tags=["steps"])
+    async def execute(request: Request) -> Response:
+        """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
+        body = await bodies.read(request, limit=MAX_STEP_BYTES)
+        step = bodies.parsed(StepRequest, body)
+        if (heartbeat := parts.get("heartbeat")) is not None and not await heartbeat.joined(JOIN_SECONDS):
+            raise Unavailable("This worker is not registered yet.", retry_after=1)
+        key = heartbeat.key if heartbeat else None
+        try:
+            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+        except EnvelopeRefused:
+            if heartbeat is None or not await heartbeat.renewed(key):
+                raise
+            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+        if (kept := steps.kept(step)) is not None:
+            return _whole(kept)
+        run = steps.join(step, envelope=envelope, state=parts.get("state"), http=parts["http"])
+        return _Answer(steps, run, step, streams=sse.accepted(request.headers.get("accept")))
+
+    @app.delete("/execute/{task_id}/{step_id}", tags=["steps"])
+    async def cancel(request: Request, task_id: str, step_id: str, attempt: int = 1_000_000) -> dict[str, bool]:
+        """Ends a running step; `cancelled` says whether it was running."""
+        envelope_of(request, b"", task=task_id, step=step_id, attempt=attempt)
+        return {"cancelled": steps.cancel((task_id, step_id), attempt)}
+
+    def opened_state() -> Any:
+        if not parts.get("open"):
+            raise Unavailable("This worker is starting or stopping.", retry_after=1)
+        return parts["state"]
+
+    if agent.routes is not None:
+        app.include_router(agent.routes(opened_state))
+    mount(host, FACADES)
+    return app
+
+
+async def _metadata(agent: Agent) -> dict[str, JsonValue]:
+    """What the agent says of itself; nothing where that takes long, on a share that does not answer say."""
+    try:
+        async with asyncio.timeout(METADATA_SECONDS):
+            return await asyncio.to_thread(agent.metadata)
+    except TimeoutError:
+        return {}
+
+
+def _registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, JsonValue]) -> Registration:
+    return Registration(
+        name=agent.name,
+        endpoint=endpoint,
+        capabilities=list(agent.capabilities),
+        description=agent.description,
+        instance=f"{socket.gethostname()[:50]}-{urlsplit(endpoint).port or 80}",
+        max_concurrency=limit,
+        version=agent.version,
+        metadata=metadata,
+    )
+
+
+async def _drain_when(app: FastAPI, heartbeat: Heartbeat) -> None:
+    await app.state.stopping.event.wait()
+    await heartbeat.drain()
+
+
+def _whole(result: StepResult) -> Response:
+    return Response(result.model_dump_json(), media_type="application/json")
+
+
+class _Answer(Response):
+    """A step's answer: whole if it comes at once or no stream is wanted, else progress events and then the result.
+
+    The caller's hanging up is noticed at any moment; the step ends with its last caller.
+    """
+
+    def __init__(self, steps: Steps, run: Run, step: StepRequest, *, streams: bool) -> None:
+        super().__init__()
+        self._steps, self._run, self._step, self._streams = steps, run, step, streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        run, self._run.watchers = self._run, self._run.watchers + 1
+        assert run.task is not None
+        gone = asyncio.create_task(_hung_up(receive))
+        try:
+            first_wait = WHOLE_SECONDS if self._streams else None
+            await asyncio.wait({run.task, gone}, timeout=first_wait, return_when=asyncio.FIRST_COMPLETED)
+            if run.task.done():
+                await _whole(self._result(run.task))(scope, receive, send)
+            elif not gone.done():
+                await self._stream(run, run.task, gone, send)
+        finally:
+            gone.cancel()
+            self._steps.leave(run)
+
+    async def _stream(self, run: Run, task: asyncio.Task[StepResult], gone: asyncio.Task[None], send: Send) -> None:
+        headers = [(b"content-type", sse.MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while not task.done() and not gone.done():
+            changed = asyncio.create_task(run.changed.wait())
+            await asyncio.wait({task, gone, changed}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if changed.cancel() and not task.done():
+                await _send(send, sse.event("ping", "{}"))
+            elif run.progress is not None and not task.done():
+                run.changed.clear()
+                await _send(send, sse.event("progress", run.progress.model_dump_json()))
+                await asyncio.wait({task, gone}, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await _send(send, sse.event("result", self._result(task).model_dump_json()), last=True)
+
+    def _result(self, task: asyncio.Task[StepResult]) -> StepResult:
+        if task.cancelled():  # before it began
+            error = StepError(type="cancelled", detail="The step was cancelled before it began.")
+            step = self._step
+            return StepResult(
+                task_id=step.task_id, step_id=step.step_id, attempt=step.attempt, status="cancelled", error=error
+            )
+        return task.result().model_copy(update={"attempt": self._step.attempt})
+
+
+async def _send(send: Send, body: bytes, *, last: bool = False) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": not last})
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,130 @@
+"""Keeps one worker in the coordinator's registry: register on start, again every 2 s, withdraw at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from shared import logs
+from shared.agent import Member
+from shared.contracts import Registered, Registration
+
+BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
+CALL_SECONDS = 2.0
+RENEWAL_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Knows the key that the coordinator signs with, once registered."""
+
+    def __init__(
+        self, *, client: httpx.AsyncClient, coordinator_url: str, registration: Registration, api_key: str | None
+    ) -> None:
+        self._client = client
+        self._url = coordinator_url.rstrip("/")
+        self._registration = registration
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._log = logs.get(coordinator=self._url)
+        self._request = self._built()
+        self._registered: Registered | None = None
+        self._joined = asyncio.Event()
+        self._complained: str | None = None
+        self._renewing = asyncio.Lock()
+        self._next_renewal = 0.0
+
+    @property
+    def key(self) -> bytes | None:
+        return bytes.fromhex(self._registered.key) if self._registered else None
+
+    @property
+    def member(self) -> Member | None:
+        """Who this worker is to the coordinator, once registered."""
+        return Member(self._registered.agent_id, bytes.fromhex(self._registered.key)) if self._registered else None
+
+    async def joined(self, seconds: float) -> bool:
+        """Waits so long for the first registration; whether it has come."""
+        if not self._joined.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), seconds)
+        return self._joined.is_set()
+
+    async def renewed(self, tried: bytes | None) -> bool:
+        """Registers at once, where `tried` is still the key; whether there is another key now.
+
+        A coordinator that was given another journal, a restored one say, signs with another key, and knows this worker
+        from that journal. At most once a second, for anybody can send an envelope that is refused.
+        """
+        async with self._renewing:
+            if self.key == tried and (now := time.monotonic()) >= self._next_renewal:
+                self._next_renewal = now + RENEWAL_SECONDS
+                with contextlib.suppress(httpx.HTTPError):
+                    await self._beat()
+            return self.key != tried
+
+    async def run(self) -> None:
+        """Registers for ever; a coordinator that is away is retried at once, then after growing pauses up to 2 s."""
+        await asyncio.sleep(0.05)  # the server listens right after its lifespan began
+        while True:
+            pauses = wait_random_exponential(multiplier=0.2, max=BEAT_SECONDS)
+            async for attempt in AsyncRetrying(retry=retry_if_exception_type(httpx.HTTPError), wait=pauses):
+                with attempt:
+                    await self._beat()
+            with contextlib.suppress(httpx.HTTPError):
+                while True:  # without tenacity while all goes well: it was a fifth of a beat
+                    await asyncio.sleep(BEAT_SECONDS)
+                    await self._beat()
+
+    async def withdraw(self) -> None:
+        """Tells the coordinator that this worker takes no more and is gone."""
+        if self._registered is None:
+            return
+        with contextlib.suppress(httpx.HTTPError):
+            await self._client.delete(f"{self._url}/agents/{self._registered.agent_id}", headers=self._headers)
+
+    async def drain(self) -> None:
+        """Tells the coordinator to send nothing new."""
+        self._registration = self._registration.model_copy(update={"draining": True})
+        self._request = self._built()
+        with contextlib.suppress(httpx.HTTPError):
+            await self._beat()
+
+    def _built(self) -> httpx.Request:
+        """Once for all beats: to build it was a quarter of each."""
+        return self._client.build_request(
+            "POST",
+            f"{self._url}/register_agent",
+            content=self._registration.model_dump_json(),
+            headers={"Content-Type": "application/json", **self._headers},
+            extensions={"deadline": CALL_SECONDS},
+        )
+
+    async def _beat(self) -> None:
+        try:
+            answer = await self._client.send(self._request)
+            answer.raise_for_status()
+            registered = Registered.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValueError) as exc:
+            if (reason := _reason(exc)) != self._complained:  # each reason once, not every beat
+                self._log.warning("coordinator.unreachable", why=_why(exc))
+                self._complained = reason
+            if isinstance(exc, ValueError):
+                raise httpx.DecodingError("The coordinator's answer is no registration.") from exc
+            raise
+        if self._registered is None or self._complained:
+            self._log.info("agent.registered", agent_id=registered.agent_id)
+        self._registered, self._complained = registered, None
+        self._joined.set()
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc.response.status_code) if isinstance(exc, httpx.HTTPStatusError) else type(exc).__name__
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, httpx.HTTPStatusError):
+        return f"HTTP {exc.response.status_code}: {exc.response.text[:600]}"
+    return f"{type(exc).__name__}: {exc}"

@@ -1,0 +1,276 @@
+"""The steps of one worker: at most so many at once, joined and replayed by their key, cancelled when nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import structlog
+from pydantic import JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from shared import logs
+from shared.agent import Agent, Member
+from shared.contracts import NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
+from shared.conversation import Ask
+from shared.errors import AgentBusy, MusterError
+from shared.limits.envelope import Envelope
+
+KEPT_RESULTS = 1_000
+KEPT_BYTES = 32_000_000
+PROGRESS_SECONDS = 0.1  # between two progress events; quicker ones replace each other
+
+Key = tuple[str, str]
+
+
+class Run:
+    """One execution of a step; everybody who asks for the same key watches the same Run."""
+
+    def __init__(self, attempt: int) -> None:
+        self.attempt = attempt
+        self.watchers = 0
+        self.task: asyncio.Task[StepResult] | None = None
+        self.progress: Progress | None = None
+        self.said: list[str] = []
+        self.changed = asyncio.Event()
+
+    def tell(self, progress: Progress) -> None:
+        self.progress = progress
+        self.changed.set()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        self.changed.set()
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was cancelled; the agent may still be cleaning up."""
+        return self.task is not None and self.task.cancelling() > 0
+
+
+class StepContext:
+    """What a running step may use; see `shared.agent.Context`."""
+
+    def __init__(
+        self,
+        *,
+        run: Run,
+        envelope: Envelope,
+        until: float,
+        now: Callable[[], float],
+        state: Any,
+        http: Any,
+        ask: Ask | None,
+        member: Member | None,
+    ) -> None:
+        self.state = state
+        self.http = http
+        self.envelope = envelope
+        self.ask = ask
+        self.member = member
+        self.log = logs.get()
+        self._run = run
+        self._until = until
+        self._now = now
+
+    def seconds_left(self) -> float:
+        return max(0.0, self._until - self._now())
+
+    async def progress(
+        self, message: str, fraction: float | None = None, *, report: dict[str, JsonValue] | None = None
+    ) -> None:
+        bounded = None if fraction is None else min(1.0, max(0.0, fraction))
+        self._run.tell(Progress(message=message[:500], fraction=bounded, report=report))
+        await asyncio.sleep(0)
+
+    async def say(self, text: str) -> None:
+        self._run.say(text)
+        await asyncio.sleep(0)
+
+
+class Steps:
+    """Runs an agent's steps.
+
+    A completed step is kept (1,000 results, 32 MB) and replayed to whoever asks again with its key; a failed one
+    runs anew. A step that nobody watches any more is cancelled.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        limit: int,
+        now: Callable[[], float] = time.monotonic,
+        member: Callable[[], Member | None] = lambda: None,
+    ) -> None:
+        self._agent = agent
+        self._limit = limit
+        self._now = now
+        self._member = member
+        self._running: dict[Key, Run] = {}
+        self._kept: OrderedDict[Key, tuple[StepResult, int]] = OrderedDict()
+        self._kept_bytes = 0
+        self._cancelled: OrderedDict[Key, int] = OrderedDict()
+        self.replayed = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def kept(self, request: StepRequest) -> StepResult | None:
+        """The result this worker already has for the step, under the attempt that asks now."""
+        found = self._kept.get((request.task_id, request.step_id))
+        if found is None:
+            return None
+        self.replayed += 1
+        return found[0].model_copy(update={"attempt": request.attempt})
+
+    def join(
+        self, request: StepRequest, *, envelope: Envelope, state: Any, http: httpx.AsyncClient, ask: Ask | None = None
+    ) -> Run:
+        """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full.
+
+        One that was cancelled is not joined, but waited for: a step never runs twice at once. `ask` is the conversation
+        behind the step, where there is one.
+        """
+        key = (request.task_id, request.step_id)
+        before = self._running.get(key)
+        if before is not None and not before.ending:
+            before.attempt = max(before.attempt, request.attempt)
+            return before
+        if before is None and len(self._running) >= self._limit:
+            raise AgentBusy(f"{self._agent.name} runs {self._limit} steps already.", headers={"Retry-After": "1"})
+        run = Run(request.attempt)
+        seconds = envelope.milliseconds / 1000
+        context = StepContext(
+            run=run,
+            envelope=envelope,
+            until=self._now() + seconds,
+            now=self._now,
+            state=state,
+            http=http,
+            ask=ask,
+            member=self._member(),
+        )
+        ending = before.task if before is not None else None
+        run.task = asyncio.create_task(self._run(request, context, seconds, ending), name=f"{key[0]}:{key[1]}")
+        self._running[key] = run
+        run.task.add_done_callback(lambda _: self._forget(key, run))
+        if self._cancelled.get(key, 0) >= request.attempt:
+            run.cancel()
+        return run
+
+    def leave(self, run: Run) -> None:
+        """One watcher is gone; with the last one the step ends."""
+        run.watchers -= 1
+        if run.watchers <= 0:
+            run.cancel()
+
+    def cancel(self, key: Key, attempt: int) -> bool:
+        """Ends the step if this attempt or an earlier one runs; one that arrives late does not start."""
+        self._cancelled[key] = attempt
+        while len(self._cancelled) > KEPT_RESULTS:
+            self._cancelled.popitem(last=False)
+        run = self._running.get(key)
+        if run is None or run.attempt > attempt:
+            return False
+        run.cancel()
+        return True
+
+    async def close(self) -> None:
+        """Cancels whatever still runs."""
+        tasks = [run.task for run in self._running.values() if run.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _forget(self, key: Key, run: Run) -> None:
+        if self._running.get(key) is run:
+            del self._running[key]
+
+    async def _run(
+        self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
+    ) -> StepResult:
+        structlog.contextvars.bind_contextvars(
+            task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
+        )
+        began = self._now()
+        result = await self._outcome(request, context, seconds, before)
+        say = context.log.info if result.status == "completed" else context.log.warning
+        say(
+            "step.done",
+            status=result.status,
+            ms=round((self._now() - began) * 1000, 1),
+            **({"error": result.error.type, "why": result.error.detail} if result.error else {}),
+        )
+        return result
+
+    async def _outcome(
+        self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
+    ) -> StepResult:
+        def failed(
+            type: str, detail: str, *, retryable: bool = False, status: Any = "failed", usage: Usage = NO_USAGE
+        ) -> StepResult:
+            said = detail[:2_000].encode(errors="replace").decode()  # an exception's text may hold lone surrogates
+            error = StepError(type=type, detail=said, retryable=retryable)
+            return StepResult(
+                task_id=request.task_id,
+                step_id=request.step_id,
+                attempt=request.attempt,
+                status=status,
+                error=error,
+                usage=usage,
+            )
+
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                if before is not None:
+                    await asyncio.wait({before})
+                    if (kept := self.kept(request)) is not None:  # it was done before it heard of its end
+                        return kept
+                reply = await self._agent.run(request, context)
+            result = StepResult(
+                task_id=request.task_id,
+                step_id=request.step_id,
+                attempt=request.attempt,
+                status="completed",
+                output=reply.output,
+                usage=reply.usage,
+                missing=[Missing.model_validate(m) for m in reply.missing],
+            )
+            self._keep((request.task_id, request.step_id), result)
+            return result
+        except asyncio.CancelledError:
+            return failed("cancelled", "The step was cancelled.", status="cancelled")
+        except TimeoutError as exc:
+            if limit.expired():
+                return failed("timeout", f"The step's {seconds:.1f} s were over.")
+            return failed("agent_error", f"TimeoutError: {exc}", retryable=True)
+        except MusterError as exc:
+            return failed(exc.type, exc.detail, retryable=exc.retryable, usage=getattr(exc, "usage", NO_USAGE))
+        except httpx.TransportError as exc:
+            return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
+        except ValidationError as exc:
+            return failed("bad_output", f"The agent's reply is no JSON of the right shape: {exc.errors()[0]['msg']}.")
+        except PydanticSerializationError as exc:
+            return failed("bad_output", f"The agent's reply cannot be written as JSON: {exc}.")
+        except Exception as exc:  # an author's bug fails its step, never the service
+            context.log.error("step.broke", exc_info=exc)
+            return failed("agent_error", f"{type(exc).__name__}: {exc}")
+
+    def _keep(self, key: Key, result: StepResult) -> None:
+        size = len(result.model_dump_json())
+        self._kept[key] = (result, size)
+        self._kept_bytes += size
+        while len(self._kept) > KEPT_RESULTS or self._kept_bytes > KEPT_BYTES:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._kept_bytes -= gone

@@ -1,0 +1,386 @@
+"""The registry on a clock of its own: leases, breakers, and who is chosen."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from coordinator.agents.registry import FORGET_SECONDS, LEASE_SECONDS, MAX_AGENTS, Instance, Registry
+from shared.contracts import AgentStatus, Registration
+from shared.errors import Conflict, Overloaded
+
+HEALTHY, UNREACHABLE = AgentStatus.HEALTHY, AgentStatus.UNREACHABLE
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    def passes(self, seconds: float) -> None:
+        self.at += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(clock: Clock) -> Registry:
+    return Registry(now=clock, wall=clock, random=Random(1))
+
+
+def adds(registry: Registry, id: str = "a", **changes: Any) -> Instance:
+    """Registers an instance that calls again by itself, and probes it well."""
+    known = {"name": "agent", "endpoint": f"http://{id}", "capabilities": ["work"], "instance": id} | changes
+    instance, _ = registry.register(id, Registration.model_validate(known))
+    registry.probed(id, None)
+    return instance
+
+
+def fails(registry: Registry, instance: Instance, times: int = 1) -> None:
+    for _ in range(times):
+        registry.began(instance)
+        registry.ended(instance, seconds=0.1, error="HTTP 500", blame=True)
+
+
+def chosen(registry: Registry, **more: Any) -> str | None:
+    found = registry.choose(capability="work", agent=None, **more)
+    return found.id if found else None
+
+
+# --- leases -----------------------------------------------------------------------------------------
+
+
+def test_an_agent_is_pending_until_a_probe_got_through(registry: Registry) -> None:
+    registry.register("a", Registration(name="agent", endpoint="http://a", capabilities=["work"]))
+
+    assert (registry.all()[0].status, chosen(registry)) == (AgentStatus.PENDING, None)
+    assert registry.probed("a", None)
+    assert chosen(registry) == "a"
+    assert not registry.probed("a", None)
+
+
+def test_a_lease_lapses_after_three_missed_beats_and_a_beat_and_a_probe_bring_it_back(
+    registry: Registry, clock: Clock
+) -> None:
+    instance = adds(registry)
+    clock.passes(LEASE_SECONDS)
+    assert registry.lapsed() == []
+    clock.passes(0.1)
+
+    assert registry.lapsed() == [instance]
+    assert registry.lapsed() == []
+    assert (instance.status, instance.last_error, chosen(registry)) == (UNREACHABLE, "silent for 6 s", None)
+    registry.probed("a", None)
+    assert instance.status is UNREACHABLE, "it can be called and still does not beat"
+    adds(registry)
+    assert (instance.status, instance.last_error) == (HEALTHY, None)
+
+
+def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clock) -> None:
+    adds(registry, instance=None)
+    clock.passes(FORGET_SECONDS * 10)
+
+    assert registry.lapsed() == []
+    assert chosen(registry) == "a"
+
+
+def test_an_agent_silent_for_long_is_forgotten_but_neither_name_nor_capability(
+    registry: Registry, clock: Clock
+) -> None:
+    adds(registry)
+    clock.passes(FORGET_SECONDS + LEASE_SECONDS + 1)
+    registry.lapsed()
+
+    assert registry.all() == []
+    assert registry.known(capability="work", agent=None)
+    assert registry.known(capability=None, agent="agent")
+    assert not registry.known(capability="paint", agent=None)
+    assert not registry.known(capability=None, agent="painter")
+
+
+def test_a_worker_that_is_back_at_another_endpoint_replaces_its_silent_self(registry: Registry, clock: Clock) -> None:
+    adds(registry, "old", instance="w1")
+    adds(registry, "other", instance="w2")
+    clock.passes(LEASE_SECONDS + 1)
+    registry.lapsed()
+
+    adds(registry, "new", instance="w1")
+
+    assert [i.id for i in registry.all()] == ["new", "other"]
+
+
+def test_the_thousand_and_first_agent_is_refused(registry: Registry) -> None:
+    for i in range(MAX_AGENTS):
+        adds(registry, f"a{i}")
+
+    with pytest.raises(Overloaded):
+        adds(registry, "one-more")
+    adds(registry, "a0")
+
+
+# --- who is next --------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_that_has_not_answered_yet_gets_no_more_than_its_share(registry: Registry) -> None:
+    """A slow one beside quick ones would otherwise get every step until its first answer."""
+    quick, _ = adds(registry, "quick"), adds(registry, "newcomer")
+    registry.began(quick)
+    registry.ended(quick, seconds=0.02, error=None, blame=False)
+
+    got = []
+    for _ in range(20):
+        instance = registry.choose(capability="work", agent=None)
+        assert instance is not None
+        registry.began(instance)
+        got.append(instance.id)
+        if instance is quick:
+            registry.ended(quick, seconds=0.02, error=None, blame=False)
+
+    assert got.count("newcomer") == 1
+
+
+def test_the_least_loaded_of_equals_is_chosen(registry: Registry) -> None:
+    one, two = adds(registry, "one"), adds(registry, "two")
+    registry.began(one)
+    assert chosen(registry) == "two"
+    registry.began(two)
+    registry.began(two)
+
+    assert chosen(registry) == "one"
+
+
+def test_a_quick_one_gets_more_than_a_slow_one(registry: Registry) -> None:
+    for id, seconds in (("slow", 2.0), ("quick", 0.1)):
+        instance = adds(registry, id)
+        registry.began(instance)
+        registry.ended(instance, seconds=seconds, error=None, blame=False)
+    taken = []
+    for _ in range(10):
+        instance = registry.choose(capability="work", agent=None)
+        assert instance is not None
+        registry.began(instance)
+        taken.append(instance.id)
+
+    assert taken.count("quick") == 10
+
+
+def test_equals_share_the_work(registry: Registry) -> None:
+    for i in range(4):
+        adds(registry, f"a{i}")
+    taken = []
+    for _ in range(40):
+        instance = registry.choose(capability="work", agent=None)
+        assert instance is not None
+        registry.began(instance)
+        taken.append(instance.id)
+
+    assert {taken.count(f"a{i}") for i in range(4)} == {10}
+
+
+def test_nobody_gets_more_than_it_takes(registry: Registry) -> None:
+    instance = adds(registry, max_concurrency=2)
+    registry.began(instance)
+    assert chosen(registry) == "a"
+    registry.began(instance)
+
+    assert chosen(registry) is None
+
+
+def test_one_that_was_tried_is_taken_only_when_there_is_no_other(registry: Registry) -> None:
+    adds(registry, "one")
+    assert chosen(registry, avoid={"one"}) == "one"
+    adds(registry, "two")
+
+    assert chosen(registry, avoid={"one"}) == "two"
+    assert chosen(registry, outside={"one", "two"}) is None
+
+
+def test_names_and_capabilities_choose_between_agents(registry: Registry) -> None:
+    adds(registry, "painter", name="painter", capabilities=["paint"])
+    adds(registry, "clerk", name="clerk", capabilities=["work", "file"])
+
+    assert registry.choose(capability="paint", agent=None).id == "painter"
+    assert registry.choose(capability=None, agent="clerk").id == "clerk"
+    assert registry.choose(capability="paint", agent="clerk") is None
+
+
+def test_a_draining_agent_gets_nothing_and_beats_on(registry: Registry) -> None:
+    instance = adds(registry)
+    adds(registry, draining=True)
+    assert (instance.status, chosen(registry)) == (AgentStatus.DRAINING, None)
+    assert not registry.probed("a", None)
+
+    adds(registry, draining=False)
+
+    assert (instance.status, chosen(registry)) == (HEALTHY, "a")
+
+
+# --- the breaker --------------------------------------------------------------------------------------
+
+
+def test_the_breaker_opens_after_five_failures_in_a_row(registry: Registry, clock: Clock) -> None:
+    instance = adds(registry)
+    fails(registry, instance, 4)
+    assert (instance.breaker(clock()), chosen(registry)) == ("closed", "a")
+    fails(registry, instance)
+
+    assert (instance.breaker(clock()), chosen(registry)) == ("open", None)
+
+
+def test_one_success_between_failures_keeps_it_closed(registry: Registry, clock: Clock) -> None:
+    instance = adds(registry)
+    for _ in range(5):
+        fails(registry, instance, 4)
+        registry.began(instance)
+        registry.ended(instance, seconds=0.1, error=None, blame=False)
+
+    assert instance.breaker(clock()) == "closed"
+
+
+def test_after_a_pause_one_trial_goes_through_and_its_end_decides(registry: Registry, clock: Clock) -> None:
+    instance = adds(registry)
+    fails(registry, instance, 5)
+    clock.passes(1.3)
+    assert (instance.breaker(clock()), chosen(registry)) == ("half_open", "a")
+    registry.began(instance)
+    assert chosen(registry) is None
+
+    registry.ended(instance, seconds=0.1, error="HTTP 500", blame=True)
+    assert instance.breaker(clock()) == "open"
+    clock.passes(1.3)
+    assert instance.breaker(clock()) == "open", "the second pause is longer"
+    clock.passes(1.3)
+    registry.began(instance)
+    registry.ended(instance, seconds=0.1, error=None, blame=False)
+
+    assert (instance.breaker(clock()), instance.failures) == ("closed", 0)
+
+
+def test_the_pause_grows_to_a_minute_and_no_further(registry: Registry, clock: Clock) -> None:
+    instance = adds(registry)
+    fails(registry, instance, 5)
+    for _ in range(12):
+        clock.passes(100)
+        fails(registry, instance)
+
+    clock.passes(60 * 1.2 + 0.1)
+    assert instance.breaker(clock()) == "half_open"
+
+
+def test_failures_the_agent_is_not_to_blame_for_do_not_count(registry: Registry, clock: Clock) -> None:
+    instance = adds(registry)
+    for _ in range(20):
+        registry.began(instance)
+        registry.ended(instance, seconds=None, error="cancelled", blame=False)
+
+    assert (instance.breaker(clock()), instance.load) == ("closed", 0)
+
+
+def test_a_suspect_is_left_alone_until_a_probe_got_through(registry: Registry) -> None:
+    instance = adds(registry)
+    registry.suspect(instance, "Connection refused")
+    assert (instance.status, chosen(registry)) == (UNREACHABLE, None)
+
+    registry.probed("a", None)
+
+    assert chosen(registry) == "a"
+
+
+def works(registry: Registry, instance: Instance, seconds: float) -> None:
+    registry.began(instance)
+    registry.ended(instance, seconds=seconds, error=None, blame=False)
+
+
+def shares(registry: Registry, times: int = 300) -> dict[str, float]:
+    """How often each is chosen by steps that come one after the other."""
+    found = [chosen(registry) for _ in range(times)]
+    return {id: found.count(id) / times for id in set(found) if id}
+
+
+def test_replicas_that_are_alike_share_alike(registry: Registry) -> None:
+    """What noise makes of their latencies must not send everything to one."""
+    for id, latency in (("a", 0.020), ("b", 0.028), ("c", 0.055)):
+        works(registry, adds(registry, id), latency)
+
+    assert all(0.25 <= share <= 0.42 for share in shares(registry).values())
+    assert set(shares(registry)) == {"a", "b", "c"}
+
+
+def test_a_slow_one_is_left_alone_and_tried_again_after_a_while(registry: Registry, clock: Clock) -> None:
+    """A first answer with cold caches is no verdict for ever."""
+    works(registry, adds(registry, "quick"), 0.02)
+    slow = adds(registry, "slow")
+    works(registry, slow, 0.5)
+    assert shares(registry) == {"quick": 1.0}
+
+    clock.passes(8)
+    assert set(shares(registry)) == {"quick", "slow"}
+    works(registry, slow, 0.5)
+    assert shares(registry) == {"quick": 1.0}
+
+
+def test_what_was_under_way_when_the_breaker_opened_does_not_keep_it_open(registry: Registry, clock: Clock) -> None:
+    """Twenty steps on an agent that stands still fail at the same moment: that is one outage, not twenty."""
+    instance = adds(registry)
+    for _ in range(20):
+        registry.began(instance)
+    clock.passes(6)
+    for _ in range(20):
+        registry.ended(instance, seconds=6.0, error="silent", blame=True)
+    assert chosen(registry) is None
+
+    clock.passes(1.3)
+
+    assert chosen(registry) == "a"
+
+
+def folder(place: str, *files: str) -> dict[str, Any]:
+    return {"folder": {"path": f"/{place}", "place": place, "sketch": list(files)}}
+
+
+def test_an_instance_of_the_same_name_with_other_documents_is_refused_while_the_first_lives(registry, clock):
+    """It says who is there and what to do. It gets the name when the first has fallen silent; then that is refused."""
+    first, second = folder("1", "a", "b"), folder("2", "c", "d")
+    adds(registry, "a", metadata=first)
+
+    with pytest.raises(Conflict, match=r"a at http://a is called 'agent' as well.*_DIR is /1.*is /2.*Stop one"):
+        adds(registry, "b", metadata=second)
+    adds(registry, "a", metadata=first)
+    clock.passes(LEASE_SECONDS + 1)
+    adds(registry, "b", metadata=second)
+    with pytest.raises(Conflict):
+        adds(registry, "a", metadata=first)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (folder("1", "a", "b"), folder("1", "c", "d")),
+        (folder("1", "a", "b", "c"), folder("2", "b", "c")),
+        (folder("1", "a"), folder("2")),
+        (folder("1", "a"), {}),
+        ({"folder": "something else"}, folder("1", "a")),
+    ],
+    ids=["one place, files changed", "copies, one changed", "nothing known of the files", "of another version", "odd"],
+)
+def test_replicas_are_not_refused(registry, one, other):
+    adds(registry, "a", metadata=one)
+    adds(registry, "b", metadata=other)
+
+    assert len(registry.all()) == 2
+
+
+def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
+    adds(registry, "a", metadata=folder("1", "a"))
+    adds(registry, "b", name="other", metadata=folder("2", "b"))
+    adds(registry, "a", metadata=folder("1", "a"), draining=True)
+    adds(registry, "c", metadata=folder("3", "c"))
+
+    assert len(registry.all()) == 3

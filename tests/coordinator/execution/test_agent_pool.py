@@ -1,0 +1,188 @@
+"""Agents as clients see them: registering, beating, falling silent, coming back, going."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.agents import registry
+from coordinator.agents.registration_cache import Registrations
+from tests.support.fakes import Held, Network, Suite, agent, eventually
+
+AGENT = {"name": "echo", "endpoint": "http://echo", "capabilities": ["echo", "repeat"]}
+
+
+async def test_the_first_registration_is_201_and_each_further_one_200(coordinator: Suite) -> None:
+    first, second = [await coordinator.client.post("/register_agent", json=AGENT) for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert set(first.json()) == {"contract", "agent_id", "name", "status", "lease_seconds", "key"}
+    assert (first.json()["status"], first.json()["lease_seconds"]) == ("pending", 6.0)
+    assert {k: v for k, v in first.json().items() if k != "status"} == {
+        k: v for k, v in second.json().items() if k != "status"
+    }
+
+
+async def test_what_is_wrong_about_a_registration_is_said_every_time(coordinator: Suite) -> None:
+    wrong = AGENT | {"endpoint": "http://169.254.169.254"}
+
+    answers = [await coordinator.client.post("/register_agent", json=wrong) for _ in range(2)]
+
+    assert [a.status_code for a in answers] == [422, 422]
+
+
+async def test_an_agent_that_registers_with_something_new_is_seen_so(coordinator: Suite) -> None:
+    for description in ("one", "two", "two", "one"):
+        await coordinator.client.post("/register_agent", json=AGENT | {"description": description})
+
+        assert (await coordinator.agents())["echo"].description == description
+
+
+def test_a_heartbeat_is_checked_once_and_nothing_large_is_kept() -> None:
+    registrations = Registrations(private=True)
+    small, large = [json.dumps(AGENT | {"metadata": {"text": "x" * size}}).encode() for size in (10, 5_000)]
+
+    assert registrations.read(small) is registrations.read(small)
+    assert registrations.read(large) is not registrations.read(large)
+
+
+def test_no_more_registrations_are_kept_than_there_may_be_agents() -> None:
+    registrations = Registrations(private=True)
+    first = registrations.read(json.dumps(AGENT).encode())
+
+    for number in range(registry.MAX_AGENTS):
+        registrations.read(json.dumps(AGENT | {"name": f"echo-{number}"}).encode())
+
+    assert registrations.read(json.dumps(AGENT).encode()) is not first
+
+
+async def test_the_view_of_an_agent_has_what_the_contract_says(coordinator: Suite) -> None:
+    await coordinator.add(agent("echo", "echo", version="1.2.3", max_concurrency=7))
+    await coordinator.execute(agents=["echo"])
+
+    (view,) = (await coordinator.client.get("/agents")).json()["agents"]
+
+    assert set(view) == {
+        "agent_id", "name", "instance", "endpoint", "capabilities", "description", "protocol", "status", "load",
+        "max_concurrency", "latency_seconds", "breaker", "last_error", "last_seen", "version",
+    }  # fmt: skip
+    assert (view["name"], view["version"], view["max_concurrency"]) == ("echo", "1.2.3", 7)
+    assert (view["status"], view["load"], view["breaker"], view["last_error"]) == ("healthy", 0, "closed", None)
+    assert 0 < view["latency_seconds"] < 1
+
+
+async def test_agents_are_found_by_capability_status_and_name(coordinator: Suite) -> None:
+    await coordinator.add(agent("echo", "echo"))
+    await coordinator.register("ghost", "http://ghost", "haunt")
+    await coordinator.sees("ghost", "unreachable")
+
+    async def found(**params: Any) -> list[str]:
+        return [a["name"] for a in (await coordinator.client.get("/agents", params=params)).json()["agents"]]
+
+    assert await found() == ["echo", "ghost"]
+    assert await found(capability="haunt") == ["ghost"]
+    assert await found(status="healthy") == ["echo"]
+    assert await found(capability="haunt", status="healthy") == []
+    one = (await coordinator.client.get("/agents/ghost")).json()
+    assert [i["endpoint"] for i in one["instances"]] == ["http://ghost"]
+
+
+async def test_agents_come_page_by_page(coordinator: Suite) -> None:
+    for i in range(5):
+        await coordinator.register("same" if i < 3 else f"other-{i}", f"http://host-{i}")
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await coordinator.client.get("/agents", params=params)).json()
+        seen += [a["endpoint"] for a in page["agents"]]
+        cursor = page["next_cursor"]
+
+    assert sorted(seen) == [f"http://host-{i}" for i in range(5)]
+
+
+async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewhere(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "LEASE_SECONDS", 0.3)
+    held = Held()
+    await coordinator.add(agent("worker", "work", held), host="one")
+    task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+    await eventually(lambda: held.began)
+    coordinator.network.unplug("coordinator")
+
+    silent = await coordinator.sees("one", "unreachable", seconds=2)
+    coordinator.network.plug("coordinator")
+    held.let_go.set()
+    await coordinator.add(agent("worker", "work"), host="two")
+
+    assert "silent" in str(silent.last_error)
+    step = (await coordinator.ended(task_id)).results[0]
+    assert (step.status, step.attempt) == ("completed", 2)
+    events = (await coordinator.client.get(f"/tasks/{task_id}/events")).text
+    assert "fell silent in the middle of the step" in events
+
+
+async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_nothing(network: Network) -> None:
+    async with Suite(network, agent("echo", "echo"), health_check_interval=0.1) as suite:
+        network.unplug("echo")
+        view = await suite.sees("echo", "unreachable")
+        calls = len(network.calls("echo"))
+
+        task = await suite.execute(agents=["echo"], timeout_seconds=0.6)
+        network.plug("echo")
+        await suite.sees("echo", "healthy")
+
+        assert "Connection refused" in str(view.last_error)
+        assert task.results[0].error.type == "no_agent"
+        assert len(network.calls("echo")) == calls
+        assert (await suite.execute(agents=["echo"])).status == "completed"
+
+
+async def test_a_withdrawn_agent_is_gone_and_what_it_works_on_goes_on(coordinator: Suite) -> None:
+    held = Held()
+    await coordinator.add(agent("worker", "work", held))
+    task_id = await coordinator.begin(agents=["worker"])
+    await eventually(lambda: held.began)
+    agent_id = (await coordinator.agents())["worker"].agent_id
+
+    answer = await coordinator.client.delete(f"/agents/{agent_id}")
+    held.let_go.set()
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "removed")
+    assert (await coordinator.ended(task_id)).status == "completed"
+
+
+async def test_agents_are_known_and_probed_again_after_a_restart(tmp_path: Path) -> None:
+    journal = f"sqlite:///{tmp_path}/muster.db"
+    async with Suite(Network(), database_url=journal) as suite:
+        await suite.register("ghost", "http://ghost", "haunt")
+        gone = await suite.register("gone", "http://gone", "leave")
+        await suite.client.delete(f"/agents/{gone['agent_id']}")
+    async with Suite(Network(), database_url=journal) as suite:
+        await suite.sees("ghost", "unreachable")
+
+        assert list(await suite.agents()) == ["ghost"]
+        assert (await suite.register("ghost", "http://ghost", "haunt"))["status"] in ("pending", "unreachable")
+
+
+async def test_an_agent_that_starts_to_listen_a_moment_after_it_registered_is_healthy_soon(coordinator: Suite) -> None:
+    await coordinator.register("late", "http://late", "work")
+    asyncio.get_running_loop().call_later(0.3, coordinator.network.answer, "late", None)
+
+    await coordinator.sees("late", "healthy", seconds=2)
+
+
+async def test_dozens_of_dead_agents_slow_nobody(network: Network) -> None:
+    async with Suite(network, agent("echo", "echo"), health_check_interval=0.3) as suite:
+        for i in range(50):
+            await suite.register(f"dead-{i}", f"http://dead-{i}", "echo")
+        await suite.sees("dead-49", "unreachable")
+
+        tasks = await asyncio.gather(*(suite.execute(agents=["echo"]) for _ in range(20)))
+
+    assert {t.status for t in tasks} == {"completed"}
+    assert max(t.duration_seconds for t in tasks) < 5

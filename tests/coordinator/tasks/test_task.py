@@ -1,0 +1,173 @@
+"""Tasks as values: whatever happens to its steps, every plan ends, each step once, and the end says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.tasks.task import (
+    ENDED,
+    MOVES,
+    Step,
+    Task,
+    last_steps,
+    missing,
+    moved,
+    outcome,
+    ready,
+    skipped,
+    upstream,
+    with_step,
+)
+from shared.contracts import Missing, Status, StepError, Usage
+from shared.errors import Conflict
+
+DONE, FAILED, OVER, SKIPPED, CANCELLED = (
+    Status.COMPLETED, Status.FAILED, Status.TIMED_OUT, Status.SKIPPED, Status.CANCELLED
+)  # fmt: skip
+
+
+def task(*steps: Step, **changes: object) -> Task:
+    return replace(Task(id="t", description="?", created_at=0, deadline=10, steps=steps), **changes)
+
+
+def step(id: str, status: Status = Status.QUEUED, *needs: str, **changes: object) -> Step:
+    return replace(Step(id=id, capability="work", needs=needs, status=status), **changes)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Task:
+    """Any plan without a circle: each step needs some of those drawn before it; then shuffled."""
+    count = draw(st.integers(1, 12))
+    steps = []
+    for i in range(count):
+        needs = draw(st.lists(st.sampled_from([s.id for s in steps]), unique=True, max_size=4)) if steps else []
+        on_failure = draw(st.sampled_from(["fail", "continue"]))
+        steps.append(
+            Step(
+                id=f"s{i}", capability="work", needs=tuple(needs), on_failure=on_failure, needs_any=draw(st.booleans())
+            )
+        )
+    return task(*draw(st.permutations(steps)))
+
+
+@given(plans(), st.data())
+def test_every_plan_ends_with_each_step_ended_once_and_never_before_what_it_needs(
+    plan: Task, data: st.DataObject
+) -> None:
+    ended: list[str] = []
+    running: list[str] = []
+    for _ in range(10 * len(plan.steps)):
+        for never, why in skipped(plan):
+            assert why
+            ended.append(never.id)
+            plan = with_step(plan, replace(never, status=SKIPPED))
+        for next_ in ready(plan):
+            assert all(plan.step(n).ended for n in next_.needs)
+            running.append(next_.id)
+            plan = with_step(plan, replace(next_, status=Status.RUNNING))
+        if not running and not ready(plan) and not skipped(plan):
+            break
+        if not running:
+            continue
+        one = data.draw(st.sampled_from(running))
+        running.remove(one)
+        ended.append(one)
+        status = data.draw(st.sampled_from([DONE, FAILED, OVER]))
+        plan = with_step(plan, replace(plan.step(one), status=status, output=one if status is DONE else None))
+
+    assert sorted(ended) == sorted(s.id for s in plan.steps)
+    assert all(s.ended for s in plan.steps)
+    done = {s.id for s in plan.steps if s.status is DONE}
+    for s in plan.steps:
+        assert set(upstream(plan, s)) == set(s.needs) & done
+        if s.status is DONE:
+            fatal = [n for n in s.needs if plan.step(n).status is not DONE and plan.step(n).on_failure == "fail"]
+            assert fatal == []
+    end = moved(replace(plan, status=Status.RUNNING), outcome(plan))
+    assert end.ended
+    assert (end.status is DONE) == (len(done) == len(plan.steps))
+    assert (end.status is Status.PARTIAL) == (0 < len(done) < len(plan.steps))
+    assert {m.what.partition(" ")[0] for m in missing(end)} == {s.id for s in plan.steps} - done
+    assert {s.id for s in last_steps(end)} <= done
+
+
+@pytest.mark.parametrize(
+    ("states", "end"),
+    [
+        ([DONE, DONE], DONE),
+        ([DONE, FAILED], Status.PARTIAL),
+        ([DONE, OVER], Status.PARTIAL),
+        ([DONE, SKIPPED], Status.PARTIAL),
+        ([FAILED, SKIPPED], FAILED),
+        ([FAILED, OVER], FAILED),
+        ([OVER, SKIPPED], OVER),
+        ([OVER, OVER], OVER),
+        ([], OVER),
+    ],
+)
+def test_how_a_task_ends_follows_from_its_steps(states: list[Status], end: Status) -> None:
+    assert outcome(task(*(step(f"s{i}", s) for i, s in enumerate(states)))) is end
+
+
+def test_what_has_ended_moves_no_more() -> None:
+    for status in Status:
+        here = task(status=status)
+        for to in Status:
+            if to in MOVES.get(status, ()):
+                assert moved(here, to).status is to
+            else:
+                with pytest.raises(Conflict):
+                    moved(here, to)
+    assert not ENDED & set(MOVES)
+
+
+def test_a_failed_step_stops_those_that_need_it_unless_it_may_fail() -> None:
+    plan = task(step("a", FAILED), step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "a", "b"))
+    lenient = task(step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "b"))
+
+    assert [(s.id, why) for s, why in skipped(plan)] == [("c", "It needs 'a', which failed.")]
+    assert [s.id for s in ready(lenient)] == ["c"]
+
+
+def test_a_step_that_needs_any_runs_with_what_is_left_and_not_with_nothing() -> None:
+    a, b = step("a", FAILED, on_failure="continue"), step("b", DONE, on_failure="continue", output=1)
+    c = step("c", Status.QUEUED, "a", "b", needs_any=True)
+
+    assert [s.id for s in ready(task(a, b, c))] == ["c"]
+    assert upstream(task(a, b, c), c) == {"b": 1}
+    assert [s.id for s, _ in skipped(task(a, replace(b, status=OVER), c))] == ["c"]
+    assert skipped(task(a, replace(b, status=Status.RUNNING), c)) == []
+
+
+def test_missing_says_what_was_asked_of_whom_and_why_it_is_not_there_each_once() -> None:
+    torn = Missing(what="page 2", why="It is torn.")
+    refused = StepError(type="agent_refused", detail="HTTP 404")
+    ended = task(
+        step("a", FAILED, error=refused),
+        step("b", DONE, missing=(torn,)),
+        step("c", DONE, missing=(torn,)),
+        replace(step("d", CANCELLED), capability=None, agent="dora"),
+        status=Status.PARTIAL,
+    )
+
+    assert [(m.what, m.why) for m in missing(ended)] == [
+        ("a (capability 'work')", "HTTP 404"),
+        ("d (agent 'dora')", "It was cancelled."),
+        ("page 2", "It is torn."),
+    ]
+
+
+def test_the_answer_of_a_plan_without_report_is_what_nobody_used() -> None:
+    plan = task(step("a", DONE), step("b", DONE, "a"), step("c", FAILED, "b"), step("d", DONE))
+
+    assert [s.id for s in last_steps(plan)] == ["b", "d"]
+
+
+def test_a_task_has_used_what_its_steps_used() -> None:
+    plan = task(step("a", DONE, usage=Usage(calls=1, input_tokens=5)), step("b", FAILED, usage=Usage(calls=3)))
+
+    assert plan.usage == Usage(calls=4, input_tokens=5)

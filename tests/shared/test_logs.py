@@ -1,0 +1,96 @@
+"""Logs as somebody reads them: one line an event and a request, JSON where asked for, task ids, and no secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from shared import logs
+from shared.settings import SearchSettings
+from tests.support.fakes import eventually, free_port, process
+
+CANARY = "canary-5f1d0c"
+
+
+@pytest.fixture
+async def lines(tmp_path: Path) -> list[dict[str, object]]:
+    """What a coordinator with a key logs while it is asked this and that, with the key in every place."""
+    port = free_port()
+    env = {"LOG_FORMAT": "json", "API_KEY": CANARY, "DATABASE_URL": "memory:"}
+    with process("coordinator", tmp_path, "--port", str(port), **env) as running:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+            async def up() -> bool:
+                try:
+                    return (await client.get("/ready")).is_success
+                except httpx.TransportError:
+                    return False
+
+            await eventually(up, seconds=40)
+            known = {"Authorization": f"Bearer {CANARY}"}
+            await client.get("/stats", headers={"Authorization": f"Bearer {CANARY}x"})
+            await client.get(f"/tasks/{CANARY}", headers=known, params={"key": CANARY})
+            body = {"task_description": f"my key is {CANARY}", "timeout_seconds": 1}
+            await client.post("/execute_task", json=body, headers=known)
+            await client.get("/tasks/two%0Alines%1B[31m", headers=known)
+            text = await eventually(lambda: running.output if "two" in running.output else None)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_every_line_is_one_json_object_with_the_service(lines: list[dict[str, object]]) -> None:
+    assert len(lines) >= 5
+    assert {line["service"] for line in lines} == {"coordinator"}
+
+
+async def test_every_request_has_one_line(lines: list[dict[str, object]]) -> None:
+    asked = [(line["method"], line["status"]) for line in lines if line["event"] == "request.done"]
+
+    assert [a for a in asked if a != ("GET", 503)] == [("GET", 401), ("GET", 404), ("POST", 500), ("GET", 404)]
+
+
+async def test_what_belongs_to_a_task_names_it(lines: list[dict[str, object]]) -> None:
+    ended = next(line for line in lines if line["event"] == "task.finished")
+    request = next(line for line in lines if line.get("path") == "/execute_task")
+
+    assert ended["task_id"]
+    assert request["task_id"] == ended["task_id"]
+
+
+async def test_no_secret_is_in_any_line(lines: list[dict[str, object]]) -> None:
+    assert [line for line in lines if CANARY in json.dumps(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abc.def-123", "Authorization: Bearer [hidden]"),
+        ('{"authorization": "Bearer abc", "x": 1}', '{"authorization": "Bearer [hidden]", "x": 1}'),
+        ("http://user:pass@host/path", "http://user:[hidden]@host/path"),
+        ("key sk-abcdefgh1234 sent", "key sk-[hidden] sent"),
+        ("the own one: hush", "the own one: [hidden]"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_secrets_are_hidden_wherever_they_stand(text: str, shown: str) -> None:
+    assert logs.redacted(text, ["hush"]) == shown
+
+
+def test_the_secrets_of_a_service_are_its_secret_settings() -> None:
+    settings = SearchSettings(_env_file=None, search_api_key=SecretStr("one"), api_key=SecretStr("two"))
+
+    assert sorted(logs.secrets_of(settings)) == ["one", "two"]
+
+
+def test_a_line_for_no_terminal_forges_no_other_and_shows_no_secret() -> None:
+    """What others have sent cannot begin a line of its own, and no short secret slips through."""
+    said = {"why": "two\nlines", "said": 'a "b"', "path": "/x\x1b[31m", "own": "hush", "api_key": "k", "ms": 1.5}
+
+    line = logs.Line(["hush"])(None, "info", {"event": "task.finished"} | said)
+
+    fields = "api_key=[hidden] ms=1.5 own=[hidden] path='/x\\x1b[31m' said='a \"b\"' why='two\\nlines'"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] task\.finished          (.+)", line)[1] == fields

@@ -1,0 +1,759 @@
+"""Agents that are down, slow, silent or lie: each costs its own step and nothing else, in time and with a name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from coordinator.agent_calls import client as worker_client
+from coordinator.agents import registry
+from coordinator.execution import admission
+from coordinator.execution import agent_pool as agents
+from shared.agent import Context, Reply
+from shared.contracts import StepRequest, Usage
+from shared.errors import WorkerFault
+from tests.support import fakes
+from tests.support.fakes import (
+    Behaviour,
+    Held,
+    Network,
+    Request,
+    Suite,
+    agent,
+    bad_peer,
+    eventually,
+    free_port,
+    hangs,
+    http_answer,
+    process,
+    says,
+)
+
+Writer = asyncio.StreamWriter
+DEEP = b"[" * 100_000 + b"]" * 100_000
+IN_TIME, OUT_OF_TIME = 20.0, 1.5  # what a task may take whose agent answers somehow, and whose agent does not
+
+
+def results(**changes: Any) -> Behaviour:
+    """A behaviour: the right result of the step, with changes."""
+
+    async def behaviour(request: Request, writer: Writer) -> None:
+        writer.write(http_answer(request.result(**changes)))
+
+    return behaviour
+
+
+def outputs(json: bytes) -> Behaviour:
+    """A behaviour: the right result with this JSON as its output."""
+
+    async def behaviour(request: Request, writer: Writer) -> None:
+        writer.write(http_answer(request.result(output="HERE").replace(b'"HERE"', json)))
+
+    return behaviour
+
+
+def raw(*pieces: bytes) -> Behaviour:
+    """A behaviour: these bytes."""
+
+    async def behaviour(request: Request, writer: Writer) -> None:
+        for piece in pieces:
+            writer.write(piece)
+
+    return behaviour
+
+
+def streams(*events: bytes, type: str = "text/event-stream", then_hangs: bool = False) -> Behaviour:
+    """A behaviour: an event stream of these bytes, which then ends or falls silent."""
+
+    async def behaviour(request: Request, writer: Writer) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {type}\r\n\r\n".encode())
+        for event in events:
+            writer.write(event)
+        await writer.drain()
+        if then_hangs:
+            await asyncio.Event().wait()
+
+    return behaviour
+
+
+async def never_ends(request: Request, writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+    while True:
+        writer.write(b" " * 65_536)
+        await writer.drain()
+
+
+async def drips(request: Request, writer: Writer) -> None:
+    writer.write(http_answer(b"", length=1_000))
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def resets(request: Request, writer: Writer) -> None:
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+LOST = "agent_lost"
+BAD = "bad_response"
+# name: how the agent behaves, the step error's type, words of its detail
+BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
+    "hangs": (hangs, "timeout", "No answer within"),
+    "drips a byte at a time": (drips, "timeout", "No answer within"),
+    "closes without a word": (raw(), LOST, "connection broke"),
+    "resets": (resets, LOST, "connection broke"),
+    "is cut in the middle": (says(b'{"task_id', length=500), LOST, "connection broke"),
+    "speaks no HTTP": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), LOST, "connection broke"),
+    "speaks bytes": (raw(b"\x00\xff\xfe\x80" * 50, b"\r\n\r\n"), LOST, "connection broke"),
+    "has bytes in its status line": (raw(b"HTTP/1.1 2\xff0 O\xffK\r\n\r\n"), LOST, "connection broke"),
+    "has bytes in its reason": (raw(b"HTTP/1.1 500 O\xffK\r\ncontent-length: 0\r\n\r\n"), "agent_error", "HTTP 500"),
+    "has a bad content coding": (says(b"x", more="content-encoding: gzip\r\n"), BAD, ""),
+    "answers 500": (says(b"oh no", status="500 Internal Server Error"), "agent_error", "HTTP 500: oh no"),
+    "answers 404": (says(b"{}", status="404 Not Found"), "agent_refused", "HTTP 404"),
+    "answers 204": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), BAD, "HTTP 204"),
+    "is always busy": (
+        says(b"", status="503 Service Unavailable", more="retry-after: 60\r\n"),
+        "agent_busy",
+        "HTTP 503",
+    ),
+    "redirects": (says(b"", status="307 Temporary Redirect", more="location: http://127.0.0.1/\r\n"), BAD, "redirect"),
+    "answers HTML": (says(b"<h1>It works!</h1>", type="text/html"), BAD, "not JSON (text/html): <h1>It works!</h1>"),
+    "answers nothing": (says(b""), BAD, "(empty)"),
+    "answers a list": (says(b"[]"), BAD, "no object"),
+    "answers another shape": (says(b'{"answer": 42}'), BAD, "step_id: Field required"),
+    "answers without end": (never_ends, BAD, "larger than 8000000 bytes"),
+    "answers deep JSON": (outputs(DEEP), BAD, "not JSON"),
+    "answers NaN": (outputs(b"NaN"), BAD, "not JSON"),
+    "answers an infinite number": (outputs(b"1e999"), BAD, ""),
+    "answers a lone surrogate": (outputs(rb'"\ud800"'), BAD, "not JSON"),
+    "answers invalid UTF-8": (outputs(b'"\xff\xfe"'), BAD, "not JSON"),
+    "answers a number of 5,000 digits": (outputs(b"9" * 5_000), BAD, ""),
+    "answers for another task": (results(task_id="elsewhere"), BAD, "answered for task elsewhere"),
+    "answers for another step": (results(step_id="other"), BAD, "step 'other'"),
+    "answers for another attempt": (results(attempt=7), BAD, "attempt 7"),
+    "gives calls back": (
+        raw(http_answer(b'{"step_id": "odd", "attempt": 1, "status": "completed", "usage": {"calls": -9}}')),
+        BAD,
+        "usage.calls",
+    ),
+    "used more calls than there are": (
+        raw(
+            http_answer(
+                b'{"step_id": "odd", "attempt": 1, "status": "completed", "usage": {"calls": 1%s}}' % (b"0" * 30)
+            )
+        ),
+        BAD,
+        "usage.calls",
+    ),
+    "says that it failed": (results(status="failed", output=None), "agent_error", "not why"),
+    "says that it was cancelled": (results(status="cancelled", output=None), LOST, "by itself"),
+    "streams and ends": (streams(b'event: progress\ndata: {"message": "soon"}\n\n'), LOST, "without a result"),
+    "streams nothing": (streams(), LOST, "without a result"),
+    "streams silence": (streams(b"event: ping\ndata: {}\n\n", then_hangs=True), LOST, "silent for"),
+    "streams garbage": (streams(b"event: result\ndata: <html>\n\n"), BAD, "not JSON"),
+    "streams odd progress": (streams(b'event: progress\ndata: {"message": 7}\n\n'), BAD, "cannot be read"),
+    "streams in a charset that is none": (
+        streams(b"event: result\ndata: 00\n\n", type="text/event-stream; charset=hex"),
+        BAD,
+        "",
+    ),
+    "streams another attempt's result": (
+        streams(b'event: result\ndata: {"step_id": "odd", "attempt": 9, "status": "completed"}\n\n'),
+        BAD,
+        "attempt 9",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+async def test_an_agent_that_misbehaves_fails_its_own_step_by_name_and_in_time(
+    suite: Suite, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behaviour, type, said = BEHAVIOURS[name]
+    seconds = OUT_OF_TIME if type == "timeout" else IN_TIME
+    monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.1)
+    async with bad_peer(behaviour) as peer:
+        await suite.register("rogue", peer.url, "oddity")
+        await suite.sees(peer.host, "healthy")
+        neighbour = asyncio.create_task(suite.execute("Why are there tides?"))
+        began = time.monotonic()
+
+        task = await suite.execute(
+            "Do something odd",
+            timeout_seconds=seconds,
+            plan=[
+                {"id": "odd", "capability": "oddity"},
+                {"id": "after", "capability": "research", "needs": ["odd"]},
+                {"id": "beside", "capability": "research", "input": {"question": "What is beside?"}},
+            ],
+        )
+
+    odd, after, beside = task.results
+    assert time.monotonic() - began < seconds + 1
+    assert (task.status, odd.agent, beside.status, after.status) == ("partial", "rogue", "completed", "skipped")
+    assert odd.error is not None
+    assert (odd.error.type, odd.status) == (type, "timed_out" if type == "timeout" else "failed")
+    assert said in odd.error.detail
+    assert [m.what for m in task.missing] == ["odd (capability 'oddity')", "after (capability 'research')"]
+    assert (await neighbour).status == "completed"
+    assert 1 <= len(peer.steps) <= 3
+
+
+async def test_a_pause_of_the_coordinator_s_own_breaks_off_no_stream(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pings that came meanwhile are read before anybody is called silent."""
+    monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.9)
+    paused = asyncio.Event()
+
+    async def pings(request: Request, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: ping\ndata: {}\n\n")
+        await writer.drain()
+        await paused.wait()
+        writer.write(b"event: result\ndata: " + request.result(output="done") + b"\n\n")
+
+    async with bad_peer(pings) as peer:
+        await coordinator.register("slow", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+        await eventually(lambda: peer.steps)
+        await asyncio.sleep(0.1)
+
+        time.sleep(1.2)  # noqa: ASYNC251  # the loop stands still
+        paused.set()
+        step = (await coordinator.ended(task_id)).results[0]
+
+    assert (step.status, step.attempt) == ("completed", 1)
+
+
+async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `docker pause` every lease had run out, and every step was cut off, before a single beat was read."""
+    monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
+    held = Held()
+    async with Suite(network, agent("worker", "work", held)) as coordinator:
+        [instance] = coordinator.parts.agents.registry.all()
+        task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+        await eventually(lambda: held.began)
+        monkeypatch.setattr(registry, "LEASE_SECONDS", 0.5)
+        await coordinator.client.post("/register_agent", content=instance.registration.model_dump_json())
+
+        time.sleep(0.8)  # noqa: ASYNC251  # the loop stands still
+        await asyncio.sleep(0.05)
+        assert instance.status == "healthy"
+        await coordinator.client.post("/register_agent", content=instance.registration.model_dump_json())
+        held.let_go.set()
+
+        assert (await coordinator.ended(task_id)).results[0].attempt == 1
+
+
+async def test_the_steps_of_a_killed_agent_run_side_by_side_as_soon_as_it_is_back(coordinator: Suite) -> None:
+    """Its death is one failure, however many steps it took along: they waited for one trial's end, and were lost."""
+    held, connections = Held(), list[Writer]()
+
+    async def dies(request: Request, writer: Writer) -> None:
+        connections.append(writer)
+        if len(connections) == 6:
+            for one in connections:
+                one.transport.abort()
+        if len(connections) <= 6:
+            await asyncio.Event().wait()
+        held.began.append(request.step())
+        await held.let_go.wait()
+        writer.write(http_answer(request.result(output="done")))
+
+    async with bad_peer(dies) as peer:
+        await coordinator.register("slow", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        plan = [{"id": "s", "capability": "work"}]
+        tasks = [await coordinator.begin(plan=plan) for _ in range(6)]
+
+        await eventually(lambda: len(held.began) == 6)
+        held.let_go.set()
+
+        assert {(await coordinator.ended(id)).status for id in tasks} == {"completed"}
+
+
+# --- agents that are not there --------------------------------------------------------------------
+
+
+async def test_an_endpoint_nobody_listens_on_is_taken_shown_unreachable_and_slows_nobody(suite: Suite) -> None:
+    port = free_port()
+    registered = await suite.register("ghost", f"http://127.0.0.1:{port}", "research")
+    assert registered["status"] == "pending"
+    ghost = await suite.sees(f"127.0.0.1:{port}", "unreachable")
+    began = time.monotonic()
+
+    tasks = await asyncio.gather(*(suite.execute() for _ in range(10)))
+
+    assert time.monotonic() - began < 2
+    assert "Connection refused" in str(ghost.last_error)
+    assert {(s.agent, s.attempt) for t in tasks for s in t.results if s.capability == "research"} == {("researcher", 1)}
+
+
+async def test_a_capability_nobody_ever_had_fails_at_once(suite: Suite) -> None:
+    began = time.monotonic()
+
+    task = await suite.execute(plan=[{"id": "paint", "capability": "paint"}], timeout_seconds=20)
+
+    assert time.monotonic() - began < 3
+    assert (task.status, task.results[0].error.type) == ("failed", "no_agent")
+    assert task.missing[0].why == "No agent was ever registered for capability 'paint'."
+
+
+async def test_a_capability_whose_agents_are_away_is_waited_for_half_of_the_time_left(coordinator: Suite) -> None:
+    port = free_port()
+    await coordinator.register("away", f"http://127.0.0.1:{port}", "work")
+    began = time.monotonic()
+
+    task = await coordinator.execute(plan=[{"id": "s", "capability": "work"}], timeout_seconds=2)
+
+    assert 0.8 < time.monotonic() - began < 1.9
+    assert task.results[0].error.type == "no_agent"
+    assert "Connection refused" in task.missing[0].why
+
+
+async def test_an_agent_that_comes_back_while_a_step_waits_gets_it(coordinator: Suite) -> None:
+    port = free_port()
+    await coordinator.register("late", f"http://127.0.0.1:{port}", "work")
+    task_id = await coordinator.begin(plan=[{"id": "only", "capability": "work"}], timeout_seconds=10)
+
+    await coordinator.add(agent("prompt", "work"))
+
+    assert (await coordinator.ended(task_id)).results[0].agent == "prompt"
+
+
+async def test_the_first_call_to_an_agent_that_has_gone_is_repeated_at_another_at_once(coordinator: Suite) -> None:
+    for host in ("one", "two", "three"):
+        await coordinator.add(agent("echo", "echo"), host=host)
+    coordinator.network.unplug("one")
+    coordinator.network.unplug("two")
+    began = time.monotonic()
+
+    tasks = await asyncio.gather(*(coordinator.execute(agents=["echo"], timeout_seconds=5) for _ in range(20)))
+
+    assert {t.status for t in tasks} == {"completed"}
+    assert time.monotonic() - began < 3
+    assert all(s.attempt <= 3 for t in tasks for s in t.results)
+
+
+# --- the rest of the task ---------------------------------------------------------------------------
+
+
+async def test_when_all_research_is_lost_the_caller_gets_500_with_the_task_in_it(suite: Suite) -> None:
+    async def fails(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404)
+
+    suite.network.answer("researcher", fails)
+
+    answer = await suite.ask("Why are there tides?", timeout_seconds=3)
+
+    problem = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (problem["type"], problem["status"]) == ("urn:muster:problem:task_failed", 500)
+    assert problem["task"]["status"] == "failed"
+    assert [s["status"] for s in problem["task"]["results"]] == ["failed", "skipped", "skipped"]
+    assert answer.headers["location"] == problem["task"]["links"]["self"]
+    assert "HTTP 404" in problem["detail"]
+
+
+async def test_when_nothing_at_all_was_ready_at_the_deadline_the_task_timed_out(suite: Suite) -> None:
+    suite.network.delay("researcher", 60)
+    began = time.monotonic()
+
+    answer = await suite.ask(timeout_seconds=0.5)
+
+    assert time.monotonic() - began < 0.5 + 1
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:muster:problem:task_timed_out")
+    assert answer.json()["task"]["status"] == "timed_out"
+
+
+async def test_what_is_ready_at_the_deadline_is_the_answer_with_a_report_and_what_is_missing(suite: Suite) -> None:
+    async def slow_for_neap(step: StepRequest, ctx: Context) -> Reply:
+        if "neap" in step.input["question"]:
+            await asyncio.sleep(60)
+        return await fakes.researches(step, ctx)
+
+    await suite.client.delete(f"/agents/{(await suite.agents())['researcher'].agent_id}")
+    await suite.add(agent("slow", "research", slow_for_neap))
+
+    task = await suite.execute("Why are there tides?\nWhat is a neap tide?", timeout_seconds=1.5)
+
+    assert task.status == "partial"
+    assert {s.step_id: s.status for s in task.results} == {
+        "research-1": "completed",
+        "research-2": "timed_out",
+        "analyze": "completed",
+        "report": "completed",
+    }
+    assert [m.what for m in task.missing] == ["research-2 (capability 'research')"]
+    assert fakes.MOON in task.result.report
+    assert "research-2" in task.result.report
+
+
+@pytest.mark.parametrize(("lost", "step"), [("analyzer", "analyze"), ("reporter", "report")])
+async def test_without_analysis_or_reporter_the_coordinator_renders_a_report_itself(
+    suite: Suite, lost: str, step: str
+) -> None:
+    suite.network.delay(lost, 60)
+
+    task = await suite.execute(timeout_seconds=2)
+
+    assert task.status == "partial"
+    assert fakes.MOON in task.result.report
+    assert task.result.sources[0]["location"] == "tides.md"
+    assert f"{step} (capability '{step}')" in [m.what for m in task.missing]
+
+
+async def test_a_failed_step_that_may_fail_leaves_those_that_need_it_running(suite: Suite) -> None:
+    plan = [
+        {"id": "paint", "capability": "paint", "on_failure": "continue"},
+        {"id": "frame", "capability": "paint"},
+        {"id": "show", "agent": "researcher", "needs": ["paint"], "input": {"question": "?"}},
+        {"id": "sell", "agent": "researcher", "needs": ["frame"], "input": {"question": "?"}},
+    ]
+
+    task = await suite.execute(plan=plan)
+
+    assert [s.status for s in task.results] == ["failed", "failed", "completed", "skipped"]
+    assert task.results[3].error.detail == "It needs 'frame', which failed."
+
+
+# --- cancel -----------------------------------------------------------------------------------------
+
+
+async def test_cancel_stops_every_running_child_within_two_seconds(coordinator: Suite) -> None:
+    held = Held()
+    for name in ("one", "two", "three"):
+        await coordinator.add(agent(name, "wait", held))
+    task_id = await coordinator.begin(agents=["one", "two", "three"], timeout_seconds=30)
+    await eventually(lambda: len(held.began) == 3)
+    began = time.monotonic()
+
+    answer = await coordinator.client.post(f"/tasks/{task_id}/cancel")
+    task = await coordinator.ended(task_id)
+
+    assert (answer.status_code, task.status) == (202, "cancelled")
+    assert {s.status for s in task.results} == {"cancelled"}
+    await eventually(lambda: len(held.cancelled) == 3, seconds=2)
+    assert time.monotonic() - began < 2
+
+
+async def test_cancel_reaches_the_agent_and_an_answer_after_it_changes_nothing(
+    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_client, "CANCEL_SECONDS", 4.0)
+    answers = asyncio.Event()
+
+    async def behaviour(request: Request, writer: Writer) -> None:
+        await answers.wait()
+        writer.write(http_answer(request.result(output="too late")))
+
+    async with bad_peer(behaviour) as peer:
+        await coordinator.register("stubborn", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        task_id = await coordinator.begin(plan=[{"id": "only", "capability": "work"}])
+        await eventually(lambda: peer.steps)
+
+        await coordinator.client.post(f"/tasks/{task_id}/cancel")
+        await coordinator.ended(task_id)
+        answers.set()
+        await eventually(lambda: peer.cancels)
+
+    assert peer.cancels == [f"/execute/{task_id}/only?attempt=1"]
+    task = await coordinator.task(task_id)
+    assert (task.status, task.results[0].status, task.results[0].output) == ("cancelled", "cancelled", None)
+    again = await coordinator.client.post(f"/tasks/{task_id}/cancel")
+    assert (again.status_code, again.json()["status"]) == (202, "cancelled")
+
+
+async def test_a_step_out_of_time_is_cancelled_at_its_agent(coordinator: Suite) -> None:
+    async with bad_peer(hangs) as peer:
+        await coordinator.register("slow", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+
+        task = await coordinator.execute(plan=[{"id": "s", "capability": "work", "timeout_seconds": 0.2}])
+
+        await eventually(lambda: peer.cancels)
+    assert (task.status, task.results[0].status) == ("timed_out", "timed_out")
+    assert peer.cancels == [f"/execute/{task.task_id}/s?attempt=1"]
+
+
+async def test_what_has_ended_cannot_be_cancelled(suite: Suite) -> None:
+    task = await suite.execute()
+
+    answer = await suite.client.post(f"/tasks/{task.task_id}/cancel")
+
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:muster:problem:conflict")
+
+
+# --- breaker, draining, budgets, overload -----------------------------------------------------------
+
+
+async def test_an_agent_that_fails_five_times_is_left_alone_and_tried_again_with_one_call(coordinator: Suite) -> None:
+    held = Held()
+
+    async def answers(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    await coordinator.add(agent("moody", "work", held))
+    coordinator.network.answer("moody", answers)
+    while (await coordinator.agents())["moody"].breaker == "closed":
+        await coordinator.execute(plan=[{"id": "s", "capability": "work"}], max_calls=1)
+    assert len(coordinator.network.calls("moody")) == 5
+
+    coordinator.network.plug("moody")
+    plan = [{"id": "s", "capability": "work"}]
+    tasks = [await coordinator.begin(plan=plan, timeout_seconds=20) for _ in range(3)]
+    await eventually(lambda: held.began)
+    assert (await coordinator.agents())["moody"].breaker == "half_open"
+    await asyncio.sleep(0.1)
+    assert len(held.began) == 1
+    held.let_go.set()
+
+    assert {(await coordinator.ended(t)).status for t in tasks} == {"completed"}
+    assert (await coordinator.agents())["moody"].breaker == "closed"
+
+
+async def test_an_agent_that_hangs_until_the_deadline_opens_its_breaker(coordinator: Suite) -> None:
+    async with bad_peer(hangs) as peer:
+        await coordinator.register("hung", peer.url, "work")
+        await coordinator.sees(peer.host, "healthy")
+        plan = [{"id": "s", "capability": "work"}]
+
+        await asyncio.gather(*(coordinator.execute(plan=plan, timeout_seconds=1) for _ in range(8)))  # five are enough
+
+        assert (await coordinator.agents())[peer.host].breaker != "closed"
+
+
+async def test_an_agent_that_fails_for_a_reason_of_the_task_is_not_left_alone(coordinator: Suite) -> None:
+    async def refuses(step: StepRequest, ctx: Context) -> Reply:
+        raise WorkerFault("This is no question.", type="bad_input")
+
+    await coordinator.add(agent("picky", "work", refuses))
+
+    tasks = [await coordinator.execute(plan=[{"id": "s", "capability": "work"}]) for _ in range(6)]
+
+    assert {(t.results[0].error.type, t.results[0].attempt) for t in tasks} == {("bad_input", 1)}
+    assert (await coordinator.agents())["picky"].breaker == "closed"
+
+
+async def test_a_draining_agent_finishes_what_it_has_and_gets_nothing_new(coordinator: Suite) -> None:
+    held = Held()
+    app = await coordinator.add(agent("old", "work", held))
+    task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
+    await eventually(lambda: held.began)
+
+    app.state.stopping.begin()
+    await coordinator.sees("old", "draining")
+    await coordinator.add(agent("new", "work"))
+    others = [await coordinator.execute(plan=[{"id": "s", "capability": "work"}]) for _ in range(5)]
+    held.let_go.set()
+
+    assert {t.results[0].agent for t in others} == {"new"}
+    assert (await coordinator.ended(task_id)).results[0].agent == "old"
+
+
+async def test_no_more_calls_are_made_than_the_caller_allows(suite: Suite) -> None:
+    task = await suite.execute(max_calls=2)
+
+    assert task.status == "partial"
+    assert task.results[2].error.type == "limit_reached"
+    assert fakes.MOON in task.result.report
+    assert task.usage.calls == 2
+
+
+async def test_retries_count_as_calls(coordinator: Suite) -> None:
+    async def answers(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500)
+
+    await coordinator.add(agent("broken", "work"))
+    coordinator.network.answer("broken", answers)
+
+    task = await coordinator.execute(plan=[{"id": "s", "capability": "work"}], max_calls=2)
+
+    assert len(coordinator.network.calls("broken")) == 2
+    assert task.usage.calls == 2
+
+
+async def test_what_an_agent_reports_as_spent_counts_and_ends_the_budget(coordinator: Suite) -> None:
+    async def spends(step: StepRequest, ctx: Context) -> Reply:
+        return Reply("said", usage=Usage(calls=4, input_tokens=90, output_tokens=20))
+
+    await coordinator.add(agent("spender", "work", spends))
+    plan = [{"id": "a", "capability": "work"}, {"id": "b", "capability": "work", "needs": ["a"]}]
+
+    by_tokens = await coordinator.execute(plan=plan, max_tokens=100)
+    by_calls = await coordinator.execute(plan=plan, max_calls=5)
+
+    assert [s.status for s in by_tokens.results] == [s.status for s in by_calls.results] == ["completed", "failed"]
+    assert by_tokens.results[1].error.detail == "The task's 100 tokens are spent."
+    assert by_calls.results[1].error.detail == "The task's 5 calls are spent."
+
+
+async def test_more_context_than_memory_may_hold_gets_429_until_tasks_have_ended(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start takes up all open tasks: more than memory holds would end every start."""
+    monkeypatch.setattr(admission, "MAX_WEIGHT", 100_000)
+    held, small, many = Held(), "x" * 40_000, [[]] * 900  # as lists, these take 20 times their JSON
+    async with Suite(network, agent("slow", "slow", held)) as suite:
+        begun = [await suite.begin(agents=["slow"], context=context) for context in (small, many)]
+        refused = await suite.ask(agents=["slow"], context=small)
+
+        assert (refused.status_code, "MB of context" in refused.text) == (429, True)
+        assert int(refused.headers["retry-after"]) >= 1
+
+        begun.append(await suite.begin(agents=["slow"]))
+        held.let_go.set()
+        assert {(await suite.ended(task)).status for task in begun} == {"completed"}
+        assert (await suite.execute(agents=["slow"], context=small)).status == "completed"
+
+
+async def test_more_tasks_than_may_wait_get_429_with_retry_after(network: Network) -> None:
+    held = Held()
+    async with Suite(network, agent("slow", "work", held), max_concurrent_tasks=2, max_queued_tasks=3) as suite:
+        plan = [{"id": "s", "capability": "work"}]
+
+        answers = await asyncio.gather(*(suite.ask(plan=plan, headers={"Prefer": "respond-async"}) for _ in range(12)))
+
+        accepted = [a.json()["task_id"] for a in answers if a.status_code == 202]
+        refused = [a for a in answers if a.status_code == 429]
+        held.let_go.set()
+        assert {(await suite.ended(t)).status for t in accepted} == {"completed"}
+    assert (len(accepted), len(refused)) == (5, 7)
+    assert {a.json()["type"] for a in refused} == {"urn:muster:problem:overloaded"}
+    assert all(int(a.headers["retry-after"]) >= 1 for a in refused)
+
+
+async def test_higher_priority_starts_first_and_within_one_first_come_first_served(network: Network) -> None:
+    held = Held()
+    async with Suite(network, agent("slow", "work", held), max_concurrent_tasks=1) as suite:
+        plan = [{"id": "s", "capability": "work"}]
+        for priority, name in ((5, "first"), (1, "low"), (5, "middle"), (9, "high"), (5, "middle, later")):
+            last = await suite.begin(name, plan=plan, priority=priority)
+        await eventually(lambda: held.began)
+        held.let_go.set()
+        await eventually(lambda: len(held.began) == 5)
+        await suite.ended(last)
+
+    assert [s.task_description for s in held.began] == ["first", "high", "middle", "middle, later", "low"]
+
+
+async def test_a_task_that_waited_for_its_place_until_its_end_says_so(network: Network) -> None:
+    async with Suite(network, agent("slow", "work", Held()), max_concurrent_tasks=1) as suite:
+        plan = [{"id": "s", "capability": "work"}]
+        await suite.begin(plan=plan)
+
+        task = await suite.execute(plan=plan, timeout_seconds=0.3)
+
+    assert task.status == "timed_out"
+    assert task.missing[0].why == "The task waited for a free place until its time was over."
+
+
+async def test_a_caller_that_waits_at_shutdown_gets_503_with_the_place_to_ask_later(suite: Suite) -> None:
+    suite.network.delay("researcher", 60)
+    waiting = asyncio.create_task(suite.ask())
+    await eventually(lambda: suite.network.calls("researcher"))
+
+    suite.app.state.stopping.begin()
+    answer = await waiting
+
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    task_id = answer.headers["location"].removeprefix("/tasks/")
+    assert (await suite.task(task_id)).status == "running"
+    assert int(answer.headers["retry-after"]) >= 1
+    refused = await suite.ask()
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:muster:problem:unavailable")
+    assert (await suite.client.get("/ready")).status_code == 503
+
+
+# --- real processes ---------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def started(folder: Path, *, workers: int) -> AsyncIterator[tuple[httpx.AsyncClient, list[fakes.Process]]]:
+    """A coordinator and so many slow workers, as processes, registered and well."""
+    ports = [free_port() for _ in range(workers + 1)]
+    url = f"http://127.0.0.1:{ports[0]}"
+    (folder / "slow.py").write_text(SLOW_WORKER)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(process("coordinator", folder, "--port", str(ports[0])))
+        agents = [
+            stack.enter_context(
+                process(str(folder / "slow.py"), folder, "--port", str(port), COORDINATOR_URL=url, MARK=str(port))
+            )
+            for port in ports[1:]
+        ]
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            await all_well(client, workers=workers)
+            yield client, agents
+
+
+async def all_well(client: httpx.AsyncClient, *, workers: int) -> None:
+    """Waits until so many workers are healthy and none is not."""
+
+    async def seen() -> bool:
+        try:
+            found = (await client.get("/agents")).json()["agents"]
+        except httpx.TransportError:
+            return False
+        return [a["status"] for a in found] == ["healthy"] * workers
+
+    await eventually(seen, seconds=40)
+
+
+SLOW_WORKER = """
+import asyncio, os
+from shared.agent import Agent, Reply
+from shared.worker.main import serve_worker
+
+async def run(step, ctx):
+    with open("began", "a") as file:
+        file.write(f"{os.environ['MARK']}\\n")
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.02)
+    return Reply(os.environ["MARK"])
+
+serve_worker(lambda state_dir: Agent(name="slow", description="Waits.", capabilities=("wait",), run=run))
+"""
+
+
+async def test_the_step_of_a_killed_worker_goes_to_another_and_back_when_that_one_is_killed_too(tmp_path: Path) -> None:
+    async with started(tmp_path, workers=2) as (client, workers):
+
+        async def began(number: int) -> fakes.Process:
+            """The worker that began the step as the `number`th."""
+            file = tmp_path / "began"
+            lines = await eventually(lambda: file.exists() and file.read_text().splitlines()[number - 1 :], seconds=15)
+            return next(w for w in workers if w.environment["MARK"] == lines[0])
+
+        asked = asyncio.create_task(client.post("/execute_task", json=WAIT))
+        first = await began(1)
+        first.kill()
+        second = await began(2)
+        first.start()
+        await all_well(client, workers=2)
+        second.kill()
+        (tmp_path / "go").touch()
+        task = (await asked).json()
+
+    (step,) = task["results"]
+    assert (task["status"], step["attempt"], step["output"]) == ("completed", 3, first.environment["MARK"])
+    assert second is not first
+
+
+WAIT = {"task_description": "Wait", "plan": [{"id": "s", "capability": "wait"}], "timeout_seconds": 30}
