@@ -36,7 +36,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def configure(settings: Settings, *, service: str) -> None:
-    """Sets up structlog, and the standard library's loggers (uvicorn, aiohttp) through it."""
+    """Sets up structlog, and the standard library's loggers (uvicorn, asyncio) through it."""
     secrets = secrets_of(settings)
 
     def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from coordinator.agent_calls.foreign_client import ForeignClient
 from coordinator.agent_calls.http_failures import refused, shown, translated
 from coordinator.agent_calls.step_answer import Answer
-from coordinator.agents.registry import MAX_AGENTS, Instance
+from coordinator.agents.registry import Instance
+from shared.client import client as transport
+from shared.client.client import Whole
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
@@ -23,6 +26,7 @@ from shared.strict_json import strict_json
 
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
+SMALL_BYTES = 65_536  # of an answer that only its status counts of
 SILENT_PINGS = 3  # in a row: the stream is given up
 SILENCE_SECONDS = SILENT_PINGS * 2.0
 
@@ -42,7 +46,6 @@ class WorkerClient:
         self._key_of = key_of
         self._at = at
         self._wall = wall
-        self._urls: dict[str, httpx.URL] = {}
         self._foreign = ForeignClient(http, at=at, wall=wall)
 
     async def execute(
@@ -60,7 +63,7 @@ class WorkerClient:
             return await self._foreign.execute(
                 instance, request, envelope, seconds=seconds, on_progress=on_progress, traceparent=traceparent
             )
-        body = request.model_dump_json().encode()
+        body = to_json(request.__dict__)  # of values that have been checked
         headers = {
             "Content-Type": "application/json",
             "Accept": f"{sse.MEDIA_TYPE}, application/json",
@@ -69,19 +72,21 @@ class WorkerClient:
         }
         if traceparent:
             headers["traceparent"] = traceparent
-        limits = {"deadline": seconds, "max_bytes": MAX_RESULT_BYTES, "timeout": self._http.timeout.as_dict()}
         self._at("send.execute.before")
         try:
-            # Built by hand: merging the client's defaults into it costs as much as the send.
-            url = self._execute_url(instance.registration.endpoint)
-            wanted = httpx.Request("POST", url, content=body, headers=headers, extensions=limits)
-            response = await self._http.send(wanted, stream=True)
-            try:
-                self._at("send.execute.sent")
-                first_byte_at = self._wall()
-                result = await _result(response, on_progress)
-            finally:
-                await response.aclose()
+            answer = await transport.called(
+                self._http,
+                "POST",
+                f"{instance.registration.endpoint}/execute",
+                headers,
+                body,
+                seconds=seconds,
+                max_bytes=MAX_RESULT_BYTES,
+                streams=sse.MEDIA_TYPE,
+            )
+            self._at("send.execute.sent")
+            first_byte_at = self._wall()
+            result = _whole(answer) if isinstance(answer, Whole) else await _streamed(answer, on_progress)
         except httpx.TransportError as exc:
             raise translated(exc, seconds) from exc
         except StepFailure:
@@ -91,14 +96,6 @@ class WorkerClient:
         self._at("send.execute.answered")
         return Answer(_checked(result, request), first_byte_at)
 
-    def _execute_url(self, endpoint: str) -> httpx.URL:
-        """Parsed once for each endpoint; at most as many are kept as there may be agents."""
-        if endpoint not in self._urls:
-            if len(self._urls) >= MAX_AGENTS:
-                self._urls.clear()
-            self._urls[endpoint] = httpx.URL(f"{endpoint}/execute")
-        return self._urls[endpoint]
-
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
         """Asks the agent to stop a step; whether it heard is not known."""
         self._at("send.cancel.before")
@@ -107,11 +104,13 @@ class WorkerClient:
             return
         envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
         try:
-            await self._http.delete(
-                f"{instance.registration.endpoint}/execute/{task_id}/{step_id}",
-                params={"attempt": attempt},
-                headers={HEADER: sealed(envelope, key=self._key_of(instance.id), body=b"")},
-                extensions={"deadline": CANCEL_SECONDS, "max_bytes": 65_536},
+            await transport.called(
+                self._http,
+                "DELETE",
+                f"{instance.registration.endpoint}/execute/{task_id}/{step_id}?attempt={attempt}",
+                {HEADER: sealed(envelope, key=self._key_of(instance.id), body=b"")},
+                seconds=CANCEL_SECONDS,
+                max_bytes=SMALL_BYTES,
             )
         except httpx.TransportError:
             return  # the closed connection has told it already, or it is gone
@@ -119,28 +118,26 @@ class WorkerClient:
     async def probe(self, instance: Instance) -> str | None:
         """None if the agent answers `/health` with 2xx within 2 s, else why not."""
         try:
-            answer = await self._http.get(
+            answer = await transport.called(
+                self._http,
+                "GET",
                 f"{instance.registration.endpoint}/health",
-                extensions={"deadline": PROBE_SECONDS, "max_bytes": 65_536},
+                {"Accept": "*/*"},
+                seconds=PROBE_SECONDS,
+                max_bytes=SMALL_BYTES,
             )
         except httpx.TransportError as exc:
             return translated(exc, PROBE_SECONDS).detail
         foreign = instance.registration.protocol != "muster"  # need not have /health
-        return (
-            None
-            if answer.is_success or (foreign and answer.status_code < 500)
-            else f"/health answered HTTP {answer.status_code}."
-        )
+        assert isinstance(answer, Whole)
+        well = 200 <= answer.status < 300 or (foreign and answer.status < 500)
+        return None if well else f"/health answered HTTP {answer.status}."
 
 
-async def _result(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip()
-    if response.status_code == 200 and kind == sse.MEDIA_TYPE:
-        return await _streamed(response, on_progress)
-    body = await response.aread()
-    if response.status_code != 200:
-        raise refused(response, body)
-    return _parsed(body, kind)
+def _whole(answer: Whole) -> StepResult:
+    if answer.status != 200:
+        raise refused(answer)
+    return _parsed(answer.body, answer.headers.get("content-type", "").partition(";")[0].strip())
 
 
 async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
@@ -152,6 +149,8 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
                 on_progress(Progress.model_validate_json(event.data))
     except (SSEError, ValidationError) as exc:
         raise BadResponse(f"The agent's stream cannot be read: {exc}.") from exc
+    finally:
+        await response.aclose()
     raise AgentLost("The agent's stream ended without a result.")
 
 

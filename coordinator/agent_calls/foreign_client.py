@@ -12,10 +12,11 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from coordinator.agent_calls import foreign_a2a, foreign_openai
-from coordinator.agent_calls.foreign_http import Sender, kind
+from coordinator.agent_calls.foreign_http import Sender
 from coordinator.agent_calls.http_failures import translated
 from coordinator.agent_calls.step_answer import Answer
 from coordinator.agents.registry import MAX_AGENTS, Instance
+from shared.client.client import Whole
 from shared.contracts import Progress, Registration, StepRequest, StepResult
 from shared.errors import (
     AgentFailed,
@@ -26,7 +27,6 @@ from shared.errors import (
 )
 from shared.failpoints import At
 from shared.limits.envelope import HOP, Envelope, told
-from shared.server import sse
 
 CARD_SECONDS = 60.0  # that a card is believed
 POLL_SECONDS = (0.1, 1.0)  # first and longest pause between two looks at a task
@@ -103,8 +103,8 @@ class ForeignClient:
         call = foreign_openai.call(request, registration, max_tokens=max_tokens)
         async with send.sent(call) as response:
             self._at("send.execute.sent")
-            if kind(response) != sse.MEDIA_TYPE:
-                return foreign_openai.result(request, await response.aread())
+            if isinstance(response, Whole):
+                return foreign_openai.result(request, response.body)
             chunks, told = foreign_openai.Chunks(), 0.0
             async for event in EventSource(response).aiter_sse():
                 chunks.add(event.data)
@@ -185,8 +185,8 @@ class ForeignClient:
         call = foreign_a2a.send(agent, request, streaming=agent.streaming)
         async with send.sent(call) as response:
             self._at("send.execute.sent")
-            if kind(response) != sse.MEDIA_TYPE:
-                exchange.take(foreign_a2a.answered(await response.aread()))
+            if isinstance(response, Whole):
+                exchange.take(foreign_a2a.answered(response.body))
                 heard()
                 return
             async for event in EventSource(response).aiter_sse():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from shared.client.client import AddressRefused, BodyTooLarge, DeadlineExceeded, reached
+from shared.client.client import AddressRefused, BadCoding, BodyTooLarge, DeadlineExceeded, Whole, reached
 from shared.errors import (
     AgentBusy,
     AgentFailed,
@@ -19,27 +19,28 @@ from shared.errors import (
 SHOWN_CHARACTERS = 200  # of a wrong answer, in the error
 
 
-def refused(response: httpx.Response, body: bytes, why: str = "") -> StepFailure:
+def refused(answer: Whole, why: str = "") -> StepFailure:
     """What an answer other than a good one means for the step; `why` is what its body says, where that is known.
 
     429 and 503 mean that it was not started (RFC 6585, RFC 9110), `x-should-retry: false` that a repeat is unwise.
     """
-    said = f"HTTP {response.status_code}: {why or shown(body)}"
-    if response.status_code in (429, 503):
-        return AgentBusy(said, headers={"Retry-After": response.headers.get("retry-after", "1")})
-    if response.is_redirect:
-        return BadResponse(f"The agent answered with a redirect (HTTP {response.status_code}), which is not followed.")
-    if response.is_success:
+    status = answer.status
+    said = f"HTTP {status}: {why or shown(answer.body)}"
+    if status in (429, 503):
+        return AgentBusy(said, headers={"Retry-After": answer.headers.get("retry-after", "1")})
+    if 300 <= status < 400:
+        return BadResponse(f"The agent answered with a redirect (HTTP {status}), which is not followed.")
+    if 200 <= status < 300:
         return BadResponse(f"The agent answered {said}")
-    failure = AgentFailed(said) if response.is_server_error else AgentRefused(said)
-    if response.headers.get("x-should-retry") == "false":
+    failure = AgentFailed(said) if 500 <= status < 600 else AgentRefused(said)
+    if answer.headers.get("x-should-retry") == "false":
         failure.retryable = False
     return failure
 
 
 def translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
     """What an error of the network means for a step that had so many seconds."""
-    if isinstance(exc, BodyTooLarge):
+    if isinstance(exc, BodyTooLarge | BadCoding):
         return BadResponse(str(exc))
     if isinstance(exc, DeadlineExceeded):
         return StepTimeout(f"No answer within {seconds:.1f} s.")

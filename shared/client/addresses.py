@@ -75,10 +75,17 @@ def literal_refusal(host: str, *, private: bool = True) -> str | None:
     try:
         allowed = agent_allowed(name, private=private)
     except ValueError:
-        if _ends_in_a_number(name):
+        if ends_in_a_number(name):
             return f"{host!r} is no plain IP address; write it as four decimal numbers."
         return None
     return None if allowed else f"No agent may live at the address {host}."
+
+
+def ends_in_a_number(name: str) -> bool:
+    """What the URL standard reads as an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    last = name.rpartition(".")[2]
+    digits = last.removeprefix("0x")
+    return last.isdecimal() or (digits != last and all(c in "0123456789abcdef" for c in digits))
 
 
 def _meant(ip: Address) -> Address:
@@ -88,10 +95,3 @@ def _meant(ip: Address) -> Address:
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1] or ip
-
-
-def _ends_in_a_number(name: str) -> bool:
-    """What the URL standard reads as an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
-    last = name.rpartition(".")[2]
-    digits = last.removeprefix("0x")
-    return last.isdecimal() or (digits != last and all(c in "0123456789abcdef" for c in digits))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import httpx
+
+from shared.client.connections import Connections, Target, Whole
 
 
 class DeadlineExceeded(httpx.TimeoutException):
@@ -47,6 +49,46 @@ class Bounded(httpx.AsyncBaseTransport):
             answer.stream = _Capped(stream, at, cap)
         elif sum(map(len, stream)) > cap:
             raise _too_large(cap)
+        return answer
+
+    @property
+    def direct(self) -> bool:
+        """Whether `whole` may be called: the network is the real one."""
+        return isinstance(self._inner, Connections)
+
+    async def whole(
+        self,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        seconds: float,
+        max_bytes: int,
+        connect_seconds: float | None,
+        streams: str,
+    ) -> Whole | httpx.Response:
+        """`Connections.whole` within the same bounds."""
+        assert isinstance(self._inner, Connections)
+        at = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(at):
+                answer = await self._inner.whole(
+                    method,
+                    target,
+                    headers,
+                    body,
+                    connect_seconds=connect_seconds,
+                    max_bytes=max_bytes,
+                    streams=streams,
+                )
+        except TimeoutError as exc:
+            raise DeadlineExceeded("The call's time was over before an answer.") from exc
+        if answer is None:
+            raise _too_large(max_bytes)
+        if isinstance(answer, httpx.Response):
+            assert isinstance(answer.stream, httpx.AsyncByteStream)
+            answer.stream = _Capped(answer.stream, at, max_bytes)
         return answer
 
     async def aclose(self) -> None:

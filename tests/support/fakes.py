@@ -373,12 +373,9 @@ class BadPeer:
 async def bad_peer(behaviour: Behaviour) -> AsyncIterator[BadPeer]:
     """A raw socket server: each step is handed to `behaviour`, which writes what it likes; then it hangs up."""
     peer = BadPeer()
-    connections: set[asyncio.Task[Any]] = set()
+    connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections.add(task)
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             request = await _read(reader)
             if request.method == "POST":
@@ -392,17 +389,22 @@ async def bad_peer(behaviour: Behaviour) -> AsyncIterator[BadPeer]:
         writer.close()
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             await writer.wait_closed()
-        connections.discard(task)
+        del connections[asyncio.current_task()]  # type: ignore[arg-type]
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections[asyncio.create_task(served(reader, writer))] = writer
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     peer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield peer
     finally:
+        await asyncio.sleep(0.02)  # a cancel is on its way: asyncio leaves open what it accepts while it closes
         server.close()
-        left = tuple(connections)
-        for task in left:
+        left = dict(connections)
+        for task, writer in left.items():
             task.cancel()
+            writer.transport.abort()  # also of one whose task had not begun
         await asyncio.gather(*left, return_exceptions=True)
 
 

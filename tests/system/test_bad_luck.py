@@ -8,19 +8,24 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import respx
 
 from coordinator.agent_calls import client as worker_client
+from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents import registry
 from coordinator.execution import admission
 from coordinator.execution import agent_pool as agents
 from shared.agent import Context, Reply
-from shared.contracts import StepRequest, Usage
-from shared.errors import WorkerFault
+from shared.client import client as transport
+from shared.contracts import Registration, StepRequest, Usage
+from shared.errors import StepFailure, WorkerFault
+from shared.limits.envelope import Envelope
 from tests.support import fakes
 from tests.support.fakes import (
     Behaviour,
@@ -209,6 +214,54 @@ async def test_an_agent_that_misbehaves_fails_its_own_step_by_name_and_in_time(
     assert [m.what for m in task.missing] == ["odd (capability 'oddity')", "after (capability 'research')"]
     assert (await neighbour).status == "completed"
     assert 1 <= len(peer.steps) <= 3
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+async def test_every_way_to_an_agent_names_the_same_fault(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past httpx's objects, through httpx over the same connections, and where respx stands in and lets it pass."""
+    behaviour, type, said = BEHAVIOURS[name]
+    monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.1)
+    with_httpx = Through(transport.client()._transport)
+
+    past_httpx = await fault(transport.client(), behaviour)
+    through_httpx = await fault(transport.client(transport=with_httpx), behaviour)
+    with respx.mock(using="httpx") as web:
+        web.route().pass_through()
+        through_respx = await fault(transport.client(), behaviour)
+
+    assert past_httpx == through_httpx == through_respx
+    assert past_httpx[0] == type
+    assert said in past_httpx[1]
+
+
+@dataclass(frozen=True)
+class Through(httpx.AsyncBaseTransport):
+    """Some transport, of which nothing else is known."""
+
+    inner: httpx.AsyncBaseTransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def fault(http: httpx.AsyncClient, behaviour: Behaviour) -> tuple[str, str, bool]:
+    """Type and detail of the failure that a call to such an agent ends with, and whether the agent is to blame."""
+    request = StepRequest(task_id="t", step_id="odd", attempt=1)
+    async with bad_peer(behaviour) as peer, http:
+        registration = Registration(name="odd", endpoint=peer.url, capabilities=["oddity"])
+        client = WorkerClient(http, key_of=lambda _: b"key")
+        with pytest.raises(StepFailure) as caught:
+            await client.execute(
+                registry.Instance("odd", registration, 0, 0),
+                request,
+                Envelope(task="t", step="odd", attempt=1, milliseconds=300),
+                seconds=0.3 if behaviour in (hangs, drips) else 5.0,
+                on_progress=lambda _: None,
+            )
+    return caught.value.type, caught.value.detail, caught.value.blames_agent
 
 
 async def test_a_pause_of_the_coordinator_s_own_breaks_off_no_stream(
