@@ -188,8 +188,7 @@ class _Call:
         if words and self._hear is not None:
             self._heard = True
             await self._hear(words)
-        elif not words:
-            thought = len(self._into.speech.thoughts.split())
+        elif not words and (thought := len(self._into.speech.thoughts.split())):
             await self._say(f"{self._server.name} thinks: {thought} words so far")
 
     async def _say(self, sentence: str) -> None:

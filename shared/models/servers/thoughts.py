@@ -1,11 +1,14 @@
-"""PURE: tells what a thinking model says from what it only thinks, however its reply is cut into pieces."""
+"""PURE: tells what a model says from what it thinks or has copied from around its data, however its reply is cut."""
 
 from __future__ import annotations
 
 import re
 
+from shared.models.fence import unmarked
+
 _OPEN = re.compile(r"(?:\A|(?<=\n))[ \t]*(?:<think(?:ing)?>|<thought>|\[THINK\])\s*", re.IGNORECASE)
 _CLOSE = re.compile(r"(?<!`)(?:</think(?:ing)?>|</thought>|\[/THINK\])\s*", re.IGNORECASE)
+_MAY_MARK = re.compile(r"</?d[^<>\n]{0,22}\Z")  # the beginning of a mark of `shared.models.fence`
 _LONGEST = 12  # characters of a mark: so much may be the beginning of one
 _BEGINS = ("<think>", "<thinking>", "<thought>", "[think]", "</think>", "</thinking>", "</thought>", "[/think]")
 
@@ -82,11 +85,14 @@ class Speech:
         self._thinking = self._holds = False
 
     def _say(self, text: str) -> None:
+        text = unmarked(text)
         self.words += text if self.words else text.lstrip()
 
 
 def _unsure(text: str) -> int:
     """How many characters at the end may belong to a mark of which the rest is still to come."""
+    if found := _MAY_MARK.search(text):
+        return len(text) - found.start()
     for length in range(min(_LONGEST, len(text)), 0, -1):
         end = text[-length:]
         if any(mark.startswith(end.lower()) for mark in _BEGINS):

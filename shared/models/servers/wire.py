@@ -11,6 +11,7 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from shared.conversation import ToolCall
+from shared.models.fence import unmarked
 from shared.models.servers.refusals import Refusal, refusal
 from shared.models.servers.thoughts import Speech
 
@@ -56,7 +57,7 @@ class Received:
         for number, call in enumerate(self._calls.values()):
             id = call["id"] if call["id"] and call["id"] not in ids else f"call_{number}"
             ids.add(id)
-            found.append(ToolCall(id, call["name"], call["arguments"] or "{}"))
+            found.append(ToolCall(id, call["name"], unmarked(call["arguments"]) or "{}"))
         return tuple(found)
 
     @property

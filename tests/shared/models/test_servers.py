@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from shared.conversation import Message
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
 from shared.models.choice import chosen, is_local, lacking
+from shared.models.fence import fenced
 from shared.models.model import LanguageModel, models_from
 from shared.models.servers.turns import Sampling, ToolSpec
 from shared.settings import ModelSettings
@@ -204,6 +205,35 @@ async def test_thoughts_are_progress_and_nothing_else(said):
     assert [found.text, again.text, "".join(heard)] == ["The moon."] * 3
     assert told
     assert "fake thinks" in told[0]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1_000])
+async def test_marks_of_data_that_are_copied_are_taken_off(size):
+    """However they are cut; what only begins like one stays."""
+    copied = f"{fenced('The moon.')} 1 <data> 2 </d"
+    heard = []
+
+    async def hear(words):
+        heard.append(words)
+
+    said = Says([copied[n : n + size] for n in range(0, len(copied), size)])
+    async with fake_model(said) as server, model_at(server) as model:
+        found = await turn(model, hear=hear)
+
+    assert found.text == "".join(heard)
+    assert found.text.split() == ["The", "moon.", "1", "<data>", "2", "</d"]
+
+
+async def test_a_model_that_does_not_think_is_not_said_to():
+    told = []
+
+    async def progress(sentence):
+        told.append(sentence)
+
+    async with fake_model(ANSWER) as server, model_at(server) as model:
+        await filled(model, progress=progress)
+
+    assert told == []
 
 
 async def test_a_shape_after_thoughts_is_read():
