@@ -13,6 +13,7 @@ from tests.quality.sets import DocumentSet
 from tests.quality.tables import Result, Run
 
 ROOT = Path(__file__).parent.parent.parent
+WITHOUT_MODEL = {"MODEL_API_URL": "", "MODEL_NAME": ""}
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -20,9 +21,13 @@ def main() -> None:
     """Asks the Muster here, or of a commit, and before it another one where one is named to compare with."""
     options = _options()
     wanted = [one for one in sets.every() if not options.set or one.name in options.set]
-    before = _run(_checked_out(options.against), wanted, options.questions) if options.against else None
     checkout = _checked_out(options.commit) if options.commit else ROOT
-    run = _run(checkout, wanted, options.questions, {"SEMANTIC": "true"} if options.semantic else {})
+    more = {"SEMANTIC": "true"} if options.semantic else {}
+    if options.model:
+        before: Run | None = _run(checkout, wanted, options, more | WITHOUT_MODEL)
+    else:
+        before = _run(_checked_out(options.against), wanted, options) if options.against else None
+    run = _run(checkout, wanted, options, more)
     figures = tables.figures(run, before)
     print(figures)
     if options.misses:
@@ -33,14 +38,16 @@ def main() -> None:
         _write(options.document, figures)
 
 
-def _run(checkout: Path, wanted: list[DocumentSet], half: str, settings: dict[str, str] | None = None) -> Run:
+def _run(
+    checkout: Path, wanted: list[DocumentSet], options: argparse.Namespace, settings: dict[str, str] | None = None
+) -> Run:
     results: list[Result] = []
     index_seconds: dict[str, float] = {}
     for one in wanted:
         print(f"{one.name}: {one.about}", file=sys.stderr)
         with asking.muster(checkout, fetch.documents(one), settings) as muster:
             index_seconds[one.name] = muster.index_seconds
-            for question in sets.chosen(one.questions, half):
+            for question in sets.chosen(one.questions, options.questions)[: options.first]:
                 answer = muster.ask(question.ask)
                 results.append(Result(one.name, question, answer, scoring.marks(question, answer)))
     return Run(tuple(results), index_seconds)
@@ -54,6 +61,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--commit", help="ask the Muster of this commit instead of the one here")
     parser.add_argument("--against", metavar="COMMIT", help="ask that commit's Muster too and show both figures")
     parser.add_argument("--semantic", action="store_true", help="with the setting SEMANTIC")
+    parser.add_argument("--model", action="store_true", help="with the model of MODEL_API_URL, beside without one")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N questions of each set")
     parser.add_argument("--misses", action="store_true", help="print what went wrong with development questions")
     parser.add_argument("--json", type=Path, help="write everything that came back to this file")
     parser.add_argument("--document", type=Path, help=f"put the figures into this file, after its line {BEGIN}")
