@@ -81,6 +81,8 @@ class FakeModel:
     left: int = 0  # callers that hung up in the middle
     refuses: int = 0  # the status with which it refuses to list its models
     warmed: int = 0  # first calls of a process, which are no part of the script
+    there: asyncio.Event = field(default_factory=asyncio.Event)  # set by a test: it is loaded now
+    loading: str = ""  # till then it `says` so (503), or `hangs` where it answers at all
     pages: dict[str, Any] = field(default_factory=dict)  # what other addresses answer, `/props` say
 
     def next(self) -> Entry:
@@ -112,6 +114,10 @@ def _app(model: FakeModel) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         body = await request.json()
+        if model.loading == "hangs":
+            await model.there.wait()
+        elif model.loading and not model.there.is_set():
+            return JSONResponse({"error": {"message": "Loading model", "code": 503}}, 503)
         if body["messages"][0]["content"] == INSTRUCTIONS:
             model.warmed += 1
             return JSONResponse(_whole(Says("ready"), body))
