@@ -22,8 +22,8 @@ from shared.contracts import StepRequest
 from shared.conversation import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.errors import MusterError
 from shared.memory.store import Limits, Memory
-from shared.models.fence import fenced
 from shared.models.model import LanguageModel, models_from
+from shared.models.servers.fence import fenced
 from shared.models.servers.turns import ToolSpec
 from shared.protocols.kaos.routes import CHAT
 from shared.server.run import advertised, arguments, listening, serve

@@ -66,7 +66,7 @@ class Planner:
 
     async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
         """A plan for the task within these limits (None: none); what goes wrong is the proposal's `why`."""
-        from shared.models.fence import DATA_RULE, fenced
+        from shared.models.servers.fence import DATA_RULE, fenced
 
         offered = self._offered()
         if not offered:

@@ -20,7 +20,7 @@ from shared.conversation import ASKING, Message
 from shared.errors import LimitReached, MusterError, StepFailure, WorkerFault
 from shared.limits.envelope import narrowed
 from shared.limits.run_budget import Budget, Reserved
-from shared.models.fence import fenced
+from shared.models.servers.fence import fenced
 
 MOST_A_STEP = 16
 MOST_AT_ONCE = 8

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from shared.agent_loop.actions import PREFIX
 from shared.agent_loop.lenient_json import read_json
-from shared.models.fence import DATA_RULE
+from shared.models.servers.fence import DATA_RULE
 from shared.models.servers.turns import ToolSpec
 
 Told = Literal["native", "string", "schema"]  # beside the prompt; in it; in it, and replies are held to a JSON Schema

@@ -95,7 +95,7 @@ async def thought(
 
     `hear` gets them as they come: each time another finding is whole.
     """
-    from shared.models.fence import DATA_RULE, fenced
+    from shared.models.servers.fence import DATA_RULE, fenced
 
     questions = [one.asked.text for one in reading.answers]
     question = _question(reading.task or " ".join(questions), questions)
@@ -192,7 +192,7 @@ def _same(one: Choice, other: Choice) -> bool:
 
 def _question(task: str, parts: Sequence[str]) -> str:
     """The end of the prompt: the question, in its parts where it has several, and the language of the answer."""
-    from shared.models.fence import fenced
+    from shared.models.servers.fence import fenced
 
     several = "".join(f"\n- {rendering.clean(part)}" for part in parts) if len(parts) > 1 else ""
     code = language_of(task)

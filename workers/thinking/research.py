@@ -66,7 +66,7 @@ async def more(ask: Ask, first: Found, provider: Provider, thinking: Thinking, c
 
 async def questions(asked: str, thinking: Thinking) -> list[str]:
     """At most three more questions to search for; none without a model."""
-    from shared.models.fence import DATA_RULE, fenced
+    from shared.models.servers.fence import DATA_RULE, fenced
 
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
     data = f"The question:\n{fenced(rendering.clean(asked))}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from shared.models.fence import unmarked
+from shared.models.servers.fence import unmarked
 
 _OPEN = re.compile(r"(?:\A|(?<=\n))[ \t]*(?:<think(?:ing)?>|<thought>|\[THINK\])\s*", re.IGNORECASE)
 _CLOSE = re.compile(r"(?<!`)(?:</think(?:ing)?>|</thought>|\[/THINK\])\s*", re.IGNORECASE)
-_MAY_MARK = re.compile(r"</?d[^<>\n]{0,22}\Z")  # the beginning of a mark of `shared.models.fence`
+_MAY_MARK = re.compile(r"</?d[^<>\n]{0,22}\Z")  # the beginning of a mark of `shared.models.servers.fence`
 _LONGEST = 12  # characters of a mark: so much may be the beginning of one
 _BEGINS = ("<think>", "<thinking>", "<thought>", "[think]", "</think>", "</thinking>", "</thought>", "[/think]")
 

@@ -11,7 +11,7 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from shared.conversation import ToolCall
-from shared.models.fence import unmarked
+from shared.models.servers.fence import unmarked
 from shared.models.servers.refusals import Refusal, refusal
 from shared.models.servers.thoughts import Speech
 

@@ -11,8 +11,8 @@ import pytest
 
 from shared.agent_loop.tool_mode import ToolMode
 from shared.conversation import Ask, Message
-from shared.models.fence import fenced
 from shared.models.model import LanguageModel
+from shared.models.servers.fence import fenced
 from shared.models.servers.turns import ToolSpec
 from tests.shared.agent_loop.test_loop import ENVELOPE, Crew, Told, ran
 from tests.support.fake_model import fake_model

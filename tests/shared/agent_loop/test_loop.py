@@ -28,8 +28,8 @@ from shared.contracts import Usage
 from shared.conversation import Ask, Message
 from shared.errors import AgentFailed, BadRequest, LimitReached, ModelFailed
 from shared.limits.envelope import HOP, MAX_DEPTH, Envelope, heard, told
-from shared.models.fence import fenced
 from shared.models.model import LanguageModel
+from shared.models.servers.fence import fenced
 from shared.worker.app import create_worker_app
 from shared.worker.steps import Run, StepContext
 from tests.support import fakes

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from shared.contracts import Usage
 from shared.conversation import Message, ToolCall
 from shared.errors import ModelFailed
-from shared.models.fence import fenced
 from shared.models.model import LanguageModel, base_url, models_from, replies
+from shared.models.servers.fence import fenced
 from shared.models.servers.turns import Sampling, ToolSpec
 from shared.settings import ModelSettings
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Rubbish, Says, fake_model

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from shared.conversation import Message
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
 from shared.models.choice import chosen, is_local, lacking
-from shared.models.fence import fenced
 from shared.models.model import LanguageModel, models_from
+from shared.models.servers.fence import fenced
 from shared.models.servers.turns import Sampling, ToolSpec
 from shared.settings import ModelSettings
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
