@@ -239,7 +239,7 @@ class ModelSettings(Settings):
     )
     model_temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None,
-        description="How freely the model answers; unset: 0.1 where the answer has a form, the server's own in chats.",
+        description="How freely the model answers; unset: 0.1 for forms and agents that may call, else the server's.",
     )
     model_context: Annotated[int, Field(ge=512, le=100_000_000)] | None = Field(
         None, description="Tokens that the model reads and writes in one call; unset: what its server says."

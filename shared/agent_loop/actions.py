@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +20,7 @@ PREFIX = "delegate_to_"
 CUT_OFF = "The call was cut off at the limit of tokens. Make it shorter."
 _INVALID = "INVALID_JSON"  # Pydantic AI's key for arguments that are no JSON object
 _PLAIN = re.compile(r"[^a-z0-9]")
+_SEPARATOR = re.compile(r"(?:\\?[-_. ])+")
 _NAMESPACE = re.compile(r"\A(?:functions?|tools?)[.:/]")  # models put these before a name
 _NEAR = 0.6  # of difflib's ratio: `wether` is near `weather`, and so is `other`; what may be meant, asked back
 VERY_NEAR = 0.8  # what is meant, though it is not asked for by itself
@@ -59,6 +60,9 @@ class Callables:
         self.peers = dict(peers or {})
         agents = {_plain(agent): tool for tool, agent in self.peers.items()}
         self._plain = agents | {_plain(name): name for name in self.specs}
+        names = sorted({*self.specs, *self.peers.values()}, key=len, reverse=True)
+        either = "|".join(_SEPARATOR.sub("[-_. ]?", re.escape(name)) for name in names) or "(?!)"
+        self._mentioned = re.compile(rf"(?<![\w-])(?P<name>{either})(?![\w-])", re.IGNORECASE)
 
     def resolve(self, name: str) -> str | None:
         """The tool that a name means: its own, in other letters, or an agent's; None where it is nobody's."""
@@ -72,25 +76,49 @@ class Callables:
         inside = [known for known in self._plain if len(known) > 3 and known in plain]
         return self._plain[(found or inside)[0]] if found or inside else ""
 
+    def mentions(self, text: str) -> Iterator[re.Match[str]]:
+        """Where a text has the `name` of a tool or an agent."""
+        return self._mentioned.finditer(text)
+
+    def begins(self, text: str, *, whole: bool) -> bool:
+        """Whether a text is a name, or at least its beginning."""
+        plain = _plain(_NAMESPACE.sub("", text))
+        if whole or not plain:
+            return plain in self._plain
+        return any(name.startswith(plain) for name in self._plain)
+
+    def has_argument(self, name: str) -> bool:
+        """Whether some tool has an argument of this name."""
+        return any(name in spec.schema.get("properties", ()) for spec in self.specs.values())
+
+    def fits(self, tool: str, given: Mapping[str, JsonValue]) -> bool:
+        """Whether arguments have the names that a tool wants."""
+        schema = self.specs[tool].schema
+        return set(schema.get("required", ())) <= set(given) <= set(schema.get("properties", ()))
+
     def call(self, name: str, arguments: JsonValue, id: str | None = None) -> Action:
         """A call as a model writes it: `arguments` as an object, as JSON in a text, or as the one text there is."""
         tool = self.resolve(name)
-        given = _object(arguments, self._only(tool))
+        delegates = tool in self.peers or (tool is None and name.startswith(PREFIX))
+        given = _object(arguments, "task" if delegates else self._only(tool))
+        if tool is None and not delegates:
+            return Action("invalid", name, id=id, why=self._unknown(name, given or {}))
         if given is None:
             return Action("invalid", name, id=id, why=f"The arguments of {name!r} are no JSON object.")
-        if tool in self.peers or (tool is None and name.startswith(PREFIX)):
+        if tool is None or delegates:
             return delegation(self.peers.get(tool or "", name.removeprefix(PREFIX)), _task(given), id)
-        if tool is None:
-            return Action("invalid", name, id=id, why=self.unknown(name))
         if given and _is_schema(given, self.specs[tool]):
             return Action("invalid", tool, id=id, why=f"The arguments of {tool!r} must be values, not their schema.")
         return Action("tool", tool, given, id)
 
-    def unknown(self, name: str) -> str:
-        """What a model is told that calls what there is not."""
+    def _unknown(self, name: str, given: dict[str, JsonValue]) -> str:
+        """What a model is told that calls what there is not: the call that it may mean, for small ones copy."""
         near, tools = self.near(name), [tool for tool in self.specs if tool not in self.peers]
-        meant = f"; did you mean {near}?" if near else f". There are: {', '.join(tools) or 'none'}."
-        return f"There is no tool {name!r}{meant}"
+        if not near:
+            return f"There is no tool {name!r}. There are: {', '.join(tools) or 'none'}."
+        call = json.dumps({"name": near, "arguments": given}, ensure_ascii=False)
+        fits = f" Write {call}" if self.fits(near, given) else ""
+        return f"There is no tool {name!r}; did you mean {near}?{fits}"
 
     def _only(self, tool: str | None) -> str:
         """The one argument of a tool, empty where it has more or none."""

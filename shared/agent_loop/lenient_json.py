@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import json_repair
@@ -12,6 +13,12 @@ from pydantic_core import from_json
 
 MOST_CHARACTERS = 20_000  # of what is repaired, which takes time that grows with its brackets:
 MOST_BRACKETS = 200
+# The beginning of an object or a list, with its first key as far as it goes.
+OPENING = re.compile(r"[{\[]\s*(?:[{\[]\s*)*(?:[\"'](?P<key>[^\"'{}\[\]\n]{0,80})(?P<closed>[\"'])?)?")
+_BARE = re.compile(  # a value that lacks its quotes: `"task": 17 + 25}`
+    r"""(["'])\s*:\s*(?!(?:true|false|null|None|True|False|-?[\d.]+)\s*[,}\]])"""
+    r"""([\w(+-][^"'{}\[\],\n]*?)\s*(?=[,}])"""
+)
 _DECODER = json.JSONDecoder()
 
 
@@ -27,6 +34,15 @@ def read_json(text: str) -> JsonValue:
         return _repaired(text)
 
 
+def read_value(text: str) -> JsonValue:
+    """The JSON in a text, the text itself where it is none."""
+    try:
+        found: JsonValue = from_json(text)
+    except ValueError:
+        return text
+    return found
+
+
 def is_json(text: str) -> bool:
     """Whether a text is JSON, of any kind, as it stands."""
     try:
@@ -40,7 +56,7 @@ def _repaired(text: str) -> JsonValue:
     if len(text) > MOST_CHARACTERS or text.count("{") + text.count("[") > MOST_BRACKETS:
         return None
     try:
-        found: Any = json_repair.loads(text, skip_json_loads=True)
+        found: Any = json_repair.loads(_BARE.sub(r'\1: "\2"', text), skip_json_loads=True)
     except (ValueError, RecursionError):  # more nested than it reads
         return None
     return found if isinstance(found, dict | list) and found else None

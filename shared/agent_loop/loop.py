@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.agent import Context, Reply
-from shared.agent_loop.actions import Callables, called
+from shared.agent_loop.actions import CUT_OFF, Action, Callables, called
 from shared.agent_loop.carrying_out import CarryingOut, Record, Result, cut
 from shared.agent_loop.grants import Grants
+from shared.agent_loop.held import unfinished_from
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Peers
 from shared.agent_loop.prompt import Told, answer_in, delegating, instructed, reply_format, tool_names
@@ -25,7 +26,6 @@ from shared.models.servers.turns import Sampling, ToolSpec, Turn
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
 LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model
-CALLING_TEMPERATURE = 0.2  # of replies that may be a call in words: at 0.8, a usual default, small models ramble
 HELD_TOKENS = 512  # of a reply that is held to a schema: a grammar allows blanks without an end
 SHOWN_CHARACTERS = 2_000  # of each result, where the model gives no answer
 
@@ -99,6 +99,7 @@ class _Run:
         voice = Voice(self._ctx.say, known=known if known.specs else None)
         if known.specs and not self._model.scripted:
             self._told = await self._loop._tool_mode.told(seconds=self._ctx.seconds_left())
+        self._sampling = replace(self._sampling, exact=bool(known.specs))
         stuck = late = False
         for step in range(self._loop._max_steps):
             last = step > 0 and (stuck or step == self._loop._max_steps - 1)
@@ -108,11 +109,10 @@ class _Run:
                 if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
                     raise
                 turn, late = Turn(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
-            actions = called(turn.calls, known, cut=turn.cut)
-            actions = actions or written(turn.text, known, plain=bool(known.specs), cut=turn.cut)
+            actions, half = _asked_for(turn, known)
             if not actions:
                 held = self._told == "schema" and not last and known.specs
-                await voice.end(answer=True, instead=answer_in(turn.text) if held else None)
+                await voice.end(answer=True, instead=answer_in(turn.text) if held else None, without=half)
                 missing = [*self._away(), *doing.missing(), *self._cut_off(turn)]
                 return Reply(output=voice.said, usage=self.usage, missing=missing)
             await voice.end(answer=False)
@@ -190,14 +190,13 @@ class _Run:
 
     def _drawn(self, specs: Sequence[ToolSpec]) -> Sampling:
         """As the asker wants it; a reply that may be a call in words has no format of the asker's."""
-        if not specs or self._told == "native":
-            return self._sampling
         wished = self._sampling
-        drawn = CALLING_TEMPERATURE if wished.temperature is None else wished.temperature
+        if not specs or self._told == "native":
+            return wished
         if self._told == "string":
-            return replace(wished, response_format=None, temperature=drawn)
+            return replace(wished, response_format=None)
         most = min(wished.max_tokens or HELD_TOKENS, HELD_TOKENS)
-        return replace(wished, response_format=reply_format(specs), temperature=drawn, max_tokens=most)
+        return replace(wished, response_format=reply_format(specs), max_tokens=most)
 
     def _seconds(self) -> float:
         """What a reply may take: what is left, but for a moment in which what was said by then becomes the answer."""
@@ -231,3 +230,13 @@ class _Run:
         await voice.say("\n\n".join([why, *shown]))
         missing = [*self._away(), *doing.missing(), Missing(what=UNANSWERED, why=why)]
         return Reply(output=voice.said, usage=self.usage, missing=missing)
+
+
+def _asked_for(turn: Turn, known: Callables) -> tuple[list[Action], int]:
+    """What a reply asks for; of an answer that was cut, how many of its last characters are half a call."""
+    actions = called(turn.calls, known, cut=turn.cut)
+    actions = actions or written(turn.text, known, plain=bool(known.specs), cut=turn.cut)
+    if actions or not (turn.cut and known.specs):
+        return actions, 0
+    words = unfinished_from(turn.text, known)
+    return ([], len(turn.text) - words) if turn.text[:words].strip() else ([Action("invalid", why=CUT_OFF)], 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from shared.agent_loop.actions import Callables
-from shared.agent_loop.written_calls import held_from
+from shared.agent_loop.held import held_from
 
 HELD_CHARACTERS = 240  # what a model says before it calls a tool is shorter, mostly
 
@@ -48,12 +48,15 @@ class Voice:
         else:
             await self._until_a_call(self._known)
 
-    async def end(self, *, answer: bool, instead: str | None = None) -> None:
-        """The reply has ended: its rest (or `instead`) goes out if it is the answer, else it was only the way there."""
+    async def end(self, *, answer: bool, instead: str | None = None, without: int = 0) -> None:
+        """The reply has ended: its rest (or `instead`) goes out if it is the answer, else it was only the way there.
+
+        `without`: so many of its last characters are half a call, and do not go out.
+        """
         if answer and instead is not None and not self._spoke:
             await self.say(instead)
         elif answer:
-            await self._let_out(sum(map(len, self._held)))
+            await self._let_out(max(0, sum(map(len, self._held)) - without))
         elif self._spoke:
             await self.say("\n\n")
         self._held, self._reply = [], []

@@ -31,7 +31,7 @@ from shared.settings import ModelSettings
 MAX_REPLY_BYTES = 8_000_000
 CHAT_TOKENS = 4_096  # of a chat's reply at the most, where nobody says less
 SHAPE_TOKENS = 2_000
-SHAPE_TEMPERATURE = 0.1  # where MODEL_TEMPERATURE says nothing; servers' own is 0.8
+EXACT_TEMPERATURE = 0.1  # of forms and of agents that may call, where nobody says one; servers' own is 0.8
 LOOK_SECONDS = 0.25  # between two looks at what of a shape has come
 SHAPE_RULE = "Answer with one line of JSON and nothing else, of this form, each … replaced:"
 
@@ -146,8 +146,7 @@ class LanguageModel:
         the model cannot be given tools, ContextTooSmall where the conversation is too long for it.
         """
         reply = self._tokens(CHAT_TOKENS, max_tokens, sampling.max_tokens)
-        drawn = self._drawn(sampling, self._temperature)
-        asked = Asked(instructions, messages, tools, drawn, reply_tokens=reply)
+        asked = Asked(instructions, messages, tools, self._drawn(sampling), reply_tokens=reply)
         into = Received()
         usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
         text, calls = into.speech.words, into.calls
@@ -181,7 +180,7 @@ class LanguageModel:
         asked = Asked(
             f"{instructions}\n\n{SHAPE_RULE}\n{example or shapes.example(shape)}",
             [Message("user", data)],
-            sampling=Sampling(temperature=SHAPE_TEMPERATURE if self._temperature is None else self._temperature),
+            sampling=self._drawn(Sampling(exact=True)),
             format=shapes.response_format(shape),
             reply_tokens=self._tokens(max_tokens or SHAPE_TOKENS),
             tries=tries,
@@ -236,9 +235,10 @@ class LanguageModel:
     def _tokens(self, *limits: int | None) -> int:
         return min(n for n in (*limits, self._max_tokens) if n is not None)
 
-    @staticmethod
-    def _drawn(sampling: Sampling, temperature: float | None) -> Sampling:
-        return sampling if sampling.temperature is not None else replace(sampling, temperature=temperature)
+    def _drawn(self, wished: Sampling) -> Sampling:
+        """The caller's temperature, else MODEL_TEMPERATURE, else a low one where `exact`, else the server's own."""
+        otherwise = EXACT_TEMPERATURE if self._temperature is None and wished.exact else self._temperature
+        return wished if wished.temperature is not None else replace(wished, temperature=otherwise)
 
 
 def models_from(settings: ModelSettings) -> LanguageModel | None:

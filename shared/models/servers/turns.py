@@ -29,7 +29,8 @@ class ToolSpec:
 class Sampling:
     """How a caller wants a reply drawn, by the fields of OpenAI's chat API; None or empty: as the settings say.
 
-    `max_tokens` is one bound more; the smallest holds.
+    `max_tokens` is one bound more; the smallest holds. `exact`: where neither caller nor settings say a temperature,
+    a low one, as for answers that have a form.
     """
 
     temperature: float | None = None
@@ -38,6 +39,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     response_format: dict[str, Any] | None = None
+    exact: bool = False
 
 
 AS_SET = Sampling()

@@ -9,11 +9,18 @@ from typing import Any
 import pytest
 
 from shared.agent_loop.actions import Action, Callables, called
+from shared.agent_loop.held import held_from
 from shared.agent_loop.prompt import delegating, instructed
 from shared.agent_loop.voice import Voice
+<<<<<<< HEAD:tests/shared/agent_loop/test_written_calls.py
 from shared.agent_loop.written_calls import held_from, written
 from shared.conversation import ToolCall
 from shared.models.servers.turns import ToolSpec
+=======
+from shared.agent_loop.written_calls import written
+from shared.answering import ToolCall
+from shared.models.turns import ToolSpec
+>>>>>>> 7c568c9 (Calls by name in the marks of every family of models are understood and not shown, cut ones neither; one rule for the temperature):tests/test_written_calls.py
 
 WEATHER = ToolSpec(
     "weather",
@@ -125,7 +132,8 @@ def test_what_is_no_call_is_an_answer(text: str) -> None:
 def test_an_unknown_tool_gets_the_near_name_back(name: str) -> None:
     [action] = written(json.dumps({"name": name, "arguments": {"city": "Oslo"}}), KNOWN, plain=True)
 
-    assert (action.kind, action.why) == ("invalid", f"There is no tool {name!r}; did you mean weather?")
+    assert action.kind == "invalid"
+    assert action.why.startswith(f"There is no tool {name!r}; did you mean weather?")
 
 
 @pytest.mark.parametrize(
