@@ -22,7 +22,7 @@ shared.errors shared.logs shared.report                         | what can fail,
 shared.background shared.db shared.limits shared.rendering shared.server  | tools of a service
 shared.conversation                                             | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
-shared.definition shared.models shared.protocols                | a language model; where protocols are mounted
+shared.definition shared.models shared.protocols shared.agent_loop.calls  | a language model, calls in its replies
 shared.agent_loop shared.protocols.openai shared.protocols.a2a  | tool calls and delegation; the façades
 shared.protocols.kaos                                           | KAOS's, on top of A2A's
 shared.worker                                                   | from an Agent to a web service

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from shared.agent import Context
-from shared.agent_loop.actions import PREFIX, Action
+from shared.agent_loop.calls.actions import PREFIX, Action
 from shared.agent_loop.grants import COPIED, NAMED, Grants
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Delegated, Delegation, Peers

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from shared.agent_loop.actions import PREFIX, Action, Callables
+from shared.agent_loop.calls.actions import PREFIX, Action, Callables
+from shared.agent_loop.calls.written import written
 from shared.agent_loop.prompt import is_example
-from shared.agent_loop.written_calls import written
 from shared.limits.envelope import MAX_DEPTH, Envelope
 
 _SEPARATORS = re.compile(r"[-_.\s]+")

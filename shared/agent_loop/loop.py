@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.agent import Context, Reply
-from shared.agent_loop.actions import CUT_OFF, Action, Callables, called
+from shared.agent_loop.calls.actions import CUT_OFF, Action, Callables, called
+from shared.agent_loop.calls.held import unfinished_from
+from shared.agent_loop.calls.written import written
 from shared.agent_loop.carrying_out import CarryingOut, Record, Result, cut
 from shared.agent_loop.grants import Grants
-from shared.agent_loop.held import unfinished_from
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Peers
 from shared.agent_loop.prompt import Told, answer_in, delegating, instructed, reply_format, tool_names
 from shared.agent_loop.sampling import sampling_of
 from shared.agent_loop.tool_mode import ToolMode
 from shared.agent_loop.voice import Voice
-from shared.agent_loop.written_calls import written
 from shared.contracts import Missing, Usage
 from shared.conversation import ASKING, CUT, UNANSWERED, Ask, Message
 from shared.errors import LimitReached, ModelFailed

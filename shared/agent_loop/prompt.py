@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from shared.agent_loop.actions import PREFIX
-from shared.agent_loop.lenient_json import read_json
+from shared.agent_loop.calls.actions import PREFIX
+from shared.agent_loop.calls.lenient_json import read_json
 from shared.models.servers.fence import DATA_RULE
 from shared.models.servers.turns import ToolSpec
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from shared.agent_loop.actions import Callables
-from shared.agent_loop.held import held_from
+from shared.agent_loop.calls.actions import Callables
+from shared.agent_loop.calls.held import held_from
 
 HELD_CHARACTERS = 240  # what a model says before it calls a tool is shorter, mostly
 

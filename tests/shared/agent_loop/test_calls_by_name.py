@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.agent_loop.held import held_from, unfinished_from
-from shared.agent_loop.written_calls import written
+from shared.agent_loop.calls.held import held_from, unfinished_from
+from shared.agent_loop.calls.written import written
 from tests.shared.agent_loop.test_written_calls import KNOWN, OSLO, SUM, streamed, wanted
 
 CITY = '{"city": "Oslo"}'

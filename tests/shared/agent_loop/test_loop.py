@@ -16,7 +16,7 @@ from mcp.server import MCPServer
 from starlette.applications import Starlette
 
 from shared.agent import Reply
-from shared.agent_loop.actions import Callables
+from shared.agent_loop.calls.actions import Callables
 from shared.agent_loop.carrying_out import MOST_A_STEP, MOST_AT_ONCE
 from shared.agent_loop.loop import Loop
 from shared.agent_loop.mcp_tools import McpTools

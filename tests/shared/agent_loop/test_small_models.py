@@ -17,8 +17,8 @@ from shared.agent_loop.tool_mode import ToolMode
 from shared.conversation import Ask, Message
 from shared.models.model import LanguageModel
 from shared.models.servers.turns import ToolSpec
-from tests.support.fake_model import Says, fake_model
 from tests.shared.agent_loop.test_loop import Crew, ran
+from tests.support.fake_model import Says, fake_model
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 SUM, CAPITAL = ("worker-1", "17 + 25"), ("worker-2", "the capital of France")

@@ -8,19 +8,13 @@ from typing import Any
 
 import pytest
 
-from shared.agent_loop.actions import Action, Callables, called
-from shared.agent_loop.held import held_from
+from shared.agent_loop.calls.actions import Action, Callables, called
+from shared.agent_loop.calls.held import held_from
+from shared.agent_loop.calls.written import written
 from shared.agent_loop.prompt import delegating, instructed
 from shared.agent_loop.voice import Voice
-<<<<<<< HEAD:tests/shared/agent_loop/test_written_calls.py
-from shared.agent_loop.written_calls import held_from, written
 from shared.conversation import ToolCall
 from shared.models.servers.turns import ToolSpec
-=======
-from shared.agent_loop.written_calls import written
-from shared.answering import ToolCall
-from shared.models.turns import ToolSpec
->>>>>>> 7c568c9 (Calls by name in the marks of every family of models are understood and not shown, cut ones neither; one rule for the temperature):tests/test_written_calls.py
 
 WEATHER = ToolSpec(
     "weather",

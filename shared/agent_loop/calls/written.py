@@ -2,7 +2,7 @@
 
 KAOS's fenced blocks and JSON (`{"agent", "task"}`, `{"tool", "arguments"}`, `{"tool_calls"}`, `{}`); what models were
 trained to write: `{"name", "arguments"}` bare, in a list, in a fence or in tags, `{"function": …}` and "parameters",
-arguments as JSON in a text or beside the name; and calls by name (`named_calls`).
+arguments as JSON in a text or beside the name; and calls by name (`named`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from shared.agent_loop.actions import CUT_OFF, VERY_NEAR, Action, Callables, delegation
-from shared.agent_loop.lenient_json import OPENING, end_of, read_json
-from shared.agent_loop.named_calls import named_calls
+from shared.agent_loop.calls.actions import CUT_OFF, VERY_NEAR, Action, Callables, delegation
+from shared.agent_loop.calls.lenient_json import OPENING, end_of, read_json
+from shared.agent_loop.calls.named import named_calls
 
 _BLOCKS = {"```delegate": "delegate", "```tool_call": "tool"}
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action", "call", "agent", "delegate_to")

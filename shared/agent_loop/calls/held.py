@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from shared.agent_loop.actions import Callables
-from shared.agent_loop.lenient_json import OPENING, end_of
-from shared.agent_loop.named_calls import is_program, may_be_named
-from shared.agent_loop.written_calls import is_key
+from shared.agent_loop.calls.actions import Callables
+from shared.agent_loop.calls.lenient_json import OPENING, end_of
+from shared.agent_loop.calls.named import is_program, may_be_named
+from shared.agent_loop.calls.written import is_key
 
 _TAGS = (
     "<tool", "</tool", "<function", "<invoke", "<minimax:tool", "<|tool", "<|python", "<|start_header", "<|channel",

@@ -14,8 +14,8 @@ from itertools import islice
 
 from pydantic import JsonValue
 
-from shared.agent_loop.actions import Action, Callables
-from shared.agent_loop.lenient_json import OPENING, end_of, read_json, read_value
+from shared.agent_loop.calls.actions import Action, Callables
+from shared.agent_loop.calls.lenient_json import OPENING, end_of, read_json, read_value
 
 LONGEST_GAP = 200  # characters between a name and its arguments
 _MOST_NAMES = 64  # that are looked at in one reply

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from shared.agent_loop.lenient_json import is_json, read_json
+from shared.agent_loop.calls.lenient_json import is_json, read_json
 from shared.conversation import ToolCall
 from shared.models.servers.turns import ToolSpec
 
