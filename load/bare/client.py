@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import cast
 
 import httptools
+
+KEPT_SECONDS = 4.0  # less than a server's usual 5
 
 
 class Broken(OSError):
@@ -18,6 +21,7 @@ class _Connection(asyncio.Protocol):
         self._idle = idle
         self._waiting: asyncio.Future[tuple[int, bytes]] | None = None
         self._body = b""
+        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
@@ -47,6 +51,7 @@ class _Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self._transport.close()
         elif waiting is not None:
+            self.idle_since = time.monotonic()
             self._idle.append(self)
         if waiting is not None and not waiting.done():
             waiting.set_result((self._parser.get_status_code(), self._body))
@@ -87,12 +92,25 @@ class Client:
             f"{method} {target} HTTP/1.1\r\nhost: {self._authority}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n{more}\r\n"
         )
-        connection = self._idle.pop() if self._idle else await self._opened()
+        connection = self._kept() or await self._opened()
         try:
             return await connection.ask(head.encode() + body)
         except asyncio.CancelledError:
             connection.close()
             raise
+
+    def _kept(self) -> _Connection | None:
+        """The one used last; none of them is taken that the server may be closing just now."""
+        if not self._idle:
+            return None
+        last = self._idle.pop()
+        if time.monotonic() - last.idle_since < KEPT_SECONDS:
+            return last
+        last.close()
+        for other in self._idle:  # those were used even earlier
+            other.close()
+        self._idle.clear()
+        return None
 
     async def _opened(self) -> _Connection:
         loop = asyncio.get_running_loop()

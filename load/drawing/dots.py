@@ -15,11 +15,10 @@ TOP, ROW, BOTTOM = 58, 24, 34
 
 @dataclass(frozen=True)
 class Panel:
-    """`values` are (median, least, most) of each row, above 0; `form` shows the median."""
+    """`values` are (median, least, most) of each row, above 0."""
 
     title: str
     values: Sequence[tuple[float, float, float]]
-    form: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def drawn(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel])
             return left + WIDTH * (math.log10(max(value, 10.0**low)) - low) / (high - low)
 
         dots = [
-            _Dot(y, x(middle), x(least), x(most), panel.form.format(middle), kind)
+            _Dot(y, x(middle), x(least), x(most), _shown(middle), kind)
             for y, (middle, least, most), (_, kind) in zip(ys, panel.values, names, strict=True)
             if middle > 0
         ]
@@ -65,3 +64,7 @@ def drawn(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel])
         bottom=TOP + ROW * len(names),
         names_end=NAMES - 14,
     )
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

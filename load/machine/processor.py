@@ -1,4 +1,4 @@
-"""How busy the processor was during a stretch: with this program, and with anything at all."""
+"""How busy the processor is: with this program, with another one, and with anything at all."""
 
 from __future__ import annotations
 
@@ -56,3 +56,9 @@ def ticks(stat: Path) -> tuple[float, float] | None:
     if len(spent) < 5:
         return None
     return sum(spent) - sum(spent[n] for n in _IDLE), sum(spent)
+
+
+def thread_cpu_seconds(pid: int) -> float:
+    """Processor time of the threads that a process has now, to the nanosecond (schedstat; Linux)."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9

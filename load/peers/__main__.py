@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ def main() -> int:
     given = _arguments()
     wanted = [c for c in CONTENDERS if given.only is None or c.name in given.only]
     contenders, notes = able(wanted)
-    began = time.monotonic()
+    began, load_before = time.monotonic(), os.getloadavg()[0]
     with Stage() as stage:
         all_, agents = started(stage, contenders, at_once=given.concurrency)
         syncs = syncs_a_second(stage.folder, DISK_SECONDS)
@@ -40,6 +41,7 @@ def main() -> int:
             pinned=stage.pinned,
             cores=len(stage.cores),
             syncs=syncs,
+            load_before=load_before,
             minutes=(time.monotonic() - began) / 60,
             notes=notes,
         )

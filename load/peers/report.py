@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from load.drawing.dots import Panel, drawn
 from load.peers.measured import Measured, ratio, spread
 from load.peers.rounds import DELAY_MS, RATE
 
+COMMITS = 4  # accepted; two steps, which may share one; the last step with the task's end
+BUSY = 0.5  # of the cores
 KINDS = {"muster": "ours", "peer": "theirs", "limit": "limit"}
 
 
@@ -30,6 +31,7 @@ class Run:
     pinned: bool
     cores: int
     syncs: float
+    load_before: float
     minutes: float
     notes: Sequence[str]
 
@@ -40,9 +42,18 @@ class Run:
             f"{self.latency_seconds:g} s at {RATE:g} tasks/s with agents that take {DELAY_MS} ms. Medians of the "
             f"rounds, in brackets the least and the most; times are quantiles over the tasks of all rounds.",
             where if self.pinned else "One core for everything: not pinned.",
-            f"Python {platform.python_version()}, {self.cores} cores, load average at the end "
-            f"{os.getloadavg()[0]:.1f}, {self.minutes:.0f} minutes in all.",
-            f"The disk took {self.syncs:,.0f} times a second 4 KB with fdatasync, one after the other.",
+            f"Python {platform.python_version()}, {self.cores} cores, {self.minutes:.0f} minutes in all.",
+            f"The disk took {self.syncs:,.0f} times a second 4 KB with fdatasync, one after the other: {COMMITS} "
+            f"commits in a row, as a lone task of Muster's needs them, are {1000 * COMMITS / self.syncs:.0f} ms.",
+            *self._busy(),
+        ]
+
+    def _busy(self) -> list[str]:
+        if self.load_before < BUSY * self.cores:
+            return []
+        return [
+            f"Other programs kept the machine busy (load average {self.load_before:.1f} before the start): tasks/s and "
+            f"times are what they left. Processor time, and ratios within a round, say more."
         ]
 
 
@@ -125,8 +136,8 @@ def chart(all_: Sequence[Measured], at_once: int) -> str:
     order = sorted(all_, key=lambda each: -spread(each.rates)[0])
     names = [(each.name, KINDS[each.contender.kind]) for each in order]
     panels = [
-        Panel(f"tasks a second, {at_once} at once", [spread(each.rates) for each in order], "{:,.4g}"),
-        Panel("CPU a task, ms", [spread([us / 1000 for us in each.cpu_us]) for each in order], "{:,.3g}"),
+        Panel(f"tasks a second, {at_once} at once", [spread(each.rates) for each in order]),
+        Panel("CPU a task, ms", [spread([us / 1000 for us in each.cpu_us]) for each in order]),
     ]
     return drawn("Muster beside others: more is better at the left, less at the right", names, panels)
 

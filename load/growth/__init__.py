@@ -1,0 +1,1 @@
+"""What a task costs as one thing grows, everything else kept the same."""

@@ -1,0 +1,49 @@
+"""The page of growth and its charts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from load import Figure
+from load.drawing.lines import Series, drawn
+from load.growth.line import LINEAR, Growth
+
+Y = "CPU a task, ms"
+
+
+def write(folder: Path, found: Sequence[Growth]) -> None:
+    """GROWTH.md, and growth-KEY.svg for each; a chart that was not measured now stays as it was."""
+    for growth in found:
+        (folder / f"growth-{growth.key}.svg").write_text(chart(growth), encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("GROWTH.md.j2").render(
+        made=f"{datetime.now(UTC):%Y-%m-%d}",
+        found=found,
+        python=platform.python_version(),
+        cores=os.cpu_count(),
+        load=os.getloadavg()[0],
+    )
+    (folder / "GROWTH.md").write_text(page, encoding="utf-8")
+
+
+def chart(growth: Growth) -> str:
+    series = [Series(line.name, line.points) for line in growth.lines]
+    return drawn(growth.title, series, x=growth.x, y=Y)
+
+
+def figures(found: Sequence[Growth]) -> list[Figure]:
+    """How fast each line grows at its largest sizes, which is to be linear or better."""
+    return [
+        Figure(f"{growth.title}, {line.name}: growth at the largest", line.slope, "(1 is linear)", target=LINEAR)
+        for growth in found
+        for line in growth.lines
+        if line.slope is not None
+    ]

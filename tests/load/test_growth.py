@@ -1,0 +1,95 @@
+"""Growth: what counts as linear, a journal filled with history, the charts and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import pytest
+
+from load import Stage
+from load.drawing.lines import Series, drawn
+from load.growth.history import fill
+from load.growth.line import LINEAR, Growth, Line
+from load.growth.page import figures, write
+from load.growth.subject import Refused, started
+
+SIZES = (1, 10, 100, 1_000)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize(
+    ("cost", "slope"),
+    [(lambda n: 5.0, 0), (lambda n: 3 + 2 * n, 1), (lambda n: n * n, 2), (lambda n: n**0.5, 0.5)],
+    ids=["constant", "linear", "quadratic", "root"],
+)
+def test_the_slope_tells_how_fast_it_grows(cost, slope):
+    line = Line("x", [(n, cost(n)) for n in SIZES])
+
+    assert line.slope == pytest.approx(slope, abs=0.06)
+    assert (line.slope <= LINEAR) == (slope <= 1)
+
+
+def test_a_size_of_nothing_and_too_few_sizes_have_no_slope():
+    assert Line("x", [(0, 5.0), (10, 5.0)]).slope is None
+    assert Line("x", [(0, 5.0), (10, 5.0), (100, 50.0)]).slope == pytest.approx(1)
+
+
+def test_the_page_names_what_grows_too_fast(tmp_path):
+    lines = [Line("chain", [(n, n * n) for n in (1, 10, 100)]), Line("fan-out", [(1, 3.0), (10, 4.0)])]
+    found = [Growth("steps", "Steps of a task", "steps", "How.", lines, "A plan of 500 steps is refused.")]
+
+    write(tmp_path, found)
+
+    page = (tmp_path / "GROWTH.md").read_text()
+    assert "| 100 | 10000.00 | – |" in page
+    assert "| growth | 2.00 | 0.12 |" in page
+    assert "A plan of 500 steps is refused." in page
+    assert [figure.ok for figure in figures(found)] == [False, True]
+    svg = ElementTree.fromstring((tmp_path / "growth-steps.svg").read_text())
+    assert len(svg.findall(f".//{SVG}circle")) == 5
+
+
+def test_the_chart_shows_zero_and_what_linear_would_be():
+    """The dashed line ends where the line does, and names do not stand on each other."""
+    points = [(0, 3.0), (1_000, 3.1), (1_000_000, 3.0)]
+
+    svg = ElementTree.fromstring(drawn("History", [Series("a", points), Series("b", points)], x="tasks", y="ms"))
+
+    texts = [text.text for text in svg.findall(f".//{SVG}text")]
+    assert {"0", "1,000", "1,000,000", "tasks"} <= set(texts)
+    (guide,) = svg.findall(f".//{SVG}line[@class='guide']")
+    last = svg.findall(f".//{SVG}circle")[2]
+    assert (guide.get("x2"), guide.get("y2")) == (last.get("cx"), last.get("cy"))
+    names = [float(text.get("y", 0)) for text in svg.findall(f".//{SVG}text[@class='name']")]
+    assert abs(names[0] - names[1]) >= 15
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    before = signal.getsignal(signal.SIGTERM)
+    with Stage() as stage:
+        yield stage
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_filled_journal_opens_and_takes_tasks(stage):
+    """The rows of one real task, repeated, are listed and read like any other; what is too large is refused."""
+    journal = stage.folder / "muster.db"
+    async with started(stage, journal=journal) as subject:
+        assert await subject.cost(1, at_once=1) > 0
+
+    await asyncio.to_thread(fill, journal, start=1, end=50)
+
+    async with started(stage, journal=journal) as subject:
+        _, said = await subject.http.request("GET", "/tasks?limit=100")
+        listed = json.loads(said)["tasks"]
+        oldest = min(listed, key=lambda task: str(task["created_at"]))
+        _, said = await subject.http.request("GET", f"/tasks/{oldest['task_id']}")
+        with pytest.raises(Refused):
+            await subject.cost(1, at_once=1, more={"plan": []})
+    assert [task["status"] for task in listed] == ["completed"] * 50
+    assert len(json.loads(said)["results"]) == 3
