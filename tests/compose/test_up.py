@@ -16,7 +16,7 @@ from tests.support.stack import SERVICES, WORKERS, Stack
 UP_SECONDS = 30.0  # 10 are promised with the images present; a machine that builds other things takes longer
 SPARE_SECONDS = 10.0  # over which idle containers are watched
 IDLE_SHARE = 0.1  # of one core: 0.01 is promised for the four containers
-FIXED = {"private_agents", "advertise_url", "database_url", "coordinator_url", "state_dir", "knowledge_dir"}
+FIXED = {"advertise_url", "database_url", "coordinator_url", "state_dir", "knowledge_dir"}
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
 
