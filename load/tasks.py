@@ -11,7 +11,7 @@ from statistics import median
 import uvloop
 
 from load import Figure, Stage, show
-from load.peers.aims import MEMORY, MUSTER, PLAIN
+from load.peers.aims import CPU_OF_PLAIN, MEMORY, MUSTER, PLAIN, RATE_OF_MEMORY, RATE_OF_PLAIN
 from load.peers.contenders import CONTENDERS
 from load.peers.measured import Measured, ratio
 from load.peers.rounds import DELAY_MS, RATE, measure

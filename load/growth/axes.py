@@ -78,11 +78,12 @@ async def history(stage: Stage) -> Growth:
     journal = stage.folder / "history.db"
     async with started(stage, journal=journal) as subject:
         await subject.cost(1, at_once=1, more=_chain(1))
+        template = (await subject.ended())[0]
     points: list[tuple[float, float]] = []
     there = 1
     for size in (0, 10_000, 100_000, 1_000_000):
         if size:
-            await asyncio.to_thread(fill, journal, start=there, end=size)
+            await asyncio.to_thread(fill, journal, template, start=there, end=size)
             there = size
         async with started(stage, journal=journal) as subject:
             await subject.cost(20, at_once=1)

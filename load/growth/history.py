@@ -10,15 +10,14 @@ BATCH = 20_000
 APART_SECONDS = 0.5  # between two ended tasks: a million of them are younger than HISTORY_DAYS
 
 
-def fill(journal: Path, *, start: int, end: int) -> None:
-    """Adds tasks number `start` to `end` - 1 to a journal that nobody has open and that holds one ended task first.
+def fill(journal: Path, template: str, *, start: int, end: int) -> None:
+    """Adds tasks number `start` to `end` - 1, like the ended task of id `template`, to a journal that nobody has open.
 
     Rows of that task are repeated in every table that has some, whatever its columns: the id is replaced, columns that
-    end in _at are moved back, and what SQLite numbers itself it numbers anew.
+    end in _at are moved back, what SQLite numbers itself it numbers anew, and what a trigger has added stays.
     """
     with contextlib.closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA synchronous=OFF")
-        (template,) = db.execute("SELECT id FROM tasks ORDER BY created_at LIMIT 1").fetchone()
         copies = [copy for (table,) in db.execute(_TABLES).fetchall() if (copy := _copy(db, table, template))]
         for first in range(start, end, BATCH):
             for copy in copies:
@@ -33,11 +32,12 @@ _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE
 def _copy(db: sqlite3.Connection, table: str, template: str) -> str | None:
     """The statement that repeats a table's rows of the template; None for a table that has none."""
     columns = db.execute(f"SELECT name, type, pk FROM pragma_table_info('{table}')").fetchall()
-    key = next((name for name, _, _ in columns if name in ("task_id", "id")), None)
+    names = [name for name, _, _ in columns]
+    key = next((name for name in ("task_id", "id") if name in names), None)
     if key is None or not db.execute(f"SELECT 1 FROM {table} WHERE {key} = ?", (template,)).fetchone():
         return None
     numbered = [name for name, kind, pk in columns if pk and kind == "INTEGER"] if _keys(columns) == 1 else []
-    kept = [name for name, _, _ in columns if name not in numbered]
+    kept = [name for name in names if name not in numbered]
     values = list[str]()
     for name in kept:
         if name == key:
@@ -48,7 +48,7 @@ def _copy(db: sqlite3.Connection, table: str, template: str) -> str | None:
             values.append(name)
     return f"""
         WITH RECURSIVE number(n) AS (SELECT :first UNION ALL SELECT n + 1 FROM number WHERE n < :last)
-        INSERT INTO {table} ({", ".join(kept)})
+        INSERT OR IGNORE INTO {table} ({", ".join(kept)})
         SELECT {", ".join(values)} FROM number, {table} WHERE {key} = :template
     """
 

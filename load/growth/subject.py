@@ -68,6 +68,11 @@ class Subject:
             for one in callers:
                 one.cancel()
 
+    async def ended(self) -> list[str]:
+        """The ids of the tasks that have ended, newest first, as the first page of the list names them."""
+        _, said = await self.http.request("GET", "/tasks?status=completed&limit=100")
+        return [task["task_id"] for task in json.loads(said)["tasks"]]
+
     async def open_tasks(self) -> int:
         """Tasks that run or wait."""
         _, said = await self.http.request("GET", "/stats")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from load import Figure
 from load.peers.measured import Measured, ratio
 
+CPU_OF_PLAIN, RATE_OF_PLAIN, RATE_OF_MEMORY = 0.30, 3.2, 0.85
 MUSTER, MEMORY, PLAIN, DBOS, LANGGRAPH = "Muster", "Muster, journal off", "FastAPI + httpx", "DBOS", "LangGraph"
 
 
@@ -24,11 +25,11 @@ def figures(all_: Sequence[Measured]) -> list[Figure]:
             if value == value:  # there were rounds
                 found.append(Figure(f"{what}, against {name}", value, "x", target=target, at_least=least))
 
-    against(PLAIN, "CPU a task", lambda a, b: ratio(a.cpu_us, b.cpu_us), 0.36, False)
-    against(PLAIN, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 1.9, True)
+    against(PLAIN, "CPU a task", lambda a, b: ratio(a.cpu_us, b.cpu_us), CPU_OF_PLAIN, False)
+    against(PLAIN, "tasks a second", lambda a, b: ratio(a.rates, b.rates), RATE_OF_PLAIN, True)
     against(DBOS, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 10.0, True)
     against(LANGGRAPH, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 4.0, True)
-    against(MEMORY, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 0.85, True)
+    against(MEMORY, "tasks a second", lambda a, b: ratio(a.rates, b.rates), RATE_OF_MEMORY, True)
     for share, target in ((0.5, 1.4), (0.99, 1.2)):
         against(PLAIN, f"added time, p{share * 100:.0f}", _added(share), target, False)
     return found
