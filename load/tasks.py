@@ -78,10 +78,11 @@ def _figures(all_: Sequence[Measured]) -> list[Figure]:
             Figure(f"{name}: p50 / task", each.quantile(lambda of: of.durations, 0.50), "ms"),
             Figure(f"{name}: p99 / task", each.quantile(lambda of: of.durations, 0.99), "ms"),
         ]
+    rates = (muster.rates, plain.rates), (muster.rates, memory.rates)
     figures += [
-        Figure("muster / plain, CPU a task", ratio(muster.cpu_us, plain.cpu_us), "x", target=0.36),
-        Figure("muster / plain, tasks a second", ratio(muster.rates, plain.rates), "x", target=1.9, at_least=True),
-        Figure("muster / the same without journal", ratio(muster.rates, memory.rates), "x", target=0.85, at_least=True),
+        Figure("muster / plain, CPU a task", ratio(muster.cpu_us, plain.cpu_us), "x", target=CPU_OF_PLAIN),
+        Figure("muster / plain, tasks a second", ratio(*rates[0]), "x", target=RATE_OF_PLAIN, at_least=True),
+        Figure("muster / the same without journal", ratio(*rates[1]), "x", target=RATE_OF_MEMORY, at_least=True),
         Figure("tasks that failed", float(sum(each.failed for each in all_)), "", target=0.0),
     ]
     for each in (muster, plain) if muster.added else ():
