@@ -46,7 +46,7 @@ ENV PATH=/opt/muster/bin:$PATH PYTHONUNBUFFERED=1 PYTHONPATH=/app
 # The base comes without bytecode: what is imported of Python's own modules is compiled here, 5 MB, once and not at
 # every start of a read-only container, where it is half of a start (1.3 s of processor time instead of 2.3).
 RUN python -m compileall -q coordinator shared workers \
-    && python -c "import coordinator.__main__, coordinator.cli.commands, coordinator.cli.client, \
+    && python -c "import coordinator.app, coordinator.cli.commands, coordinator.cli.client, \
 coordinator.cli.doctor.inspect, coordinator.journal.backup, workers.researcher, workers.analyzer, workers.reporter, \
 uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on"
 ENV STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000 PROBE_LOOKS=36

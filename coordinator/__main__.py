@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from coordinator.app import create_app
-from shared import failpoints, logs
-from shared.server.run import arguments, listening, serve
-from shared.settings import CoordinatorSettings, ModelSettings, load_settings
+from shared.server.loading import load_libraries
 
 if __name__ == "__main__":
+    load_libraries()
+
+    from coordinator.app import create_app
+    from shared import failpoints, logs
+    from shared.server.run import arguments, listening, serve
+    from shared.settings import CoordinatorSettings, ModelSettings, load_settings
+
     args = arguments(
         prog="python -m coordinator",
         description="Muster's coordinator: the registry of agents, and the way of every task. Settings: .env.example.",

@@ -76,7 +76,12 @@ class _SecretFiles(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """What every service reads. Unknown keys in `.env` are ignored, so that old files keep working."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        extra="ignore",
+        env_ignore_empty=True,
+        defer_build=True,  # each process reads two or three of the six
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
     log_format: Literal["console", "json"] = Field("console", description="Readable lines, or one JSON object a line.")
