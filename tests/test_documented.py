@@ -1,11 +1,16 @@
-"""Settings are documented, and what is documented exists: code, .env.example and docs/settings.md say the same."""
+"""What is documented exists, and the rest is documented: settings, links, the architecture page."""
 
+import ast
 import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from coordinator.tasks.task import MOVES
+from shared.contracts import AgentStatus, Status
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings, fields
 from workers.generic.settings import GenericSettings
 
@@ -125,3 +130,53 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, made as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+PRODUCT = ("coordinator", "shared", "workers")
+
+
+def test_paths_on_the_architecture_page_exist():
+    """Also folders; a path in the tree stands below the folder of its block."""
+    tree = ARCHITECTURE.split("```text\n")[1].split("```")[0]
+    named = set(re.findall(r"(?:coordinator|shared|workers|tests|docs|load)/[\w./-]*", ARCHITECTURE.replace(tree, "")))
+    below = ""
+    for line in tree.splitlines():
+        names = re.findall(r"[\w/]+(?:\.py|/)(?= |,|;|$)", line)
+        below = names[0] if not line.startswith(" ") else below
+        named |= {below, *(below + name for name in names)} if line.startswith(" ") else {below}
+
+    assert len(named) > 100
+    assert sorted(name for name in named if not (ROOT / name.rstrip(".")).exists()) == []
+
+
+def constants() -> Iterator[tuple[str, str, str]]:
+    """Name, value and file of every module's constants that end in _SECONDS, as a row of the page says them."""
+    for path in (path for top in PRODUCT for path in sorted((ROOT / top).rglob("*.py"))):
+        file = str(path.relative_to(ROOT))
+        for node in ast.parse(path.read_text()).body:
+            for name in ast.walk(node) if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.id.endswith("_SECONDS"):
+                    value = getattr(import_module(file.removesuffix(".py").replace("/", ".")), name.id)
+                    values = value if isinstance(value, tuple) else (value,)
+                    yield name.id, ", ".join(f"{v:,.6f}".rstrip("0").rstrip(".") for v in values), file
+
+
+def test_every_time_limit_is_on_the_architecture_page():
+    """A new or changed constant needs a row in its table: name, value, file, and what it limits."""
+    rows = re.findall(r"^\| `(\w+_SECONDS)` \| (.+?) \| `(.+?)` \| (?=.+ \|$)", ARCHITECTURE, re.MULTILINE)
+
+    assert len(rows) == len(set(rows))
+    assert {"missing": set(constants()) - set(rows), "wrong": set(rows) - set(constants())} == {
+        "missing": set(),
+        "wrong": set(),
+    }
+
+
+def test_diagrams_say_what_the_code_allows():
+    task, step, agent = re.findall(r"```mermaid\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    for diagram in (task, step):
+        moves = re.findall(r"^ *(\w+) --> (\w+)", diagram, re.MULTILINE)
+        assert [(a, b) for a, b in moves if a != b and Status(b) not in MOVES[Status(a)]] == []
+    assert {word for word in re.findall(r"\w+", task + step) if word in set(Status)} == set(Status)
+    assert {word for word in re.findall(r"\w+", agent) if word in set(AgentStatus)} == set(AgentStatus)

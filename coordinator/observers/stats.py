@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from coordinator.journal.events import TaskEvent
 from shared.server.metrics import SECONDS, ServiceMetrics
 
-KEPT_SECONDS = 1_000  # durations that the percentiles are taken over
+KEPT = 1_000  # durations that the percentiles are taken over
 _BAD = ("failed", "timed_out")
 
 
@@ -37,7 +37,7 @@ class Stats:
         }
         self._counted, self._timed = lru_cache(4_000)(self._steps.labels), lru_cache(1_000)(self._step_seconds.labels)
         self._finished = lru_cache(16)(self._tasks.labels)
-        self._durations: deque[float] = deque(maxlen=KEPT_SECONDS)
+        self._durations: deque[float] = deque(maxlen=KEPT)
         self._ended: Tally[str] = Tally()
         self._seconds = 0.0
         self._agents: dict[str, Tally[str]] = {}
