@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,13 +18,15 @@ from tests.model.fetch import fetched
 
 READY_SECONDS = 60.0
 NAME = "smollm2:135m"
+TEMPLATE = Path(__file__).parent / "tools.jinja"
 
 
 class Served:
     """The server: killed and started again at the same port; its counters as its `/metrics` tells them."""
 
-    def __init__(self, python: Path, weights: Path) -> None:
+    def __init__(self, python: Path, weights: Path, *more: str) -> None:
         self._command = [str(python), str(Path(__file__).parent / "serve.py"), str(weights)]
+        self._more = more
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -32,7 +35,7 @@ class Served:
 
     def start(self) -> None:
         """Starts it and waits until it can be asked."""
-        command, environ = [*self._command, str(self._port)], {"PATH": os.environ["PATH"]}
+        command, environ = [*self._command, str(self._port), *self._more], {"PATH": os.environ["PATH"]}
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, env=environ, stdout=quiet, stderr=quiet)
         until = time.monotonic() + READY_SECONDS
@@ -65,7 +68,14 @@ class Served:
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     """Without a network, and nothing fetched before, this fails."""
-    server = Served(*fetched())
+    with running() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(*more: str) -> Iterator[Served]:
+    """The model behind a server of its own; `more`: a chat template's path."""
+    server = Served(*fetched(), *more)
     server.start()
     try:
         yield server

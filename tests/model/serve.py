@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import xllamacpp
 
 
-def main(path: str, port: int) -> None:
-    """One place, one thread: it must share the machine with what is tested."""
+def main(path: str, port: int, template: str = "") -> None:
+    """One place, one thread: it must share the machine with what is tested. `template` replaces the model's own."""
     params = xllamacpp.CommonParams()
     params.model.path = path
     params.hostnames = ["127.0.0.1"]
@@ -20,6 +21,8 @@ def main(path: str, port: int) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.use_jinja = True
     params.endpoint_metrics = params.endpoint_slots = True
+    if template:
+        params.chat_template = Path(template).read_text("utf-8")
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     server = xllamacpp.Server(params)
@@ -28,4 +31,4 @@ def main(path: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
