@@ -23,9 +23,9 @@ from shared.models.servers.asked import TRIES, Asked
 from shared.models.servers.caller import Answers, Caller, Silent
 from shared.models.servers.pace import Room
 from shared.models.servers.server import Server
-from shared.models.servers.turns import AS_SET, Filled, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
+from shared.models.servers.turns import AS_SET, Blank, Filled, Fit, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
 from shared.models.servers.wire import Received
-from shared.models.warming import warmed
+from shared.models.warming import measured_again, warmed
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
@@ -71,6 +71,7 @@ class LanguageModel:
         self._script = script
         self._answers: Answers
         self._server: Server | None = None
+        self._measuring: asyncio.Task[None] | None = None
         if script is None and url:
             http = transport.client(policy="agents", seconds=3_600.0, max_bytes=MAX_REPLY_BYTES)
             self._server = Server(http, self._url, name=name, key=key, places=places, context=context, extra=extra)
@@ -101,6 +102,7 @@ class LanguageModel:
             work = warmed(self._server, local=is_local(self._url))
             self._server.started = time.monotonic()
             self._server.starting = asyncio.create_task(work, name="model:warm-up")
+            self._measuring = asyncio.create_task(measured_again(self._server), name="model:speed")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -110,14 +112,12 @@ class LanguageModel:
         """Closes its connections."""
         if self._server is None:
             return
-        if self._server.starting is not None:
-            self._server.starting.cancel()
-            await asyncio.wait({self._server.starting})
+        tasks = {task for task in (self._server.starting, self._measuring) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._server.http.aclose()
-
-    def plan(self, seconds: float, *, reply_tokens: int = SHAPE_TOKENS) -> Room:
-        """What one call may carry that has to end in so many seconds: by speed, queue, context and MODEL_TIMEOUT."""
-        return self._answers.room(min(seconds, self._seconds), reply_tokens=self._tokens(reply_tokens))
 
     async def text(
         self, *, instructions: str, data: str, seconds: float, max_tokens: int | None = None
@@ -162,29 +162,33 @@ class LanguageModel:
         self,
         *,
         instructions: str,
-        data: str,
+        data: str | Fit[Shape],
         shape: type[Shape],
         seconds: float,
         max_tokens: int | None = None,
         tries: int = TRIES,
-        example: str | None = None,
+        least_characters: int = 0,
         so_far: SoFar[Shape] | None = None,
         progress: Hear | None = None,
     ) -> Filled[Shape]:
         """The model's answer about `data` as a `shape`, streamed: what is whole of it when the time is over is kept.
 
-        `example` is a line of JSON for the prompt; unset, it is made from the shape, with `…` for every text. `so_far`
-        gets the shape each time another item of it is whole. At most `tries` calls are made, and an answer that is of
-        no use is none: it is not asked for again. Raises ContextTooSmall where the prompt is too long.
+        `data` may be what makes them, of what fits when the model has its turn: `least_characters` at the least, or it
+        is not asked. `so_far` gets the shape each time another item of it is whole. At most `tries` calls are made, and
+        an answer that is of no use is none: it is not asked for again. Raises ContextTooSmall where the prompt is too
+        long.
         """
-        asked = Asked(
-            f"{instructions}\n\n{SHAPE_RULE}\n{example or shapes.example(shape)}",
-            [Message("user", data)],
-            sampling=self._drawn(Sampling(exact=True)),
-            format=shapes.response_format(shape),
-            reply_tokens=self._tokens(max_tokens or SHAPE_TOKENS),
-            tries=tries,
-        )
+        reply = self._tokens(max_tokens or SHAPE_TOKENS)
+        if isinstance(data, str):
+            asked = self._form(instructions, Blank(data, shape, reply), tries)
+        else:
+            wanted = data
+
+            async def fit(room: Room) -> Asked:
+                return self._form(instructions, await wanted(room), tries)
+
+            first = self._form(instructions, Blank("", shape, reply), tries)
+            asked = replace(first, fit=fit, least_characters=least_characters)
         into, looked, seen = Received(), 0.0, shape.model_construct()
 
         async def look(words: str) -> None:
@@ -220,6 +224,16 @@ class LanguageModel:
         elif not found[1]:
             cut = "The model's answer goes wrong in the middle."
         return Filled(found[0], usage, cut, into.note)
+
+    def _form(self, instructions: str, blank: Blank[Shape], tries: int) -> Asked:
+        return Asked(
+            f"{instructions}\n\n{SHAPE_RULE}\n{shapes.example(blank.shape)}",
+            [Message("user", blank.data)],
+            sampling=self._drawn(Sampling(exact=True)),
+            format=shapes.response_format(blank.shape),
+            reply_tokens=self._tokens(blank.max_tokens),
+            tries=tries,
+        )
 
     def _useless(self, into: Received) -> str:
         if into.finish == "content_filter":

@@ -32,14 +32,12 @@ class Script:
     def __init__(self, script: Sequence[JsonValue]) -> None:
         self._left = list(script)
 
-    def room(self, seconds: float, *, reply_tokens: int) -> Room:
-        """A script has time."""
-        return Room(MOST_PROMPT, reply_tokens)
-
     async def answer(
         self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None = None, progress: Hear | None = None
     ) -> Usage:
         """The next reply, line by line; its tokens are its words."""
+        if asked.fit is not None:
+            asked = await asked.fit(Room(MOST_PROMPT, asked.reply_tokens))
         message = _message(self._left.pop(0) if self._left else OUT_OF_REPLIES)
         said = str(message["content"])
         for line in said.splitlines(keepends=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.models.servers.wire import Received
 
 SECONDS = 900.0  # that a model may be loaded
 PAUSES_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)  # between tries while it is away; the last one again and again
+AGAIN_SECONDS = 10.0  # between two measurements
 REPLY_TOKENS = 24
 LOOK_SECONDS = 5.0
 KEEP_ALIVE = "30m"  # in Ollama's memory, when nobody asks
@@ -46,6 +48,16 @@ async def warmed(server: Server, *, local: bool) -> None:
         else:
             logs.get().info("model.ready", model=server.name, context=server.known.context, tries=tries + 1)
             return
+
+
+async def measured_again(server: Server) -> None:
+    """Measures its speeds when it was too slow for a call: a busy machine may be idle again, and no call would tell."""
+    while True:
+        await server.doubted.wait()
+        server.doubted.clear()
+        with contextlib.suppress(ModelFailed):
+            await first_call(server, seconds=SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def first_call(server: Server, *, seconds: float) -> None:

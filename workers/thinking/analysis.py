@@ -16,13 +16,14 @@ from workers.answering.choices import Choice, with_choices
 from workers.language.languages import language_of
 from workers.language.words import STEMMERS
 from workers.thinking import statements
-from workers.thinking.asking import Thinking
-from workers.thinking.numbered import Numbered, Place
+from workers.thinking.asking import MAX_CHARACTERS, Thinking
+from workers.thinking.numbered import EACH, TITLE, Numbered, Place
 
 MAX_FINDINGS = 4
 MAX_FROM = 3
 MAX_STATEMENT = 240  # characters that are asked for
 MAX_SPAN = 5  # units that are quoted together
+LEAST = 2 * EACH.start + 2 * TITLE  # characters of passages: two, so that there is a choice
 REPLY_TOKENS = 320  # four findings; fewer are mostly enough, and what is not written can be read
 INSTRUCTIONS = """You find in passages what answers a question. Use nothing but the passages.
 Every sentence has a number in brackets. Give the findings, the most important first, at most four:
@@ -100,34 +101,38 @@ async def thought(
     questions = [one.asked.text for one in reading.answers]
     question = _question(reading.task or " ".join(questions), questions)
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
-    room = thinking.room(instructions + question, REPLY_TOKENS)
+    most = MAX_CHARACTERS
     for again in (False, True):
-        numbered = Numbered(reading, room)
-        if not numbered.passages:
-            if thinking:
-                thinking.failed("There was no room for a single passage.")
-            return None, []
-        await ctx.progress(_progress(thinking, numbered, len(instructions + question)))
+        sent: list[Numbered] = []
 
-        async def heard(said: AllSaid, numbered: Numbered = numbered) -> None:
-            if choices := chosen(said, numbered, questions):
+        async def fit(room: int, most: int = most, sent: list[Numbered] = sent) -> tuple[str, type[AllSaid]] | None:
+            numbered = Numbered(reading, min(most, room - len(question)))
+            if not numbered.passages:
+                return None
+            sent.append(numbered)
+            await ctx.progress(_progress(thinking, numbered, len(instructions + question)))
+            return f"The passages:\n{fenced(numbered.text)}\n\n{question}", shape(list(numbered.places))
+
+        async def heard(said: AllSaid, sent: list[Numbered] = sent) -> None:
+            if choices := chosen(said, sent[0], questions):
                 await hear(with_choices(reading.answers, choices, thinking.name))
 
         try:
             said = await thinking.asked(
                 instructions=instructions,
-                data=f"The passages:\n{fenced(numbered.text)}\n\n{question}",
-                shape=shape(list(numbered.places)),
+                shape=AllSaid,
+                fit=fit,
+                least=len(question) + len(Numbered(reading, LEAST).text),
                 reply_tokens=REPLY_TOKENS,
                 so_far=heard,
             )
             break
         except ContextTooSmall as failure:
-            room = min(len(numbered.text) // 2, thinking.room(instructions + question, REPLY_TOKENS))
-            if again:
+            most = len(sent[0].text) // 2 if sent else 0
+            if again or not most:
                 thinking.failed(failure.detail)
                 return None, []
-    return (None, []) if said is None else _answers(said, reading, numbered, questions, thinking)
+    return (None, []) if said is None else _answers(said, reading, sent[0], questions, thinking)
 
 
 def _answers(

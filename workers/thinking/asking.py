@@ -17,6 +17,7 @@ from shared.models.choice import lacking, wanted
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
+    from shared.models.servers.pace import Room
     from shared.settings import ModelSettings
 
 SHARE = 0.6  # of a step's time the model may take; the rest answers without it
@@ -28,6 +29,7 @@ FORM_CHARACTERS = 300  # of the example line and the marks that are put around a
 TRIES = 2
 
 Shape = TypeVar("Shape", bound=BaseModel)
+Fitting = Callable[[int], Awaitable[tuple[str, type[Shape]] | None]]
 
 
 @asynccontextmanager
@@ -77,31 +79,6 @@ class Thinking:
         """The model's name."""
         return self._model.name if self._model is not None else "no model"
 
-    def room(self, instructions: str, reply_tokens: int) -> int:
-        """Characters of data that one call can carry beside its instructions; 0 where none can be made, which ends it.
-
-        By the model's measured speed, those that wait before this call, its context, and what the step may spend.
-        """
-        if self._model is None or self.ended:
-            return 0
-        seconds = self._seconds()
-        if seconds < MIN_SECONDS:
-            return self._none("There was no time left to ask it.")
-        if self._ctx.envelope.calls is not None and self._ctx.envelope.calls <= self.usage.calls:
-            return self._none("The step has no calls left to ask it.")
-        room = self._model.plan(seconds, reply_tokens=reply_tokens)
-        if room.why:
-            return self._none(room.why)
-        characters = min(MAX_CHARACTERS, room.characters - len(instructions) - FORM_CHARACTERS)
-        left = self._tokens_left()
-        if left is not None:
-            kept_back = min(reply_tokens, left // 2)
-            sent = int((left - kept_back) * CHARACTERS_A_TOKEN) - len(instructions) - FORM_CHARACTERS
-            if kept_back < MIN_REPLY_TOKENS or sent <= 0:
-                return self._none(f"The step has {max(0, left)} tokens left, too few to ask it.")
-            characters = min(characters, sent)
-        return max(0, characters)
-
     def seconds(self, characters: int, reply_tokens: int) -> float | None:
         """How long a call takes, by the speed of the last ones; None where that is not known."""
         server = self._model.server if self._model is not None else None
@@ -113,27 +90,42 @@ class Thinking:
         self,
         *,
         instructions: str,
-        data: str,
         shape: type[Shape],
+        fit: Fitting[Shape],
+        least: int,
         reply_tokens: int,
         so_far: Callable[[Shape], Awaitable[None]] | None = None,
     ) -> Shape | None:
         """The model's answer in a shape, or None; what was whole when the time was over is an answer.
 
-        `so_far` gets it as it grows. Raises ContextTooSmall where fewer data may help.
+        `fit` makes the data, and the shape that is asked for about them, out of as many characters as one call can
+        carry: by the model's measured speed when it has its turn, its context, and what the step may spend. It gives
+        None where that is too little; `least` is what it needs. `so_far` gets the answer as it grows. Raises
+        ContextTooSmall where fewer data may help.
         """
-        if self._model is None or self.ended:
+        if self._model is None or self.ended or not self._may_ask():
             return None
-        calls, left = self._ctx.envelope.calls, self._tokens_left()
-        sent = int((len(instructions) + len(data)) / CHARACTERS_A_TOKEN)
+        from shared.models.servers.turns import Blank
+
+        calls = self._ctx.envelope.calls
+
+        async def fitted(room: Room) -> Blank[Shape]:
+            found = None if room.why else await fit(self._characters(room, len(instructions), reply_tokens))
+            if found is None:
+                raise ModelFailed(room.why or "There was no room for a single passage.")
+            left, sent = self._tokens_left(), int((len(instructions) + len(found[0])) / CHARACTERS_A_TOKEN)
+            most = reply_tokens if left is None else max(1, min(reply_tokens, left - sent))
+            return Blank(found[0], found[1], min(most, room.reply_tokens))
+
         try:
             filled = await self._model.structured(
                 instructions=instructions,
-                data=data,
+                data=fitted,
                 shape=shape,
                 seconds=self._seconds(),
-                max_tokens=reply_tokens if left is None else max(1, min(reply_tokens, left - sent)),
+                max_tokens=reply_tokens,
                 tries=TRIES if calls is None else min(TRIES, calls - self.usage.calls),
+                least_characters=least,
                 so_far=so_far,
                 progress=self._ctx.progress,
             )
@@ -155,9 +147,23 @@ class Thinking:
         self.missing.append(Missing(what=f"model in {self._part}", why=why))
         self._ctx.log.warning("model.failed", part=self._part, why=why)
 
-    def _none(self, why: str) -> int:
-        self.failed(why)
-        return 0
+    def _may_ask(self) -> bool:
+        """Whether a call can be made at all; if not, that ends it."""
+        left = self._tokens_left()
+        if self._seconds() < MIN_SECONDS:
+            self.failed("There was no time left to ask it.")
+        elif self._ctx.envelope.calls is not None and self._ctx.envelope.calls <= self.usage.calls:
+            self.failed("The step has no calls left to ask it.")
+        elif left is not None and left < 2 * MIN_REPLY_TOKENS:
+            self.failed(f"The step has {max(0, left)} tokens left, too few to ask it.")
+        return not self.ended
+
+    def _characters(self, room: Room, instructions: int, reply_tokens: int) -> int:
+        """Of data that one call can carry beside so many characters of instructions."""
+        characters, left = room.characters, self._tokens_left()
+        if left is not None:
+            characters = min(characters, int((left - min(reply_tokens, left // 2)) * CHARACTERS_A_TOKEN))
+        return max(0, min(MAX_CHARACTERS, characters - instructions - FORM_CHARACTERS))
 
     def _seconds(self) -> float:
         return self._ctx.seconds_left() - self._kept_back

@@ -70,10 +70,14 @@ async def questions(asked: str, thinking: Thinking) -> list[str]:
 
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
     data = f"The question:\n{fenced(rendering.clean(asked))}"
-    if thinking.room(instructions, REPLY_TOKENS) < len(data):
-        return []
+
+    async def fit(room: int) -> tuple[str, type[Questions]] | None:
+        return (data, Questions) if len(data) <= room else None
+
     try:
-        said = await thinking.asked(instructions=instructions, data=data, shape=Questions, reply_tokens=REPLY_TOKENS)
+        said = await thinking.asked(
+            instructions=instructions, shape=Questions, fit=fit, least=len(data), reply_tokens=REPLY_TOKENS
+        )
     except ContextTooSmall as failure:
         thinking.failed(failure.detail)
         return []

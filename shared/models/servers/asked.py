@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.conversation import Message
 from shared.models.servers.abilities import Abilities
+from shared.models.servers.pace import Room
 from shared.models.servers.turns import AS_SET, Sampling, ToolSpec
 
 MESSAGE_CHARACTERS = 16  # that a template puts around a message, about
@@ -20,7 +21,9 @@ TRIES = 3
 class Asked:
     """A conversation with its instructions; `reply_tokens` is what an answer may have, its thoughts aside.
 
-    `format` is the `response_format` of a shape; a server that refuses it gets a weaker one or none.
+    `format` is the `response_format` of a shape; a server that refuses it gets a weaker one or none. Where `fit` is
+    there, it makes the call that is sent, of what fits into the time that is left when its turn has come; till then
+    `least_characters` stand for what it will add.
     """
 
     instructions: str
@@ -30,6 +33,8 @@ class Asked:
     format: Mapping[str, Any] | None = None
     reply_tokens: int = 2_000
     tries: int = TRIES
+    fit: Fit | None = None
+    least_characters: int = 0
 
     @property
     def characters(self) -> int:
@@ -39,7 +44,10 @@ class Asked:
             for m in self.messages
         )
         tools = sum(len(json.dumps(t.schema)) + len(t.name) + len(t.description) + TOOL_CHARACTERS for t in self.tools)
-        return len(self.instructions) + said + tools
+        return len(self.instructions) + said + tools + self.least_characters
+
+
+Fit = Callable[[Room], Awaitable[Asked]]
 
 
 def body(asked: Asked, known: Abilities, *, model: str, reply: int, extra: Mapping[str, Any]) -> dict[str, Any]:

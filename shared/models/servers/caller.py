@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
@@ -38,18 +39,12 @@ class Answers(Protocol):
         self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
     ) -> Usage: ...
 
-    def room(self, seconds: float, *, reply_tokens: int) -> Room: ...
-
 
 class Caller:
     """Asks a server; safe to share between requests."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-
-    def room(self, seconds: float, *, reply_tokens: int) -> Room:
-        """What a call may carry that has to end in so many seconds."""
-        return self.server.room(seconds, reply_tokens=reply_tokens)
 
     async def answer(
         self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None = None, progress: Hear | None = None
@@ -97,18 +92,32 @@ class _Call:
         await self._begun()
         seconds = server.pace.seconds(self._prompt, 0, time.monotonic())
         if self._left() <= (seconds or 0.0):
+            server.doubted.set()
             raise ModelFailed(self._too_slow(seconds or 0.0))
-        now = time.monotonic()
-        usual = server.pace.usual_reply(self._asked.reply_tokens + server.known.thinking, now)
-        takes = server.pace.seconds(self._prompt, usual, now)
-        takes = None if takes is None else min(takes, self._left())  # it is given up then
         try:
             if server.places.wait_seconds() > 1:
                 await self._say(f"{server.name} is busy: about {server.places.wait_seconds():.0f} s till its turn")
-            async with server.places.taken(takes, within=self._left()):
+            async with server.places.taken(self._takes(), within=self._left()) as place:
+                if self._asked.fit is not None:
+                    self._asked = await self._asked.fit(self._room())
+                    self._prompt = server.pace.tokens(self._asked.characters)
+                    place.seconds = self._takes()
                 return await self._patiently()
         except NoTurn as exc:
             raise ModelFailed(f"Model {server.name!r} is busy: {exc}, and there were {self._left():.0f} s.") from exc
+
+    def _takes(self) -> float | None:
+        """Seconds that it takes, by the last ones; it is given up when its time is over."""
+        pace, now = self._server.pace, time.monotonic()
+        usual = pace.usual_reply(self._asked.reply_tokens + self._server.known.thinking, now)
+        takes = pace.seconds(self._prompt, usual, now)
+        return None if takes is None else min(takes, self._left())
+
+    def _room(self) -> Room:
+        """What it may carry now: those that wait have their share of the time, and others may come while it runs."""
+        left = self._left()
+        shared = left / max(2, 1 + self._server.places.waiting)
+        return self._server.room(max(shared, self._takes() or 0.0), reply_tokens=self._asked.reply_tokens)
 
     async def _begun(self) -> None:
         """Waits a moment for the first call of the process, but not for a cold start."""
@@ -231,16 +240,17 @@ class _Call:
     def _measure(self, now: float) -> None:
         """Remembers how long it was read and written; for a reply that came whole, both are all that it took."""
         into, usage, sent = self._into, self.usage(), self._sent or now
-        if own := _own_measure(into.timings, now, (into.first or now) - sent):
-            self._server.pace.add(own)
-            return
         details = into.counted.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-        read = usage.input_tokens - (cached if isinstance(cached, int) else 0)
+        found = details.get("cached_tokens") if isinstance(details, dict) else 0
+        cached = found if isinstance(found, int) else 0
+        if own := _own_measure(into.timings, now, (into.first or now) - sent):
+            self._server.pace.add(replace(own, cached=cached))
+            return
+        read = usage.input_tokens - cached
         reading = (into.first or now) - sent
         whole = into.pieces < 2
         written, writing = (usage.output_tokens, reading) if whole else (usage.output_tokens - 1, now - sent - reading)
-        self._server.pace.add(Measured(now, read, reading, written, writing))
+        self._server.pace.add(Measured(now, read, reading, written, writing, cached))
 
     def _refused(self, refusal: Refusal) -> ModelFailed:
         if refusal.of_context:

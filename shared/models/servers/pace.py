@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 CALLS = 8  # that are remembered
 CROWDED_SECONDS = 60.0  # that a wait for a place at the server is expected again: other processes ask it, too
+ALIKE = 3  # calls in a row that find the same beginning of a prompt in the server's cache
 OFTEN = 1.5  # times as long as usual a reply is expected to be
 OLD_SECONDS = 600.0  # after which a call says nothing any more: the machine may be idle again
 SMALLEST_READ = 48  # tokens; below, the way there and back is what was measured
@@ -28,6 +29,7 @@ class Measured:
     reading_seconds: float = 0.0
     written: int = 0
     writing_seconds: float = 0.0
+    cached: int = 0  # tokens of the prompt that it did not have to read
     waited: float = 0.0  # seconds for a place at the server, where that says how long it read itself
 
 
@@ -92,7 +94,7 @@ class Pace:
         reading, writing = self.reading(now), self.writing(now)
         if reading is None:
             return None
-        return self.waiting(now) + prompt / reading + (reply / writing if writing else 0.0)
+        return self.waiting(now) + self._unread(prompt) / reading + (reply / writing if writing else 0.0)
 
     def waiting(self, now: float) -> float:
         """Seconds that a call waits at the server itself."""
@@ -109,19 +111,31 @@ class Pace:
         reading, writing = self.reading(now), self.writing(now)
         if reading is None or writing is None:
             return None
-        return int(max(0.0, seconds - self.waiting(now) - prompt / reading) * writing)
+        return int(max(0.0, seconds - self.waiting(now) - self._unread(prompt) / reading) * writing)
 
     def room(self, seconds: float, *, prompt: int, reply: int, now: float) -> Room:
-        """Up to so many tokens of prompt and reply, as far as they fit: half of the time is the reply's at the most."""
+        """Up to so many tokens of prompt and reply, as far as they fit: half of the time is the reply's at the most.
+
+        A reply is planned to be about as long as the last ones were.
+        """
         ratio = self.characters_a_token
         reading, writing = self.reading(now), self.writing(now)
         planned = max(0.0, seconds - self.waiting(now)) * MARGIN
         if writing is not None:
             reply = min(reply, int(planned / 2 * writing))
-            planned -= reply / writing
+            planned -= self.usual_reply(reply, now) / writing
         if reading is not None:
-            prompt = min(prompt, int(planned * reading))
+            read = int(planned * reading)
+            prompt = min(prompt, read + min(read, self._cached()))
         return Room(prompt, reply, ratio)
+
+    def _unread(self, prompt: int) -> int:
+        """Tokens of a prompt that the server will not find in its cache, but for at most half of it."""
+        return prompt - min(prompt // 2, self._cached())
+
+    def _cached(self) -> int:
+        """Tokens of instructions, which the last calls have had in common."""
+        return min((call.cached for call in list(self._calls)[-ALIKE:]), default=0)
 
     def _recent(self, now: float) -> list[Measured]:
         return [call for call in self._calls if now - call.at < OLD_SECONDS]

@@ -16,8 +16,10 @@ class NoTurn(Exception):
 
 
 @dataclass(eq=False)
-class _Call:
-    seconds: float | None  # that it takes, as far as is known
+class Place:
+    """Of one call; `seconds` is what it takes, as far as is known."""
+
+    seconds: float | None
     began: float = 0.0
     turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -28,8 +30,8 @@ class Places:
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._now = now
-        self._running: list[_Call] = []
-        self._waiting: deque[_Call] = deque()
+        self._running: list[Place] = []
+        self._waiting: deque[Place] = deque()
 
     def narrow(self, most: int) -> None:
         """From now on not more than so many at once."""
@@ -53,33 +55,37 @@ class Places:
         return free[0]
 
     @asynccontextmanager
-    async def taken(self, seconds: float | None, *, within: float) -> AsyncIterator[None]:
+    async def taken(self, seconds: float | None, *, within: float) -> AsyncIterator[Place]:
         """A place for a call that takes `seconds` (None: not known), held till the end of the block.
 
-        Raises NoTurn at once where the queue leaves too little of `within` for it.
+        Raises NoTurn where the queue leaves too little of `within` for it: at once where that is to be expected.
         """
         wait = self.wait_seconds()
         if wait + (seconds or 0.0) > within and wait > 0:
             before = len(self._running) + len(self._waiting)
             raise NoTurn(f"{before} calls are before this one, for about {wait:.0f} s")
-        call = _Call(seconds)
+        call = Place(seconds)
         if len(self._running) < self._most and not self._waiting:
             self._begin(call)
         else:
             self._waiting.append(call)
         try:
-            await call.turn
-            yield
+            try:
+                async with asyncio.timeout(within - (seconds or 0.0)):
+                    await call.turn
+            except TimeoutError:
+                raise NoTurn("the calls before this one took longer than the last ones") from None
+            yield call
         finally:
             self._end(call)
 
-    def _begin(self, call: _Call) -> None:
+    def _begin(self, call: Place) -> None:
         call.began = self._now()
         self._running.append(call)
         if not call.turn.done():
             call.turn.set_result(None)
 
-    def _end(self, call: _Call) -> None:
+    def _end(self, call: Place) -> None:
         if call in self._running:
             self._running.remove(call)
         else:

@@ -46,19 +46,23 @@ class Server:
         self.starting: asyncio.Task[None] | None = None  # the first call of the process
         self.started = time.monotonic()
         self.loading = False  # it says so
+        self.doubted = asyncio.Event()  # it has become too slow for a call: its speed should be measured again
         self._extra = dict(extra or {})
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def room(self, seconds: float, *, reply_tokens: int) -> Room:
-        """What a call may carry that has to end in so many seconds, those included that it would wait for its turn."""
-        wait = self.places.wait_seconds()
+        """What a call may carry that has its turn and has to end in so many seconds."""
         reply, prompt = reply_tokens + self.known.thinking, MOST_PROMPT
         if self.known.context is not None:
             reply = min(reply, self.known.context // 3)
             prompt = int((self.known.context - reply) * MARGIN)
-        found = self.pace.room(seconds - wait, prompt=min(MOST_PROMPT, prompt), reply=reply, now=time.monotonic())
+        found = self.pace.room(seconds, prompt=min(MOST_PROMPT, prompt), reply=reply, now=time.monotonic())
         found = replace(found, reply_tokens=min(reply_tokens, found.reply_tokens))
-        why = "" if min(found.prompt_tokens, found.reply_tokens) >= SMALLEST_REPLY else self._no_room(seconds, wait)
+        why = (
+            ""
+            if min(found.prompt_tokens, found.reply_tokens) >= SMALLEST_REPLY
+            else f"There were {seconds:.1f} s, too few for its speed."
+        )
         return replace(found, why=why)
 
     def sent(self, asked: Asked, reply: int) -> dict[str, Any]:
@@ -67,8 +71,3 @@ class Server:
 
     def failed(self, why: str) -> ModelFailed:
         return ModelFailed(f"Model {self.name!r} failed: {why[:SHOWN_CHARACTERS]}")
-
-    def _no_room(self, seconds: float, wait: float) -> str:
-        if wait > 1:
-            return f"There were {seconds:.0f} s, and the calls before it take about {wait:.0f} s."
-        return f"There were {seconds:.1f} s, too few for its speed."

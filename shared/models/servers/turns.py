@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from shared.contracts import Usage
 from shared.conversation import ToolCall
+from shared.models.servers.pace import Room
 
 Hear = Callable[[str], Awaitable[None]]
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -57,6 +58,18 @@ class Turn:
     usage: Usage = field(default_factory=Usage)
     cut: bool = False
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Blank(Generic[Shape]):
+    """A shape that a model is to fill about `data`, with so many tokens at the most."""
+
+    data: str
+    shape: type[Shape]
+    max_tokens: int
+
+
+Fit = Callable[[Room], Awaitable[Blank[Shape]]]
 
 
 @dataclass(frozen=True)

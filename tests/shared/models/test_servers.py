@@ -12,7 +12,7 @@ from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
 from shared.models.choice import chosen, is_local, lacking
 from shared.models.model import LanguageModel, models_from
 from shared.models.servers.fence import fenced
-from shared.models.servers.turns import Sampling, ToolSpec
+from shared.models.servers.turns import Blank, Sampling, ToolSpec
 from shared.settings import ModelSettings
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
 from tests.support.fakes import eventually
@@ -329,7 +329,7 @@ async def test_a_context_that_is_too_small_is_told_with_its_size(status, message
     async with fake_model(Refuses(status, message)) as server, model_at(server) as model:
         with pytest.raises(ContextTooSmall) as failure:
             await turn(model)
-        room = model.plan(60.0, reply_tokens=2_500)
+        room = model.server.room(60.0, reply_tokens=2_500)
 
         assert len(server.asked) == 1
     assert failure.value.tokens == 2_048
@@ -350,7 +350,7 @@ async def test_a_server_that_cuts_a_prompt_is_found_out_and_said():
     cut = Says("Aye.", usage={"prompt_tokens": 2_048, "completion_tokens": 2})
     async with fake_model(cut) as server, model_at(server) as model:
         found = await model.turn(instructions="", messages=[Message("user", "tide " * 8_000)], seconds=5)
-        room = model.plan(60.0)
+        room = model.server.room(60.0, reply_tokens=2_000)
 
     assert "has read about 2048 of" in found.note
     assert room.prompt_tokens < 2_048
@@ -401,7 +401,7 @@ async def test_a_call_that_cannot_end_in_its_time_is_not_begun():
             await model.text(instructions="", data="tides " * 2_000, seconds=5)
 
         assert len(server.asked) == 1
-        assert model.plan(5.0).prompt_tokens < 1_000
+        assert model.server.room(5.0, reply_tokens=2_000).prompt_tokens < 1_000
 
 
 async def test_a_reply_is_as_long_as_its_time():
@@ -431,6 +431,29 @@ async def test_eight_at_once_on_one_place_all_end_and_none_is_given_up():
         assert time.monotonic() - began < 3.0
         assert server.left == 0
         assert len(server.asked) == 1 + len(served)
+
+
+async def test_what_is_sent_is_what_fits_when_the_turn_has_come():
+    """The first of many does not take all the time for itself; those behind it make do with what is left."""
+    said = Says(ANSWER.text, seconds=0.3, usage={"prompt_tokens": 300, "completion_tokens": 10})
+    rooms = []
+
+    async def fit(room):
+        rooms.append(room.prompt_tokens)
+        return Blank("Tides", Causes, room.reply_tokens)
+
+    async with fake_model(said) as server, model_at(server, places=1) as model:
+        await model.text(instructions="", data="tides " * 200, seconds=5)
+        calls = (
+            model.structured(
+                instructions="Find.", data=fit, shape=Causes, seconds=3.0, max_tokens=20, least_characters=200
+            )
+            for _ in range(3)
+        )
+        found = await asyncio.gather(*calls)
+
+        assert [causes(one) for one in found] == [["the moon", "the sun"]] * 3
+        assert 0 < rooms[2] < rooms[0] < 0.6 * model.server.pace.reading(time.monotonic()) * 3.0
 
 
 async def test_a_silent_model_is_not_asked_by_the_next_step():
