@@ -125,7 +125,7 @@ class Thinking:
                 seconds=self._seconds(),
                 max_tokens=reply_tokens,
                 tries=TRIES if calls is None else min(TRIES, calls - self.usage.calls),
-                least_characters=least,
+                least_characters=least + FORM_CHARACTERS,
                 so_far=so_far,
                 progress=self._ctx.progress,
             )

@@ -25,6 +25,8 @@ FIRST_PAUSE_SECONDS = 0.25  # doubled with each try, where the server does not s
 LOADING_PAUSE_SECONDS = 0.5
 PROGRESS_SECONDS = 2.0  # between two sentences on what a model is doing
 START_SECONDS = 10.0  # that calls wait for the first one; a cold start takes minutes
+AT_ONCE = 3  # calls that should find time on one place
+LEAST_REPLY = 120  # tokens: one finding that is whole, also of a model that writes much
 MOST_CHANGES = 6  # of one call's body, after refusals
 
 
@@ -109,15 +111,20 @@ class _Call:
     def _takes(self) -> float | None:
         """Seconds that it takes, by the last ones; it is given up when its time is over."""
         pace, now = self._server.pace, time.monotonic()
-        usual = pace.usual_reply(self._asked.reply_tokens + self._server.known.thinking, now)
+        most = self._asked.reply_tokens if self._asked.fit is None else min(LEAST_REPLY, self._asked.reply_tokens)
+        usual = pace.usual_reply(most + self._server.known.thinking, now)
         takes = pace.seconds(self._prompt, usual, now)
         return None if takes is None else min(takes, self._left())
 
     def _room(self) -> Room:
         """What it may carry now: those that wait have their share of the time, and others may come while it runs."""
-        left = self._left()
-        shared = left / max(2, 1 + self._server.places.waiting)
-        return self._server.room(max(shared, self._takes() or 0.0), reply_tokens=self._asked.reply_tokens)
+        left, most = self._left(), self._asked.reply_tokens
+        shared = self._server.room(left / max(AT_ONCE, 1 + self._server.places.waiting), reply_tokens=most)
+        if (self._takes() or 0.0) >= left:
+            return replace(shared, why=self._too_slow(self._takes() or 0.0))
+        prompt, reply = max(shared.prompt_tokens, self._prompt), max(shared.reply_tokens, min(LEAST_REPLY, most))
+        reply = reply if self._server.places.waiting else most  # a long one may use what is left
+        return replace(shared, prompt_tokens=prompt, reply_tokens=reply, why="")
 
     async def _begun(self) -> None:
         """Waits a moment for the first call of the process, but not for a cold start."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 CALLS = 8  # that are remembered
 CROWDED_SECONDS = 60.0  # that a wait for a place at the server is expected again: other processes ask it, too
 ALIKE = 3  # calls in a row that find the same beginning of a prompt in the server's cache
-OFTEN = 1.5  # times as long as usual a reply is expected to be
 OLD_SECONDS = 600.0  # after which a call says nothing any more: the machine may be idle again
 SMALLEST_READ = 48  # tokens; below, the way there and back is what was measured
 SMALLEST_WRITTEN = 4
@@ -104,7 +103,7 @@ class Pace:
     def usual_reply(self, most: int, now: float) -> int:
         """Tokens that a reply is expected to have, of so many that it may have."""
         found = [call.written for call in self._recent(now) if call.written >= SMALLEST_WRITTEN]
-        return min(most, int(OFTEN * sum(found) / len(found))) if found else most
+        return min(most, sum(found) // len(found)) if found else most
 
     def reply_within(self, seconds: float, prompt: int, now: float) -> int | None:
         """Tokens that can be written in a time in which the prompt is read first; None where that is not known."""

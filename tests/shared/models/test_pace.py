@@ -131,7 +131,7 @@ def test_a_wait_at_the_server_is_planned_for_while_it_is_crowded():
 
 
 def test_a_reply_is_expected_to_be_about_as_long_as_the_last_ones():
-    assert [measured().usual_reply(most, 1.0) for most in (2_500, 100)] == [150, 100]
+    assert [measured().usual_reply(most, 1.0) for most in (2_500, 100)] == [100, 100]
     assert Pace().usual_reply(2_500, 1.0) == 2_500
 
 
