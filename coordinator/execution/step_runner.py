@@ -155,7 +155,7 @@ class Runner:
                 pause = None if left.calls == 0 else self._pause(step, failure, until)
                 if pause is None:
                     return Ended(self._failed(step, failure))
-                self._store.end_attempt(task, step, error=_error(failure), first_byte_at=None, wait=pause)
+                self._store.end_attempt(task, step, error=_error(failure), wait=pause)
                 await asyncio.sleep(pause)
                 since = self._now()
 

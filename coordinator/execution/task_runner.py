@@ -259,14 +259,18 @@ class Conductor:
         """Makes a step's end durable, then part of the task."""
         step = ended.step
 
+        last = self._ended_with(live, step)
+
         async def write() -> bool:
-            return await self._store.finish_step(live.task, step, first_byte_at=ended.first_byte_at, ledger=live.ledger)
+            return await self._store.finish_step(
+                live.task, step, first_byte_at=ended.first_byte_at, ledger=live.ledger, last=last
+            )
 
         live.unwritten[step.id] = ended
         written = await self._durably(write)
         del live.unwritten[step.id]
         if written:
-            live.task = with_step(live.task, step)
+            live.task = last or with_step(live.task, step)
             return
         stored = await self._store.task(live.task.id)
         first = stored.step(step.id) if stored is not None else step
@@ -275,9 +279,19 @@ class Conductor:
         if step.status is Status.COMPLETED and not ours:
             self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
 
+    def _ended_with(self, live: Live, step: Step) -> Task | None:
+        """The task as it ends with this step, if that is its last: nothing is sent between, so one commit is both."""
+        if live.ending or live.cancelled or not all(s.ended or s.id == step.id for s in live.task.steps):
+            return None
+        done = with_step(live.task, step)
+        return changed(moved(done, outcome(done)), finished_at=self._wall())
+
     async def _end(self, live: Live) -> None:
         """Names what is not there, ends the task durably, and wakes who waits for it."""
         live.ending = True
+        if live.task.ended:  # with its last step
+            live.ended.set()
+            return
         for step in live.task.steps:
             if step.id in live.sent_before:
                 self._runner.forget(live.task, step)
@@ -285,7 +299,8 @@ class Conductor:
                 await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
         ended = changed(moved(live.task, status), finished_at=self._wall())
-        await self._durably(lambda: self._store.finish_task(ended))
+        if not await self._durably(lambda: self._store.finish_task(ended)):
+            ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
         live.ended.set()
 

@@ -75,6 +75,7 @@ class Feed:
     def __init__(self, past: _Past) -> None:
         self._past = past
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._reading: dict[tuple[str, int], asyncio.Task[list[TaskEvent]]] = {}
 
     def read(self, event: TaskEvent) -> None:
         """The reader: wakes those who follow the event's task."""
@@ -91,7 +92,7 @@ class Feed:
             while True:
                 news.clear()
                 over = not is_open()  # asked before the journal, so that no last event is missed
-                past = await self._past(task_id, after=after)
+                past = await self._read(task_id, after)
                 for event in past:
                     after = event.id
                     yield event
@@ -110,3 +111,15 @@ class Feed:
             self._waiting[task_id].discard(news)
             if not self._waiting[task_id]:
                 del self._waiting[task_id]
+
+    async def _read(self, task_id: str, after: int) -> list[TaskEvent]:
+        """What the journal has; one read for all who ask for the same before it has been begun."""
+        reading = self._reading.get((task_id, after))
+        if reading is None:
+            reading = self._reading[task_id, after] = asyncio.create_task(self._begun(task_id, after))
+        return await asyncio.shield(reading)
+
+    async def _begun(self, task_id: str, after: int) -> list[TaskEvent]:
+        await asyncio.sleep(0)  # all who were woken together ask now
+        del self._reading[task_id, after]  # who comes later may want what is written meanwhile
+        return await self._past(task_id, after=after)

@@ -97,4 +97,107 @@ MIGRATIONS = (
 
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    # 2: tasks that have ended are one row each, in a table of their own; what is stored twice is stored once
+    """
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY,         -- in the order of their ends
+        task_id TEXT NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        status TEXT NOT NULL,
+        description TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        deadline REAL NOT NULL,
+        started_at REAL,
+        finished_at REAL NOT NULL,
+        idempotency_key TEXT,
+        request_digest TEXT NOT NULL,
+        agents TEXT NOT NULL,           -- JSON: names of those who answered
+        body BLOB,                      -- packed: the columns below, steps and events; NULL: they stand in their rows
+        request TEXT,
+        plan TEXT,
+        traceparent TEXT,
+        code_version TEXT,
+        error TEXT
+    );
+    INSERT INTO history (task_id, tenant, status, description, priority, created_at, deadline, started_at, finished_at,
+                         idempotency_key, request_digest, agents, request, plan, traceparent, code_version, error)
+    SELECT id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key,
+           request_digest,
+           (SELECT json_group_array(DISTINCT answered_by) FROM steps WHERE task_id = tasks.id AND answered_by <> ''),
+           request, plan, traceparent, code_version, error
+    FROM tasks WHERE finished_at IS NOT NULL ORDER BY finished_at;
+    CREATE INDEX history_by_time ON history (created_at);
+    CREATE INDEX history_by_status ON history (status, created_at);
+    CREATE INDEX history_by_end ON history (finished_at);
+    CREATE UNIQUE INDEX history_by_key ON history (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+    CREATE TABLE task_agents (          -- who answered in tasks that have ended
+        agent TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        task_id TEXT NOT NULL,
+        PRIMARY KEY (agent, status, created_at, task_id)
+    ) WITHOUT ROWID;
+    INSERT INTO task_agents
+    SELECT value, status, created_at, task_id FROM history, json_each(history.agents) ORDER BY 1, 2, 3, 4;
+
+    DROP INDEX task_by_key;
+    DROP INDEX task_open;
+    DROP INDEX task_by_time;
+    DROP INDEX task_by_end;
+    ALTER TABLE tasks RENAME TO tasks_1;
+    CREATE TABLE tasks (                -- only those that have not ended
+        id TEXT PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        status TEXT NOT NULL,
+        description TEXT NOT NULL,
+        request TEXT,                   -- JSON: context, format, limits, webhook, where they are not the usual ones
+        priority INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        deadline REAL NOT NULL,
+        started_at REAL,
+        finished_at REAL,
+        idempotency_key TEXT,
+        request_digest TEXT NOT NULL,
+        traceparent TEXT,
+        plan TEXT NOT NULL,             -- JSON: the steps as they were planned, where they are not the usual ones
+        code_version TEXT NOT NULL,
+        error TEXT,                     -- JSON: StepError
+        reserved_calls INTEGER NOT NULL DEFAULT 0,
+        spent_calls INTEGER NOT NULL DEFAULT 0,
+        reserved_tokens INTEGER NOT NULL DEFAULT 0,
+        spent_tokens INTEGER NOT NULL DEFAULT 0
+    );
+    INSERT INTO tasks SELECT * FROM tasks_1 WHERE finished_at IS NULL;
+    DROP TABLE tasks_1;
+    CREATE UNIQUE INDEX task_by_key ON tasks (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX task_by_time ON tasks (created_at, id);
+
+    ALTER TABLE steps ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;  -- attempts
+    ALTER TABLE steps ADD COLUMN queued_at REAL;                     -- the last attempt's: the step was ready
+    ALTER TABLE steps ADD COLUMN first_byte_at REAL;
+    UPDATE steps SET failed = (SELECT count(*) FROM attempts AS a WHERE a.task_id = steps.task_id
+                               AND a.step_id = steps.step_id AND a.ended_at IS NOT NULL)
+    WHERE task_id IN (SELECT id FROM tasks);
+    DELETE FROM steps WHERE attempt = 0 AND finished_at IS NULL AND task_id IN (SELECT id FROM tasks);
+    DROP INDEX step_by_agent;
+    DROP TABLE attempts;                -- the events tell of each
+    CREATE INDEX late_by_task ON late_results (task_id);
+
+    CREATE TRIGGER task_ends AFTER INSERT ON history BEGIN
+        INSERT INTO task_agents SELECT value, NEW.status, NEW.created_at, NEW.task_id FROM json_each(NEW.agents);
+        DELETE FROM steps WHERE task_id = NEW.task_id AND NEW.body IS NOT NULL;
+        DELETE FROM events WHERE task_id = NEW.task_id AND NEW.body IS NOT NULL;
+        DELETE FROM tasks WHERE id = NEW.task_id;
+    END;
+    CREATE TRIGGER task_goes AFTER DELETE ON history BEGIN
+        DELETE FROM task_agents WHERE agent IN (SELECT value FROM json_each(OLD.agents))
+            AND status = OLD.status AND created_at = OLD.created_at AND task_id = OLD.task_id;
+        DELETE FROM steps WHERE task_id = OLD.task_id;
+        DELETE FROM events WHERE task_id = OLD.task_id;
+        DELETE FROM late_results WHERE task_id = OLD.task_id;
+        DELETE FROM webhooks WHERE task_id = OLD.task_id;
+    END;
+    """,
 )

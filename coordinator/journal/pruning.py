@@ -1,4 +1,4 @@
-"""The clock's work that belongs to no task: old history goes, a little at a time."""
+"""The clock's work that belongs to no task: old history goes, and the space it took, a bite at a time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from shared import logs
 from shared.errors import StorageFull
 
 EVERY_SECONDS = 60.0
-BATCH = 200  # tasks a write, so that nobody waits long behind it
+PAUSE_SECONDS = 0.06  # after a bite of 5 ms and its commit: nine tenths of the writer's time are the tasks'
 DAY_SECONDS = 86_400.0
 
 
 async def prune_for_ever(store: Store, *, days: float, wall: Callable[[], float]) -> None:
-    """Deletes tasks that ended more than `days` ago, every minute."""
+    """Deletes tasks that ended more than `days` ago and gives their space back, every minute."""
     while True:
         pruned = 0
         try:
-            while gone := await store.prune(before=wall() - days * DAY_SECONDS, limit=BATCH):
+            while gone := await store.prune(before=wall() - days * DAY_SECONDS):
                 pruned += gone
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(PAUSE_SECONDS)
+            while await store.give_back():  # noqa: ASYNC110 (it does the work)
+                await asyncio.sleep(PAUSE_SECONDS)
         except StorageFull:
             logs.get().warning("journal.full")
         if pruned:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from coordinator.journal.packed import output_of, unpacked
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
 
 CODE_VERSION = "0.1.0"
-_PLANNED = ("id", "capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
+_PLANNED = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
+_ASKED = ("context", "format", "max_calls", "max_tokens", "webhook_url")
+_USUAL = {
+    field.name: field.default for of in (Step, Task) for field in fields(of)
+}  # not written, so these never change
 
 
 def json_text(value: Any) -> str:
@@ -20,13 +26,13 @@ def json_text(value: Any) -> str:
 
 
 def task_row(task: Task) -> dict[str, Any]:
-    """A new task with its plan, as the parameters of `statements.ACCEPT`."""
-    kept = {"context": task.context, "format": task.format, "max_calls": task.max_calls, "max_tokens": task.max_tokens}
+    """A new task with its plan, as the parameters of `sql.ACCEPT`."""
+    asked = {name: value for name in _ASKED if (value := getattr(task, name)) != _USUAL[name]}
     return {
         "id": task.id,
         "tenant": task.tenant,
         "description": task.description,
-        "request": json_text(kept | {"webhook_url": task.webhook_url}),
+        "request": json_text(asked) if asked else None,
         "priority": task.priority,
         "created_at": task.created_at,
         "deadline": task.deadline,
@@ -40,16 +46,21 @@ def task_row(task: Task) -> dict[str, Any]:
 
 def plan_text(steps: Iterable[Step]) -> str:
     """Steps as they were planned, without what became of them."""
-    return json_text([{name: getattr(step, name) for name in _PLANNED} for step in steps])
+    return json_text([{"id": step.id, **_planned(step)} for step in steps])
+
+
+def _planned(step: Step) -> dict[str, Any]:
+    return {name: value for name in _PLANNED if (value := getattr(step, name)) != _USUAL[name]}
 
 
 def step_row(task: Task, step: Step) -> dict[str, Any]:
-    """A step that has ended, as the parameters of `statements.FINISH_STEP`."""
+    """A step that has ended, as the parameters of `sql.FINISH_STEP`."""
     return {
         "task_id": task.id,
         "step_id": step.id,
         "status": step.status,
         "attempt": step.attempt,
+        "failed": step.failed_attempts,
         "instance": step.instance,
         "answered_by": step.answered_by,
         "output": json_text(step.output) if step.status is Status.COMPLETED else None,
@@ -78,10 +89,12 @@ def ended(step: Step) -> tuple[str, dict[str, Any]]:
     return "step.finished" if step.status is Status.COMPLETED else "step.failed", data
 
 
-def task_from(row: Row, steps: list[Row]) -> Task:
-    """A task out of its row (`statements.TASK_COLUMNS`) and those of its steps (`STEP_COLUMNS`)."""
-    id, tenant, status, description, request, priority, created_at, deadline, started_at, finished_at = row[:10]
-    key, digest, traceparent, plan, error = row[10:]
+def task_from(row: Row, steps: Sequence[Row]) -> Task:
+    """A task out of its row (`sql.TASK`) and, where they are not packed into it, those of its steps."""
+    id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, key, digest = row[:11]
+    request, plan, traceparent, error, body = row[11:]
+    if body is not None:
+        traceparent, request, plan, error, steps = unpacked(id, body)
     found = {s[1]: s for s in steps}
     return Task(
         id=id,
@@ -98,17 +111,15 @@ def task_from(row: Row, steps: list[Row]) -> Task:
         traceparent=traceparent,
         steps=tuple(_step(planned, found.get(planned["id"])) for planned in from_json(plan)),
         error=_error(error),
-        **from_json(request),
+        **(from_json(request) if request else {}),
     )
 
 
 def _step(planned: dict[str, Any], row: Row | None) -> Step:
-    planned["needs"] = tuple(planned["needs"])
-    if row is None:
+    planned["needs"] = tuple(planned.get("needs", ()))
+    if row is None:  # it has not begun
         return Step(**planned)
-    _, _, status, attempt, instance, answered_by, output, usage, missing, error, started_at, finished_at, failed = row
-    if status == Status.QUEUED and not attempt:  # most steps after a restart
-        return Step(**planned)
+    _, _, status, attempt, failed, instance, answered_by, started_at, finished_at, output, usage, missing, error = row
     return Step(
         **planned,
         status=Status(status),
@@ -116,7 +127,7 @@ def _step(planned: dict[str, Any], row: Row | None) -> Step:
         failed_attempts=failed,
         instance=instance,
         answered_by=answered_by,
-        output=from_json(output) if output else None,
+        output=output_of(output) if output else None,
         usage=Usage.model_validate_json(usage) if usage else Usage(),
         missing=tuple(Missing.model_validate(m) for m in from_json(missing)) if missing else (),
         error=_error(error),

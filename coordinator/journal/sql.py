@@ -3,42 +3,46 @@
 ACCEPT = """
 INSERT INTO tasks (id, tenant, status, description, request, priority, created_at, deadline, idempotency_key,
                    request_digest, traceparent, plan, code_version)
-VALUES (:id, :tenant, 'queued', :description, :request, :priority, :created_at, :deadline, :idempotency_key,
-        :request_digest, :traceparent, :plan, :code_version)
+SELECT :id, :tenant, 'queued', :description, :request, :priority, :created_at, :deadline, :idempotency_key,
+       :request_digest, :traceparent, :plan, :code_version
+WHERE NOT EXISTS (SELECT 1 FROM history WHERE tenant = :tenant AND idempotency_key = :idempotency_key)
 ON CONFLICT DO NOTHING
-"""  # the first task under a key stays; the guard makes the second write nothing
-
-ADD_STEP = "INSERT INTO steps (task_id, step_id, status, attempt) VALUES (:task_id, :step_id, 'queued', 0)"
+"""  # the first task under a key stays, also when it has ended; the guard makes the second write nothing
 
 REPLAN = "UPDATE tasks SET plan = :plan WHERE id = :id"
-DROP_STEPS = "DELETE FROM steps WHERE task_id = :id AND finished_at IS NULL AND attempt = 0"
 
 START_TASK = """
 UPDATE tasks SET status = 'running', started_at = coalesce(started_at, :at) WHERE id = :id AND finished_at IS NULL
 """
 
 START_STEP = """
-UPDATE steps SET status = 'running', attempt = :attempt, instance = :agent_id,
-    started_at = coalesce(started_at, :started_at)
-WHERE task_id = :task_id AND step_id = :step_id AND attempt < :attempt AND status IN ('queued', 'running')
-"""  # the newest attempt owns the step
-
-ADD_ATTEMPT = """
-INSERT INTO attempts (task_id, step_id, attempt, agent_id, queued_at, sent_at, status)
-VALUES (:task_id, :step_id, :attempt, :agent_id, :queued_at, :at, 'running')
-"""
+INSERT INTO steps (task_id, step_id, status, attempt, instance, queued_at, started_at)
+SELECT :task_id, :step_id, 'running', :attempt, :agent_id, :queued_at, :started_at
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_id AND finished_at IS NULL)
+ON CONFLICT (task_id, step_id) DO UPDATE SET status = 'running', attempt = excluded.attempt,
+    instance = excluded.instance, queued_at = excluded.queued_at,
+    started_at = coalesce(steps.started_at, excluded.started_at)
+WHERE steps.attempt < excluded.attempt AND steps.status IN ('queued', 'running')
+"""  # a step has a row from its start; the newest attempt owns it
 
 END_ATTEMPT = """
-UPDATE attempts SET status = :status, first_byte_at = :first_byte_at, ended_at = :at, error = :error
-WHERE task_id = :task_id AND step_id = :step_id AND attempt = :attempt AND ended_at IS NULL
+UPDATE steps SET failed = :failed
+WHERE task_id = :task_id AND step_id = :step_id AND attempt = :attempt AND status = 'running'
 """
 
 FINISH_STEP = """
-UPDATE steps SET status = :status, attempt = :attempt, instance = :instance, answered_by = :answered_by,
-    output = :output, usage = :usage, missing = :missing, error = :error,
-    started_at = coalesce(started_at, :started_at), finished_at = :finished_at
-WHERE task_id = :task_id AND step_id = :step_id AND attempt <= :attempt AND status IN ('queued', 'running')
-"""  # the fence: a result of an older attempt, or a second one, touches no row
+INSERT INTO steps (task_id, step_id, status, attempt, failed, instance, answered_by, output, usage, missing, error,
+                   started_at, first_byte_at, finished_at)
+SELECT :task_id, :step_id, :status, :attempt, :failed, :instance, :answered_by, :output, :usage, :missing, :error,
+       :started_at, :first_byte_at, :finished_at
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_id AND finished_at IS NULL)
+ON CONFLICT (task_id, step_id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+    failed = excluded.failed, instance = excluded.instance, answered_by = excluded.answered_by,
+    output = excluded.output, usage = excluded.usage, missing = excluded.missing, error = excluded.error,
+    started_at = coalesce(steps.started_at, excluded.started_at), first_byte_at = excluded.first_byte_at,
+    finished_at = excluded.finished_at
+WHERE steps.attempt <= excluded.attempt AND steps.status IN ('queued', 'running')
+"""  # the fence: a result of an older attempt, a second one, or one for a task that has ended touches no row
 
 LEDGER = """
 UPDATE tasks SET reserved_calls = :reserved_calls, spent_calls = :spent_calls, reserved_tokens = :reserved_tokens,
@@ -47,10 +51,39 @@ WHERE id = :id
 """
 
 FINISH_TASK = """
-UPDATE tasks SET status = :status, finished_at = :finished_at, started_at = :started_at, error = :error,
-    reserved_calls = 0, reserved_tokens = 0, spent_calls = :calls, spent_tokens = :tokens
+UPDATE tasks SET status = :status, finished_at = :finished_at, started_at = :started_at, error = :error
 WHERE id = :id AND finished_at IS NULL
 """  # a task ends once
+
+# A task that has ended becomes one row. Steps and events of a small one are packed into it: a row of text, RS between
+# its records and US between their fields, GS between the parts, for JSON has none of these. quote() keeps a time exact.
+KEEP = """
+WITH task AS (
+    SELECT *, length(description) + coalesce(length(request), 0) + length(plan) + (
+        SELECT coalesce(sum(iif(typeof(output) = 'blob', :most, length(output))), 0) FROM steps WHERE task_id = :id
+    ) <= :most AS small FROM tasks WHERE id = :id AND finished_at IS NOT NULL
+)
+INSERT INTO history (task_id, tenant, status, description, priority, created_at, deadline, started_at, finished_at,
+                     idempotency_key, request_digest, agents, request, plan, traceparent, code_version, error, body)
+SELECT id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key,
+    request_digest,
+    (SELECT json_group_array(DISTINCT answered_by) FROM steps WHERE task_id = :id AND answered_by <> ''),
+    iif(small, NULL, request), iif(small, NULL, plan), iif(small, NULL, traceparent), iif(small, NULL, code_version),
+    iif(small, NULL, error),
+    iif(small, packed(
+        json_array(traceparent, code_version), request, plan, error,
+        (SELECT group_concat(
+            json_array(step_id, status, attempt, failed, instance, answered_by,
+                       json(nullif(quote(queued_at), 'NULL')), json(nullif(quote(started_at), 'NULL')),
+                       json(nullif(quote(first_byte_at), 'NULL')), json(nullif(quote(finished_at), 'NULL')))
+            || char(31) || coalesce(output, '') || char(31) || coalesce(usage, '')
+            || char(31) || coalesce(missing, '') || char(31) || coalesce(error, ''), char(30))
+         FROM (SELECT * FROM steps WHERE task_id = :id ORDER BY finished_at)),
+        (SELECT group_concat(json_array(id, type, json(quote(at))) || char(31) || data, char(30))
+         FROM (SELECT * FROM events WHERE task_id = :id ORDER BY id))
+    ), NULL)
+FROM task
+"""
 
 ADD_WEBHOOK = """
 INSERT INTO webhooks (task_id, url, next_at) VALUES (:task_id, :url, :at) ON CONFLICT DO NOTHING
@@ -69,45 +102,75 @@ INSERT INTO late_results (task_id, step_id, attempt, arrived_at, result)
 VALUES (:task_id, :step_id, :attempt, :at, :result)
 """
 
-ADD_EVENT = "INSERT INTO events (task_id, type, at, data) VALUES (:task_id, :type, :at, :data) RETURNING id"
+ADD_EVENT = "INSERT INTO events (id, task_id, type, at, data) VALUES (:id, :task_id, :type, :at, :data)"
+LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"  # also of those that are gone
 
 EVENTS = (
-    "SELECT id, task_id, type, at, data FROM events WHERE task_id = :task_id AND id > :after ORDER BY id LIMIT 1000"
+    "SELECT id, task_id, type, at, data FROM events WHERE task_id = :task_id AND id > :after ORDER BY id LIMIT :limit"
 )
+BODY = "SELECT body FROM history WHERE task_id = :task_id"
 
 TASK_COLUMNS = """
-id, tenant, status, description, request, priority, created_at, deadline, started_at, finished_at, idempotency_key,
-request_digest, traceparent, plan, error
+tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key, request_digest,
+request, plan, traceparent, error
 """
 
 STEP_COLUMNS = """
-task_id, step_id, status, attempt, instance, answered_by, output, usage, missing, error, started_at, finished_at,
-(SELECT count(*) FROM attempts AS a
- WHERE a.task_id = steps.task_id AND a.step_id = steps.step_id AND a.ended_at IS NOT NULL) AS failed
+task_id, step_id, status, attempt, failed, instance, answered_by, started_at, finished_at, output, usage, missing, error
 """
 
-TASK = f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = :id"
+TASK = f"""
+SELECT id, {TASK_COLUMNS}, NULL FROM tasks WHERE id = :id
+UNION ALL
+SELECT task_id, {TASK_COLUMNS}, body FROM history WHERE task_id = :id
+"""
 TASK_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id = :id"
-TASK_BY_KEY = f"SELECT {TASK_COLUMNS} FROM tasks WHERE tenant = :tenant AND idempotency_key = :idempotency_key"
-OPEN_TASKS = f"SELECT {TASK_COLUMNS} FROM tasks WHERE finished_at IS NULL ORDER BY created_at, id"
-OPEN_STEPS = f"""
-SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks WHERE finished_at IS NULL)
+
+TASK_BY_KEY = f"""
+SELECT id, {TASK_COLUMNS}, NULL FROM tasks WHERE tenant = :tenant AND idempotency_key = :idempotency_key
+UNION ALL
+SELECT task_id, {TASK_COLUMNS}, body FROM history WHERE tenant = :tenant AND idempotency_key = :idempotency_key
+"""
+STEPS_BY_KEY = f"""
+SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (
+    SELECT id FROM tasks WHERE tenant = :tenant AND idempotency_key = :idempotency_key
+    UNION ALL
+    SELECT task_id FROM history WHERE tenant = :tenant AND idempotency_key = :idempotency_key
+)
 """
 
+OPEN_TASKS = f"SELECT id, {TASK_COLUMNS}, NULL FROM tasks ORDER BY created_at, id"
+OPEN_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks)"
 OPEN_DELEGATIONS = """
 SELECT task_id, type, data FROM events
-WHERE task_id IN (SELECT id FROM tasks WHERE finished_at IS NULL)
-  AND type IN ('delegation.started', 'delegation.finished')
+WHERE task_id IN (SELECT id FROM tasks) AND type IN ('delegation.started', 'delegation.finished')
 ORDER BY id
 """
 
-LIST_TASKS = """
-SELECT id, status, description, priority, created_at, started_at, finished_at, deadline FROM tasks
-WHERE (:status IS NULL OR status = :status)
-  AND (:since IS NULL OR created_at >= :since)
-  AND (:agent IS NULL OR id IN (SELECT task_id FROM steps WHERE answered_by = :agent))
-  AND (:before_at IS NULL OR (created_at, id) < (:before_at, :before_id))
-ORDER BY created_at DESC, id DESC LIMIT :limit
+# Lists, newest first: of those that have not ended, a few thousand at most, and of history, each by an index that
+# has them in this order.
+_LINE = "status, description, priority, created_at, started_at, finished_at, deadline"
+_PLACE = "created_at >= :since AND (created_at, {id}) < (:before_at, :before_id)"
+_ORDER = "ORDER BY {created_at} DESC, {id} DESC LIMIT :limit"
+LIST_OPEN = f"""
+SELECT id, {_LINE} FROM tasks
+WHERE {_PLACE.format(id="id")} AND (:status IS NULL OR status = :status)
+  AND (:agent IS NULL OR EXISTS (SELECT 1 FROM steps WHERE task_id = tasks.id AND answered_by = :agent))
+{_ORDER.format(created_at="created_at", id="id")}
+"""
+LIST_ENDED = f"""
+SELECT task_id, {_LINE} FROM history WHERE {_PLACE.format(id="task_id")}
+{_ORDER.format(created_at="created_at", id="task_id")}
+"""
+LIST_BY_STATUS = f"""
+SELECT task_id, {_LINE} FROM history WHERE status = :status AND {_PLACE.format(id="task_id")}
+{_ORDER.format(created_at="created_at", id="task_id")}
+"""
+LIST_BY_AGENT = f"""
+SELECT task_id, {_LINE} FROM history WHERE task_id IN (
+    SELECT task_id FROM task_agents WHERE agent = :agent AND status = :status AND {_PLACE.format(id="task_id")}
+    {_ORDER.format(created_at="created_at", id="task_id")}
+)
 """
 
 SAVE_AGENT = """
@@ -120,20 +183,13 @@ AGENTS = "SELECT id, registration, removed_at FROM agents"
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING"
 GET_META = "SELECT value FROM meta WHERE key = :key"
 
-PRUNE = (
-    """DELETE FROM steps WHERE task_id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-    """DELETE FROM attempts WHERE task_id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-    """DELETE FROM late_results WHERE task_id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-    """DELETE FROM webhooks WHERE task_id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-    """DELETE FROM events WHERE task_id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-    """DELETE FROM tasks WHERE id IN
-       (SELECT id FROM tasks WHERE finished_at < :before ORDER BY finished_at LIMIT :limit)""",
-)
+DUE_TO_GO = "SELECT task_id FROM history WHERE finished_at < :before ORDER BY finished_at LIMIT :limit"
+FORGET = "DELETE FROM history WHERE task_id = :task_id"  # and, by a trigger, all that belongs to it
+FREE_PAGES = """
+SELECT freelist_count, page_count, auto_vacuum FROM pragma_freelist_count, pragma_page_count, pragma_auto_vacuum
+"""
+INCREMENTAL = 2  # the auto_vacuum of files that can give space back
+GIVE_BACK = "PRAGMA incremental_vacuum(16)"
 
 PRUNE_AGENTS = "DELETE FROM agents WHERE removed_at < :before"
 PRUNE_AGENT_EVENTS = """

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from coordinator.journal import sql
+from coordinator.journal import lists, packed, sql
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
 from coordinator.tasks.delegation_log import FINISHED, cut_off, with_delegated
 from coordinator.tasks.task import Step, Task
-from shared.contracts import Registration, Status, StepError
-from shared.db.database import Database, Row, Rows, Statement
+from shared.contracts import Registration, StepError
+from shared.db.database import Database, Query, Row, Statement
 from shared.limits.ledger import Ledger
 
 WRITES = (
@@ -29,19 +30,10 @@ WRITES = (
     "store.finish_step",
     "store.finish_task",
 )
-
-
-class TaskLine(NamedTuple):
-    """A task in a list."""
-
-    id: str
-    status: str
-    description: str
-    priority: int
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    deadline: float
+AT_ONCE = 1_000  # events of a task that are read
+BITE_SECONDS = 0.005  # that the writer is held by work that can wait
+BITE = 200  # tasks, or pieces of free space, that are looked at for it
+FREE_PAGES, FREE_SHARE = 256, 0.05  # of the file, that stay for what comes next
 
 
 class Store:
@@ -59,7 +51,8 @@ class Store:
         self._wall = wall
 
     async def open(self) -> None:
-        await self._db.open(MIGRATIONS)
+        await self._db.open(MIGRATIONS, {"packed": packed.packed})
+        self._last_event = int((await self._db.read(sql.LAST_EVENT))[0][0])
 
     async def close(self) -> None:
         await self._db.close()
@@ -68,127 +61,102 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
-        noted = (
+        return await self._write(
+            "store.accept",
+            Statement(sql.ACCEPT, task_row(task)),
             self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
             self._event(task.id, "task.planned", {"steps": planned(task.steps)}),
         )
-        rows = await self._db.write(
-            "store.accept",
-            Statement(sql.ACCEPT, task_row(task)),
-            Statement(sql.ADD_STEP, [{"task_id": task.id, "step_id": step.id} for step in task.steps]),
-            *noted,
-        )
-        if rows is None:
-            return False
-        self._told(noted, rows)
-        return True
 
     async def replan(self, task: Task, planning: Step, ledger: Ledger) -> bool:
         """Ends the planning, with the task's other steps in the place of those before; False if it had ended before."""
-        steps = [step for step in task.steps if step.id != planning.id]
-        replanned = self._event(task.id, "task.replanned", {"steps": planned(task.steps)})
-        noted = (self._event(task.id, *ended(planning)), replanned)
-        rows = await self._db.write(
+        return await self._write(
             "store.replan",
-            Statement(sql.FINISH_STEP, step_row(task, planning)),
+            Statement(sql.FINISH_STEP, step_row(task, planning) | {"first_byte_at": None}),
             Statement(sql.REPLAN, {"id": task.id, "plan": plan_text(task.steps)}),
-            Statement(sql.DROP_STEPS, {"id": task.id}),
-            Statement(sql.ADD_STEP, [{"task_id": task.id, "step_id": step.id} for step in steps]),
             *self._ledger(task, ledger),
-            *noted,
+            self._event(task.id, *ended(planning)),
+            self._event(task.id, "task.replanned", {"steps": planned(task.steps)}),
         )
-        if rows is not None:
-            self._told(noted, rows)
-        return rows is not None
 
     def start_task(self, task: Task) -> None:
         self._db.post("store.start_task", Statement(sql.START_TASK, {"id": task.id, "at": task.started_at}))
 
     def start_attempt(self, task: Task, step: Step, *, agent: str, queued_at: float, ledger: Ledger) -> None:
         """The step's attempt `step.attempt` is sent to `step.instance`."""
-        at = self._wall()
-        keys = {"task_id": task.id, "step_id": step.id, "attempt": step.attempt, "agent_id": step.instance, "at": at}
+        row = {
+            "task_id": task.id,
+            "step_id": step.id,
+            "attempt": step.attempt,
+            "agent_id": step.instance,
+            "queued_at": queued_at,
+            "started_at": step.started_at,
+        }
         data = {"step_id": step.id, "attempt": step.attempt, "agent": agent, "instance": step.instance}
         self._post(
             "store.start_attempt",
-            Statement(sql.START_STEP, keys | {"started_at": step.started_at}),
-            Statement(sql.ADD_ATTEMPT, keys | {"queued_at": queued_at}),
+            Statement(sql.START_STEP, row),
             *self._ledger(task, ledger),
-            note=self._event(task.id, "step.started", data),
+            self._event(task.id, "step.started", data),
         )
 
     async def attempts_written(self) -> None:
         """Waits until every attempt that was started is durable; raises `StorageFull` where that cannot be known."""
         await self._db.write("store.attempts_written", Statement("SELECT 1"))
 
-    def end_attempt(
-        self, task: Task, step: Step, *, error: StepError, first_byte_at: float | None, wait: float
-    ) -> None:
-        """An attempt failed and another will follow after `wait` seconds."""
+    def end_attempt(self, task: Task, step: Step, *, error: StepError, wait: float) -> None:
+        """An attempt failed, `step.failed_attempts` in all, and another will follow after `wait` seconds."""
+        row = {"task_id": task.id, "step_id": step.id, "attempt": step.attempt, "failed": step.failed_attempts}
         data = {"step_id": step.id, "attempt": step.attempt, "wait_seconds": round(wait, 3), "why": error.detail}
         self._post(
             "store.end_attempt",
-            self._attempt_ended(task, step, error=error, first_byte_at=first_byte_at),
-            note=self._event(task.id, "step.retried", data | {"error": error.type}),
+            Statement(sql.END_ATTEMPT, row),
+            self._event(task.id, "step.retried", data | {"error": error.type}),
         )
 
-    async def finish_step(self, task: Task, step: Step, *, first_byte_at: float | None, ledger: Ledger) -> bool:
-        """The checkpoint of a step; False if a newer attempt or another result was first: nothing was written."""
-        note = self._event(task.id, *ended(step))
-        rows = await self._db.write(
+    async def finish_step(
+        self, task: Task, step: Step, *, first_byte_at: float | None, ledger: Ledger, last: Task | None = None
+    ) -> bool:
+        """The checkpoint of a step; False if a newer attempt or another result was first: nothing was written.
+
+        With `last`, the task as it ends with this step, its end is the same commit.
+        """
+        row = step_row(task, step) | {"first_byte_at": first_byte_at}
+        if row["output"] is not None and len(row["output"]) > packed.LARGE:
+            row["output"] = await asyncio.to_thread(packed.small, row["output"])
+        return await self._write(
             "store.finish_step",
-            Statement(sql.FINISH_STEP, step_row(task, step)),
-            self._attempt_ended(task, step, error=step.error, first_byte_at=first_byte_at),
+            Statement(sql.FINISH_STEP, row),
             *self._ledger(task, ledger),
-            note,
+            self._event(task.id, *ended(step)),
+            *(self._task_ended(last) if last is not None else ()),
         )
-        if rows is not None:
-            self._told((note,), rows)
-        return rows is not None
 
     async def finish_task(self, task: Task) -> bool:
         """Ends the task; False if it had ended before: nothing was written."""
-        assert task.finished_at is not None
-        seconds = round(task.finished_at - task.created_at, 6)
-        data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
-        if task.webhook_url:
-            data["webhook"] = True
-        note = self._event(task.id, "task.finished", data)
-        row = {
-            "id": task.id,
-            "status": task.status,
-            "finished_at": task.finished_at,
-            "started_at": task.started_at,
-            "error": task.error.model_dump_json() if task.error else None,
-            "calls": (usage := task.usage).calls,
-            "tokens": usage.input_tokens + usage.output_tokens,
-        }
-        hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
-        outbox = (Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()
-        rows = await self._db.write("store.finish_task", Statement(sql.FINISH_TASK, row), *outbox, note)
-        if rows is not None:
-            self._told((note,), rows)
-        return rows is not None
+        return await self._write("store.finish_task", *self._task_ended(task))
 
     def late_result(self, task_id: str, step_id: str, attempt: int, result: str) -> None:
         """A result that came too late or twice: kept and never merged."""
         row = {"task_id": task_id, "step_id": step_id, "attempt": attempt, "at": self._wall(), "result": result}
         note = self._event(task_id, "step.late", {"step_id": step_id, "attempt": attempt})
-        self._post("store.late_result", Statement(sql.LATE_RESULT, row), note=note)
+        self._post("store.late_result", Statement(sql.LATE_RESULT, row), note)
 
     def note(self, task_id: str | None, type: str, data: Mapping[str, JsonValue]) -> None:
         """An event that goes with no other write: progress, or an agent's change."""
-        self._post("store.note", note=self._event(task_id, type, data))
+        self._post("store.note", self._event(task_id, type, data))
 
     # --- reading
 
     async def task(self, task_id: str) -> Task | None:
-        rows = await self._db.read(sql.TASK, {"id": task_id})
-        return task_from(rows[0], await self._db.read(sql.TASK_STEPS, {"id": task_id})) if rows else None
+        params = {"id": task_id}
+        found, steps = await self._db.read_all(Query(sql.TASK, params), Query(sql.TASK_STEPS, params))
+        return task_from(found[0], steps) if found else None
 
     async def task_by_key(self, tenant: str, key: str) -> Task | None:
-        rows = await self._db.read(sql.TASK_BY_KEY, {"tenant": tenant, "idempotency_key": key})
-        return task_from(rows[0], await self._db.read(sql.TASK_STEPS, {"id": rows[0][0]})) if rows else None
+        params = {"tenant": tenant, "idempotency_key": key}
+        found, steps = await self._db.read_all(Query(sql.TASK_BY_KEY, params), Query(sql.STEPS_BY_KEY, params))
+        return task_from(found[0], steps) if found else None
 
     async def open_tasks(self) -> list[Task]:
         """Every task that has not ended, oldest first, with the results of its steps and what they have delegated."""
@@ -220,15 +188,18 @@ class Store:
         since: float | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 50,
-    ) -> list[TaskLine]:
-        """Newest first; `before` is the last line of the page before."""
-        at, id = before or (None, None)
-        params = {"status": status, "agent": agent, "since": since, "before_at": at, "before_id": id, "limit": limit}
-        return [TaskLine(*row) for row in await self._db.read(sql.LIST_TASKS, params)]
+    ) -> list[lists.TaskLine]:
+        """Newest first; `before` is the last line of the page before. No other read waits for it."""
+        asked = lists.queries(status=status, agent=agent, since=since, before=before, limit=limit)
+        return lists.page(await self._db.read_all(*asked, aside=True), limit=limit)
 
     async def events(self, task_id: str, *, after: int = 0) -> list[TaskEvent]:
         """Up to 1,000 events of a task after a position."""
-        return [TaskEvent(*row) for row in await self._db.read(sql.EVENTS, {"task_id": task_id, "after": after})]
+        params = {"task_id": task_id, "after": after, "limit": AT_ONCE}
+        bodies, rows = await self._db.read_all(Query(sql.BODY, params), Query(sql.EVENTS, params))
+        if bodies and bodies[0][0] is not None:  # what came after the task's end has rows
+            rows = [e for e in packed.unpacked_events(task_id, bodies[0][0]) if e[0] > after] + rows
+        return [TaskEvent(*row) for row in rows[:AT_ONCE]]
 
     # --- the outbox
 
@@ -254,18 +225,14 @@ class Store:
         }
         data = {"attempts": attempts, "delivered": delivered_at is not None, "why": error}
         note = self._event(task_id, "webhook.sent" if delivered_at else "webhook.failed", data)
-        rows = await self._db.write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), note)
-        if rows is not None:
-            self._told((note,), rows)
+        await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), note)
 
     # --- agents, secret, history
 
     async def save_agent(self, agent_id: str, registration: Registration) -> None:
         note = self._event(None, "agent.registered", {"agent_id": agent_id, "name": registration.name})
         row = {"id": agent_id, "registration": registration.model_dump_json(), "at": self._wall()}
-        rows = await self._db.write("store.save_agent", Statement(sql.SAVE_AGENT, row), note)
-        if rows is not None:
-            self._told((note,), rows)
+        await self._write("store.save_agent", Statement(sql.SAVE_AGENT, row), note)
 
     def remove_agent(self, agent_id: str) -> None:
         self._db.post("store.remove_agent", Statement(sql.REMOVE_AGENT, {"id": agent_id, "at": self._wall()}))
@@ -281,44 +248,71 @@ class Store:
         await self._db.write("store.secret", Statement(sql.PUT_META, row))
         return bytes.fromhex((await self._db.read(sql.GET_META, {"key": "secret"}))[0][0])
 
-    async def prune(self, *, before: float, limit: int = 500) -> int:
-        """Deletes up to `limit` tasks that ended before a time, oldest first; returns how many.
+    async def prune(self, *, before: float, limit: int = BITE) -> int:
+        """Deletes tasks that ended before a time, oldest first, for 5 ms of the writer's time; returns how many.
 
         Agents that left and what was told of agents before that time go too.
         """
         params = {"before": before, "limit": limit}
         for text in (sql.PRUNE_AGENTS, sql.PRUNE_AGENT_EVENTS):
             self._db.post("store.prune", Statement(text, params))
-        found = await self._db.read("SELECT count(*) FROM tasks WHERE finished_at < :before", params)
-        if found[0][0]:
-            await self._db.write("store.prune", *(Statement(text, params) for text in sql.PRUNE))
-        return min(limit, int(found[0][0]))
+        [due] = await self._db.read_all(Query(sql.DUE_TO_GO, params), aside=True)
+        if not due:
+            return 0
+        going = [Statement(sql.FORGET, {"task_id": task_id}) for (task_id,) in due]
+        return await self._db.write_some("store.prune", going, seconds=BITE_SECONDS)
+
+    async def give_back(self) -> bool:
+        """Gives free space of the file back to the disk for 5 ms of the writer's time; whether there is more."""
+        [[(free, pages, mode)]] = await self._db.read_all(Query(sql.FREE_PAGES), aside=True)
+        if mode != sql.INCREMENTAL or free <= max(FREE_PAGES, FREE_SHARE * pages):
+            return False
+        await self._db.write_some("store.give_back", [Statement(sql.GIVE_BACK)] * BITE, seconds=BITE_SECONDS)
+        return True
 
     # --- how it is done
 
     def _event(self, task_id: str | None, type: str, data: Mapping[str, Any]) -> Statement:
-        return Statement(sql.ADD_EVENT, {"task_id": task_id, "type": type, "at": self._wall(), "data": json_text(data)})
+        self._last_event += 1  # positions are given here, in the order in which the writes are queued
+        row = {"id": self._last_event, "task_id": task_id, "type": type, "at": self._wall(), "data": json_text(data)}
+        return Statement(sql.ADD_EVENT, row, late=1)
 
-    def _post(self, name: str, *statements: Statement, note: Statement) -> None:
-        self._db.post(name, *statements, note, then=lambda rows: self._told((note,), rows))
+    async def _write(self, name: str, *statements: Statement) -> bool:
+        """Whether it was written; then its events are told."""
+        written = await self._db.write(name, *statements) is not None
+        if written:
+            self._tell(statements)
+        return written
 
-    def _told(self, notes: tuple[Statement, ...], rows: Rows) -> None:
-        for note, inserted in zip(notes, rows[-len(notes) :], strict=True):
-            self._publish(TaskEvent(id=inserted[0][0], **note.params))  # type: ignore[arg-type]
+    def _post(self, name: str, *statements: Statement) -> None:
+        self._db.post(name, *statements, then=lambda _: self._tell(statements))
 
-    def _attempt_ended(
-        self, task: Task, step: Step, *, error: StepError | None, first_byte_at: float | None
-    ) -> Statement:
+    def _tell(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            if statement.sql is sql.ADD_EVENT:
+                self._publish(TaskEvent(**statement.params))  # type: ignore[arg-type]
+
+    def _task_ended(self, task: Task) -> tuple[Statement, ...]:
+        """A task's end, with which it moves into the history."""
+        assert task.finished_at is not None
         row = {
-            "task_id": task.id,
-            "step_id": step.id,
-            "attempt": step.attempt,
-            "status": "failed" if step.status is Status.RUNNING else step.status,
-            "first_byte_at": first_byte_at,
-            "at": self._wall(),
-            "error": error.model_dump_json() if error else None,
+            "id": task.id,
+            "status": task.status,
+            "finished_at": task.finished_at,
+            "started_at": task.started_at,
+            "error": task.error.model_dump_json() if task.error else None,
         }
-        return Statement(sql.END_ATTEMPT, row)
+        seconds = round(task.finished_at - task.created_at, 6)
+        data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
+        if task.webhook_url:
+            data["webhook"] = True
+        hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
+        return (
+            Statement(sql.FINISH_TASK, row),
+            *((Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()),
+            self._event(task.id, "task.finished", data),
+            Statement(sql.KEEP, {"id": task.id, "most": packed.MOST}, late=2),
+        )
 
     def _ledger(self, task: Task, ledger: Ledger) -> tuple[Statement, ...]:
         """Written with every step where there is a limit to keep; else what was spent is written at the end."""

@@ -172,8 +172,11 @@ def outcome(task: Task) -> Status:
     """How a task ends whose steps have all ended (or whose time is over).
 
     Everything done: completed. Something done: partial. Nothing done: timed_out if time was the reason, else failed.
+    A step is cancelled only with its task, whose end a kill may have cut off.
     """
     states = [step.status for step in task.steps if not step.is_planning]
+    if any(s is Status.CANCELLED for s in states):
+        return Status.CANCELLED
     if states and all(s is Status.COMPLETED for s in states):
         return Status.COMPLETED
     if any(s is Status.COMPLETED for s in states):

@@ -10,10 +10,25 @@ Rows = list[list[Row]]
 
 
 class Statement(NamedTuple):
-    """SQL with named parameters; `RETURNING` rows come back."""
+    """SQL with named parameters; `RETURNING` rows come back.
+
+    A `late` one is written at the end of its commit, in one go with the others of the same SQL, lower numbers first;
+    it has no rows and is never the guard.
+    """
 
     sql: str
     params: Mapping[str, Any] | Sequence[Mapping[str, Any]] = {}
+    late: int = 0
+
+
+class Query(NamedTuple):
+    """A question with named parameters."""
+
+    sql: str
+    params: Mapping[str, Any] = {}
+
+
+Function = Callable[..., Any]  # of SQL's values, to one of them
 
 
 class Database(Protocol):
@@ -34,12 +49,23 @@ class Database(Protocol):
         """
         ...
 
+    async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
+        """Runs as many of the statements, in order, as fit into the time, at least one; how many.
+
+        For work that can wait: nobody's write is held up for longer. Raises as `write` does.
+        """
+        ...
+
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Rows of a query; sees every write that has returned."""
         ...
 
-    async def open(self, migrations: Sequence[str]) -> None:
-        """Opens and migrates; raises `StorageBroken` with one clear sentence."""
+    async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
+        """Rows of each query, all of one state. `aside` is for what takes its time: no other read waits for it."""
+        ...
+
+    async def open(self, migrations: Sequence[str], functions: Mapping[str, Function] | None = None) -> None:
+        """Opens and migrates; raises `StorageBroken` with one clear sentence. `functions` are SQL's, by name."""
         ...
 
     async def close(self) -> None: ...

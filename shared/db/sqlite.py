@@ -1,4 +1,4 @@
-"""SQLite as the journal: one writer thread with group commit, a read-only reader, and a form without threads.
+"""SQLite as the journal: one writer thread with group commit, read-only readers, and a form without threads.
 
 WAL with `synchronous=FULL`: what has returned survives `kill -9` and power loss. Measured: 2,900 durable 3-step
 tasks/s on 2 cores. Only the writer's connection writes and checkpoints, because SQLite before 3.51.3 can corrupt a
@@ -12,17 +12,18 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shared import logs
 from shared.db import sqlite_file
-from shared.db.database import Row, Rows, Statement
+from shared.db.database import Function, Query, Row, Rows, Statement
+from shared.db.migration import migrate
+from shared.db.reader import Reader
 from shared.db.sqlite_file import Naming
+from shared.db.transaction import Transaction
 from shared.errors import MusterError, StorageBroken, StorageFull
 from shared.failpoints import At, nowhere
 
@@ -39,28 +40,27 @@ _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python 
 }
 
 
+Outcome = Rows | int | None
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class _Unit:
-    """One write on its way to the writer thread: awaited by `done`, or posted with `then`."""
+    """One write on its way to the writer thread: awaited by `done`, or posted with `then`.
+
+    With `seconds`, as much of it as fits into that time.
+    """
 
     name: str
-    statements: tuple[Statement, ...]
-    done: asyncio.Future[Rows | None] | None = None
+    statements: Sequence[Statement]
+    done: asyncio.Future[Any] | None = None
     then: Callable[[Rows], None] | None = None
+    seconds: float | None = None
 
-
-def _run(connection: sqlite3.Connection, statements: Sequence[Statement]) -> Rows | None:
-    rows: Rows = []
-    for number, statement in enumerate(statements):
-        if isinstance(statement.params, Mapping):
-            cursor = connection.execute(statement.sql, statement.params)
-            rows.append(cursor.fetchall() if cursor.description else [])
-        else:
-            cursor = connection.executemany(statement.sql, statement.params)
-            rows.append([])
-        if number == 0 and not rows[0] and cursor.rowcount == 0:
-            return None
-    return rows
+    def run(self, transaction: Transaction) -> Outcome:
+        if self.seconds is not None:
+            return transaction.run_some(self.statements, seconds=self.seconds)
+        return transaction.run(self.statements)
 
 
 class Sqlite:
@@ -78,63 +78,93 @@ class Sqlite:
         self._naming = naming
         self._at = at
         self._on_broken = on_broken
-        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Unit] | None] = queue.SimpleQueue()
+        self._gathered: list[_Unit] = []  # in the loop's thread, on their way to the queue
+        self._sending: asyncio.Handle | None = None
+        self._awaited = False  # somebody waits for what was gathered
         self._writer: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
-        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-reader")
-        self._reader: sqlite3.Connection | None = None
+        self._reader = Reader(self._path, name="journal-reader")
+        self._lists = Reader(self._path, name="journal-lists")
         self._lock = -1
         self._closed = False
         self._broken: StorageBroken | None = None
 
-    async def open(self, migrations: Sequence[str]) -> None:
+    async def open(self, migrations: Sequence[str], functions: Mapping[str, Function] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._open, migrations)
+        await asyncio.to_thread(self._open, migrations, functions or {})
         self._thread = threading.Thread(target=self._write_loop, name="journal-writer", daemon=True)
         self._thread.start()
 
     async def close(self) -> None:
         self._closed = True
         if self._thread is not None:
+            self._send()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
-        self._readers.shutdown()
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                connection.close()
+        self._reader.close()
+        self._lists.close()
+        if self._writer is not None:
+            self._writer.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
-        if self._closed:
-            raise StorageBroken("The journal is closed.")
-        done: asyncio.Future[Rows | None] = self._loop.create_future()
-        self._queue.put(_Unit(name, statements, done))
-        return await asyncio.shield(done)
+        rows: Rows | None = await self._written(_Unit(name, statements, self._done()))
+        return rows
 
     def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
-        self._queue.put(_Unit(name, statements, then=then))
+        unit = _Unit(name, statements, then=then)
+        if self._closed:  # as late as from the writer's last answers
+            self._queue.put([unit])
+            return
+        if self._sending is None:
+            self._sending = self._loop.call_later(POSTED_SECONDS, self._send)
+        self._gathered.append(unit)
+
+    async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
+        count: int = await self._written(_Unit(name, statements, self._done(), seconds=seconds))
+        return count
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
-        return await self._loop.run_in_executor(self._readers, self._read, sql, params or {})
+        return (await self._reader.rows((Query(sql, params or {}),)))[0]
 
-    # --- in the reader's thread
+    async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
+        return await (self._lists if aside else self._reader).rows(queries)
 
-    def _read(self, sql: str, params: Mapping[str, Any]) -> list[Row]:
-        try:
-            if self._reader is None:
-                uri = f"{self._path.as_uri()}?mode=ro"
-                self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            return self._reader.execute(sql, params).fetchall()
-        except sqlite3.Error as exc:
-            raise sqlite_file.translated(exc) from exc
+    # --- in the loop's thread
+
+    def _done(self) -> asyncio.Future[Any]:
+        if self._closed:
+            raise StorageBroken("The journal is closed.")
+        return self._loop.create_future()
+
+    async def _written(self, unit: _Unit) -> Any:
+        assert unit.done is not None
+        if not self._awaited:  # one put, and one wake of the writer, for all that a turn of the loop writes
+            self._awaited = True
+            if self._sending is not None:
+                self._sending.cancel()
+            self._sending = self._loop.call_soon(self._send)
+        self._gathered.append(unit)
+        return await unit.done  # who is cancelled here takes nothing back: the unit is on its way
+
+    def _send(self) -> None:
+        """Hands the writer what was gathered."""
+        if self._sending is not None:
+            self._sending.cancel()
+        self._sending, self._awaited = None, False
+        units, self._gathered = self._gathered, []
+        for start in range(0, len(units), BATCH):
+            self._queue.put(units[start : start + BATCH])
 
     # --- in threads of their own
 
-    def _open(self, migrations: Sequence[str]) -> None:
+    def _open(self, migrations: Sequence[str], functions: Mapping[str, Function]) -> None:
         self._lock = sqlite_file.held(self._path, self._naming)
-        self._writer = sqlite_file.opened(self._path, migrations, self._naming)
+        self._writer = sqlite_file.opened(self._path, migrations, self._naming, at=self._at)
+        _define(self._writer, functions)
 
     def _write_loop(self) -> None:
         assert self._writer is not None
@@ -145,37 +175,31 @@ class Sqlite:
                 self._commit(self._writer, batch)
 
     def _batch(self) -> tuple[list[_Unit], bool]:
-        """What is written with one commit: all that waits, at once if somebody awaits it; and whether it is the end."""
+        """What is written with one commit: all that waits; and whether it is the end."""
         batch: list[_Unit] = []
-        awaited, until = False, 0.0
         while len(batch) < BATCH:
             try:
-                if not batch:
-                    unit = self._queue.get()
-                    until = time.monotonic() + POSTED_SECONDS
-                elif awaited:
-                    unit = self._queue.get_nowait()
-                else:
-                    unit = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+                units = self._queue.get_nowait() if batch else self._queue.get()
             except queue.Empty:
                 break
-            if unit is None:
+            if units is None:
                 return batch, True
-            batch.append(unit)
-            awaited = awaited or unit.done is not None
+            batch += units
         return batch, False
 
     def _commit(self, connection: sqlite3.Connection, batch: list[_Unit], *, apart: bool = False) -> None:
         """Writes a batch; only when a unit of it turns out unfit, once more with the units kept apart."""
-        outcomes: list[Rows | MusterError | None] = []
+        outcomes: list[Outcome | MusterError] = []
         try:
             if self._broken is not None:
                 raise self._broken
             connection.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(connection)
             for unit in batch:
                 self._at(f"{unit.name}.queued")
-                outcomes.append(self._one(connection, unit) if apart else _run(connection, unit.statements))
+                outcomes.append(self._one(connection, unit) if apart else unit.run(transaction))
                 self._at(f"{unit.name}.written")
+            transaction.finish()
             connection.execute("COMMIT")
             for unit in batch:
                 self._at(f"{unit.name}.committed")
@@ -187,10 +211,12 @@ class Sqlite:
             outcomes = [self._failed(connection, exc)] * len(batch)
         self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
 
-    def _one(self, connection: sqlite3.Connection, unit: _Unit) -> Rows | MusterError | None:
+    def _one(self, connection: sqlite3.Connection, unit: _Unit) -> Outcome | MusterError:
         connection.execute("SAVEPOINT unit")
         try:
-            rows = _run(connection, unit.statements)
+            transaction = Transaction(connection)
+            outcome = unit.run(transaction)
+            transaction.finish()
         except Exception as exc:  # one unit's own fault is not the others'
             if sqlite_file.code(exc) not in _UNFIT or not connection.in_transaction:
                 raise
@@ -198,7 +224,7 @@ class Sqlite:
             connection.execute("RELEASE unit")
             return StorageBroken(f"The write {unit.name} was refused: {exc}.")
         connection.execute("RELEASE unit")
-        return rows
+        return outcome
 
     def _failed(self, connection: sqlite3.Connection, exc: Exception) -> MusterError:
         """Nothing of the batch is written. A full disk is tried again; one that fails is not written to any more."""
@@ -216,7 +242,12 @@ class Sqlite:
         return error
 
 
-def _resolve(batch: list[_Unit], outcomes: list[Rows | MusterError | None]) -> None:
+def _define(connection: sqlite3.Connection, functions: Mapping[str, Function]) -> None:
+    for name, function in functions.items():
+        connection.create_function(name, -1, function, deterministic=True)
+
+
+def _resolve(batch: list[_Unit], outcomes: Sequence[Outcome | MusterError]) -> None:
     for unit, outcome in zip(batch, outcomes, strict=True):
         if unit.then is not None and isinstance(outcome, list):
             try:
@@ -238,32 +269,41 @@ class Memory:
         self._at = at
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
 
-    async def open(self, migrations: Sequence[str]) -> None:
-        sqlite_file.migrate(self._connection, migrations, "The journal in memory")
+    async def open(self, migrations: Sequence[str], functions: Mapping[str, Function] | None = None) -> None:
+        migrate(self._connection, migrations)
+        _define(self._connection, functions or {})
 
     async def close(self) -> None:
         self._connection.close()
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
-        return self._written(name, statements)
+        return self._written(name, lambda transaction: transaction.run(statements))
 
     def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
-        rows = self._written(name, statements)
+        rows = self._written(name, lambda transaction: transaction.run(statements))
         if then is not None and rows is not None:
             then(rows)
+
+    async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
+        return self._written(name, lambda transaction: transaction.run_some(statements, seconds=seconds))
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         return self._connection.execute(sql, params or {}).fetchall()
 
-    def _written(self, name: str, statements: Sequence[Statement]) -> Rows | None:
+    async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
+        return [self._connection.execute(*query).fetchall() for query in queries]
+
+    def _written(self, name: str, run: Callable[[Transaction], T]) -> T:
         self._at(f"{name}.queued")
         self._connection.execute("BEGIN")
         try:
-            rows = _run(self._connection, statements)
+            transaction = Transaction(self._connection)
+            outcome = run(transaction)
+            transaction.finish()
         except Exception as exc:
             self._connection.execute("ROLLBACK")
             raise StorageBroken(f"The write {name} was refused: {exc}.") from exc
         self._at(f"{name}.written")
         self._connection.execute("COMMIT")
         self._at(f"{name}.committed")
-        return rows
+        return outcome

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.db.migration import migrate
 from shared.errors import MusterError, StorageBroken, StorageFull
+from shared.failpoints import At, nowhere
 
 CHECKED_BYTES = 64_000_000  # a larger file is not read through at start; its schema still is
 KEPT_LOG_BYTES = 64_000_000  # what the write-ahead log may keep of the disk after a large write
@@ -68,12 +70,12 @@ def held(path: Path, naming: Naming = JOURNAL) -> int:
     return lock
 
 
-def opened(path: Path, migrations: Sequence[str], naming: Naming = JOURNAL) -> sqlite3.Connection:
+def opened(path: Path, migrations: Sequence[str], naming: Naming = JOURNAL, *, at: At = nowhere) -> sqlite3.Connection:
     """The writer's connection to a journal of the newest format; raises `StorageBroken` or `StorageFull`."""
     where = f"{naming.what} {path}"
     try:
         if _is_new(path, where):
-            _create(path, migrations, where)
+            _create(path, migrations)
         if not os.access(path, os.R_OK | os.W_OK):  # a restored file that is root's; SQLite would speak of damage
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         _examine(path, len(migrations), where, naming.setting)
@@ -86,7 +88,7 @@ def opened(path: Path, migrations: Sequence[str], naming: Naming = JOURNAL) -> s
             f"journal_size_limit={KEPT_LOG_BYTES}",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        migrate(connection, migrations, where)
+        migrate(connection, migrations, at=at)
     except OSError as exc:
         raise _unusable(where, exc) from exc
     except sqlite3.Error as exc:
@@ -96,14 +98,6 @@ def opened(path: Path, migrations: Sequence[str], naming: Naming = JOURNAL) -> s
             f"{where} is damaged or unusable ({exc}). Restore it from a backup, or move it away."
         ) from exc
     return connection
-
-
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str], where: str) -> None:
-    """Brings the file to the newest migration; raises `StorageBroken` for one that is newer than this program."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    _refuse_newer(version, len(migrations), where)
-    for number, script in enumerate(migrations[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")
 
 
 def _is_new(path: Path, where: str) -> bool:
@@ -116,7 +110,7 @@ def _is_new(path: Path, where: str) -> bool:
     return True
 
 
-def _create(path: Path, migrations: Sequence[str], where: str) -> None:
+def _create(path: Path, migrations: Sequence[str]) -> None:
     """A new journal is there as a whole or not at all, so that an empty file is never one."""
     new = Path(f"{path}.new")
     for file in (new, Path(f"{new}-journal")):
@@ -126,7 +120,8 @@ def _create(path: Path, migrations: Sequence[str], where: str) -> None:
         connection = sqlite3.connect(new, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous=FULL")
-            migrate(connection, migrations, where)
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # can be chosen only now, or by a VACUUM
+            migrate(connection, migrations)
         finally:
             connection.close()
         new.replace(path)

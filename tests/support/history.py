@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.journal.packed import unpacked, unpacked_events
+
 ENDED = ("completed", "partial", "failed", "timed_out", "cancelled", "skipped")
 LATE_SECONDS = 2.0  # a task ends so long after its deadline at the latest
 ANSWER_SECONDS = 1.0  # and a caller is answered
 MAX_ATTEMPTS = 3
+STEP = (
+    *("task_id", "step_id", "status", "attempt", "failed", "instance", "answered_by", "started_at", "finished_at"),
+    *("output", "usage", "missing", "error"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,17 @@ class History:
 
     def __init__(self, journal: Path) -> None:
         with _copied(journal) as connection:
-            rows = connection.execute("SELECT id, task_id, type, at, data FROM events ORDER BY id")
-            self.events = [Event(id, task, type, at, json.loads(data)) for id, task, type, at, data in rows]
+            rows = connection.execute("SELECT id, task_id, type, at, data FROM events").fetchall()
             self.tasks = _dicts(connection, "SELECT * FROM tasks", "id")
-            self.steps = _dicts(connection, "SELECT * FROM steps", "task_id", "step_id")
-            self.attempts = _dicts(connection, "SELECT * FROM attempts", "task_id", "step_id", "attempt")
+            self.steps = _dicts(connection, f"SELECT {', '.join(STEP)} FROM steps", "task_id", "step_id")
+            for id, task in _dicts(connection, "SELECT * FROM history", "task_id").items():
+                if (body := task["body"]) is not None:
+                    rows += unpacked_events(id, body)
+                    packed = unpacked(id, body)
+                    task["plan"] = packed.plan
+                    self.steps |= {(id, step[1]): dict(zip(STEP, step, strict=True)) for step in packed.steps}
+                self.tasks[id] = task
+            self.events = [Event(id, task, type, at, json.loads(data)) for id, task, type, at, data in sorted(rows)]
             self.late = connection.execute("SELECT task_id, step_id, attempt, result FROM late_results").fetchall()
             self.integrity = connection.execute("PRAGMA integrity_check").fetchone()[0]
         self.events_of: dict[str, list[Event]] = defaultdict(list)
@@ -122,15 +134,13 @@ class History:
                 yield f"I5: step {key} is {step['status']} in a task that has ended"
             if step["status"] == "completed" and step["output"] is None:
                 yield f"I3: step {key} is completed without an output"
-        failed: Counter[tuple[str, str]] = Counter()
-        completed: Counter[tuple[str, str]] = Counter()
-        for (task, step_id, attempt), row in self.attempts.items():
-            completed[task, step_id] += row["status"] == "completed"
-            failed[task, step_id] += row["ended_at"] is not None and row["status"] != "completed"
-            if attempt > self.steps[task, step_id]["attempt"]:
-                yield f"I3: step {(task, step_id)} has attempt {attempt} beyond the one it ended with"
-        yield from (f"I3: step {key} completed {n} times" for key, n in completed.items() if n > 1)
-        yield from (f"I7: step {key} was tried {n} times" for key, n in failed.items() if n > MAX_ATTEMPTS)
+            if step["failed"] > MAX_ATTEMPTS:
+                yield f"I7: step {key} was tried {step['failed']} times"
+        for event in self.events:
+            if event.type == "step.started" and event.task_id is not None and event.data["instance"] is not None:
+                key = (event.task_id, event.data["step_id"])
+                if event.data["attempt"] > self.steps[key]["attempt"]:
+                    yield f"I3: step {key} has attempt {event.data['attempt']} beyond the one it ended with"
 
     def _changes_since(self, before: History) -> Iterator[str]:
         if self.events[: len(before.events)] != before.events:

@@ -29,7 +29,9 @@ SEED = int(os.environ.get("MUSTER_TEST_SEED", "20261121"))
 KILLS = 60
 CALLERS = 8
 SENDS = ("send.execute.before", "send.execute.sent", "send.execute.answered")
-POINTS = [f"{write}.{moment}" for write in WRITES for moment in ("queued", "written", "committed")] + list(SENDS)
+MOMENTS = ("queued", "written", "committed")
+ENDS = "store.finish_task"  # of a task that does not end with its last step
+POINTS = [f"{write}.{moment}" for write in WRITES if write != ENDS for moment in MOMENTS] + list(SENDS)
 TIMEOUT_SECONDS = 120.0
 
 pytestmark = pytest.mark.timeout(300)
@@ -273,6 +275,36 @@ async def test_a_kill_at_every_named_write_and_send_loses_nothing_and_repeats_no
     assert bench.problems == []
     assert figures["kills"] == 2 * len(POINTS)
     assert figures.items() >= NOTHING_WRONG.items()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_kill_while_a_cancelled_task_ends_leaves_it_open_or_ended_and_never_both(tmp_path, moment):
+    """Its steps were: so is the task, after the restart at the latest."""
+    with suite(tmp_path) as (coordinator, _):
+        coordinator.kill()
+        coordinator.start(failpoint=f"{ENDS}.{moment}").ready()
+        async with httpx.AsyncClient(base_url=coordinator.url, timeout=20.0) as http:
+            answer = await http.post("/execute_task", json=_task(delay_ms=500), headers={"Prefer": "respond-async"})
+            id = answer.json()["task_id"]
+            with contextlib.suppress(httpx.TransportError):
+                await http.post(f"/tasks/{id}/cancel")
+        assert await asyncio.to_thread(coordinator.process.wait, 20.0) == -signal.SIGKILL
+        killed = History(coordinator.journal)
+
+        coordinator.start().ready()
+        async with httpx.AsyncClient(base_url=coordinator.url, timeout=20.0) as http:
+
+            async def status() -> str | None:
+                found: str = (await http.get(f"/tasks/{id}")).json()["status"]
+                return found if found not in ("queued", "running") else None
+
+            ended = await eventually(status, seconds=20)
+        coordinator.terminate()
+        coordinator.process.wait()
+
+    assert killed.open_tasks == (set() if moment == "committed" else {id})
+    assert ended == "cancelled"
+    assert History(coordinator.journal).problems(accepted=[id], before=killed) == []
 
 
 # --- one caller, one key, one reader ---------------------------------------------------------------

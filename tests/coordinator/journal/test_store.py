@@ -20,7 +20,7 @@ from shared.db.sqlite import Memory, Sqlite
 from shared.limits.ledger import Ledger
 
 ERROR = StepError(type="agent_error", detail="It broke.", retryable=True)
-TABLES = ("tasks", "steps", "attempts", "late_results", "webhooks", "events")
+TABLES = ("tasks", "history", "task_agents", "steps", "late_results", "webhooks", "events")
 
 
 class Journal:
@@ -143,8 +143,18 @@ async def test_the_first_task_under_a_key_stays_and_the_second_writes_nothing(jo
     assert not await journal.store.accept(task("t2", idempotency_key="key"))
 
     assert await journal.store.task("t2") is None
-    assert (await journal.count("steps"), await journal.count("events")) == (2, 2)
+    assert (await journal.count("tasks"), await journal.count("events")) == (1, 2)
     assert await journal.store.accept(task("t3", idempotency_key="key", tenant="another"))
+
+
+async def test_a_key_stays_taken_when_its_task_has_ended(journal):
+    await journal.store.accept(task("t1", idempotency_key="key"))
+    await end(journal, task("t1"))
+
+    assert not await journal.store.accept(task("t2", idempotency_key="key"))
+
+    assert (await journal.store.task_by_key("default", "key")).id == "t1"
+    assert await journal.count("tasks") == 0
 
 
 async def test_of_a_thousand_tasks_under_one_key_at_once_one_is_accepted(journal):
@@ -193,7 +203,8 @@ async def test_an_older_attempt_cannot_take_the_step_back(journal):
 
     send(journal, task(), attempt=1)
 
-    assert await journal.rows("SELECT attempt FROM attempts") == [(2,)]
+    assert await journal.rows("SELECT attempt FROM steps") == [(2,)]
+    assert [e.fields["attempt"] for e in journal.told if e.type == "step.started"] == [2]
     assert (await journal.store.task("t1")).step("research").attempt == 2
 
 
@@ -205,7 +216,20 @@ async def test_an_attempt_cannot_begin_in_a_step_that_has_ended(journal):
 
     step = (await journal.store.task("t1")).step("research")
     assert (step.status, step.attempt) == ("completed", 1)
-    assert await journal.count("attempts") == 0
+    assert "step.started" not in [e.type for e in journal.told]
+
+
+async def test_a_result_for_a_task_that_has_ended_touches_nothing(journal):
+    """Its rows are gone; none is made again."""
+    await journal.store.accept(task())
+    send(journal, task(), attempt=1)
+    await end(journal, task())
+
+    late = await finish(journal, task(), done(task()))
+    send(journal, task(), attempt=2)
+
+    assert late is False
+    assert (await journal.count("steps"), await journal.count("events")) == (0, 0)
 
 
 async def test_a_late_result_is_kept_told_and_not_merged(journal):
@@ -250,7 +274,7 @@ async def test_attempts_that_failed_count_and_those_cut_off_do_not(file, tmp_pat
     """The first failed, the second was running when the coordinator died."""
     await file.store.accept(task())
     send(file, task(), attempt=1)
-    file.store.end_attempt(task(), begun(task(), attempt=1, failed=1), error=ERROR, first_byte_at=None, wait=0.1)
+    file.store.end_attempt(task(), begun(task(), attempt=1, failed=1), error=ERROR, wait=0.1)
     send(file, task(), attempt=2)
 
     again = await reopened(file, tmp_path)
@@ -260,19 +284,23 @@ async def test_attempts_that_failed_count_and_those_cut_off_do_not(file, tmp_pat
     assert (recovered.step("research").attempt, recovered.step("research").failed_attempts) == (2, 1)
 
 
-async def test_each_attempt_has_its_row(journal):
+async def test_the_events_tell_of_each_attempt(journal):
     await journal.store.accept(task())
     send(journal, task(), attempt=1)
-    journal.store.end_attempt(task(), begun(task(), failed=1), error=ERROR, first_byte_at=None, wait=0.1)
+    journal.store.end_attempt(task(), begun(task(), failed=1), error=ERROR, wait=0.1)
     send(journal, task(), attempt=2)
     await finish(journal, task(), done(task(), attempt=2))
 
-    rows = await journal.rows("SELECT attempt, agent_id, status, queued_at, first_byte_at, ended_at FROM attempts")
+    told = [(e.type, e.fields["attempt"], e.at) for e in await journal.store.events("t1") if "attempt" in e.fields]
+    times = await journal.rows("SELECT queued_at, first_byte_at FROM steps")
 
-    assert rows == [
-        (1, "researcher-1", "failed", 1_000.5, None, 1_000.0),
-        (2, "researcher-1", "completed", 1_000.5, 1_001.5, 1_000.0),
+    assert told == [
+        ("step.started", 1, 1_000.0),
+        ("step.retried", 1, 1_000.0),
+        ("step.started", 2, 1_000.0),
+        ("step.finished", 2, 1_000.0),
     ]
+    assert times == [(1_000.5, 1_001.5)]
 
 
 async def test_what_is_spent_is_written_with_the_step_where_there_is_a_limit(journal):
@@ -425,19 +453,19 @@ async def test_pruning_removes_every_row_of_old_tasks_and_nothing_else(journal):
         await journal.store.accept(one)
         send(journal, one, attempt=1)
         await finish(journal, one, done(one))
-        journal.store.late_result(id, "research", 1, "{}")
         if ended_at is not None:
             await end(journal, one, at=ended_at)
+        journal.store.late_result(id, "research", 1, "{}")
     before = {table: await journal.count(table) for table in TABLES}
 
     pruned = [await journal.store.prune(before=2_000.0, limit=1) for _ in range(3)]
 
     assert pruned == [1, 1, 0]
     assert [await journal.store.task(id) for id in ("old-1", "old-2")] == [None, None]
-    kept = await journal.rows("SELECT DISTINCT task_id FROM events WHERE task_id IS NOT NULL ORDER BY task_id")
-    assert kept == [("new",), ("open",)]
+    assert [event.type for event in await journal.store.events("new")][-2:] == ["task.finished", "step.late"]
     after = {table: await journal.count(table) for table in TABLES}
-    assert after == {table: n // 2 for table, n in before.items()} | {"webhooks": 1}
+    assert before == dict.fromkeys(TABLES, 3) | {"tasks": 1, "steps": 1, "late_results": 4, "events": 8}
+    assert after == dict.fromkeys(TABLES, 1) | {"late_results": 2, "events": 6}
 
 
 async def test_pruning_forgets_agents_that_left_long_ago_and_what_was_told_of_them(journal):
@@ -469,7 +497,7 @@ async def test_every_write_of_a_task_s_life_is_a_named_point(tmp_path):
         await journal.store.accept(task())
         journal.store.start_task(task(started_at=1_000.5))
         send(journal, task(), attempt=1)
-        journal.store.end_attempt(task(), begun(task(), failed=1), error=ERROR, first_byte_at=None, wait=0.1)
+        journal.store.end_attempt(task(), begun(task(), failed=1), error=ERROR, wait=0.1)
         await finish(journal, task(), done(task(), attempt=2))
         await end(journal, task())
         await journal.store.close()
