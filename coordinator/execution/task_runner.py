@@ -18,7 +18,7 @@ from coordinator.execution.running_task import Live
 from coordinator.execution.step_runner import Allowance, Ended, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
-from coordinator.tasks.task import Step, Task, missing, moved, outcome, ready, skipped, with_step
+from coordinator.tasks.task import Step, Task, ended_with, missing, moved, outcome, ready, skipped, with_step
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
@@ -259,7 +259,7 @@ class Conductor:
         """Makes a step's end durable, then part of the task."""
         step = ended.step
 
-        last = self._ended_with(live, step)
+        last = None if live.ending or live.cancelled else ended_with(live.task, step, at=self._wall())
 
         async def write() -> bool:
             return await self._store.finish_step(
@@ -278,13 +278,6 @@ class Conductor:
         ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
         if step.status is Status.COMPLETED and not ours:
             self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
-
-    def _ended_with(self, live: Live, step: Step) -> Task | None:
-        """The task as it ends with this step, if that is its last: nothing is sent between, so one commit is both."""
-        if live.ending or live.cancelled or not all(s.ended or s.id == step.id for s in live.task.steps):
-            return None
-        done = with_step(live.task, step)
-        return changed(moved(done, outcome(done)), finished_at=self._wall())
 
     async def _end(self, live: Live) -> None:
         """Names what is not there, ends the task durably, and wakes who waits for it."""

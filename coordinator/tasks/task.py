@@ -186,6 +186,14 @@ def outcome(task: Task) -> Status:
     return Status.TIMED_OUT
 
 
+def ended_with(task: Task, step: Step, *, at: float) -> Task | None:
+    """The task as it ends with this step, if all others have ended: nothing is sent between the two."""
+    if not all(s.ended or s.id == step.id for s in task.steps):
+        return None
+    done = with_step(task, step)
+    return changed(moved(done, outcome(done)), finished_at=at)
+
+
 def missing(task: Task) -> list[Missing]:
     """What was asked for and is not in the answer, with the reason."""
     said = [m for step in task.steps for m in step.missing]
