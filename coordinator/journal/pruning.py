@@ -22,8 +22,10 @@ async def prune_for_ever(store: Store, *, days: float, wall: Callable[[], float]
             while gone := await store.prune(before=wall() - days * DAY_SECONDS):
                 pruned += gone
                 await asyncio.sleep(PAUSE_SECONDS)
-            while await store.give_back():  # noqa: ASYNC110 (it does the work)
-                await asyncio.sleep(PAUSE_SECONDS)
+            if await store.give_back():
+                while await store.give_back():  # noqa: ASYNC110 (it does the work)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                await store.checkpoint()
         except StorageFull:
             logs.get().warning("journal.full")
         if pruned:

@@ -263,12 +263,16 @@ class Store:
         return await self._db.write_some("store.prune", going, seconds=BITE_SECONDS)
 
     async def give_back(self) -> bool:
-        """Gives free space of the file back to the disk for 5 ms of the writer's time; whether there is more."""
+        """Gives free space of the file back to the disk for 5 ms of the writer's time; whether there was any."""
         [[(free, pages, mode)]] = await self._db.read_all(Query(sql.FREE_PAGES), aside=True)
         if mode != sql.INCREMENTAL or free <= max(FREE_PAGES, FREE_SHARE * pages):
             return False
         await self._db.write_some("store.give_back", [Statement(sql.GIVE_BACK)] * BITE, seconds=BITE_SECONDS)
         return True
+
+    async def checkpoint(self) -> None:
+        """Lets the file be as small as what was given back makes it."""
+        await self._db.checkpoint()
 
     # --- how it is done
 

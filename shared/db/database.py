@@ -56,6 +56,10 @@ class Database(Protocol):
         """
         ...
 
+    async def checkpoint(self) -> None:
+        """Copies what the log has into the file, which then is as small as it can be."""
+        ...
+
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Rows of a query; sees every write that has returned."""
         ...

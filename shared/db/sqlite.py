@@ -48,7 +48,7 @@ T = TypeVar("T")
 class _Unit:
     """One write on its way to the writer thread: awaited by `done`, or posted with `then`.
 
-    With `seconds`, as much of it as fits into that time.
+    With `seconds`, as much of it as fits into that time. A `checkpoint` follows its commit.
     """
 
     name: str
@@ -56,6 +56,7 @@ class _Unit:
     done: asyncio.Future[Any] | None = None
     then: Callable[[Rows], None] | None = None
     seconds: float | None = None
+    checkpoint: bool = False
 
     def run(self, transaction: Transaction) -> Outcome:
         if self.seconds is not None:
@@ -126,6 +127,9 @@ class Sqlite:
     async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
         count: int = await self._written(_Unit(name, statements, self._done(), seconds=seconds))
         return count
+
+    async def checkpoint(self) -> None:
+        await self._written(_Unit("checkpoint", (), self._done(), checkpoint=True))
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         return (await self._reader.rows((Query(sql, params or {}),)))[0]
@@ -203,6 +207,8 @@ class Sqlite:
             connection.execute("COMMIT")
             for unit in batch:
                 self._at(f"{unit.name}.committed")
+            if any(unit.checkpoint for unit in batch):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
             if sqlite_file.code(exc) in _UNFIT and connection.in_transaction and not apart:
                 connection.execute("ROLLBACK")
@@ -286,6 +292,9 @@ class Memory:
 
     async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
         return self._written(name, lambda transaction: transaction.run_some(statements, seconds=seconds))
+
+    async def checkpoint(self) -> None:
+        """There is no log."""
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         return self._connection.execute(sql, params or {}).fetchall()

@@ -1,0 +1,90 @@
+"""Old history goes a bite at a time, its space too, and a kill in between leaves whole tasks or none."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coordinator.journal import pruning
+from coordinator.journal.sql import INCREMENTAL
+from coordinator.journal.store import Store
+from coordinator.tasks.task import Step, Task
+from shared.contracts import Status
+from shared.db.sqlite import Sqlite
+from tests.support.fakes import eventually
+from tests.support.history import History
+from tests.support.processes import Coordinator
+
+pytestmark = pytest.mark.timeout(120)
+DAY = 86_400.0
+POINTS = [
+    f"store.{write}.{moment}" for write in ("prune", "give_back") for moment in ("queued", "written", "committed")
+]
+
+
+async def fill(journal: Path, *, old: int, new: int, text: str = "") -> None:
+    """A journal with tasks that ended 40 days ago, and some that ended just now."""
+    store = Store(Sqlite(journal), publish=lambda _: None)
+    await store.open()
+    for name, count, at in (("old", old, time.time() - 40 * DAY), ("new", new, time.time())):
+        for number in range(count):
+            step = Step(id="a", agent="plain")
+            task = Task(f"{name}-{number}", text, at, at + 9, steps=(step,), status=Status.RUNNING)
+            await store.accept(task)
+            step = replace(step, status=Status.COMPLETED, output=1, answered_by="plain", finished_at=at)
+            await store.finish_task(replace(task, steps=(step,), status=Status.COMPLETED, finished_at=at))
+    await store.close()
+
+
+def ids(journal: Path) -> set[str]:
+    with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True)) as file:
+        return {id for (id,) in file.execute("SELECT task_id FROM history")}
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_while_history_goes_leaves_whole_tasks_or_none(tmp_path, point):
+    journal = tmp_path / "state" / "muster.db"
+    await fill(journal, old=400, new=3, text="x" * 20_000)
+    whole = journal.stat().st_size
+
+    with Coordinator(tmp_path / "c", journal=journal) as coordinator:
+        code = coordinator.start(failpoint=point).process.wait(20)
+        cut_off = History(journal)
+        coordinator.start().ready()
+        await eventually(lambda: ids(journal) == {"new-0", "new-1", "new-2"}, seconds=20)
+        coordinator.terminate()
+        coordinator.process.wait()
+    with closing(sqlite3.connect(journal)) as file:
+        [(agents,)] = file.execute("SELECT count(*) FROM task_agents").fetchall()
+
+    assert code == -signal.SIGKILL
+    assert cut_off.integrity == History(journal).integrity == "ok"
+    assert {len(events) for events in cut_off.events_of.values()} == {3}
+    assert agents == 0
+    assert whole > 400 * 200
+
+
+async def test_the_space_of_what_went_is_given_back(tmp_path):
+    """The file ends about as small as one that never had more; what will be needed soon is kept."""
+    journal = tmp_path / "muster.db"
+    await fill(journal, old=300, new=0, text="".join(str(n) for n in range(20_000)))
+    before = journal.stat().st_size
+    store = Store(Sqlite(journal), publish=lambda _: None)
+    await store.open()
+
+    pruning_on = asyncio.create_task(pruning.prune_for_ever(store, days=30.0, wall=time.time))
+    await eventually(lambda: not ids(journal) and journal.stat().st_size < before / 2, seconds=30)
+    pruning_on.cancel()
+    await store.close()
+
+    with closing(sqlite3.connect(journal)) as file:
+        assert file.execute("PRAGMA auto_vacuum").fetchone() == (INCREMENTAL,)
+    assert before > 10_000_000
+    assert journal.stat().st_size < 2_000_000
