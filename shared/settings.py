@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.urls import is_http_url
 
 
 def wrong(exc: ValueError) -> list[str]:
@@ -26,12 +27,7 @@ def wrong(exc: ValueError) -> list[str]:
 
 
 def _is_http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        found = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        found = False
-    if not found:
+    if not is_http_url(value):
         raise ValueError("must be an http:// or https:// URL with a host")
     return value
 

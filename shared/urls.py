@@ -1,12 +1,22 @@
-"""PURE: which texts are URLs that Muster may be given."""
+"""PURE: which texts are URLs that Muster may be given, and which hosts are this machine."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
+def is_http_url(value: str) -> bool:
+    """Whether it is an http or https URL with a host, and with no port that cannot be."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def http_url(value: str) -> str:
-    """The value itself. Raises ValueError with what is wrong with it."""
+    """The URL itself, from somebody who is not trusted. Raises ValueError with what is wrong with it."""
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -19,3 +29,11 @@ def http_url(value: str) -> str:
     if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
         raise ValueError("must not contain spaces, control characters or port 0")
     return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine, by its own words."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

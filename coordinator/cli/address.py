@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from shared.urls import is_http_url
+
 
 class NoAddress(Exception):
     """The URL is none that can be asked; the text says why."""
@@ -14,10 +16,9 @@ class NoAddress(Exception):
 def http_url(url: str) -> str:
     """The URL as it is; raises `NoAddress` for what is none."""
     try:
-        httpx.URL(url)
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0:
-            return url
+        _ = httpx.URL(url), urlsplit(url)
     except (httpx.InvalidURL, ValueError) as exc:
         raise NoAddress(f"{url} is no URL: {exc}.") from exc
-    raise NoAddress(f"{url} is no http(s) URL.")
+    if not is_http_url(url):
+        raise NoAddress(f"{url} is no http(s) URL.")
+    return url

@@ -1,9 +1,14 @@
-"""Pure rules for which IP addresses Muster may connect to: its agents' and the open web's."""
+"""Rules for which addresses Muster may connect to: its agents' and the open web's."""
 
 from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from urllib.parse import urlsplit
+
+import httpx
+
+from shared.urls import is_http_url, is_loopback
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -86,6 +91,21 @@ def ends_in_a_number(name: str) -> bool:
     last = name.rpartition(".")[2]
     digits = last.removeprefix("0x")
     return last.isdecimal() or (digits != last and all(c in "0123456789abcdef" for c in digits))
+
+
+def url_refusal(url: str, *, private: bool, loopback: bool = False) -> str | None:
+    """Why a URL cannot be called, as far as it shows without a look-up; None where nothing speaks against it.
+
+    With `loopback` this machine is allowed, also where `private` addresses are not.
+    """
+    try:
+        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
+        host = urlsplit(url).hostname or ""
+    except (httpx.InvalidURL, ValueError) as exc:
+        return f"is no URL: {exc}"
+    if not is_http_url(url):
+        return "must be an http or https URL with a host."
+    return None if loopback and is_loopback(host) else literal_refusal(host, private=private)
 
 
 def _meant(ip: Address) -> Address:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, urlsplit
 
+from shared.urls import is_http_url
+
 # C0 and C1 controls, zero-width and direction characters, line separators, byte order marks, lone surrogates.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -23,13 +25,10 @@ def clean(text: str, *, keep_lines: bool = False) -> str:
 
 def web_url(location: str) -> str:
     """The location as a safe link target, or "" when it is no http(s) address."""
-    try:
-        parts = urlsplit(location.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname or _UNSEEN.search(location):
-            return ""
-        return quote(parts.geturl(), safe=":/?#@!$&+,;=%~-._")
-    except ValueError:
+    url = location.strip()
+    if not is_http_url(url) or _UNSEEN.search(location):
         return ""
+    return quote(urlsplit(url).geturl(), safe=":/?#@!$&+,;=%~-._")
 
 
 def escape_markdown(text: str) -> str:

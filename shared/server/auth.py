@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from shared.errors import OriginRefused, Unauthorized
+from shared.urls import is_loopback
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/.well-known/agent-card.json"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -39,7 +39,7 @@ def page_check(method: str, path: str, headers: Mapping[bytes, str]) -> None:
     if headers.get(b"sec-fetch-site") in ("same-origin", "none"):
         return
     page = _host(origin)
-    if page is None or not (page == _host(f"//{headers.get(b'host', '')}") or _is_loopback(page)):
+    if page is None or not (page == _host(f"//{headers.get(b'host', '')}") or is_loopback(page)):
         raise OriginRefused(f"A page of {origin!r} asks. Set API_KEY, and let it send the key.")
 
 
@@ -48,10 +48,3 @@ def _host(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

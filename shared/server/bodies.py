@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import httpx
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from shared.client.addresses import literal_refusal
+from shared.client.addresses import url_refusal
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import BadRequest, Invalid, TooLarge
 from shared.strict_json import json_pointer, strict_json
@@ -64,12 +62,7 @@ def described(model: type[Any]) -> dict[str, Any]:
 
 def check_address(pointer: str, url: str, *, private: bool) -> None:
     """Raises `Invalid` where the field at `pointer` holds no URL, or one whose literal address is not allowed."""
-    refused = literal_refusal(urlsplit(url).hostname or "", private=private)
-    try:
-        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
-    except (httpx.InvalidURL, ValueError) as exc:
-        refused = f"is no URL: {exc}"
-    if refused:
+    if refused := url_refusal(url, private=private):
         raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 

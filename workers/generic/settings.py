@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, model_validator
 
 from shared.contracts import NAME
 from shared.settings import WorkerSettings
+from shared.urls import is_http_url
 
 _NAME = re.compile(NAME)
 _CARD = re.compile(r"/\.well-known/agent(-card)?(\.json)?/?\Z")
@@ -123,12 +123,7 @@ def _environ() -> dict[str, str]:
 def _base(url: str, setting: str, *, entry: str = "") -> str:
     """A base URL, also from a card's; raises ValueError."""
     url = url.strip()
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
+    if not is_http_url(url):
         where = f"{entry}: " if entry else ""
         raise ValueError(f"{setting}: {where}{url!r} is no http:// or https:// URL with a host")
     return _CARD.sub("", url).rstrip("/")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from coordinator.cli.manifests.fields import Fields, Problem, Tell, literal
+from shared.urls import is_http_url
 
 NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")  # RFC 1123, as Kubernetes has it
 PACKAGE = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(==[A-Za-z0-9._]+)?\Z")
@@ -172,11 +173,10 @@ def _proxy(name: str, spec: Fields) -> ModelAPI | None:
         known = ", ".join(PROVIDERS)
         config.wrong("apiBase", f"is missing, and the provider is none of those whose address is known ({known})")
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_http_url(url):
         config.wrong("apiBase", f"must be an http:// or https:// URL, not {url!r}")
         return None
-    if parts.hostname.endswith((".svc", ".cluster.local")):
+    if (urlsplit(url).hostname or "").endswith((".svc", ".cluster.local")):
         config.skipped("apiBase", f"leads into a cluster, which containers here do not see: {url}")
     prefixes = () if provider else PREFIXES  # with a provider the names are its own, whatever they look like
     url = url.rstrip("/").removesuffix("/v1")

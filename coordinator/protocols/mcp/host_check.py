@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from shared.errors import MusterError, OriginRefused
+from shared.urls import is_loopback
 
 ALWAYS = ("localhost", "coordinator")  # the second is our service's name in the compose files
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
@@ -38,7 +39,7 @@ def check(host: str | None, origin: str | None, *, names: frozenset[str]) -> Non
         return
     scheme, _, rest = origin.partition("://")
     page = _name(rest) if scheme in ("http", "https") else None
-    if page is None or not (page in names or page == asked or _is_loopback(page)):
+    if page is None or not (page in names or page == asked or is_loopback(page)):
         raise OriginRefused(f"Origin {origin!r} is not one of ours. Add its host to MCP_ALLOWED_HOSTS.")
 
 
@@ -54,7 +55,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(name: str) -> bool:
-    return _is_address(name) and ip_address(name).is_loopback

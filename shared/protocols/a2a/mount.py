@@ -14,13 +14,15 @@ from starlette.types import Receive, Scope, Send
 
 from shared.background import Background
 from shared.client import client as transport
+from shared.client.addresses import url_refusal
 from shared.db.database import Database
 from shared.db.sqlite import Memory, Sqlite
 from shared.errors import Unavailable
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS
-from shared.protocols.a2a.outbox import Outbox, address_refusal, is_loopback
+from shared.protocols.a2a.outbox import Outbox
 from shared.protocols.mounting import Host, Mount
+from shared.urls import is_loopback
 
 FILE = "a2a.db"
 
@@ -102,7 +104,7 @@ class _Door:
         return is_loopback(getattr(self._host.app.state, "listens_on", ""))
 
     def _refusal(self, url: str) -> str | None:
-        return address_refusal(url, private=self._host.private, loopback=self._listens_on_loopback)
+        return url_refusal(url, private=self._host.private, loopback=self._listens_on_loopback)
 
     def _died(self, what: str) -> None:
         getattr(self._host.app.state, "on_death", lambda _: None)(what)

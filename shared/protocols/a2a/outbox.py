@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import time
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 import httpx
 
 from shared import logs
-from shared.client.addresses import literal_refusal
 from shared.client.client import AddressRefused
 from shared.db.database import Database, Statement
 from shared.errors import StorageFull
@@ -123,26 +121,3 @@ class Outbox:
         """Forgets the oldest ended tasks beyond `KEPT_TASKS`."""
         guard = Statement("SELECT 1")
         await self._db.write("a2a.prune", guard, *(Statement(one, {"kept": KEPT_TASKS}) for one in sql.PRUNE))
-
-
-def address_refusal(url: str, *, private: bool, loopback: bool) -> str | None:
-    """Why this URL cannot be called, as far as it shows without a look-up; None where nothing speaks against it."""
-    try:
-        _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except (httpx.InvalidURL, ValueError) as exc:
-        return f"is no URL: {exc}"
-    if parts.scheme not in ("http", "https") or not host:
-        return "must be an http or https URL with a host."
-    if loopback and is_loopback(host):
-        return None
-    return literal_refusal(host, private=private)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine, by its own words."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
