@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
 
 from coordinator.api.dependencies import Opened
-from coordinator.execution.delegations import Delegations, Wish
+from coordinator.execution.delegations import Wish
 from shared.agent_loop.peers import ASKED_AS
 from shared.errors import EnvelopeRefused
 from shared.limits.envelope import HEADER, derived_key, opened
 from shared.server import bodies
+from shared.server.hang_up import unless_hung_up
 
 router = APIRouter()
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
@@ -33,7 +32,7 @@ async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
         raise EnvelopeRefused(f"Only registered agents may ask: {ASKED_AS} names the agent, {HEADER} is signed by it.")
     envelope = opened(header, key=derived_key(parts.secret, asker.id), body=body)
     wish = bodies.parsed(Wish, body)
-    done = await _unless_gone(request, parts.delegations, asker, envelope, wish)
+    done = await unless_hung_up(parts.delegations.run(asker, envelope, wish), request.receive)
     return {
         "agent": wish.agent,
         "response": done.text,
@@ -42,22 +41,3 @@ async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
         "missing": [m.model_dump() for m in done.result.missing],
         "booked": done.booked,
     }
-
-
-async def _unless_gone(request: Request, delegations: Delegations, *asked: Any) -> Any:
-    work = asyncio.create_task(delegations.run(*asked), name="delegation")
-    gone = asyncio.create_task(_hung_up(request))
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise ClientDisconnect
-        return work.result()
-    finally:
-        gone.cancel()
-        work.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

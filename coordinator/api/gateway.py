@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 from fastapi import APIRouter, Request, Response
@@ -18,6 +17,7 @@ from coordinator.api.dependencies import Opened, Parts
 from shared.client.client import DeadlineExceeded
 from shared.errors import BadRequest, MusterError, NotFound
 from shared.protocols.mounting import BASE
+from shared.server.hang_up import unless_hung_up
 
 router = APIRouter()
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -65,7 +65,7 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
         uploaded.set()
     parts.agents.registry.began(instance)
     try:
-        answer = await _answered(parts.http.send(sent, stream=True), request, uploaded)
+        answer = await unless_hung_up(parts.http.send(sent, stream=True), request.receive, uploaded=uploaded)
     except DeadlineExceeded as exc:
         _ended(parts, instance, str(exc))
         raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
@@ -109,28 +109,6 @@ async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[byte
     async for chunk in request.stream():
         yield chunk
     uploaded.set()
-
-
-async def _answered(
-    call: Coroutine[Any, Any, httpx.Response], request: Request, uploaded: asyncio.Event
-) -> httpx.Response:
-    """The agent's answer; raises `ClientDisconnect` when the caller hangs up before, which ends the agent's work."""
-
-    async def hung_up() -> None:
-        await uploaded.wait()
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    calling, gone = asyncio.ensure_future(call), asyncio.create_task(hung_up())
-    try:
-        await asyncio.wait({calling, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if calling.done():
-            return calling.result()
-        raise ClientDisconnect
-    finally:
-        calling.cancel()
-        gone.cancel()
-        await asyncio.wait({calling, gone})
 
 
 class _Relay(StreamingResponse):

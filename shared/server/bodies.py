@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.types import Message, Receive
 
 from shared.client.addresses import url_refusal
 from shared.contracts import MAX_BODY_BYTES
@@ -26,6 +27,16 @@ async def read(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
         if len(body) > limit:
             raise TooLarge(f"The body is larger than {limit} bytes.")
     return bytes(body)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """The body that was read already, for the next reader; and then what comes after it, the caller's hanging up."""
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return left.pop() if left else await receive()
+
+    return again
 
 
 def parsed(model: type[M], body: bytes) -> M:

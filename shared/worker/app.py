@@ -30,6 +30,7 @@ from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
 from shared.server.app import make_service
+from shared.server.hang_up import until_hung_up
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
@@ -209,7 +210,7 @@ class _Answer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         run, self._run.watchers = self._run, self._run.watchers + 1
         assert run.task is not None
-        gone = asyncio.create_task(_hung_up(receive))
+        gone = asyncio.create_task(until_hung_up(receive))
         try:
             first_wait = WHOLE_SECONDS if self._streams else None
             await asyncio.wait({run.task, gone}, timeout=first_wait, return_when=asyncio.FIRST_COMPLETED)
@@ -248,8 +249,3 @@ class _Answer(Response):
 
 async def _send(send: Send, body: bytes, *, last: bool = False) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": not last})
-
-
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -49,7 +49,7 @@ class Wire:
                     message["headers"] += self._last_modified(message["headers"])
             await send(message)
 
-        await self._app(_versioned(scope), _replayed(body, receive), sent)
+        await self._app(_versioned(scope), bodies.replayed(body, receive), sent)
 
     def _last_modified(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """When this card was seen first: it changes with the agents that are there."""
@@ -103,13 +103,3 @@ def _versioned(scope: Scope) -> Scope:
     if not (said := query.get("a2a-version")):
         return scope
     return {**scope, "headers": [*scope["headers"], (b"a2a-version", said[0].encode("latin-1", "replace"))]}
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body that was read already, and then what comes after it: the caller's hanging up."""
-    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return left.pop() if left else await receive()
-
-    return again

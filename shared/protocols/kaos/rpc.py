@@ -51,7 +51,7 @@ class KaosRpc:
         body = await bodies.read(request, limit=scope["app"].state.body_limit)
         answer = await self._answer(_object(body), scope, receive)
         if answer is None:
-            await self._on(scope, _replayed(body, receive), send)
+            await self._on(scope, bodies.replayed(body, receive), send)
         else:
             await JSONResponse(answer)(scope, receive, send)
 
@@ -105,7 +105,7 @@ class KaosRpc:
 
         kept = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"content-type", b"accept")]
         headers = [(b"content-type", b"application/json"), (VERSION.lower().encode(), b"1.0")]
-        await self._on({**scope, "headers": [*kept, *headers]}, _replayed(body, receive), heard)
+        await self._on({**scope, "headers": [*kept, *headers]}, bodies.replayed(body, receive), heard)
         return _object(bytes(said))
 
     async def _on(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,13 +189,3 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _query(scope: Scope) -> set[str]:
     return {name.lower() for name in parse_qs(scope["query_string"].decode("latin-1"))}
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body, and then what comes after it: the caller's hanging up."""
-    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return left.pop() if left else await receive()
-
-    return again

@@ -1,0 +1,41 @@
+"""The caller's hanging up: waited for, and the end of work that nobody else waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+T = TypeVar("T")
+
+
+async def until_hung_up(receive: Receive) -> None:
+    """Returns when the caller has hung up; the request's body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def unless_hung_up(work: Coroutine[Any, Any, T], receive: Receive, *, uploaded: asyncio.Event | None = None) -> T:
+    """The work's result; raises `ClientDisconnect` when the caller hangs up first, which cancels the work.
+
+    `uploaded` is set once the work has read the body; until then the work itself hears of a hang-up.
+    """
+
+    async def hung_up() -> None:
+        if uploaded is not None:
+            await uploaded.wait()
+        await until_hung_up(receive)
+
+    working, gone = asyncio.create_task(work), asyncio.create_task(hung_up())
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        gone.cancel()
+        working.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
