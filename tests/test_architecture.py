@@ -19,7 +19,7 @@ LAYERS = """
 shared.urls                                                     | which texts are URLs
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
-shared.background shared.db shared.limits shared.rendering shared.server  | tools of a service
+shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service
 shared.conversation                                             | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
 shared.definition shared.models shared.protocols shared.agent_loop.calls  | a language model, calls in its replies

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from coordinator.agent_calls.foreign_client import ForeignClient
-from coordinator.agent_calls.http_failures import refused, shown, translated
 from coordinator.agent_calls.step_answer import Answer
 from coordinator.agents.registry import Instance
 from shared.client import client as transport
@@ -20,6 +19,7 @@ from shared.client.client import Whole
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
+from shared.http_failures import refused, shown, translated
 from shared.limits.envelope import HEADER, Envelope, sealed
 from shared.server import sse
 from shared.strict_json import strict_json

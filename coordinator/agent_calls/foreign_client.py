@@ -13,7 +13,6 @@ from httpx_sse import EventSource, SSEError
 
 from coordinator.agent_calls import foreign_a2a, foreign_openai
 from coordinator.agent_calls.foreign_http import Sender
-from coordinator.agent_calls.http_failures import translated
 from coordinator.agent_calls.step_answer import Answer
 from coordinator.agents.registry import MAX_AGENTS, Instance
 from shared.client.client import Whole
@@ -26,6 +25,7 @@ from shared.errors import (
     StepFailure,
 )
 from shared.failpoints import At
+from shared.http_failures import translated
 from shared.limits.envelope import HOP, Envelope, told
 
 CARD_SECONDS = 60.0  # that a card is believed

@@ -11,11 +11,11 @@ import httpx
 
 from coordinator.agent_calls import foreign_a2a
 from coordinator.agent_calls.foreign_prompt import Call, why
-from coordinator.agent_calls.http_failures import refused
 from shared.client import client as transport
 from shared.client.client import DeadlineExceeded, Whole
 from shared.contracts import MAX_RESULT_BYTES
 from shared.errors import AgentUnreachable, StepTimeout
+from shared.http_failures import refused
 from shared.server import sse
 from shared.strict_json import strict_json
 

@@ -7,22 +7,14 @@ from collections.abc import Mapping
 
 import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from shared.client import client as transport
-from shared.contracts import NO_USAGE, Usage
-from shared.errors import (
-    AgentBusy,
-    AgentFailed,
-    AgentLost,
-    AgentRefused,
-    AgentUnreachable,
-    BadResponse,
-    StepFailure,
-    StepTimeout,
-)
+from shared.client.client import Whole, called
+from shared.contracts import MAX_RESULT_BYTES, NO_USAGE, Usage
+from shared.errors import BadResponse
+from shared.http_failures import refused, shown, translated
 
-SHOWN_CHARACTERS = 300
+SHOWN_CHARACTERS = 300  # of what an error body says
 
 
 class Done(BaseModel):
@@ -70,44 +62,30 @@ async def posted(
 ) -> JsonValue:
     """The JSON that comes back; raises a `StepFailure`."""
     try:
-        answer = await http.post(url, content=body, headers=headers, extensions={"deadline": seconds})
-    except transport.DeadlineExceeded as exc:
-        raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
+        answer = await called(http, "POST", url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES)
     except httpx.TransportError as exc:
-        said = str(exc) or type(exc).__name__
-        raise (AgentLost(said) if transport.reached(exc) else AgentUnreachable(said)) from exc
+        raise translated(exc, seconds) from exc
+    assert isinstance(answer, Whole)
+    good = 200 <= answer.status < 300
     try:
-        data: JsonValue = from_json(answer.content, allow_inf_nan=False)
+        data: JsonValue = from_json(answer.body, allow_inf_nan=False)
     except ValueError as exc:
-        if answer.is_success:
-            raise BadResponse(f"The answer is not JSON: {answer.text[:SHOWN_CHARACTERS]}") from exc
-        data = answer.text
-    if answer.is_success:
+        if good:
+            raise BadResponse(f"The answer is not JSON: {shown(answer.body)}") from exc
+        raise refused(answer) from exc
+    if good:
         return data
-    failure = _named(answer, f"HTTP {answer.status_code}: {_why(data)}")
+    failure = refused(answer, _why(data))
     with contextlib.suppress(ValidationError):
         spent = _Spent.model_validate(data)
         failure.usage, failure.booked = spent.usage, spent.booked
     raise failure
 
 
-def _named(answer: httpx.Response, said: str) -> StepFailure:
-    if answer.status_code in (429, 503):
-        return AgentBusy(said)
-    if answer.status_code == 504:
-        return StepTimeout(said)
-    return AgentFailed(said) if answer.is_server_error else AgentRefused(said)
-
-
 def _why(data: JsonValue) -> str:
-    """What an error body says: problem+json's and KAOS's `detail`, OpenAI's `error.message`."""
-    if isinstance(data, dict):
-        error = data.get("error")
-        found = data.get("detail") or (error.get("message") if isinstance(error, dict) else error)
-        if isinstance(found, str):
-            return found[:SHOWN_CHARACTERS]
-    return shown(data)
-
-
-def shown(data: JsonValue) -> str:
-    return (data if isinstance(data, str) else to_json(data).decode())[:SHOWN_CHARACTERS]
+    """What an error body says, problem+json's and KAOS's `detail`, OpenAI's `error.message`; else nothing."""
+    if not isinstance(data, dict):
+        return ""
+    error = data.get("error")
+    found = data.get("detail") or (error.get("message") if isinstance(error, dict) else error)
+    return found[:SHOWN_CHARACTERS] if isinstance(found, str) else ""

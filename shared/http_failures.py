@@ -1,4 +1,4 @@
-"""What went wrong with a call to an agent, as a `StepFailure`: for every protocol the same."""
+"""What went wrong with a call to an agent, as a `StepFailure`: for every caller and every protocol the same."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def refused(answer: Whole, why: str = "") -> StepFailure:
     """What an answer other than a good one means for the step; `why` is what its body says, where that is known.
 
     429 and 503 mean that it was not started (RFC 6585, RFC 9110), `x-should-retry: false` that a repeat is unwise.
+    A 504 is a failure like any other 5xx: a gateway's patience ended, or another agent's, not the time of this step.
     """
     status = answer.status
     said = f"HTTP {status}: {why or shown(answer.body)}"
