@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from coordinator.tasks.task import MOVES
 from shared.contracts import AgentStatus, Status
+from shared.errors import MusterError, WorkerFault
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings, fields
 from workers.generic.settings import GenericSettings
 
@@ -130,6 +131,20 @@ def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, made as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def subclasses(kind: type) -> set[type]:
+    return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
+
+
+def test_every_error_is_on_the_page_about_failures_with_its_status():
+    """`WorkerFault` fails a step and is never the answer to a request."""
+    page = (ROOT / "docs/deadlines-and-failures.md").read_text().split("## Problem types")[1]
+    rows = re.findall(r"^\| (`[^|]+) \| (\d{3}) \|", page, re.MULTILINE)
+    said = {(type, int(status)) for types, status in rows for type in re.findall(r"`(\w+)`", types)}
+    kinds = [kind for kind in subclasses(MusterError) if kind.__module__ == "shared.errors" and kind is not WorkerFault]
+
+    assert {(kind.type, kind.status) for kind in kinds} - {("agent_error", 500)} - said == set()
 
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
