@@ -80,22 +80,24 @@ class Settings(BaseSettings):
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
-    log_format: Literal["console", "json"] = Field("console", description="Readable lines, or one JSON object a line.")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Readable lines, or one JSON object on each line."
+    )
     api_key: SecretStr | None = Field(
         None, description="Bearer token that clients and agents must send to the coordinator; unset: open."
     )
     public_url: HttpUrl | None = Field(
-        None, description="The address that agent cards show; unset: the one that the request came to."
+        None, description="The address that agent cards show; unset: the address that was requested."
     )
     memory_enabled: bool = Field(True, description="Whether conversations are remembered, for `/memory/events`.")
     memory_max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        1_000, description="Sessions that an agent remembers; the one used longest ago goes first."
+        1_000, description="Sessions that an agent remembers; the least recently used is dropped first."
     )
     memory_max_session_events: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        500, description="Events of one session that are remembered; the oldest goes first."
+        500, description="Events of one session that are remembered; the oldest is dropped first."
     )
     memory_max_bytes: Annotated[int, Field(ge=1_000, le=10_000_000_000)] = Field(
-        50_000_000, description="Bytes of all that an agent remembers; the session used longest ago goes first."
+        50_000_000, description="Total bytes that an agent remembers; the least recently used session is dropped first."
     )
     memory_days: Annotated[float, Field(gt=0, le=36_500)] = Field(30.0, description="Days that an event is remembered.")
 
@@ -148,7 +150,7 @@ class CoordinatorSettings(Settings):
         64, description="Tasks that run at once in one coordinator."
     )
     max_queued_tasks: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        1_000, description="Tasks that may wait; more get 429 with an honest `Retry-After`."
+        1_000, description="Tasks that may wait; further ones get 429 with a `Retry-After`."
     )
     request_timeout: Annotated[float, Field(gt=0, le=86_400)] = Field(
         30.0, description="Seconds a task has when it does not say `timeout_seconds`."
@@ -157,17 +159,17 @@ class CoordinatorSettings(Settings):
         5.0, description="Seconds between two probes of each agent."
     )
     planner: Literal["rules", "model"] = Field(
-        "rules", description="Who plans a task that comes without a plan; `model` needs `MODEL_API_URL`."
+        "rules", description="How a task without a plan is planned; `model` needs `MODEL_API_URL`."
     )
     private_agents: bool = Field(
-        True, description="Whether agents may live at private and loopback addresses; link-local never."
+        True, description="Whether agents may have private and loopback addresses; link-local is never allowed."
     )
     private_webhooks: bool = Field(
         False, description="Whether a task's `webhook_url` may lead to a private or loopback address."
     )
     mcp_allowed_hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+( *, *[A-Za-z0-9._-]+)*$")] | None = Field(
         None,
-        description="Host names besides localhost, coordinator and PUBLIC_URL's that `/mcp` answers to, by commas.",
+        description="Extra host names that `/mcp` accepts, comma-separated.",
     )
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
@@ -178,14 +180,14 @@ class WorkerSettings(Settings):
     """What every worker reads."""
 
     coordinator_url: HttpUrl | None = Field(
-        None, description="Where a worker registers, `http://127.0.0.1:8000` say; unset: it works alone."
+        None, description="Where a worker registers, such as `http://127.0.0.1:8000`; unset: it works alone."
     )
     advertise_url: HttpUrl | None = Field(
-        None, description="Where the coordinator reaches this worker; unset: made from host and port."
+        None, description="Where the coordinator reaches this worker; unset: derived from host and port."
     )
     state_dir: Folder | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
     max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None, description="Steps that run at once in one worker; unset: what its author chose."
+        None, description="Steps that run at once in one worker; unset: the worker's own default."
     )
 
 
@@ -201,7 +203,7 @@ class SearchSettings(Settings):
         None, description="Address of your SearXNG, or another base address for the chosen provider."
     )
     search_results: Annotated[int, Field(ge=1, le=50)] = Field(
-        12, description="Passages a research step returns at the most."
+        12, description="Most passages that a research step returns."
     )
     search_timeout: Annotated[float, Field(gt=0, le=120)] = Field(
         8.0, description="Seconds one call to a web provider or one page may take."
@@ -212,7 +214,7 @@ class SemanticSettings(Settings):
     """What the researcher and the analyzer read that may compare what texts mean."""
 
     semantic: bool = Field(
-        False, description="Whether meaning counts beside words, for English; needs `requirements-semantic.txt`."
+        False, description="Whether English texts are also compared by meaning; needs `requirements-semantic.txt`."
     )
 
 
@@ -220,23 +222,23 @@ class ModelSettings(Settings):
     """What every service reads that may think with a language model."""
 
     model_api_url: HttpUrl | None = Field(
-        None, description="An OpenAI-compatible URL, with or without `/v1`; unset: no model, everything works without."
+        None, description="An OpenAI-compatible URL, with or without `/v1`; unset: no model."
     )
     model_name: str | None = Field(
         None,
-        description="The model to ask for; needed with `MODEL_API_URL`, enough with `OPENAI_API_KEY`.",
+        description="The model's name; required with `MODEL_API_URL` or `OPENAI_API_KEY`.",
     )
-    model_api_key: SecretStr | None = Field(None, description="Bearer token for the model, where it wants one.")
+    model_api_key: SecretStr | None = Field(None, description="Bearer token for the model, if it needs one.")
     openai_api_key: SecretStr | None = Field(
         None,
-        description="OpenAI's key, used with `MODEL_NAME` and no `MODEL_API_URL`; alone it does nothing.",
+        description="OpenAI's key, used with `MODEL_NAME` when `MODEL_API_URL` is unset; alone it does nothing.",
     )
     model_timeout: Annotated[float, Field(gt=0, le=3_600)] = Field(
         60.0, description="Seconds one call to the model may take; never more than the task has left."
     )
     model_max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None,
-        description="Tokens of one reply at the most; unset: what the step needs, 4096 in a chat.",
+        description="Most tokens of one reply; unset: what the step needs, 4096 in a chat.",
     )
     model_temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
         None,
@@ -246,19 +248,19 @@ class ModelSettings(Settings):
         None, description="Tokens that the model reads and writes in one call; unset: what its server says."
     )
     model_concurrency: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
-        None, description="Calls to the model at once from one service; unset: 2 to a private address, else 8."
+        None, description="Parallel calls to the model from one service; unset: 2 to a private address, else 8."
     )
     model_body: dict[str, JsonValue] | None = Field(
         None,
         validation_alias="model_extra",  # that name is Pydantic's own
-        description='A JSON object that goes into the body of every call: `{"reasoning_effort": "low"}`, say.',
+        description='A JSON object that is added to the body of every call, such as `{"reasoning_effort": "low"}`.',
     )
     tool_call_mode: Literal["auto", "native", "string", "schema"] = Field(
         "auto",
-        description="How a model calls tools: `native`, in its words (`string`), held to a `schema`, or as it can.",
+        description="How a model calls tools: `native`, as text (`string`), by a JSON `schema`, or `auto`.",
     )
     debug_mock_responses: str | None = Field(
-        None, description="Scripted replies instead of a model: a JSON list, begun anew with every request."
+        None, description="Scripted replies in place of a model: a JSON list, restarted for each request."
     )
 
     @model_validator(mode="after")

@@ -23,6 +23,10 @@ FIELDS = {
 }
 
 
+EXAMPLE = (ROOT / ".env.example").read_text()
+PAGE_OF_SETTINGS = (ROOT / "docs/settings.md").read_text()
+
+
 def compose_only() -> dict[str, str]:
     """Name and default of every variable of the compose files that is no setting of a service."""
     text = "".join((ROOT / f).read_text() for f in ("docker-compose.yml", "docker-compose.prod.yml"))
@@ -32,13 +36,13 @@ def compose_only() -> dict[str, str]:
 
 def example() -> dict[str, str]:
     """Name and value of every setting in .env.example; a commented one has no default."""
-    lines = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    lines = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE)
     return dict(lines)
 
 
 def page() -> dict[str, str]:
     """Name and default of every row of the tables on the page about settings."""
-    rows = re.findall(r"^\| `([A-Z][A-Z_]+)` \| (.+?) \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z][A-Z_]+)` \| (.+?) \|", PAGE_OF_SETTINGS, re.MULTILINE)
     return {name: default.strip("`") for name, default in rows}
 
 
@@ -56,8 +60,12 @@ def test_the_page_lists_every_setting_with_its_default():
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_setting_says_what_it_is_for(name):
-    assert FIELDS[name].description
+def test_setting_says_everywhere_what_it_is_for(name):
+    """In the same words in the code, on the page and in .env.example, where more may follow."""
+    says = FIELDS[name].description
+
+    assert re.search(rf"^\| `{name}` \| .+? \| {re.escape(says)} \|$", PAGE_OF_SETTINGS, re.MULTILINE)
+    assert re.search(rf"^# {re.escape(says)}\n(#[^\n]+\n)*#?{name}=", EXAMPLE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, f in FIELDS.items() if "SecretStr" in str(f.annotation)))

@@ -21,31 +21,34 @@ _CARD = re.compile(r"/\.well-known/agent(-card)?(\.json)?/?\Z")
 class GenericSettings(WorkerSettings):
     """What `python -m workers.agent` reads besides: KAOS's names where KAOS has one."""
 
-    agent_name: str | None = Field(None, description="The generic agent's name; it has none of its own.")
+    agent_name: str | None = Field(None, description="The generic agent's name; required.")
     agent_description: Annotated[str, Field(max_length=500)] = Field(
-        "AI Agent", description="What the generic agent is for, as cards and other agents' models read it."
+        "AI Agent", description="What the generic agent is for; shown in its card and to other agents' models."
     )
     agent_instructions: str = Field(
-        "You are a helpful assistant.", description="What the generic agent's model is told to be."
+        "You are a helpful assistant.", description="The instructions of the generic agent's model."
     )
     agent_capabilities: str = Field(
-        "", description="Capabilities that plans may ask the generic agent for, by commas; unset: only by its name."
+        "",
+        description="The generic agent's capabilities, comma-separated; unset: plans ask for it by name only.",
     )
     agent_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
-        8_000, description="The generic agent's port where `--port` says none."
+        8_000, description="The generic agent's port, unless `--port` sets one."
     )
     agent_sub_agents: str = Field(
-        "", description="Agents that it may ask: `name:url,name:url`; wins over `PEER_AGENTS`."
+        "", description="Agents that it may ask: `name:url,name:url`; overrides `PEER_AGENTS`."
     )
     peer_agents: str = Field(
-        "", description="Their names, by commas, each with its URL in `PEER_AGENT_<NAME>_CARD_URL`."
+        "", description="Names of these agents, comma-separated, each with its URL in `PEER_AGENT_<NAME>_CARD_URL`."
     )
-    mcp_servers: str = Field("", description="MCP servers, by commas, each with its URL in `MCP_SERVER_<NAME>_URL`.")
+    mcp_servers: str = Field(
+        "", description="MCP servers, comma-separated, each with its URL in `MCP_SERVER_<NAME>_URL`."
+    )
     agentic_loop_max_steps: Annotated[int, Field(ge=1, le=100)] = Field(
-        5, description="Replies of the model to one question at the most."
+        5, description="Most replies of the model to one question."
     )
     memory_context_limit: Annotated[int, Field(ge=0, le=1_000)] = Field(
-        6, description="Messages that are handed on with a delegation."
+        6, description="Messages that are passed on with a delegation."
     )
     memory_context_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         2_000, description="Tokens of a session's earlier turns that the model is shown again."
