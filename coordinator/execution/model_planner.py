@@ -111,9 +111,26 @@ class Planner:
 
 
 def _plan(said: ProposedPlan, task: Task) -> list[PlanStep]:
-    """The steps as a caller would send them; raises ValidationError for a name that is none."""
+    """The steps as a caller would send them; raises ValidationError for a name that is none.
+
+    A need that is no step's name but the capability of a single step means that one: small models mix them up.
+    """
+    ids = {one.id for one in said.steps}
+    of: dict[str, list[str]] = {}
+    for one in said.steps:
+        of.setdefault(one.capability, []).append(one.id)
+
+    def meant(need: str) -> str:
+        return need if need in ids or len(of.get(need, ())) != 1 else of[need][0]
+
     return [
-        PlanStep(id=one.id, capability=one.capability, needs=one.needs, input=_input(one, task), on_failure="continue")
+        PlanStep(
+            id=one.id,
+            capability=one.capability,
+            needs=[meant(need) for need in one.needs],
+            input=_input(one, task),
+            on_failure="continue",
+        )
         for one in said.steps
     ]
 

@@ -75,6 +75,16 @@ async def test_a_models_plan_takes_the_place_of_the_default_one() -> None:
     assert "Why are there tides?" in prompt
 
 
+async def test_a_need_may_be_the_capability_of_the_one_step_that_has_it() -> None:
+    """A 0.5B writes `needs: ["research"]` where the step is called otherwise."""
+    plan = [PLAN[0], PLAN[2] | {"needs": ["research"]}, PLAN[3] | {"needs": ["analyze"]}]
+
+    task, _, _ = await planned_by(steps(plan=plan))
+
+    assert [s.step_id for s in task.results] == ["plan", "moon", "weigh", "write"]
+    assert task.missing == []
+
+
 async def test_who_watches_sees_the_steps_of_the_new_plan() -> None:
     shown = io.StringIO()
     async with fake_model(steps()) as model, planning(model) as suite, serving(suite.app, lifespan=False) as url:
