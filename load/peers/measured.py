@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -25,8 +26,9 @@ class Measured:
     cpu_us: list[float] = field(default_factory=list)  # a task, all its processes
     durations: list[float] = field(default_factory=list)  # seconds, with `at_once` tasks at once
     added: list[float] = field(default_factory=list)  # seconds over the agents' own time, at a fixed rate
-    rest_percent: float = 0.0  # of a core, while nothing is asked
+    rests: list[tuple[float, float]] = field(default_factory=list)  # seconds of processor time, of so many seconds
     failed: int = 0
+    _left: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -34,6 +36,21 @@ class Measured:
 
     def cpu_seconds(self) -> float:
         return sum(session_cpu_seconds(process.pid) for process in self.processes)
+
+    def leave(self) -> None:
+        """From now on nothing is asked of it, until `come`."""
+        self._left = self.cpu_seconds(), time.perf_counter()
+
+    def come(self) -> None:
+        if self._left is not None:
+            self.rests.append((self.cpu_seconds() - self._left[0], time.perf_counter() - self._left[1]))
+        self._left = None
+
+    @property
+    def rest_percent(self) -> float:
+        """Of a core, while the others were measured; nan if it was never left alone."""
+        seconds = sum(seconds for _, seconds in self.rests)
+        return 100 * sum(spent for spent, _ in self.rests) / seconds if seconds else float("nan")
 
     def quantile(self, of: Callable[[Measured], Sequence[float]], share: float) -> float:
         """In milliseconds; nan without values."""

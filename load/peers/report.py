@@ -98,7 +98,7 @@ def table(all_: Sequence[Measured]) -> str:
                 _number(ratio(each.cpu_us, base.cpu_us), "{:.2f}"),
                 _quantiles(each, lambda of: of.durations),
                 _quantiles(each, lambda of: of.added),
-                f"{each.rest_percent:.1f}",
+                _number(each.rest_percent, "{:.2f}"),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -18,7 +18,6 @@ RATE = 20.0  # tasks a second while the added time is measured
 DELAY_MS = 20  # of each agent meanwhile
 CALL_SECONDS = 30.0
 WARM_SECONDS = 1.0
-REST_SECONDS = 1.5
 WARM_AT_ONCE = 4
 SLOW = 8.0  # tasks/s: who is slower is measured with few tasks at once and not at RATE
 STEPS = ("research", "analyze", "report")
@@ -42,19 +41,19 @@ async def measure(
     with Progress(console=Console(stderr=True), refresh_per_second=2, transient=True) as progress:
         bar = progress.add_task("", total=(rounds + 1) * len(all_))
         for each in all_:
-            progress.update(bar, description=f"{each.name}: warming up, then at rest")
+            progress.update(bar, description=f"{each.name}: warming up")
             async with client(each) as http:
                 began, done = time.perf_counter(), await full_load(http, each, WARM_AT_ONCE, WARM_SECONDS)
             if len(done) / (time.perf_counter() - began) < SLOW:
                 each.at_once = WARM_AT_ONCE
-            spent = each.cpu_seconds()
-            await asyncio.sleep(REST_SECONDS)
-            each.rest_percent = (each.cpu_seconds() - spent) / REST_SECONDS * 100
+            each.leave()
             progress.advance(bar)
         for n in range(1, rounds + 1):
             for each in all_:
                 progress.update(bar, description=f"round {n}: {each.name}")
+                each.come()
                 await _round(each, agents, seconds, latency_seconds)
+                each.leave()
                 progress.advance(bar)
 
 

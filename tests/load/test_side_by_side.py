@@ -147,3 +147,5 @@ async def test_a_round_counts_what_completed_and_what_failed(tmp_path):
     assert each.failed == served // 3
     assert len(each.durations) + len(each.added) < served
     assert len(each.added) >= 4
+    assert len(each.rests) == 2  # before each round
+    assert each.rest_percent == 0  # it has no process
