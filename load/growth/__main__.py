@@ -32,7 +32,12 @@ def main() -> int:
     if given.only is None or given.out != ROOT / "load":
         write(given.out, found)
     notes = [f"{growth.title}: {growth.note}" for growth in found if growth.note]
-    return show("Growth of a task's processor time", figures(found), notes, as_json=given.json)
+    return show(
+        "Growth of a task's processor time at the largest sizes: 0 is none, 1 is linear",
+        figures(found),
+        notes,
+        as_json=given.json,
+    )
 
 
 def _arguments() -> argparse.Namespace:

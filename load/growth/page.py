@@ -42,7 +42,7 @@ def chart(growth: Growth) -> str:
 def figures(found: Sequence[Growth]) -> list[Figure]:
     """How fast each line grows at its largest sizes, which is to be linear or better."""
     return [
-        Figure(f"{growth.title}, {line.name}: growth at the largest", line.slope, "(1 is linear)", target=LINEAR)
+        Figure(f"{growth.title}: {line.name}", line.slope, "", target=LINEAR)
         for growth in found
         for line in growth.lines
         if line.slope is not None
