@@ -19,6 +19,7 @@ from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Parts
+from coordinator.api.quick import Quick
 from coordinator.execution.admission import Admission
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegations import Delegations
@@ -170,6 +171,7 @@ def create_app(
     )
     app.state.parts = None
     app.include_router(api_agents.router)
+    app.router.routes.insert(0, Quick())
     app.include_router(tasks.router)
     app.include_router(reports.router)
     app.include_router(delegate.router)

@@ -18,7 +18,8 @@ CONTRACT = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
 MAX_TIMEOUT_SECONDS = 86_400
 MAX_DESCRIPTION = 100_000
-MAX_STEPS = 200
+MAX_STEPS = 1_000  # of a plan
+MAX_ASKED = 200  # agents that are all asked at once
 MAX_BODY_BYTES = 2_000_000  # of a request to the coordinator
 MAX_RESULT_BYTES = 8_000_000  # of an answer from an agent
 MAX_COUNT = 10**12  # of calls and tokens: sums of them still fit the journal
@@ -148,7 +149,7 @@ class TaskRequest(_Closed):
     task_description: Annotated[str, StringConstraints(strict=True, max_length=MAX_DESCRIPTION)]
     timeout_seconds: Seconds | None = None
     plan: Annotated[list[PlanStep], Field(min_length=1, max_length=MAX_STEPS)] | None = None
-    agents: Annotated[list[Name], Field(min_length=1, max_length=MAX_STEPS)] | None = None
+    agents: Annotated[list[Name], Field(min_length=1, max_length=MAX_ASKED)] | None = None
     context: JsonValue = None
     priority: Annotated[int, Field(ge=0, le=9, strict=True)] = 5
     max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None

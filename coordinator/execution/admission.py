@@ -66,9 +66,14 @@ class Admission:
         excess = max(1, self.queued - self._max_queued + 1)
         return min(LONGEST_RETRY_SECONDS, max(1, math.ceil(excess / rate)))
 
+    @property
+    def is_free(self) -> bool:
+        """Whether `enter` will not wait."""
+        return self.running < self._max_running and not self.queued
+
     async def enter(self, priority: int) -> None:
         """Waits for a place. Every return is paired with one `leave`; a cancelled wait gives its place back."""
-        if self.running < self._max_running and not self.queued:
+        if self.is_free:
             self.running += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()

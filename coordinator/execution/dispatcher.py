@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from functools import partial
 from uuid import uuid4
 
@@ -33,7 +33,7 @@ class Dispatcher:
         store: Store,
         runner: Runner,
         admission: Admission,
-        known_agents: Callable[[], Iterable[str]],
+        known_agents: Callable[[], Container[str]],
         planner: Planner | None = None,
         default_timeout: float,
         now: Callable[[], float] = time.monotonic,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.step_runner import Ended
+from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import Task
 from shared.limits.ledger import Ledger
 
@@ -18,6 +19,7 @@ class Live:
     task: Task
     until: float  # monotonic: the deadline
     ledger: Ledger
+    frontier: Frontier
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
     sent_before: set[str] = field(default_factory=set)  # ids of steps that an earlier start has sent, and this not yet

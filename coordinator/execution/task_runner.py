@@ -18,7 +18,9 @@ from coordinator.execution.running_task import Live
 from coordinator.execution.step_runner import Allowance, Ended, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
-from coordinator.tasks.task import Step, Task, ended_with, missing, moved, outcome, ready, skipped, with_step
+from coordinator.tasks.frontier import Frontier
+from coordinator.tasks.task import Step, Task, ended_with, missing, moved, outcome, with_step
+from coordinator.tasks.unfinished import broke, unfinished
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
@@ -27,7 +29,6 @@ from shared.limits.ledger import Ledger
 
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
-BROKE = "internal_error"
 BY_COORDINATOR = "coordinator"
 
 
@@ -64,7 +65,8 @@ class Conductor:
             spent_calls=spent.calls,
             spent_tokens=spent.tokens,
         )
-        return Live(task, self._now() + task.deadline - self._wall(), ledger, sent_before=sent)
+        until = self._now() + task.deadline - self._wall()
+        return Live(task, until, ledger, Frontier(task.steps), sent_before=sent)
 
     async def carry(self, live: Live) -> None:
         """Carries the task to its end; cancelled without `live.cancelled`, it leaves it for the next start."""
@@ -80,14 +82,15 @@ class Conductor:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
         except Exception as exc:  # a bug of ours costs what was not done, never the answer
             logs.get().error("task.broke", exc_info=exc)
-            live.task = changed(live.task, error=_broke(exc))
+            live.task = changed(live.task, error=broke(exc))
         await self._end(live)
 
     async def _run(self, live: Live) -> None:
         if self._now() >= self._ends_at(live):
             return
+        ends_at = None if self._admission.is_free else self._loop_time(self._ends_at(live))  # no timer for nothing
         try:
-            async with asyncio.timeout_at(self._loop_time(self._ends_at(live))):
+            async with asyncio.timeout_at(ends_at):
                 await self._admission.enter(live.task.priority)
         except TimeoutError:
             why = "The task waited for a free place until its time was over."
@@ -107,58 +110,58 @@ class Conductor:
             await self._plan(live, planning, cut_off=cut_off)
         cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
         try:
-            while True:
-                for step, why in skipped(live.task):
-                    error = StepError(type="skipped", detail=why)
-                    await self._checkpoint(live, Ended(self._never(step, Status.SKIPPED, error)))
-                starting = ready(live.task)
-                later = sum(s.status is Status.QUEUED for s in live.task.steps) - len(starting)
-                if len(starting) == 1 and not running:  # alone: no asyncio task of its own
-                    if not await self._alone(live, starting[0], later=later, cut_at=cut_at):
-                        return
-                    continue
-                for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
-                    self._start(live, step, running, sharers=sharers, later=later)
-                if not running:
-                    if not ready(live.task) and not skipped(live.task):
-                        return
-                    continue
-                done, running = await asyncio.wait(
-                    running, timeout=max(0.0, cut_at - self._now()), return_when=asyncio.FIRST_COMPLETED
-                )
-                for ended in done:
-                    ended.result()
-                if not done:
-                    return
+            async with asyncio.timeout_at(self._loop_time(cut_at)) as limit:
+                await self._steps(live, running)
+        except TimeoutError:
+            if not limit.expired():
+                raise
         finally:
             for task in running:
                 task.cancel()
             if running:
                 await asyncio.wait(running)
 
-    async def _alone(self, live: Live, step: Step, *, later: int, cut_at: float) -> bool:
-        """Carries the only step that can run now; False when the task's time was over."""
-        work = self._begun(live, step, sharers=1, later=later)
-        try:
-            async with asyncio.timeout_at(self._loop_time(cut_at)) as limit:
-                await work
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            return False
-        return True
+    async def _steps(self, live: Live, running: set[asyncio.Task[None]]) -> None:
+        """Starts every step as soon as it may, until none is left that could; `running` holds those under way."""
+        landed: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
+        while True:
+            starting = await self._skip(live)
+            later = live.frontier.waiting
+            if len(starting) == 1 and not running:  # alone: no asyncio task of its own
+                await self._begun(live, starting[0], sharers=1, later=later)
+                continue
+            for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
+                work = self._begun(live, step, sharers=sharers, later=later)
+                task = asyncio.create_task(work, name=f"{live.task.id}:{step.id}")
+                task.add_done_callback(landed.put_nowait)
+                running.add(task)
+            if not running:
+                return
+            ended = [await landed.get()]
+            while not landed.empty():
+                ended.append(landed.get_nowait())
+            for task in ended:
+                running.discard(task)
+                task.result()
+
+    async def _skip(self, live: Live) -> list[Step]:
+        """Ends the steps that can never start; those that may."""
+        starting: list[Step] = []
+        while due := live.frontier.due(live.task):  # what is skipped may make others due
+            for step, why in due:
+                if why is None:
+                    starting.append(step)
+                else:
+                    skipped = self._never(step, Status.SKIPPED, StepError(type="skipped", detail=why))
+                    await self._checkpoint(live, Ended(skipped))
+        return starting
 
     async def _plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
         """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
         step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
-        began: dict[str, JsonValue] = {
-            "step_id": step.id,
-            "attempt": step.attempt,
-            "agent": BY_COORDINATOR,
-            "instance": None,
-        }
-        self._store.note(live.task.id, "step.started", began)
+        who: dict[str, JsonValue] = {"agent": BY_COORDINATOR, "instance": None}
+        self._store.note(live.task.id, "step.started", {"step_id": step.id, "attempt": step.attempt, **who})
         proposal = Proposal(why="The coordinator was started again.") if cut_off else await self._proposal(live)
         missing = () if proposal.steps else (Missing(what="model", why=f"It planned nothing. {proposal.why}"),)
         step = changed(
@@ -175,6 +178,7 @@ class Conductor:
         task = changed(live.task, steps=(step, *proposal.steps))
         written = await self._durably(lambda: self._store.replan(task, step, live.ledger))
         live.task = task if written else await self._store.task(task.id) or task
+        live.frontier = Frontier(live.task.steps)
 
     async def _proposal(self, live: Live) -> Proposal:
         if self._planner is None:  # it was there when the task came
@@ -191,10 +195,6 @@ class Conductor:
             return Proposal(why=f"The planner broke: {type(exc).__name__}.")
         live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
         return proposal
-
-    def _start(self, live: Live, step: Step, running: set[asyncio.Task[None]], *, sharers: int, later: int) -> None:
-        work = self._begun(live, step, sharers=sharers, later=later)
-        running.add(asyncio.create_task(work, name=f"{live.task.id}:{step.id}"))
 
     def _begun(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
         try:
@@ -232,7 +232,13 @@ class Conductor:
 
         try:
             ended = await self._runner.run(
-                task, step, until=until, allowance=allowance, grant=grant, show=show, missing=missing(task)
+                task,
+                step,
+                until=until,
+                allowance=allowance,
+                grant=grant,
+                show=show,
+                missing=missing(task) if live.frontier.flawed else [],
             )
         except asyncio.CancelledError:  # the task ends: what was spent on the step so far counts
             delegated = await self._delegated(live, step)
@@ -242,7 +248,7 @@ class Conductor:
             raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
-            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, _broke(exc)))
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, broke(exc)))
         delegated = await self._delegated(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
@@ -258,8 +264,8 @@ class Conductor:
     async def _checkpoint(self, live: Live, ended: Ended) -> None:
         """Makes a step's end durable, then part of the task."""
         step = ended.step
-
-        last = None if live.ending or live.cancelled else ended_with(live.task, step, at=self._wall())
+        is_last = live.frontier.left == 1 and not live.ending and not live.cancelled
+        last = ended_with(live.task, step, at=self._wall()) if is_last else None
 
         async def write() -> bool:
             return await self._store.finish_step(
@@ -271,10 +277,12 @@ class Conductor:
         del live.unwritten[step.id]
         if written:
             live.task = last or with_step(live.task, step)
+            live.frontier.ended(step)
             return
         stored = await self._store.task(live.task.id)
         first = stored.step(step.id) if stored is not None else step
         live.task = with_step(live.task, first)  # what was there first is what counts
+        live.frontier.ended(first)
         ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
         if step.status is Status.COMPLETED and not ours:
             self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
@@ -285,26 +293,20 @@ class Conductor:
         if live.task.ended:  # with its last step
             live.ended.set()
             return
+        if not live.cancelled:
+            await self._skip(live)  # what was due when the time was over
         for step in live.task.steps:
             if step.id in live.sent_before:
                 self._runner.forget(live.task, step)
             if not step.ended:
-                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._unfinished(live, step)))
+                status, error = unfinished(live.task, step, cancelled=live.cancelled)
+                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._never(step, status, error)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
         ended = changed(moved(live.task, status), finished_at=self._wall())
         if not await self._durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
         live.ended.set()
-
-    def _unfinished(self, live: Live, step: Step) -> Step:
-        if live.cancelled:
-            return self._never(step, Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled."))
-        if live.task.error is not None and live.task.error.type == BROKE:
-            return self._never(step, Status.FAILED, live.task.error)
-        began = "It was not done" if step.started_at or step.status is Status.RUNNING else "It had not begun"
-        detail = f"{began} when the task's {live.task.seconds:.1f} s were over."
-        return self._never(step, Status.TIMED_OUT, StepError(type="timeout", detail=detail))
 
     def _never(self, step: Step, status: Status, error: StepError) -> Step:
         return changed(step, status=status, error=error, finished_at=self._wall())
@@ -323,7 +325,3 @@ class Conductor:
 
     def _loop_time(self, at: float) -> float:
         return asyncio.get_running_loop().time() + at - self._now()
-
-
-def _broke(exc: Exception) -> StepError:
-    return StepError(type=BROKE, detail=f"The coordinator broke: {type(exc).__name__}.")

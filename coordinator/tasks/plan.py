@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from pydantic import JsonValue
 
@@ -16,13 +17,12 @@ RESEARCH_ENDS, ANALYSIS_ENDS, REPORT_ENDS = 0.70, 0.85, 0.97  # of the task's ti
 PLANNING = "plan"  # the id of the step in which a model plans the others
 
 
-def plan(request: TaskRequest, *, known_agents: Iterable[str]) -> tuple[Step, ...]:
+def plan(request: TaskRequest, *, known_agents: Container[str]) -> tuple[Step, ...]:
     """The steps for a request; raises `Invalid`, naming the field, for a plan that cannot run."""
-    known = set(known_agents)
     if request.plan is not None:
-        return _given(request.plan, known)
+        return _given(request.plan, known_agents)
     if request.agents is not None:
-        return _fan_out(request.agents, known)
+        return _fan_out(request.agents, known_agents)
     return _default(request)
 
 
@@ -58,15 +58,15 @@ def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[St
     return tuple(changed(step, needs_any=True, latest=ends[min(height[step.id], 2)]) for step in checked)
 
 
-def _given(steps: list[PlanStep], known: set[str]) -> tuple[Step, ...]:
-    ids = [step.id for step in steps]
+def _given(steps: list[PlanStep], known: Container[str]) -> tuple[Step, ...]:
+    places = {step.id: n for n, step in reversed([*enumerate(steps)])}  # of two with one id, the first's
     errors = [
-        *(_error(f"/plan/{i}/id", f"{id!r} stands twice") for i, id in enumerate(ids) if id in ids[:i]),
+        *(_error(f"/plan/{i}/id", f"{s.id!r} stands twice") for i, s in enumerate(steps) if places[s.id] != i),
         *(
             _error(f"/plan/{i}/needs/{n}", f"there is no step {need!r}")
             for i, step in enumerate(steps)
             for n, need in enumerate(step.needs)
-            if need not in ids
+            if need not in places
         ),
         *(
             _error(f"/plan/{i}/agent", f"no agent {step.agent!r} is registered")
@@ -74,9 +74,9 @@ def _given(steps: list[PlanStep], known: set[str]) -> tuple[Step, ...]:
             if step.agent is not None and step.agent not in known
         ),
     ]
-    if not errors and (circle := _circle(steps)):
+    if not errors and (circle := _circle(steps, places)):
         errors = [
-            _error(f"/plan/{ids.index(circle[0])}/needs", f"steps need each other in a circle: {' > '.join(circle)}")
+            _error(f"/plan/{places[circle[0]]}/needs", f"steps need each other in a circle: {' > '.join(circle)}")
         ]
     _refuse(errors)
     return tuple(
@@ -93,7 +93,7 @@ def _given(steps: list[PlanStep], known: set[str]) -> tuple[Step, ...]:
     )
 
 
-def _fan_out(agents: list[str], known: set[str]) -> tuple[Step, ...]:
+def _fan_out(agents: list[str], known: Container[str]) -> tuple[Step, ...]:
     _refuse(
         [
             *(
@@ -146,20 +146,15 @@ def _research_inputs(request: TaskRequest) -> list[JsonValue]:
     return [{"question": q, "siblings": siblings, "index": i} for i, q in enumerate(questions)]
 
 
-def _circle(steps: list[PlanStep]) -> list[str]:
-    """Ids of a circle, in order and closed, or nothing."""
-    needs = {step.id: step.needs for step in steps}
-    free = set(needs)
-    while removable := {id for id in free if not any(n in free for n in needs[id])}:
-        free -= removable
-    if not free:
-        return []
-    path = [min(free)]
-    while True:
-        following = next(n for n in needs[path[-1]] if n in free)
-        if following in path:
-            return [*path[path.index(following) :], following]
-        path.append(following)
+def _circle(steps: list[PlanStep], places: Mapping[str, int]) -> list[str]:
+    """Ids of a circle, in order and closed, from the one that stands first in the plan; or nothing."""
+    try:
+        TopologicalSorter({step.id: step.needs for step in steps}).prepare()
+    except CycleError as exc:
+        circle = exc.args[1][:0:-1]  # it names what is needed before who needs it, and the first once more
+        first = min(range(len(circle)), key=lambda n: places[circle[n]])
+        return [*circle[first:], *circle[: first + 1]]
+    return []
 
 
 def _error(pointer: str, detail: str) -> dict[str, str]:

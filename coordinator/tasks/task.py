@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from pydantic import JsonValue
@@ -119,8 +120,14 @@ class Task:
     def usage(self) -> Usage:
         return sum((step.usage for step in self.steps), NO_USAGE)
 
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Where each step stands in `steps`, by its id."""
+        return {step.id: n for n, step in enumerate(self.steps)}
+
     def step(self, step_id: str) -> Step:
-        return next(step for step in self.steps if step.id == step_id)
+        """One step; raises `KeyError`."""
+        return self.steps[self.places[step_id]]
 
 
 def moved(task: Task, to: Status) -> Task:
@@ -132,14 +139,11 @@ def moved(task: Task, to: Status) -> Task:
 
 def with_step(task: Task, step: Step) -> Task:
     """The task with this step in the place of its earlier self."""
-    return changed(task, steps=tuple(step if s.id == step.id else s for s in task.steps))
-
-
-def ready(task: Task) -> list[Step]:
-    """Steps that may start: queued, with everything they need ended and nothing that skips them."""
-    return [
-        s for s in task.steps if s.status is Status.QUEUED and not _open_needs(task, s) and blocked(task, s) is None
-    ]
+    places = task.places
+    at = places[step.id]
+    new = changed(task, steps=(*task.steps[:at], step, *task.steps[at + 1 :]))
+    new.__dict__["places"] = places  # the same: no step has moved
+    return new
 
 
 def blocked(task: Task, step: Step) -> str | None:
@@ -154,18 +158,10 @@ def blocked(task: Task, step: Step) -> str | None:
     return None
 
 
-def skipped(task: Task) -> list[tuple[Step, str]]:
-    """Queued steps that can never start, each with the reason."""
-    return [
-        (s, why)
-        for s in task.steps
-        if s.status is Status.QUEUED and (why := blocked(task, s)) and not (s.needs_any and _open_needs(task, s))
-    ]
-
-
 def upstream(task: Task, step: Step) -> dict[str, JsonValue]:
     """The outputs that a step is given, by step id."""
-    return {n: task.step(n).output for n in step.needs if task.step(n).status is Status.COMPLETED}
+    needed = [task.step(n) for n in step.needs]
+    return {n.id: n.output for n in needed if n.status is Status.COMPLETED}
 
 
 def outcome(task: Task) -> Status:
@@ -186,10 +182,8 @@ def outcome(task: Task) -> Status:
     return Status.TIMED_OUT
 
 
-def ended_with(task: Task, step: Step, *, at: float) -> Task | None:
-    """The task as it ends with this step, if all others have ended: nothing is sent between the two."""
-    if not all(s.ended or s.id == step.id for s in task.steps):
-        return None
+def ended_with(task: Task, step: Step, *, at: float) -> Task:
+    """The task as it ends with this step, its last: nothing is sent between the two."""
     done = with_step(task, step)
     return changed(moved(done, outcome(done)), finished_at=at)
 
@@ -211,10 +205,6 @@ def last_steps(task: Task) -> list[Step]:
     used = {n for step in task.steps if step.status is Status.COMPLETED for n in step.needs}
     done = [step for step in task.steps if step.status is Status.COMPLETED and not step.is_planning]
     return [step for step in done if step.id not in used]
-
-
-def _open_needs(task: Task, step: Step) -> bool:
-    return any(not task.step(n).ended for n in step.needs)
 
 
 def _distinct(found: Iterable[Missing]) -> list[Missing]:

@@ -118,7 +118,7 @@ WRONG_TASKS: dict[str, tuple[Any, str]] = {
     "plan and agents": (ASKED | {"plan": [STEP], "agents": ["echo"]}, ""),
     "plan an object": (ASKED | {"plan": {"a": STEP}}, "/plan"),
     "plan empty": (ASKED | {"plan": []}, "/plan"),
-    "plan of 201 steps": (ASKED | {"plan": [STEP | {"id": f"s{i}"} for i in range(201)]}, "/plan"),
+    "plan of 1,001 steps": (ASKED | {"plan": [STEP | {"id": f"s{i}"} for i in range(1_001)]}, "/plan"),
     "a step of nothing": (ASKED | {"plan": [STEP, {}]}, "/plan/1/id"),
     "a step without target": (ASKED | {"plan": [{"id": "a"}]}, "/plan/0"),
     "a step with two targets": (ASKED | {"plan": [STEP | {"agent": "echo"}]}, "/plan/0"),
@@ -177,7 +177,7 @@ FINE_TASKS = {
     "everything null that may be": dict.fromkeys(
         ("plan", "agents", "context", "max_calls", "max_tokens", "webhook_url", "timeout_seconds")
     ),
-    "200 steps": {"plan": [STEP | {"id": f"s{i}"} for i in range(200)]},
+    "1,000 steps": {"plan": [STEP | {"id": f"s{i}"} for i in range(1_000)]},
     "100,000 characters": {"task_description": "x" * 100_000},
     "emoji, right to left and combining": {"task_description": "🌊 עברית é \u202e?"},
     "a NUL": {"task_description": "ti\x00des"},

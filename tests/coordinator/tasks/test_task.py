@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import (
     ENDED,
     MOVES,
     Step,
     Task,
+    blocked,
     last_steps,
     missing,
     moved,
     outcome,
-    ready,
-    skipped,
     upstream,
     with_step,
 )
@@ -54,31 +54,51 @@ def plans(draw: st.DrawFn) -> Task:
     return task(*draw(st.permutations(steps)))
 
 
+def searched(plan: Task) -> list[tuple[Step, str | None]]:
+    """What is due, looked for instead of counted."""
+    found = []
+    for one in (s for s in plan.steps if s.status is Status.QUEUED):
+        why, waits = blocked(plan, one), any(not plan.step(n).ended for n in one.needs)
+        if (why and not (one.needs_any and waits)) or not (why or waits):
+            found.append((one, why))
+    return found
+
+
+def due(plan: Task) -> list[tuple[str, str | None]]:
+    return [(s.id, why) for s, why in Frontier(plan.steps).due(plan)]
+
+
 @given(plans(), st.data())
 def test_every_plan_ends_with_each_step_ended_once_and_never_before_what_it_needs(
     plan: Task, data: st.DataObject
 ) -> None:
     ended: list[str] = []
     running: list[str] = []
+    frontier = Frontier(plan.steps)
     for _ in range(10 * len(plan.steps)):
-        for never, why in skipped(plan):
-            assert why
-            ended.append(never.id)
-            plan = with_step(plan, replace(never, status=SKIPPED))
-        for next_ in ready(plan):
-            assert all(plan.step(n).ended for n in next_.needs)
-            running.append(next_.id)
-            plan = with_step(plan, replace(next_, status=Status.RUNNING))
-        if not running and not ready(plan) and not skipped(plan):
-            break
+        due = frontier.due(plan)
+        assert due == searched(plan)
+        for next_, why in due:
+            assert why or all(plan.step(n).ended for n in next_.needs)
+            (ended if why else running).append(next_.id)
+            plan = with_step(plan, replace(next_, status=SKIPPED if why else Status.RUNNING))
+        for never, why in due:
+            if why:
+                frontier.ended(plan.step(never.id))
+        assert frontier.waiting == sum(s.status is Status.QUEUED for s in plan.steps)
         if not running:
+            if not due:
+                break
             continue
         one = data.draw(st.sampled_from(running))
         running.remove(one)
         ended.append(one)
         status = data.draw(st.sampled_from([DONE, FAILED, OVER]))
         plan = with_step(plan, replace(plan.step(one), status=status, output=one if status is DONE else None))
+        frontier.ended(plan.step(one))
+        assert frontier.flawed == bool(missing(plan))
 
+    assert frontier.left == 0
     assert sorted(ended) == sorted(s.id for s in plan.steps)
     assert all(s.ended for s in plan.steps)
     done = {s.id for s in plan.steps if s.status is DONE}
@@ -129,18 +149,18 @@ def test_a_failed_step_stops_those_that_need_it_unless_it_may_fail() -> None:
     plan = task(step("a", FAILED), step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "a", "b"))
     lenient = task(step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "b"))
 
-    assert [(s.id, why) for s, why in skipped(plan)] == [("c", "It needs 'a', which failed.")]
-    assert [s.id for s in ready(lenient)] == ["c"]
+    assert due(plan) == [("c", "It needs 'a', which failed.")]
+    assert due(lenient) == [("c", None)]
 
 
 def test_a_step_that_needs_any_runs_with_what_is_left_and_not_with_nothing() -> None:
     a, b = step("a", FAILED, on_failure="continue"), step("b", DONE, on_failure="continue", output=1)
     c = step("c", Status.QUEUED, "a", "b", needs_any=True)
 
-    assert [s.id for s in ready(task(a, b, c))] == ["c"]
+    assert due(task(a, b, c)) == [("c", None)]
     assert upstream(task(a, b, c), c) == {"b": 1}
-    assert [s.id for s, _ in skipped(task(a, replace(b, status=OVER), c))] == ["c"]
-    assert skipped(task(a, replace(b, status=Status.RUNNING), c)) == []
+    assert due(task(a, replace(b, status=OVER), c)) == [("c", "Everything it needs failed: a, b.")]
+    assert due(task(a, replace(b, status=Status.RUNNING), c)) == []
 
 
 def test_missing_says_what_was_asked_of_whom_and_why_it_is_not_there_each_once() -> None:
