@@ -21,7 +21,7 @@ from shared.rendering.passage import Place
 from shared.report.model import Evidence, NumberedSource
 from shared.report.sources import PlacedPassage
 
-SECONDS = 2.0  # that a researcher may take; then the passage is shown as it was kept
+RESEARCHER_SECONDS = 2.0  # that a researcher may take; then the passage is shown as it was kept
 MAX_BYTES = 4_000_000
 AS_IT_WAS = "this is the passage as it was when the question was asked."
 AWAY = f"The researcher cannot be asked now: {AS_IT_WAS}"
@@ -124,11 +124,11 @@ async def _asked(id: str, researchers: Iterable[Instance], http: httpx.AsyncClie
     if not _ID.match(id):
         return CHANGED
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(RESEARCHER_SECONDS):
             for researcher in researchers:
                 url = f"{researcher.registration.endpoint}/passages/{quote(id, safe='')}"
                 try:
-                    answer = await http.get(url, extensions={"deadline": SECONDS, "max_bytes": MAX_BYTES})
+                    answer = await http.get(url, extensions={"deadline": RESEARCHER_SECONDS, "max_bytes": MAX_BYTES})
                     if answer.is_success:
                         return PlacedPassage.model_validate_json(answer.content)
                 except (httpx.TransportError, ValidationError):

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 
 from coordinator.journal.events import TaskEvent
-from shared.server.metrics import SECONDS, ServiceMetrics
+from shared.server.metrics import BUCKETS, ServiceMetrics
 
 KEPT = 1_000  # durations that the percentiles are taken over
 _BAD = ("failed", "timed_out")
@@ -23,11 +23,11 @@ class Stats:
         registry = metrics.registry
         self._tasks = Counter("muster_tasks_total", "Tasks that ended.", ["status"], registry=registry)
         self._task_seconds = Histogram(
-            "muster_task_seconds", "Seconds from accepted to ended.", registry=registry, buckets=SECONDS
+            "muster_task_seconds", "Seconds from accepted to ended.", registry=registry, buckets=BUCKETS
         )
         self._steps = Counter("muster_steps_total", "Steps that ended.", ["agent", "status"], registry=registry)
         self._step_seconds = Histogram(
-            "muster_step_seconds", "Seconds a step took.", ["agent"], registry=registry, buckets=SECONDS
+            "muster_step_seconds", "Seconds a step took.", ["agent"], registry=registry, buckets=BUCKETS
         )
         self._retries = Counter("muster_step_retries_total", "Attempts that were repeated.", registry=registry)
         self._late = Counter("muster_late_results_total", "Results that came too late or twice.", registry=registry)

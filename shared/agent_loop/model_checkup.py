@@ -17,7 +17,7 @@ from shared.models.model import LanguageModel, models_from
 from shared.models.warming import first_call, look
 from shared.settings import ModelSettings
 
-SECONDS = 20.0
+CHECKUP_SECONDS = 20.0
 LIST_SECONDS = 3.0
 MAX_NAMES = 200
 
@@ -41,7 +41,7 @@ class _Ready(BaseModel):
     ready: bool
 
 
-async def checkup(settings: ModelSettings, *, seconds: float = SECONDS) -> Checkup | None:
+async def checkup(settings: ModelSettings, *, seconds: float = CHECKUP_SECONDS) -> Checkup | None:
     """The model that the settings name, tried out within so many seconds; None where they name none."""
     found, model = chosen(settings), models_from(settings)
     if found is None or model is None or model.server is None:
@@ -101,7 +101,7 @@ async def _names(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> 
 
 def main() -> None:
     """Prints what was seen as a line of JSON, `null` without a model; the argument is the seconds that it may take."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else CHECKUP_SECONDS
     with logs.quiet():
         seen = asyncio.run(checkup(ModelSettings(), seconds=seconds))
     print(seen.model_dump_json() if seen is not None else "null")

@@ -17,7 +17,7 @@ from shared.models.servers.caller import Caller
 from shared.models.servers.server import Server
 from shared.models.servers.wire import Received
 
-SECONDS = 900.0  # that a model may be loaded
+LOAD_SECONDS = 900.0  # that a model may be loaded
 PAUSES_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)  # between tries while it is away; the last one again and again
 AGAIN_SECONDS = 10.0  # between two measurements
 REPLY_TOKENS = 24
@@ -40,7 +40,7 @@ async def warmed(server: Server, *, local: bool) -> None:
     while True:
         await look(server, local=local)
         try:
-            await first_call(server, seconds=SECONDS)
+            await first_call(server, seconds=LOAD_SECONDS)
         except ModelFailed as exc:
             logs.get().log(30 if tries == 0 else 10, "model.away", model=server.name, why=exc.detail)
             await asyncio.sleep(PAUSES_SECONDS[min(tries, len(PAUSES_SECONDS) - 1)])
@@ -56,7 +56,7 @@ async def measured_again(server: Server) -> None:
         await server.doubted.wait()
         server.doubted.clear()
         with contextlib.suppress(ModelFailed):
-            await first_call(server, seconds=SECONDS)
+            await first_call(server, seconds=LOAD_SECONDS)
         await asyncio.sleep(AGAIN_SECONDS)
 
 
@@ -72,7 +72,7 @@ async def look(server: Server, *, local: bool) -> None:
     root = server.url.rsplit("/v1", 1)[0]
     if local and await _json(server, f"{root}/api/version") is not None:
         body = {"model": server.name, "keep_alive": KEEP_ALIVE}
-        await _json(server, f"{root}/api/generate", body=body, seconds=SECONDS)
+        await _json(server, f"{root}/api/generate", body=body, seconds=LOAD_SECONDS)
         running = await _json(server, f"{root}/api/ps") or {}
         found = [one.get("context_length") for one in _dicts(running.get("models")) if _is(one, server.name)]
         server.known = server.known.reading(next((n for n in found if isinstance(n, int)), None))

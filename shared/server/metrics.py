@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class ServiceMetrics:
@@ -21,7 +21,7 @@ class ServiceMetrics:
             "muster_http_request_seconds",
             "Seconds until the answer was complete.",
             registry=self.registry,
-            buckets=SECONDS,
+            buckets=BUCKETS,
         )
 
     def text(self) -> bytes:

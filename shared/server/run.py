@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from shared.server.header_limits import Heads
 from shared.server.loading import GC_THRESHOLD
 
-GRACE_SECONDS = 8  # under Compose's stop_grace_period of 10 s
+GRACE_SECONDS = 8  # under the 10 s of docker stop, and 15 s of the compose files
 
 
 def arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:

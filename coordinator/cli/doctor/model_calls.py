@@ -11,7 +11,7 @@ from coordinator.cli.doctor.facts import Project, SeenModel, Unseen
 from shared import logs
 from shared.settings import ModelSettings, wrong
 
-SECONDS = 20.0
+CHECKUP_SECONDS = 20.0
 CONTAINER_SECONDS = 8.0  # docker has ten for a command
 WHAT = "the model"
 
@@ -46,5 +46,5 @@ def _here(settings: ModelSettings) -> SeenModel | None:
     from shared.agent_loop.model_checkup import checkup
 
     with logs.quiet():
-        seen = asyncio.run(checkup(settings, seconds=SECONDS))
+        seen = asyncio.run(checkup(settings, seconds=CHECKUP_SECONDS))
     return SeenModel.of(seen.model_dump()) if seen is not None else None

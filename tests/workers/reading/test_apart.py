@@ -105,7 +105,7 @@ def test_a_file_that_is_gone_since_the_look_is_tried_again(tmp_path):
 
 def test_a_document_has_its_time_and_the_next_one_is_read(tmp_path, monkeypatch):
     """The kernel ends it, whatever a library is doing."""
-    monkeypatch.setattr(apart, "SECONDS", 0.3)
+    monkeypatch.setattr(apart, "READ_SECONDS", 0.3)
     monkeypatch.setattr(apart, "BYTES_A_SECOND", 10**9)
     (tmp_path / "a.md").write_text(LONG)
     (tmp_path / "b.txt").write_text("The tide is high.")
@@ -116,7 +116,7 @@ def test_a_document_has_its_time_and_the_next_one_is_read(tmp_path, monkeypatch)
 
 
 def test_a_process_that_does_not_run_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(apart, "SECONDS", 1.5)
+    monkeypatch.setattr(apart, "READ_SECONDS", 1.5)
     monkeypatch.setattr(apart, "LATE_SECONDS", 0.1)
     many(tmp_path)
     with Reader() as reader:

@@ -21,7 +21,8 @@ from workers.reading.files import File
 from workers.reading.opened import Opened, unread
 
 START_SECONDS = 30.0
-SECONDS, BYTES_A_SECOND, MAX_SECONDS = 10.0, 50_000, 60.0  # a document's time: more for a larger one, within bounds
+READ_SECONDS, MAX_SECONDS = 10.0, 60.0  # a document's time: more for a larger one, within bounds
+BYTES_A_SECOND = 50_000
 LATE_SECONDS = 5.0  # after its time a process that does not end by itself is killed
 AHEAD = 2  # documents that are asked for before the first is answered: one is read while another is stored
 POLL_SECONDS = 0.2
@@ -170,7 +171,7 @@ class Reader:
 
 
 def _seconds(file: File) -> float:
-    return min(MAX_SECONDS, SECONDS + file.size / BYTES_A_SECOND)
+    return min(MAX_SECONDS, READ_SECONDS + file.size / BYTES_A_SECOND)
 
 
 def _called(signal_number: int) -> str:
