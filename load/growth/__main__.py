@@ -11,9 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from load import ROOT, Stage, show
+from load.growth.aims import figures
 from load.growth.axes import AXES
 from load.growth.line import Growth
-from load.growth.page import figures, write
+from load.growth.page import write
 from load.growth.subject import LOADING
 
 
@@ -32,12 +33,7 @@ def main() -> int:
     if given.only is None or given.out != ROOT / "load":
         write(given.out, found)
     notes = [f"{growth.title}: {growth.note}" for growth in found if growth.note]
-    return show(
-        "Growth of a task's processor time at the largest sizes: 0 is none, 1 is linear",
-        figures(found),
-        notes,
-        as_json=given.json,
-    )
+    return show("Growth of a task's processor time", figures(found), notes, as_json=given.json)
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from load import Figure
 from load.drawing.lines import Series, drawn
-from load.growth.line import LINEAR, Growth
+from load.growth.line import Growth
 
 Y = "CPU a task, ms"
 
@@ -37,13 +36,3 @@ def write(folder: Path, found: Sequence[Growth]) -> None:
 def chart(growth: Growth) -> str:
     series = [Series(line.name, line.points) for line in growth.lines]
     return drawn(growth.title, series, x=growth.x, y=Y)
-
-
-def figures(found: Sequence[Growth]) -> list[Figure]:
-    """How fast each line grows at its largest sizes, which is to be linear or better."""
-    return [
-        Figure(f"{growth.title}: {line.name}", line.slope, "", target=LINEAR)
-        for growth in found
-        for line in growth.lines
-        if line.slope is not None
-    ]

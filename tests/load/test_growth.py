@@ -12,9 +12,10 @@ import pytest
 
 from load import Stage
 from load.drawing.lines import Series, drawn
+from load.growth.aims import figures
 from load.growth.history import fill
 from load.growth.line import LINEAR, Growth, Line
-from load.growth.page import figures, write
+from load.growth.page import write
 from load.growth.subject import Refused, started
 
 SIZES = (1, 10, 100, 1_000)
@@ -51,6 +52,22 @@ def test_the_page_names_what_grows_too_fast(tmp_path):
     assert [figure.ok for figure in figures(found)] == [False, True]
     svg = ElementTree.fromstring((tmp_path / "growth-steps.svg").read_text())
     assert len(svg.findall(f".//{SVG}circle")) == 5
+
+
+def test_sizes_are_held_against_each_other():
+    """Where they were measured: a step in a long chain, a task among many agents, a megabyte of context."""
+    found = [
+        Growth("steps", "Steps", "steps", "", [Line("chain", [(10, 10.0), (200, 300.0)])]),
+        Growth("agents", "Agents", "agents", "", [Line("a task", [(3, 2.0), (1_000, 2.5)])]),
+        Growth("context", "Context", "kB", "", [Line("one text", [(1, 2.0), (1_000, 20.0)])]),
+    ]
+
+    held = {figure.name: (figure.value, figure.ok) for figure in figures(found)}
+
+    assert held["a step in a chain of 200, against one in 10"] == (1.5, False)
+    assert held["a task with 1,000 agents, against 3"] == (1.25, True)
+    assert held["a task with 1 MB of context"] == (20.0, False)
+    assert len(figures(found[1:2])) == 2
 
 
 def test_the_chart_shows_zero_and_what_linear_would_be():
