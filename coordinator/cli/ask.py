@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 from httpx_sse import connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from coordinator.cli.console import text_of
 
 Json = dict[str, Any]
 
@@ -43,7 +46,7 @@ def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
 
 def unreachable(client: httpx.Client, exc: httpx.HTTPError) -> str:
     """Why nobody answers, and what to do, in one line."""
-    why = str(exc).rstrip(".") or type(exc).__name__
+    why = re.sub(r"^\[Errno -?\d+\] ", "", str(exc)).rstrip(".") or type(exc).__name__
     return f"{client.base_url} cannot be reached: {why}. Is it running? Try 'make run', or name another with --url."
 
 
@@ -109,7 +112,7 @@ class _Display:
 
     def _line(self, name: str, data: Json) -> None:
         shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
-        words = _clean(" ".join(f"{k}={data[k]}" for k in shown if data.get(k) is not None))
+        words = _clean(" ".join(f"{k}={text_of(data[k])}" for k in shown if data.get(k) is not None))
         self._console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -224,7 +224,7 @@ def doctor_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find what is wrong with a suite, and name the command that fixes it.
+    """Find what is wrong with a suite, and the command that fixes it.
 
     Its model is tried out, too.
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.

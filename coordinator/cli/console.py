@@ -20,6 +20,13 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def text_of(value: object) -> str:
+    """A value as people read it: numbers with two decimals at the most, nothing for None."""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return "" if value is None else str(value)
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> RenderableType:
     """The rows' values under their titles, as text that no terminal obeys; `columns` are names and titles."""
     from shared.rendering import clean  # most commands print no table
@@ -30,5 +37,5 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Rend
     for title in columns.values():
         shown.add_column(title, overflow="fold", no_wrap=title == "task")  # an id is there to be copied
     for row in rows:
-        shown.add_row(*(Text("" if row.get(name) is None else clean(str(row[name]))) for name in columns))
+        shown.add_row(*(Text(clean(text_of(row.get(name)))) for name in columns))
     return shown

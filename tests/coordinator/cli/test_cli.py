@@ -58,6 +58,7 @@ def test_where_nobody_answers_is_a_sentence(command, url, said):
     assert done.exit_code == 1
     assert said in done.output
     assert ".." not in done.output
+    assert "Errno" not in done.output
 
 
 def test_what_tasks_and_agents_say_is_text_on_a_terminal():
@@ -66,11 +67,12 @@ def test_what_tasks_and_agents_say_is_text_on_a_terminal():
     terminal = Console(file=said, width=120, force_terminal=True, color_system=None)
     evil = "[/] [red]tides[/red] \x1b[2J\x9b31m\u202e"
 
-    terminal.print(table([{"asked": evil}], {"asked": "asked"}))
+    terminal.print(table([{"asked": evil, "seconds": 0.059542}], {"asked": "asked", "seconds": "s"}))
     with _Display(terminal) as display:
         display.show("task.planned", {"steps": [{"id": "one"}]})
         display.show("step.progress", {"step_id": "one", "message": evil})
 
+    assert " 0.06 " in said.getvalue()
     assert said.getvalue().count("[/] [red]tides[/red]") >= 2
     assert re.findall("\x1b\\[2J|[\x9b\u202e]", said.getvalue()) == []
 

@@ -48,7 +48,7 @@ def test_ask_sends_its_question_before_it_loads_what_shows_the_answer():
 
 def test_every_command_is_listed_with_a_whole_sentence():
     """A first sentence that is too long for its line ends in three dots."""
-    said = CliRunner().invoke(cli, ["--help"], terminal_width=80).output
+    said = CliRunner().invoke(cli, ["--help"], env={"COLUMNS": "80"}).output
 
     assert "ask" in said
     assert "..." not in said.partition("Commands:")[2]
