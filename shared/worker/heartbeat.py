@@ -66,10 +66,13 @@ class Heartbeat:
             return self.key != tried
 
     async def run(self) -> None:
-        """Registers for ever; a coordinator that is away is retried at once, then after growing pauses up to 2 s."""
+        """Registers for ever; a coordinator that is away is retried at once, then after growing pauses up to 2 s.
+
+        The first pauses are short: services that start together wait for each other no longer than they must.
+        """
         await asyncio.sleep(0.05)  # the server listens right after its lifespan began
         while True:
-            pauses = wait_random_exponential(multiplier=0.2, max=BEAT_SECONDS)
+            pauses = wait_random_exponential(multiplier=0.05, max=BEAT_SECONDS)
             async for attempt in AsyncRetrying(retry=retry_if_exception_type(httpx.HTTPError), wait=pauses):
                 with attempt:
                     await self._beat()
