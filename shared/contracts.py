@@ -10,7 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SkipValidation,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from shared.urls import http_url
 
@@ -150,7 +159,7 @@ class TaskRequest(_Closed):
     timeout_seconds: Seconds | None = None
     plan: Annotated[list[PlanStep], Field(min_length=1, max_length=MAX_STEPS)] | None = None
     agents: Annotated[list[Name], Field(min_length=1, max_length=MAX_ASKED)] | None = None
-    context: JsonValue = None
+    context: Annotated[JsonValue, SkipValidation] = None  # parsed from JSON: looking again took twice as long
     priority: Annotated[int, Field(ge=0, le=9, strict=True)] = 5
     max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from pydantic_core import from_json
@@ -17,12 +16,15 @@ def json_pointer(value: Any) -> str:
 def strict_json(body: bytes) -> Any:
     """JSON as RFC 8259 has it: UTF-8, no NaN, no lone surrogates, no number that overflows; ValueError otherwise."""
     data = from_json(body, allow_inf_nan=False)
-    if _MAY_OVERFLOW.search(body) and _holds_infinity(data):
+    shapes = body.translate(_SHAPES)
+    if any(shape in shapes for shape in _MAY_OVERFLOW) and _holds_infinity(data):
         raise ValueError("a number is too large")
     return data
 
 
-_MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{300}")
+# A regular expression took 14 ms for 1 MB of text, more than all the rest of a task; two looks at shapes take 1.
+_SHAPES = bytes(ord("0") if chr(c).isdigit() and c < 128 else ord("e") if c in b"eE" else c for c in range(256))
+_MAY_OVERFLOW = (b"0e000", b"0e+000", b"0" * 300)
 
 
 def _holds_infinity(data: Any) -> bool:

@@ -57,13 +57,17 @@ class WorkerClient:
         seconds: float,
         on_progress: Callable[[Progress], None],
         traceparent: str | None = None,
+        context: bytes | None = None,
     ) -> Answer:
-        """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step."""
+        """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step.
+
+        `context` is the request's as JSON, where it is there already.
+        """
         if instance.registration.protocol != "muster":
             return await self._foreign.execute(
                 instance, request, envelope, seconds=seconds, on_progress=on_progress, traceparent=traceparent
             )
-        body = to_json(request.__dict__)  # of values that have been checked
+        body = _written(request, context)
         headers = {
             "Content-Type": "application/json",
             "Accept": f"{sse.MEDIA_TYPE}, application/json",
@@ -132,6 +136,14 @@ class WorkerClient:
         assert isinstance(answer, Whole)
         well = 200 <= answer.status < 300 or (foreign and answer.status < 500)
         return None if well else f"/health answered HTTP {answer.status}."
+
+
+def _written(request: StepRequest, context: bytes | None) -> bytes:
+    """The request as JSON, of values that have been checked."""
+    if context is None:
+        return to_json(request.__dict__)
+    rest = to_json({name: value for name, value in request.__dict__.items() if name != "context"})
+    return b"".join((rest[:-1], b',"context":', context, b"}"))
 
 
 def _whole(answer: Whole) -> StepResult:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from coordinator.tasks.task import Task
@@ -22,12 +23,12 @@ VALUE_BYTES = 60  # of one small value of a JSON that is held as objects
 
 def weight(task: Task) -> int:
     """About how many bytes of memory it takes to hold what the caller sent."""
-    given = [value for value in (task.context, *(step.input for step in task.steps)) if value is not None]
-    return len(task.description) + sum(len(v) if isinstance(v, str) else _held(to_json(v)) for v in given)
+    inputs = sum(_held(step.input, to_json(step.input)) for step in task.steps if step.input is not None)
+    return len(task.description) + _held(task.context, task.context_json) + inputs
 
 
-def _held(json: bytes) -> int:
-    return len(json) + VALUE_BYTES * json.count(b",")
+def _held(value: JsonValue, json: bytes) -> int:
+    return len(json) if value is None or isinstance(value, str) else len(json) + VALUE_BYTES * json.count(b",")
 
 
 class Admission:

@@ -193,7 +193,14 @@ class Runner:
                 self._tell(task, step, progress)
 
         return await self.call(
-            instance, request, envelope, seconds=seconds, tell=tell, traceparent=task.traceparent, resumed=True
+            instance,
+            request,
+            envelope,
+            seconds=seconds,
+            tell=tell,
+            traceparent=task.traceparent,
+            context=task.context_json,
+            resumed=True,
         )
 
     async def call(
@@ -205,6 +212,7 @@ class Runner:
         seconds: float,
         tell: Callable[[Progress], None],
         traceparent: str | None,
+        context: bytes | None = None,
         resumed: bool = False,
     ) -> Answer:
         """One attempt at an instance that was taken, which it gives back; raises a `StepFailure`.
@@ -229,6 +237,7 @@ class Runner:
                     seconds=seconds,
                     on_progress=tell,
                     traceparent=traceparent,
+                    context=context,
                 )
             error = None
             return answer

@@ -15,7 +15,7 @@ from shared.db.database import Row
 
 CODE_VERSION = "0.1.0"
 _PLANNED = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
-_ASKED = ("context", "format", "max_calls", "max_tokens", "webhook_url")
+_ASKED = ("format", "max_calls", "max_tokens", "webhook_url")
 _USUAL = {
     field.name: field.default for of in (Step, Task) for field in fields(of)
 }  # not written, so these never change
@@ -27,12 +27,14 @@ def json_text(value: Any) -> str:
 
 def task_row(task: Task) -> dict[str, Any]:
     """A new task with its plan, as the parameters of `sql.ACCEPT`."""
-    asked = {name: value for name in _ASKED if (value := getattr(task, name)) != _USUAL[name]}
+    asked = {name: json_text(value) for name in _ASKED if (value := getattr(task, name)) != _USUAL[name]}
+    if task.context is not None:
+        asked["context"] = task.context_json.decode()
     return {
         "id": task.id,
         "tenant": task.tenant,
         "description": task.description,
-        "request": json_text(asked) if asked else None,
+        "request": "{" + ",".join(f'"{name}":{text}' for name, text in asked.items()) + "}" if asked else None,
         "priority": task.priority,
         "created_at": task.created_at,
         "deadline": task.deadline,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from shared.contracts import NO_USAGE, Format, Missing, Status, StepError, Usage
 from shared.copying import changed
@@ -106,6 +107,12 @@ class Task:
     error: StepError | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    context_json: bytes = field(default=b"", compare=False, repr=False)  # `context` as it is written and sent
+
+    def __post_init__(self) -> None:
+        """A context may have 2 MB, is written once and sent with every step, and never changes."""
+        if not self.context_json:
+            object.__setattr__(self, "context_json", to_json(self.context))
 
     @property
     def ended(self) -> bool:
