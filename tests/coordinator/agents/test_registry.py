@@ -384,3 +384,27 @@ def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
     adds(registry, "c", metadata=folder("3", "c"))
 
     assert len(registry.all()) == 3
+
+
+def test_among_many_the_free_and_healthy_are_chosen_evenly_and_the_only_one_is_found(registry: Registry) -> None:
+    """Of 300 only some are looked at: none is forgotten, and one that can is found wherever it stands."""
+    for n in range(300):
+        adds(registry, f"w{n}")
+    asked = {chosen(registry) for _ in range(2_000)}
+    for instance in registry.all()[:-1]:
+        registry.suspect(instance, "gone")
+
+    assert len(asked) > 280
+    assert chosen(registry) == registry.all()[-1].id
+
+
+def test_what_an_agent_can_do_is_what_it_said_last(registry: Registry) -> None:
+    one = adds(registry, "w", name="w", capabilities=["old", "both"])
+    registry.register(one.id, one.registration.model_copy(update={"capabilities": ["both", "new"]}))
+
+    found = {name: registry.matching(capability=name, agent=None) for name in ("old", "both", "new")}
+    registry.remove(one.id)
+
+    assert found == {"old": [], "both": [one], "new": [one]}
+    assert registry.matching(capability="both", agent=None) == []
+    assert "w" not in registry.names()
