@@ -173,6 +173,21 @@ def test_paths_on_the_architecture_page_exist():
     assert sorted(name for name in named if not (ROOT / name.rstrip(".")).exists()) == []
 
 
+WHERE = re.findall(
+    r"^\| ([^`|]+) \| (.*`.*) \|$", ARCHITECTURE.split("## Where does")[1].split("## Time")[0], re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("question", "answer"), WHERE, ids=[question for question, _ in WHERE])
+def test_an_answer_names_what_is_in_its_files(question, answer):
+    """A function, a class or a constant beside a path is found there."""
+    texts = [
+        path.read_text() for name in re.findall(r"`([\w./-]+/[\w./-]*)`", answer) if (path := ROOT / name).is_file()
+    ]
+
+    assert [name for name in re.findall(r"`([A-Za-z_]+)`", answer) if not any(name in text for text in texts)] == []
+
+
 def constants() -> Iterator[tuple[str, str, str]]:
     """Name, value and file of every module's constants in seconds, as a row of the page says them."""
     for path in (path for top in PRODUCT for path in sorted((ROOT / top).rglob("*.py"))):
