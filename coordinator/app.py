@@ -27,7 +27,7 @@ from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.step_runner import Runner
 from coordinator.journal import pruning
-from coordinator.journal.events import Events, Feed, log_line
+from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.rows import CODE_VERSION
 from coordinator.journal.store import Store
 from coordinator.observers.stats import Stats
@@ -97,7 +97,7 @@ def create_app(
                 transport.client(policy="agents" if settings.private_webhooks else "web", transport=inner)
             )
             webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
-            for reader in (stats.read, log_line, feed.read, webhooks.read):
+            for reader in (stats.read, log_lines(), feed.read, webhooks.read):
                 events.add(reader)
             http = await stack.enter_async_context(
                 transport.client(

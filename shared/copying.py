@@ -1,11 +1,14 @@
-"""PURE: a frozen dataclass with some fields changed, as `dataclasses.replace` does, eight times as fast."""
+"""PURE: values that are made of checked ones: a frozen dataclass with some fields changed, a model whole."""
 
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def changed(value: T, **fields: Any) -> T:
@@ -23,6 +26,20 @@ def changed(value: T, **fields: Any) -> T:
     new.__dict__.update(fields)
     for name in _cached(type(value)):  # type: ignore[arg-type]  # mypy doubts that a type can be a key
         new.__dict__.pop(name, None)
+    return new
+
+
+def constructed(kind: type[M], **fields: Any) -> M:
+    """A pydantic model of values that have been checked: all its fields, in their order.
+
+    `model_construct`, which looks for each of them, took a twentieth of a task's time.
+    """
+    new = kind.__new__(kind)
+    put = object.__setattr__
+    put(new, "__dict__", fields)
+    put(new, "__pydantic_fields_set__", set(fields))
+    put(new, "__pydantic_extra__", None)
+    put(new, "__pydantic_private__", None)
     return new
 
 

@@ -125,8 +125,11 @@ class Agents:
         self._background.once(f"cancel:{task_id}:{step_id}", self._client.cancel(instance, task_id, step_id, attempt))
 
     @asynccontextmanager
-    async def call(self, instance: Instance, *, seconds: float) -> AsyncIterator[None]:
-        """Raises `TimeoutError` after so many seconds, and `AgentLost` at once when the instance falls silent."""
+    async def call(self, instance: Instance, *, seconds: float | None) -> AsyncIterator[None]:
+        """Raises `AgentLost` at once when the instance falls silent, and `TimeoutError` after so many seconds.
+
+        None is for what keeps its time by itself.
+        """
         try:
             async with asyncio.timeout(seconds) as limit:
                 self._calls[instance.id].add(limit)

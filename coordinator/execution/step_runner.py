@@ -19,7 +19,7 @@ from coordinator.execution.delegation_grant import Grant
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
-from shared.copying import changed
+from shared.copying import changed, constructed
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageFull
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
@@ -163,7 +163,8 @@ class Runner:
         self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
     ) -> Answer:
         seconds = max(0.0, until - self._now())
-        request = StepRequest.model_construct(  # of values that have been checked
+        request = constructed(
+            StepRequest,
             contract=CONTRACT,
             task_id=task.id,
             step_id=step.id,
@@ -225,9 +226,10 @@ class Runner:
         abandoned = True  # cancelled or out of time: the agent must not work on for nobody
         self._budget.called()
         try:
-            async with self._agents.call(instance, seconds=seconds + 0.05):
-                limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
-                if limited or instance.registration.protocol != "muster":  # whose repeat must know that it is one
+            limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
+            foreign = instance.registration.protocol != "muster"  # whose repeat must know that it is one
+            async with self._agents.call(instance, seconds=seconds + 0.05 if limited or foreign else None):
+                if limited or foreign:
                     with contextlib.suppress(StorageFull):
                         await self._store.attempts_written()
                 answer = await self._client.execute(

@@ -56,13 +56,19 @@ class Events:
                 _LOG.error("reader.broke", type=event.type, exc_info=exc)
 
 
-def log_line(event: TaskEvent) -> None:
+def log_lines() -> Reader:
     """The log's reader: a line for every end and trouble; each single step only at DEBUG."""
-    level = logging.INFO if event.type in _TOLD else logging.DEBUG
-    if not _LOG.is_enabled_for(level):
-        return
-    said = {"task_id": event.task_id} | event.fields
-    _LOG.log(level, event.type, **{k: v for k, v in said.items() if v is not None and not isinstance(v, dict | list)})
+    log = logs.get().bind()  # the lazy proxy looks its methods up at every call
+    all_told = log.is_enabled_for(logging.DEBUG)
+
+    def read(event: TaskEvent) -> None:
+        if event.type in _TOLD or all_told:
+            level = logging.INFO if event.type in _TOLD else logging.DEBUG
+            said = {"task_id": event.task_id} | event.fields
+            plain = {k: v for k, v in said.items() if v is not None and not isinstance(v, dict | list)}
+            log.log(level, event.type, **plain)
+
+    return read
 
 
 class _Past(Protocol):

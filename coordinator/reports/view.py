@@ -10,12 +10,14 @@ from pydantic import JsonValue
 from coordinator.reports.document import document, listed, outputs, report, reported
 from coordinator.tasks.task import Step, Task, last_steps, missing
 from shared.contracts import Status, StepView, TaskResult, TaskView
+from shared.copying import constructed
 
 
 def view(task: Task) -> TaskView:
     """The TaskView of a task, open or ended."""
     base = f"/tasks/{task.id}"
-    return TaskView.model_construct(
+    return constructed(
+        TaskView,
         task_id=task.id,
         status=task.status,
         task_description=task.description,
@@ -84,7 +86,8 @@ def _score(source: dict[str, Any]) -> float:
 
 def _step(step: Step) -> StepView:
     seconds = step.finished_at - step.started_at if step.finished_at and step.started_at else None
-    return StepView.model_construct(  # of values that have been checked
+    return constructed(
+        StepView,
         step_id=step.id,
         capability=step.capability,
         agent=step.answered_by or step.agent,

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pytest
+from pydantic import BaseModel
 
-from shared.copying import changed
+from shared.copying import changed, constructed
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,15 @@ def test_what_was_cached_of_the_old_value_is_not_the_new_one_s():
     square = Square(2)
 
     assert (square.area, changed(square, side=3).area) == (4, 9)
+
+
+def test_a_model_of_checked_values_is_what_pydantic_makes():
+    class Model(BaseModel):
+        x: int
+        y: list[str]
+
+    made = constructed(Model, x=1, y=["a"])
+
+    assert made == Model(x=1, y=["a"])
+    assert made.model_dump_json() == '{"x":1,"y":["a"]}'
+    assert made.model_copy(update={"x": 2}).x == 2
