@@ -135,6 +135,14 @@ def test_links_lead_somewhere(page):
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page):
+    """But for the worker that the README's reader is to write."""
+    named = re.findall(r"(?<![\w/.-])(?:coordinator|shared|workers|tests|load)/[\w/-]+\.\w+", page.read_text())
+
+    assert [name for name in named if name != "workers/counter.py" and not (ROOT / name).is_file()] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, made as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
