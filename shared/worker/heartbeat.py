@@ -11,11 +11,15 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from shared import logs
 from shared.agent import Member
+from shared.client import client as transport
+from shared.client.client import Whole
 from shared.contracts import Registered, Registration
 
 BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
 CALL_SECONDS = 2.0
 RENEWAL_SECONDS = 1.0
+MAX_ANSWER_BYTES = 65_536
+SHOWN_BYTES = 600  # of a refusal, in the log
 
 
 class Heartbeat:
@@ -29,7 +33,7 @@ class Heartbeat:
         self._registration = registration
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._log = logs.get(coordinator=self._url)
-        self._request = self._built()
+        self._body = self._registration.model_dump_json().encode()  # once for all beats
         self._registered: Registered | None = None
         self._joined = asyncio.Event()
         self._complained: str | None = None
@@ -91,25 +95,25 @@ class Heartbeat:
     async def drain(self) -> None:
         """Tells the coordinator to send nothing new."""
         self._registration = self._registration.model_copy(update={"draining": True})
-        self._request = self._built()
+        self._body = self._registration.model_dump_json().encode()  # once for all beats
         with contextlib.suppress(httpx.HTTPError):
             await self._beat()
 
-    def _built(self) -> httpx.Request:
-        """Once for all beats: to build it was a quarter of each."""
-        return self._client.build_request(
-            "POST",
-            f"{self._url}/register_agent",
-            content=self._registration.model_dump_json(),
-            headers={"Content-Type": "application/json", **self._headers},
-            extensions={"deadline": CALL_SECONDS},
-        )
-
     async def _beat(self) -> None:
         try:
-            answer = await self._client.send(self._request)
-            answer.raise_for_status()
-            registered = Registered.model_validate_json(answer.content)
+            answer = await transport.called(
+                self._client,
+                "POST",
+                f"{self._url}/register_agent",
+                {"Content-Type": "application/json", **self._headers},
+                self._body,
+                seconds=CALL_SECONDS,
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+            assert isinstance(answer, Whole)
+            if not 200 <= answer.status < 300:
+                raise _Refused(answer)
+            registered = Registered.model_validate_json(answer.body)
         except (httpx.HTTPError, ValueError) as exc:
             if (reason := _reason(exc)) != self._complained:  # each reason once, not every beat
                 self._log.warning("coordinator.unreachable", why=_why(exc))
@@ -123,11 +127,17 @@ class Heartbeat:
         self._joined.set()
 
 
+class _Refused(httpx.HTTPError):
+    """The coordinator answered, and does not take the registration."""
+
+    def __init__(self, answer: Whole) -> None:
+        super().__init__(f"HTTP {answer.status}: {answer.body[:SHOWN_BYTES].decode(errors='replace')}")
+        self.status = answer.status
+
+
 def _reason(exc: Exception) -> str:
-    return str(exc.response.status_code) if isinstance(exc, httpx.HTTPStatusError) else type(exc).__name__
+    return str(exc.status) if isinstance(exc, _Refused) else type(exc).__name__
 
 
 def _why(exc: Exception) -> str:
-    if isinstance(exc, httpx.HTTPStatusError):
-        return f"HTTP {exc.response.status_code}: {exc.response.text[:600]}"
-    return f"{type(exc).__name__}: {exc}"
+    return str(exc) if isinstance(exc, _Refused) else f"{type(exc).__name__}: {exc}"
