@@ -96,7 +96,8 @@ class _Run:
     async def answer(self) -> Reply:
         known = await self._callables()
         doing = self._carrying_out(known)
-        voice = Voice(self._ctx.say, known=known if known.specs else None)
+        calls = bool(known.specs) or self._loop._tools is not None  # also while its tools are away
+        voice = Voice(self._ctx.say, known=known if calls else None)
         if known.specs and not self._model.scripted:
             self._told = await self._loop._tool_mode.told(seconds=self._ctx.seconds_left())
         self._sampling = replace(self._sampling, exact=bool(known.specs))
@@ -109,7 +110,7 @@ class _Run:
                 if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
                     raise
                 turn, late = Turn(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
-            actions, half = _asked_for(turn, known)
+            actions, half = _asked_for(turn, known, plain=calls)
             if not actions:
                 held = self._told == "schema" and not last and known.specs
                 await voice.end(answer=True, instead=answer_in(turn.text) if held else None, without=half)
@@ -232,11 +233,11 @@ class _Run:
         return Reply(output=voice.said, usage=self.usage, missing=missing)
 
 
-def _asked_for(turn: Turn, known: Callables) -> tuple[list[Action], int]:
+def _asked_for(turn: Turn, known: Callables, *, plain: bool) -> tuple[list[Action], int]:
     """What a reply asks for; of an answer that was cut, how many of its last characters are half a call."""
     actions = called(turn.calls, known, cut=turn.cut)
-    actions = actions or written(turn.text, known, plain=bool(known.specs), cut=turn.cut)
-    if actions or not (turn.cut and known.specs):
+    actions = actions or written(turn.text, known, plain=plain, cut=turn.cut)
+    if actions or not (turn.cut and plain):
         return actions, 0
     words = unfinished_from(turn.text, known)
     return ([], len(turn.text) - words) if turn.text[:words].strip() else ([Action("invalid", why=CUT_OFF)], 0)

@@ -437,6 +437,21 @@ async def test_tools_that_are_away_are_missing_and_not_silent(
     assert "s3cret" not in missing.why
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_chat_says_which_tools_are_away_and_shows_no_call_of_them(
+    team: Team, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9")
+    one = await team.add("one", '{"tool": "add", "arguments": {"a": 2, "b": 3}}', "I cannot add.", mcp_servers="gone")
+
+    ask = {"messages": [{"role": "user", "content": "2 + 3?"}], "stream": stream}
+    said = (await one.client.post("/v1/chat/completions", json=ask)).text
+
+    assert "I cannot add." in said
+    assert '\\"tool\\"' not in said
+    assert '"missing":[{"what":"tools of gone"' in said.replace(": ", ":").replace(", ", ",")
+
+
 async def test_a_tool_server_that_is_away_costs_its_tools_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9")
     one = await team.add("one", "Still here.", mcp_servers="gone")

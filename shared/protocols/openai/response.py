@@ -67,11 +67,13 @@ def usage(ask: Ask, final: Final) -> dict[str, int]:
 
 
 def judged(final: Final) -> dict[str, Any]:
-    """The field `muster`, where a task answered: whether it did, and where the report and its sources are."""
-    if final.task_id is None:
-        return {}
-    said = {"answered": final.answered, "confidence": final.confidence, "task_id": final.task_id}
-    return {"muster": said}
+    """The field `muster`: of a task, whether it answered, and where its report and sources are; what is missing."""
+    said: dict[str, Any] = {}
+    if final.task_id is not None:
+        said = {"answered": final.answered, "confidence": final.confidence, "task_id": final.task_id}
+    if final.missing:
+        said["missing"] = [missing.model_dump(mode="json") for missing in final.missing]
+    return {"muster": said} if said else {}
 
 
 def model(name: str, *, created: int) -> dict[str, Any]:

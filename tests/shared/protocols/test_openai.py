@@ -345,6 +345,7 @@ SOUND = [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]
         (BODY | {"stop": [7]}, "stop[0]", "string"),
         (BODY | {"response_format": "json"}, "response_format", "object"),
         (BODY | {"response_format": {"type": "xml"}}, "response_format.type", "json_object"),
+        (BODY | {"response_format": {"type": "json_schema"}}, "response_format", "json_schema is wanted"),
     ],
 )
 async def test_a_wrong_body_is_400_and_names_the_field(body: Any, param: str | None, why: str) -> None:
