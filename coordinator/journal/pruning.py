@@ -10,7 +10,7 @@ from shared import logs
 from shared.errors import StorageFull
 
 EVERY_SECONDS = 60.0
-PAUSE_SECONDS = 0.06  # after a bite of 5 ms and its commit: nine tenths of the writer's time are the tasks'
+PAUSE_SECONDS = 0.1  # after a bite of 2 ms and its commit
 DAY_SECONDS = 86_400.0
 
 

@@ -31,7 +31,7 @@ WRITES = (
     "store.finish_task",
 )
 AT_ONCE = 1_000  # events of a task that are read
-BITE_SECONDS = 0.005  # that the writer is held by work that can wait
+BITE_SECONDS = 0.002  # that the writer is held by work that can wait
 BITE = 200  # tasks, or pieces of free space, that are looked at for it
 FREE_PAGES, FREE_SHARE = 256, 0.05  # of the file, that stay for what comes next
 
@@ -249,7 +249,7 @@ class Store:
         return bytes.fromhex((await self._db.read(sql.GET_META, {"key": "secret"}))[0][0])
 
     async def prune(self, *, before: float, limit: int = BITE) -> int:
-        """Deletes tasks that ended before a time, oldest first, for 5 ms of the writer's time; returns how many.
+        """Deletes tasks that ended before a time, oldest first, for 2 ms of the writer's time; returns how many.
 
         Agents that left and what was told of agents before that time go too.
         """
@@ -263,7 +263,7 @@ class Store:
         return await self._db.write_some("store.prune", going, seconds=BITE_SECONDS)
 
     async def give_back(self) -> bool:
-        """Gives free space of the file back to the disk for 5 ms of the writer's time; whether there was any."""
+        """Gives free space of the file back to the disk for 2 ms of the writer's time; whether there was any."""
         [[(free, pages, mode)]] = await self._db.read_all(Query(sql.FREE_PAGES), aside=True)
         if mode != sql.INCREMENTAL or free <= max(FREE_PAGES, FREE_SHARE * pages):
             return False
