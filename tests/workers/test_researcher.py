@@ -123,7 +123,7 @@ def test_readers_of_documents_are_imported_when_one_is_read():
     """An idle researcher stays small: none of these is there after the import."""
     program = (
         "import sys, workers.researcher; "
-        "print([name for name in ('lxml', 'pypdfium2', 'markdown_it', 'fastapi') if name in sys.modules])"
+        "print([name for name in ('lxml', 'pypdfium2', 'markdown_it', 'docutils') if name in sys.modules])"
     )
 
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)

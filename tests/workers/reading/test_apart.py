@@ -232,3 +232,13 @@ def test_the_process_gets_no_secrets(tmp_path, monkeypatch):
 def many(folder: Path) -> None:
     for number in range(30):
         (folder / f"{number:02}.txt").write_text(f"Tide {number} is high.")
+
+
+def test_the_process_loads_no_library_of_a_service():
+    """It would cost 0.3 s and 30 MB each time a folder is read."""
+    command = [sys.executable, "-X", "importtime", "-m", "workers.reading.apart.process"]
+
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert "workers.reading.readers" in run.stderr
+    assert [name for name in ("fastapi", "httpx", "structlog") if f" {name}\n" in run.stderr] == []
