@@ -179,6 +179,28 @@ def backup(
 
 
 @cli.command()
+def vacuum(
+    database_url: Annotated[
+        str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
+    ] = None,
+) -> None:
+    """Give the journal's free space back to the disk.
+
+    The coordinator must be stopped. A journal of an older Muster needs this once; a new one gives space back by itself.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.vacuum import vacuum as vacuumed
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        before, after = vacuumed(database_url or load_settings(CoordinatorSettings).database_url)
+    except MusterError as exc:
+        fail(exc.detail)
+    err.print(f"The journal has {after / 1e6:.1f} MB; it had {before / 1e6:.1f} MB.", highlight=False, markup=False)
+
+
+@cli.command()
 def agents(url: Url = URL, key: Key = None) -> None:
     """List the agents and how they are."""
     from coordinator.cli.client import got

@@ -1,0 +1,45 @@
+"""Rewrites the journal's file without its free space, while no coordinator uses it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from coordinator.journal.migrations import MIGRATIONS
+from shared.db.sqlite_file import held, opened, translated
+from shared.errors import MusterError
+
+
+class VacuumFailed(MusterError):
+    """The journal is as it was."""
+
+    type, title = "vacuum_failed", "The vacuum failed"
+
+
+def vacuum(database_url: str) -> tuple[int, int]:
+    """The file's bytes before and after. From then on it gives space back by itself as history is pruned.
+
+    The file is migrated first where it is older. SQLite writes a copy first, so the disk must have room for one,
+    and takes it over in one transaction: a kill leaves the journal as it was. Raises `VacuumFailed`, and
+    `StorageBroken` while a coordinator uses the journal.
+    """
+    if not database_url.startswith("sqlite:///"):
+        raise VacuumFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is no file.")
+    path = Path(database_url.removeprefix("sqlite:///")).absolute()
+    if not path.is_file():
+        raise VacuumFailed(f"DATABASE_URL names {path}, and there is no such file.")
+    lock = held(path)
+    try:
+        with closing(opened(path, MIGRATIONS)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            before = path.stat().st_size
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return before, path.stat().st_size
+    except sqlite3.Error as exc:
+        raise translated(exc) from exc
+    finally:
+        os.close(lock)
