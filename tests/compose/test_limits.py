@@ -20,7 +20,7 @@ from tests.support.traffic import TIMEOUT_SECONDS, Traffic, assert_nothing_lost
 INSIDE = ROOT / "tests" / "compose" / "inside"
 FREED_SECONDS = 20.0  # 5 are promised
 VOLUME = "24m"  # a task and its report take up to 0.1 MB
-TIGHT = "112m"  # enough to work, not for 64 MB more
+TIGHT = "92m"  # enough to work, not for 60 MB more
 
 KEEP_FULL = """
 until [ -e /tmp/enough ]; do dd if=/dev/zero of=/data/ballast bs=4k oflag=append conv=notrunc; sleep 0.1; done
