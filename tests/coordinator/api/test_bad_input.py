@@ -492,8 +492,11 @@ async def test_a_bug_of_ours_is_a_500_problem_without_its_text_and_with_a_reques
 async def test_a_worker_refuses_a_step_it_cannot_read(coordinator: Suite) -> None:
     await coordinator.add(agent("echo", "echo"))
     async with httpx.AsyncClient(transport=coordinator.network, base_url="http://echo") as client:
-        for body, status in ((b"{", 400), (b"[]", 422), (b'{"step_id": 7}', 422), (b'{"task_id": NaN}', 400)):
-            problem(await client.post("/execute", content=body), status)
+        bodies = (b"{", b"[]", b'{"step_id": 7}', b'{"task_id": NaN}')
+        answers = [await client.post("/execute", content=body) for body in bodies]
+
+    assert [answer.status_code for answer in answers] == [400, 422, 422, 400]
+    assert all(problem(answer, answer.status_code)["detail"] for answer in answers)
 
 
 # --- anything -----------------------------------------------------------------------------------------

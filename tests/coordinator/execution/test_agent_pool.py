@@ -174,6 +174,7 @@ async def test_an_agent_that_starts_to_listen_a_moment_after_it_registered_is_he
     asyncio.get_running_loop().call_later(0.3, coordinator.network.answer, "late", None)
 
     await coordinator.sees("late", "healthy", seconds=2)
+    assert (await coordinator.agents())["late"].status == "healthy"
 
 
 async def test_dozens_of_dead_agents_slow_nobody(network: Network) -> None:

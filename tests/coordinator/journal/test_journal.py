@@ -91,7 +91,9 @@ def test_a_second_coordinator_on_the_same_file_refuses_to_start(tmp_path):
 def test_a_coordinator_that_was_killed_leaves_no_lock_behind(tmp_path):
     with Coordinator(tmp_path) as coordinator:
         for _ in range(3):
-            coordinator.start().ready().kill()
+            coordinator.start().ready()
+            assert httpx.get(f"{coordinator.url}/ready").status_code == 200
+            coordinator.kill()
 
 
 # --- what is refused ------------------------------------------------------------------------------

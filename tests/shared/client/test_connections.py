@@ -281,7 +281,7 @@ async def test_a_connection_that_nobody_uses_is_closed(
     await posted(http, await serve(watches))
 
     async with asyncio.timeout(2):
-        await closed.wait()
+        assert await closed.wait()
 
 
 async def test_an_upload_ends_when_the_peer_has_answered(http: httpx.AsyncClient, serve: Serve) -> None:

@@ -85,8 +85,9 @@ def test_of_a_cut_reply_whole_items_are_kept(end):
 
 @given(st.recursive(st.integers() | st.text() | st.none(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
 def test_reading_never_fails(value):
-    read(json.dumps(value), Answer)
-    read(json.dumps(value)[:-1], Answer)
+    for text in (json.dumps(value), json.dumps(value)[:-1]):
+        found = read(text, Answer)
+        assert found is None or isinstance(found[0], Answer)
 
 
 def test_a_list_that_goes_wrong_in_the_middle_is_kept_so_far():

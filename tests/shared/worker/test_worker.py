@@ -307,19 +307,22 @@ async def test_a_worker_that_stops_ends_its_steps_and_withdraws(coordinator: Sui
 
 async def test_a_worker_that_is_told_to_stop_takes_nothing_new(coordinator: Suite) -> None:
     network = coordinator.network
+    done, one = counting()
     app = create_worker_app(
-        agent("brief", "work"),
+        one,
         settings=worker_settings(coordinator_url="http://coordinator"),
-        endpoint="http://brief",
+        endpoint="http://counter",
         inner=network,
     )
-    network.host("brief", app)
+    network.host("counter", app)
     async with app.router.lifespan_context(app):
-        await coordinator.sees("brief", "healthy")
+        await coordinator.sees("counter", "healthy")
 
         app.state.stopping.begin()
 
-        await coordinator.sees("brief", "draining")
+        await coordinator.sees("counter", "draining")
+        task = await coordinator.execute(agents=["counter"], timeout_seconds=1)
+        assert (task.status, done) == ("failed", [])
 
 
 # --- progress ---------------------------------------------------------------------------------------------
