@@ -223,5 +223,5 @@ def _database(url: str, *, at: At, on_broken: Callable[[str], None]) -> Database
     if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
         return Sqlite(Path(url.removeprefix("sqlite:///")), at=at, on_broken=on_broken)
     raise StorageBroken(
-        f"DATABASE_URL={url.split('@')[-1]!r} is none of sqlite:///file.db, sqlite:////abs/file.db, memory:"
+        f"DATABASE_URL={url.split('@')[-1]!r} must be sqlite:///file.db, sqlite:////abs/file.db or memory:"
     )

@@ -98,7 +98,7 @@ class Registration(_Open):
     @classmethod
     def _is_base_url(cls, value: str) -> str:
         if "?" in value or "#" in value:
-            raise ValueError("must not carry a query or a fragment")
+            raise ValueError("must not contain a query or a fragment")
         return http_url(value).rstrip("/")
 
 
@@ -148,7 +148,7 @@ class PlanStep(_Closed):
     @model_validator(mode="after")
     def _has_one_target(self) -> Self:
         if (self.capability is None) == (self.agent is None):
-            raise ValueError("needs exactly one of 'capability' and 'agent'")
+            raise ValueError("must have exactly one of 'capability' and 'agent'")
         return self
 
 
@@ -181,7 +181,7 @@ class TaskRequest(_Closed):
     @model_validator(mode="after")
     def _plan_or_agents(self) -> Self:
         if self.plan is not None and self.agents is not None:
-            raise ValueError("'plan' and 'agents' cannot both be given")
+            raise ValueError("'plan' and 'agents' cannot be used together")
         return self
 
 

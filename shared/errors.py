@@ -29,67 +29,67 @@ class MusterError(Exception):
 
 
 class BadRequest(MusterError):
-    status, type, title = 400, "bad_request", "The request cannot be read"
+    status, type, title = 400, "bad_request", "Bad request"
 
 
 class BadInput(BadRequest):
-    """A worker found its question wrong: nobody but the caller can mend that."""
+    """A worker rejected the input of its step; only the caller can fix it."""
 
-    type, title = "bad_input", "The input is wrong"
+    type, title = "bad_input", "Invalid input"
 
 
 class Unauthorized(MusterError):
-    status, type, title = 401, "unauthorized", "Who is asking is not known"
+    status, type, title = 401, "unauthorized", "Authentication required"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 class OriginRefused(MusterError):
-    """A web page of another site asks."""
+    """A request from a web page of another site."""
 
-    status, type, title = 403, "origin_refused", "Pages of that site may not ask"
+    status, type, title = 403, "origin_refused", "Cross-origin request refused"
 
 
 class NotFound(MusterError):
-    status, type, title = 404, "not_found", "There is no such thing"
+    status, type, title = 404, "not_found", "Not found"
 
 
 class ModelNotFound(NotFound):
-    """A chat names a model that this service does not answer to."""
+    """A chat names a model that this service does not offer."""
 
-    type, title = "model_not_found", "There is no such model"
+    type, title = "model_not_found", "Model not found"
 
 
 class Conflict(MusterError):
-    status, type, title = 409, "conflict", "Not possible in this state"
+    status, type, title = 409, "conflict", "Conflict with the current state"
 
 
 class TooLarge(MusterError):
-    status, type, title = 413, "too_large", "The request body is too large"
+    status, type, title = 413, "too_large", "Request body too large"
 
 
 class Invalid(MusterError):
     """A body or parameter of the wrong shape; `errors` is a list of `{pointer, detail}` (RFC 6901 pointers)."""
 
-    status, type, title = 422, "invalid", "The request has the wrong shape"
+    status, type, title = 422, "invalid", "Invalid request"
 
     def __init__(self, detail: str, errors: list[dict[str, str]]) -> None:
         super().__init__(detail, errors=errors)
 
 
 class KeyReused(Invalid):
-    """An Idempotency-Key that was used with another body before."""
+    """An Idempotency-Key that was already used with a different body."""
 
     def __init__(self) -> None:
-        pointer = {"pointer": "/headers/Idempotency-Key", "detail": "was used with another body"}
-        super().__init__("This Idempotency-Key was used with another body.", [pointer])
+        pointer = {"pointer": "/headers/Idempotency-Key", "detail": "was already used with a different body"}
+        super().__init__("This Idempotency-Key was already used with a different body.", [pointer])
 
 
 class Overloaded(MusterError):
-    """More is waiting than may wait; `retry_after` is in seconds, from the measured drain rate."""
+    """The queue is full; `retry_after` is in seconds, from the measured drain rate."""
 
-    status, type, title, retryable = 429, "overloaded", "Too many tasks are waiting", True
+    status, type, title, retryable = 429, "overloaded", "Too many tasks are queued", True
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)}, retry_after_seconds=retry_after)
@@ -98,7 +98,7 @@ class Overloaded(MusterError):
 class Unavailable(MusterError):
     """Not now, but later: shutting down, disk full, or an agent that is away."""
 
-    status, type, title, retryable = 503, "unavailable", "Not available right now", True
+    status, type, title, retryable = 503, "unavailable", "Temporarily unavailable", True
 
     def __init__(self, detail: str, *, retry_after: int = 5, location: str | None = None) -> None:
         headers = {"Retry-After": str(retry_after)} | ({"Location": location} if location else {})
@@ -138,26 +138,26 @@ class StepFailure(MusterError):
 class AgentUnreachable(StepFailure):
     """The connection was refused, timed out, or the name has no address: the agent never saw the call."""
 
-    type, title, retryable, reached = "agent_unreachable", "The agent cannot be reached", True, False
+    type, title, retryable, reached = "agent_unreachable", "Agent unreachable", True, False
 
 
 class AgentLost(StepFailure):
     """The connection broke after the call was sent; the step's key makes a repeat safe."""
 
-    type, title, retryable = "agent_lost", "The agent went away in the middle of the step", True
+    type, title, retryable = "agent_lost", "Connection to the agent lost", True
 
 
 class AgentBusy(StepFailure):
     """The agent answered 429 or 503: it did not start."""
 
-    status, type, title = 429, "agent_busy", "The agent is busy"
+    status, type, title = 429, "agent_busy", "Agent busy"
     retryable, reached, blames_agent = True, False, False
 
 
 class AgentFailed(StepFailure):
-    """The agent answered with an error of its own: HTTP 5xx, or a result with `status: failed`."""
+    """The agent returned an error: HTTP 5xx, or a result with `status: failed`."""
 
-    type, title, retryable = "agent_error", "The agent answered with an error", True
+    type, title, retryable = "agent_error", "The agent returned an error", True
 
 
 class AgentRefused(StepFailure):
@@ -169,23 +169,23 @@ class AgentRefused(StepFailure):
 class BadResponse(StepFailure):
     """The answer is not a StepResult: HTML, a redirect, another task's result, too large, wrong shape."""
 
-    type, title = "bad_response", "The agent's answer cannot be used"
+    type, title = "bad_response", "Invalid response from the agent"
 
 
 class StepTimeout(StepFailure):
-    """The step's time was over before an answer."""
+    """The step ran out of time before the agent answered."""
 
-    status, type, title = 504, "timeout", "The step's time was over"
+    status, type, title = 504, "timeout", "Step timed out"
 
 
 class NoAgent(StepFailure):
-    """Nobody can take the step: never registered (at once), or away for too long."""
+    """No agent can take the step: none was ever registered (fails at once), or all were away for too long."""
 
-    status, type, title, reached, blames_agent = 503, "no_agent", "No agent can take the step", False, False
+    status, type, title, reached, blames_agent = 503, "no_agent", "No agent available", False, False
 
 
 class WorkerFault(MusterError):
-    """What a worker author raises to fail a step with a reason of their own; `retryable` may be set."""
+    """Raised by a worker's author to fail a step, with a reason; `retryable` may be set."""
 
     type, title = "agent_error", "The agent failed"
 
@@ -196,22 +196,22 @@ class WorkerFault(MusterError):
 
 
 class EnvelopeRefused(MusterError):
-    """The signed envelope is missing, forged, for somebody else, or does not match the body."""
+    """The signed envelope is missing, forged, for another agent, or does not match the body."""
 
-    status, type, title = 401, "envelope_refused", "The envelope is not accepted"
+    status, type, title = 401, "envelope_refused", "Envelope refused"
 
 
 class LimitReached(MusterError):
-    """The step has nothing left of what it wants to spend: calls, tokens, depth or time."""
+    """The step has reached one of its limits: calls, tokens, depth or time."""
 
-    status, type, title = 429, "limit_reached", "Nothing left to spend"
+    status, type, title = 429, "limit_reached", "Limit reached"
     usage: Usage = NO_USAGE
 
 
 class ModelFailed(MusterError):
-    """The language model is away, refuses, or answers rubbish; `usage` is what it cost all the same."""
+    """The language model is unreachable, refuses, or gives an unusable answer; `usage` is what the call cost."""
 
-    status, type, title = 502, "model_failed", "The language model failed"
+    status, type, title = 502, "model_failed", "Language model failed"
 
     def __init__(self, detail: str, *, usage: Usage = NO_USAGE, retry_after: float | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": str(math.ceil(retry_after))} if retry_after else None)
@@ -219,9 +219,9 @@ class ModelFailed(MusterError):
 
 
 class ContextTooSmall(ModelFailed):
-    """The model reads less than it was sent: `tokens`, prompt and reply together, where its server says how much."""
+    """The prompt does not fit the model's context: `tokens` is its size, prompt and reply together, if known."""
 
-    title = "The language model reads less than it was sent"
+    title = "The prompt does not fit the model's context"
 
     def __init__(self, detail: str, *, usage: Usage = NO_USAGE, tokens: int | None = None) -> None:
         super().__init__(detail, usage=usage)
@@ -229,6 +229,6 @@ class ContextTooSmall(ModelFailed):
 
 
 class ToolsRefused(ModelFailed):
-    """The model takes no tools beside a conversation; it may still write calls into its text."""
+    """The model does not support tools; it may still write calls into its text."""
 
-    title = "The language model takes no tools"
+    title = "The language model does not support tools"

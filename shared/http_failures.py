@@ -47,7 +47,7 @@ def translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
         return StepTimeout(f"No answer within {seconds:.1f} s.")
     said = str(exc) or type(exc).__name__
     if reached(exc):
-        return AgentLost(f"The connection broke before the answer was complete: {said}")
+        return AgentLost(f"The connection was lost before the response was complete: {said}")
     failure = AgentUnreachable(said)
     failure.retryable = not isinstance(exc, AddressRefused | httpx.UnsupportedProtocol)
     return failure

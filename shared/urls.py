@@ -21,11 +21,11 @@ def http_url(value: str) -> str:
         parts = urlsplit(value)
         port = parts.port
     except ValueError as exc:
-        raise ValueError(f"is no URL: {exc}") from exc
+        raise ValueError(f"is not a valid URL: {exc}") from exc
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL with a host")
     if parts.username or parts.password:
-        raise ValueError("must not carry a user name or password")
+        raise ValueError("must not contain a user name or password")
     if any(c.isspace() or ord(c) < 32 for c in value) or port == 0:
         raise ValueError("must not contain spaces, control characters or port 0")
     return value

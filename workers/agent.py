@@ -172,7 +172,7 @@ def main() -> None:
     thinking = load_settings(ModelSettings)
     model = models_from(thinking)
     if model is None:
-        print("MODEL_API_URL must be set: the model to think with (or DEBUG_MOCK_RESPONSES).", file=sys.stderr)
+        print("MODEL_API_URL must be set: the model's address (or DEBUG_MOCK_RESPONSES).", file=sys.stderr)
         sys.exit(2)
     args = arguments(
         prog="python -m workers.agent", description="Muster's generic agent.", default_port=settings.agent_port

@@ -132,16 +132,16 @@ def asked(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
     question = wish.question or (wish.siblings[index] if wish.siblings and index is not None else "")
     question = (question or step.task_description).strip()
     if not question:
-        raise _bad("input/question", "is empty, and so is the task's description")
+        raise _bad("input/question", "is empty, as is the task's description")
     if wish.siblings and index is None:
         if question not in wish.siblings:
-            raise _bad("input/index", "is missing, and the question is not one of the siblings")
+            raise _bad("input/index", "is missing, and the question is not among the siblings")
         index = wish.siblings.index(question)
     for number, path in enumerate(wish.documents):
         if path.startswith("/") or ".." in path.split("/"):
             raise _bad(f"input/documents/{number}", f"{path!r} is not a path below KNOWLEDGE_DIR")
     unknown = sorted(wish.model_extra or ())
-    notes = [f"The step's input has fields that research does not know: {', '.join(unknown)}."] if unknown else []
+    notes = [f"The step's input has fields unknown to research: {', '.join(unknown)}."] if unknown else []
     limit = wish.limit or default_limit
     return Ask(question, limit, tuple(wish.siblings), index or 0, tuple(wish.documents)), notes
 

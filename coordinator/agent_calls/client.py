@@ -97,7 +97,7 @@ class WorkerClient:
         except StepFailure:
             raise
         except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
-            raise BadResponse(f"The agent's answer cannot be read: {type(exc).__name__}: {exc}") from exc
+            raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
         self._at("send.execute.answered")
         return Answer(_checked(result, request), first_byte_at)
 
@@ -164,7 +164,7 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
             if event.event == "progress":
                 on_progress(Progress.model_validate_json(event.data))
     except (SSEError, ValidationError) as exc:
-        raise BadResponse(f"The agent's stream cannot be read: {exc}.") from exc
+        raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
     finally:
         await response.aclose()
     raise AgentLost("The agent's stream ended without a result.")
@@ -200,7 +200,7 @@ def _parsed(body: bytes, kind: str) -> StepResult:
     try:
         data = strict_json(body)
         if not isinstance(data, dict):
-            raise BadResponse("The agent's answer is JSON, but no StepResult: no object.")
+            raise BadResponse("The agent's response is not a StepResult: not a JSON object.")
         output = data.pop("output", None)  # parsed from JSON: looking at it again took twice as long
         result = StepResult.model_validate(data)
         result.output = output
@@ -208,9 +208,9 @@ def _parsed(body: bytes, kind: str) -> StepResult:
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(p) for p in first["loc"])
-        raise BadResponse(f"The agent's answer is no StepResult: {where}: {first['msg']}.") from exc
+        raise BadResponse(f"The agent's response is not a StepResult: {where}: {first['msg']}.") from exc
     except ValueError as exc:
-        raise BadResponse(f"The agent's answer is not JSON ({kind or 'no content type'}): {shown(body)}") from exc
+        raise BadResponse(f"The agent's response is not JSON ({kind or 'no content type'}): {shown(body)}") from exc
 
 
 def _checked(result: StepResult, request: StepRequest) -> StepResult:
@@ -223,11 +223,11 @@ def _checked(result: StepResult, request: StepRequest) -> StepResult:
     if result.status == "completed":
         return result
     if result.status == "cancelled":
-        raise AgentLost("The agent stopped the step by itself.")
+        raise AgentLost("The agent cancelled the step.")
     error = result.error
     if error is not None and error.type == "timeout":
         raise StepTimeout(error.detail)
-    failure = AgentFailed(error.detail if error else "The agent says that the step failed, and not why.")
+    failure = AgentFailed(error.detail if error else "The agent reported a failure without a reason.")
     failure.blames_agent = False  # it works: it answered
     failure.type = error.type if error else failure.type
     failure.retryable = error.retryable if error else False

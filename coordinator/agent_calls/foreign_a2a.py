@@ -61,7 +61,7 @@ def interface(card: Any, registration: Registration) -> Interface:
             url, streaming, tenant if isinstance(tenant, str) else "", headers=credentials(registration, url)
         )
     said = ", ".join(f"{o.get('protocolBinding')} {o.get('protocolVersion')}" for o in offers[:5]) or "none"
-    raise AgentRefused(f"The agent's card offers no JSON-RPC interface of A2A {VERSION}; it offers: {said}.")
+    raise AgentRefused(f"The agent's card has no JSON-RPC interface for A2A {VERSION}; it offers: {said}.")
 
 
 def context_of(task_id: str, step_id: str) -> str:
@@ -101,11 +101,11 @@ def answered(body: bytes) -> dict[str, Any]:
     try:
         data = strict_json(body)
     except ValueError as exc:
-        raise BadResponse(f"The agent's answer is no JSON-RPC but: {body[:200].decode(errors='replace')!r}") from exc
+        raise BadResponse(f"The agent's response is not JSON-RPC: {body[:200].decode(errors='replace')!r}") from exc
     if isinstance(data, dict) and isinstance(data.get("error"), dict):
         raise _refusal(data["error"])
     if not isinstance(data, dict) or not isinstance(data.get("result"), dict):
-        raise BadResponse("The agent's answer is JSON, but no JSON-RPC answer: no result.")
+        raise BadResponse("The agent's response is not a JSON-RPC response: no result.")
     found: dict[str, Any] = data["result"]
     return found
 
@@ -158,13 +158,13 @@ class Exchange:
             self._collect(update.get("artifact"), append=update.get("append") is True)
         else:
             raise BadResponse(
-                f"The agent's answer is no task, message or update; it has: {', '.join(piece) or 'nothing'}."
+                f"The agent's response is not a task, message or update; it has: {', '.join(piece) or 'nothing'}."
             )
 
     def take_task(self, task: dict[str, Any]) -> None:
         """A whole task, in the place of all that was known; raises `BadResponse` for one without an id."""
         if not isinstance(task.get("id"), str) or not task["id"]:
-            raise BadResponse("The agent's answer is a task without an id.")
+            raise BadResponse("The agent's response is a task without an id.")
         self.task = task["id"]
         self._artifacts.clear()
         artifacts = task.get("artifacts")
@@ -176,7 +176,7 @@ class Exchange:
         """The step's result; raises a `StepFailure` for every end but a good one."""
         if self._message is not None:
             return completed(request, _output(self._message))
-        why = _words(self._said) or "it does not say why"
+        why = _words(self._said) or "no reason given"
         if self._state == "COMPLETED":
             parts = [part for artifact in self._artifacts.values() for part in artifact] or self._said
             return completed(request, _output(parts))
@@ -186,13 +186,13 @@ class Exchange:
         elif self._state == "REJECTED":
             failure = AgentRefused(f"The agent rejected the step: {why}")
         elif self._state in ("CANCELED", "CANCELLED"):
-            failure = AgentLost("The agent stopped the step by itself.")
+            failure = AgentLost("The agent cancelled the step.")
         elif self.waits:
-            asked = "input" if self._state == "INPUT_REQUIRED" else "a log-in"
-            failure = AgentRefused(f"The agent wants {asked} in the middle of the step, which nobody can give: {why}")
+            asked = "input" if self._state == "INPUT_REQUIRED" else "authentication"
+            failure = AgentRefused(f"The agent requires {asked} during the step, which is not supported: {why}")
             failure.type = self._state.lower()
         else:
-            failure = BadResponse(f"The agent's task is in no state that A2A has: {self._state!r}.")
+            failure = BadResponse(f"The agent's task has an unknown state: {self._state!r}.")
         raise failure
 
     def _know(self, task: Any) -> None:
@@ -207,7 +207,7 @@ class Exchange:
 
     def _collect(self, artifact: Any, *, append: bool) -> None:
         if not isinstance(artifact, dict):
-            raise BadResponse("The agent's artifact is no object.")
+            raise BadResponse("The agent's artifact is not an object.")
         id = str(artifact.get("artifactId", ""))
         before = self._artifacts.get(id, []) if append else []
         self._artifacts[id] = _joined([*before, *_parts(artifact)])
@@ -221,7 +221,7 @@ def _rpc(agent: Interface, method: str, params: dict[str, Any]) -> Call:
 
 
 def _refusal(error: dict[str, Any]) -> StepFailure:
-    said = f"The agent answered with an error: {reason(error) or error}"
+    said = f"The agent returned an error: {reason(error) or error}"
     code = error.get("code")
     if code == TASK_NOT_FOUND:
         return AgentLost(said)
@@ -265,7 +265,7 @@ def _output(parts: list[dict[str, Any]]) -> JsonValue:
     ]
     if not files and not data:
         if not text:
-            raise BadResponse("The agent says that its task is done, and gives no result.")
+            raise BadResponse("The agent's task is completed but has no result.")
         return text
     if len(data) == 1 and not text and not files:
         return data[0]

@@ -67,11 +67,11 @@ class ForeignClient:
         except httpx.TransportError as exc:
             raise translated(exc, seconds) from exc
         except SSEError as exc:
-            raise BadResponse(f"The agent's stream cannot be read: {exc}.") from exc
+            raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
         except StepFailure:
             raise
         except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
-            raise BadResponse(f"The agent's answer cannot be read: {type(exc).__name__}: {exc}") from exc
+            raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
         self._at("send.execute.answered")
         return Answer(result, send.first_byte_at or self._wall())
 

@@ -65,7 +65,7 @@ class Sender:
         try:
             answer = await self._send("GET", url, seconds, headers, b"")
         except DeadlineExceeded as exc:
-            raise AgentUnreachable(f"The agent's card did not come within {seconds:.1f} s.") from exc
+            raise AgentUnreachable(f"The agent's card did not arrive within {seconds:.1f} s.") from exc
         assert isinstance(answer, Whole)
         if answer.status in (429, 503) or 500 <= answer.status < 600:
             raise refused(answer, why(answer.body))

@@ -46,11 +46,11 @@ def result(request: StepRequest, body: bytes) -> StepResult:
     """The result in a whole completion; raises a `StepFailure` for one without an answer."""
     data = _object(body)
     if data.get("error"):
-        raise AgentFailed(f"The agent answered with an error: {reason(data)}")
+        raise AgentFailed(f"The agent returned an error: {reason(data)}")
     choice = _choice(data)
     message = choice.get("message") if choice else None
     if not isinstance(message, dict):
-        raise BadResponse("The agent's answer is no chat completion: choices.0.message is missing.")
+        raise BadResponse("The agent's response is not a chat completion: choices.0.message is missing.")
     return _ended(request, _content(message), message, choice, _usage(data))
 
 
@@ -87,7 +87,7 @@ class Chunks:
     def result(self, request: StepRequest) -> StepResult:
         """The result of a stream that has ended; raises `AgentLost` for one that was cut off."""
         if not self.done and self._finish is None:
-            raise AgentLost("The agent's stream ended in the middle of the answer.")
+            raise AgentLost("The agent's stream ended before the answer was complete.")
         return _ended(request, "".join(self._said), {}, {"finish_reason": self._finish}, self._usage)
 
 
@@ -98,12 +98,12 @@ def _ended(
     if isinstance(message.get("refusal"), str) and message["refusal"]:
         raise AgentRefused(f"The model refused: {message['refusal'][:500]}")
     if finish == "content_filter":
-        raise AgentRefused("The answer was held back by a content filter.")
+        raise AgentRefused("The answer was blocked by a content filter.")
     if not text.strip():
         if finish in ("tool_calls", "function_call"):
-            raise BadResponse("The agent wants tools called by its caller, which a step cannot do.")
+            raise BadResponse("The agent asks its caller to run tools, which is not supported.")
         raise BadResponse(f"The agent's answer is empty (finish_reason {finish!r}).")
-    cut = [Missing(what=f"{CUT}{request.step_id}", why="The answer was cut at its length limit.")]
+    cut = [Missing(what=f"{CUT}{request.step_id}", why="The answer was truncated at its length limit.")]
     return completed(request, text, usage=usage, missing=cut if finish == "length" else [])
 
 
@@ -112,10 +112,10 @@ def _object(body: bytes) -> dict[str, Any]:
         data = strict_json(body)
     except ValueError as exc:
         raise BadResponse(
-            f"The agent's answer is no chat completion but: {body[:200].decode(errors='replace')!r}"
+            f"The agent's response is not a chat completion: {body[:200].decode(errors='replace')!r}"
         ) from exc
     if not isinstance(data, dict):
-        raise BadResponse("The agent's answer is JSON, but no chat completion: no object.")
+        raise BadResponse("The agent's response is not a chat completion: not a JSON object.")
     return data
 
 

@@ -44,7 +44,7 @@ def credentials(registration: Registration, url: str) -> dict[str, str]:
     if key is None or _origin(url) != _origin(registration.endpoint):
         return {}
     if not isinstance(key, str) or not _VISIBLE.match(key):
-        raise AgentRefused("metadata.api_key of the agent's registration must be a text of visible ASCII characters.")
+        raise AgentRefused("metadata.api_key of the agent's registration must be a string of visible ASCII characters.")
     return {"Authorization": f"Bearer {key}"}
 
 

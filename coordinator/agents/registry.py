@@ -114,7 +114,7 @@ class Registry:
         if known is None or self._silent(known):
             self._refuse_other_folder(agent_id, registration)
         if known is None and len(self._instances) >= MAX_AGENTS:
-            raise Overloaded(f"{MAX_AGENTS} agents are registered already.", retry_after=60)
+            raise Overloaded(f"{MAX_AGENTS} agents are already registered.", retry_after=60)
         instance = known or Instance(agent_id, registration, now, self._wall())
         if registration.instance is not None:
             instance.lease_until = now + LEASE_SECONDS

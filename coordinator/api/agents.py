@@ -61,7 +61,7 @@ async def get_agent(name: str, parts: Opened) -> dict[str, Any]:
     """The instances of one agent."""
     found = [i for i in parts.agents.registry.all() if i.name == name]
     if not found:
-        raise NotFound(f"No agent is called {name!r}.")
+        raise NotFound(f"There is no agent {name!r}.")
     return {"name": name, "instances": [_agent(i, parts) for i in found]}
 
 

@@ -29,7 +29,9 @@ async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
     header, agent_id = request.headers.get(HEADER), request.headers.get(ASKED_AS, "")
     asker = parts.agents.registry.get(agent_id)
     if header is None or asker is None:
-        raise EnvelopeRefused(f"Only registered agents may ask: {ASKED_AS} names the agent, {HEADER} is signed by it.")
+        raise EnvelopeRefused(
+            f"Only registered agents may delegate: {ASKED_AS} must name the agent and {HEADER} must be signed by it."
+        )
     envelope = opened(header, key=derived_key(parts.secret, asker.id), body=body)
     wish = bodies.parsed(Wish, body)
     done = await unless_hung_up(parts.delegations.run(asker, envelope, wish), request.receive)

@@ -30,11 +30,11 @@ _NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
 
 
 class BadGateway(MusterError):
-    status, type, title, retryable = 502, "agent_unreachable", "The agent cannot be reached", True
+    status, type, title, retryable = 502, "agent_unreachable", "Agent unreachable", True
 
 
 class GatewayTimeout(MusterError):
-    status, type, title, retryable = 504, "timeout", "The agent did not answer in time", True
+    status, type, title, retryable = 504, "timeout", "Agent timed out", True
 
 
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
@@ -73,7 +73,7 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
         _ended(parts, instance, str(exc))
         raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
     except (asyncio.CancelledError, ClientDisconnect):
-        _ended(parts, instance, "the caller hung up")
+        _ended(parts, instance, "the client disconnected")
         raise
     return _Relay(answer, lambda error: _ended(parts, instance, error))
 
@@ -84,7 +84,7 @@ def _chosen(name: str, parts: Parts) -> Instance:
         return instance
     known = parts.agents.registry.matching(capability=None, agent=name)
     if not known:
-        raise NotFound(f"No agent is called {name!r}.")
+        raise NotFound(f"There is no agent {name!r}.")
     raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
 
 
@@ -119,7 +119,7 @@ class _Relay(StreamingResponse):
         self.raw_headers = _forwardable(answer.headers)  # as bytes: not every header can be written as Latin-1 again
         self._answer = answer
         self._ended = ended
-        self._error: str | None = "the stream broke"
+        self._error: str | None = "the stream was interrupted"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

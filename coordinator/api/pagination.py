@@ -22,7 +22,7 @@ def opened(cursor: str, count: int) -> list[str]:
     try:
         values = base64.urlsafe_b64decode(cursor).decode().split("\x00")
     except ValueError as exc:
-        raise BadRequest("The cursor is not one of ours.") from exc
+        raise BadRequest("Invalid cursor.") from exc
     if len(values) != count:
-        raise BadRequest("The cursor is not one of ours.")
+        raise BadRequest("Invalid cursor.")
     return values

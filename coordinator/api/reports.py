@@ -75,5 +75,5 @@ async def as_report(task: Task, format: Format, request: Request, parts: Parts, 
 async def _ended(task_id: str, parts: Parts) -> Task:
     task = await parts.dispatcher.task(task_id)
     if not task.ended:
-        raise Conflict(f"Task {task_id} is {task.status}; its report comes when it has ended.")
+        raise Conflict(f"Task {task_id} is {task.status}; its report is available when it has ended.")
     return task

@@ -23,9 +23,9 @@ from shared.report.sources import PlacedPassage
 
 RESEARCHER_SECONDS = 2.0  # that a researcher may take; then the passage is shown as it was kept
 MAX_BYTES = 4_000_000
-AS_IT_WAS = "this is the passage as it was when the question was asked."
-AWAY = f"The researcher cannot be asked now: {AS_IT_WAS}"
-CHANGED = f"The document has changed since, or is gone: {AS_IT_WAS}"
+AS_IT_WAS = "this is the passage as it was when the task ran."
+AWAY = f"The researcher is unavailable: {AS_IT_WAS}"
+CHANGED = f"The document has changed or been removed since: {AS_IT_WAS}"
 OF_THE_WEB = f"The page may have changed since: {AS_IT_WAS}"
 _ID = re.compile(r"(?!\.+\Z)[\x21-\x7e]{1,200}\Z")  # goes into a path, and a dot there climbs
 

@@ -34,11 +34,11 @@ class TaskFailed(MusterError):
 
     def __init__(self, task: Task, *, brief: bool = False) -> None:
         seen = view(task)
-        why = seen.missing[0].why if seen.missing else "Nothing was ready."
+        why = seen.missing[0].why if seen.missing else "No step completed."
         shown: Any = seen.model_dump(mode="json", exclude=WITHOUT_OUTPUTS if brief else None)
         super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=shown)
         self.type = f"task_{task.status}"
-        self.title = "The task failed" if task.status is Status.FAILED else "The task's time was over"
+        self.title = "Task failed" if task.status is Status.FAILED else "Task timed out"
         self.headers = {"Location": f"/tasks/{task.id}"}
 
 
@@ -110,7 +110,7 @@ async def list_tasks(
     """One page of tasks, newest first. Raises `BadRequest` for a cursor that is none."""
     before = pagination.opened(cursor, 2) if cursor is not None else None
     if before and not _NUMBER.match(before[0]):
-        raise BadRequest("The cursor is not one of ours.")
+        raise BadRequest("Invalid cursor.")
     at = (float(before[0]), before[1]) if before else None
     lines = await parts.store.list_tasks(
         status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1
@@ -171,9 +171,9 @@ async def _waited(task: Task, parts: Parts) -> Task:
         async with parts.stopping.limited(max(0.0, task.deadline - parts.wall()) + LATE_SECONDS):
             return await parts.dispatcher.ended(task.id)
     except TimeoutError as exc:
-        stops = "The coordinator is stopping; the task goes on"
-        why = stops if parts.stopping else "The task's end cannot be written yet"
-        raise Unavailable(f"{why}. Ask again at its Location.", location=f"/tasks/{task.id}") from exc
+        stops = "The coordinator is shutting down; the task continues after a restart"
+        why = stops if parts.stopping else "The task's result cannot be saved yet"
+        raise Unavailable(f"{why}. Retry at its Location.", location=f"/tasks/{task.id}") from exc
 
 
 def _stream(task_id: str, parts: Parts, *, after: int, result: Wanted | None = None) -> Response:

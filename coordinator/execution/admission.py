@@ -50,7 +50,7 @@ class Admission:
         `weight` is that of all open tasks and the new one: what must be held at once must fit.
         """
         if weight > MAX_WEIGHT:
-            why = f"The open tasks and this one hold more than {MAX_WEIGHT // 1_000_000} MB of context and input"
+            why = f"The open tasks together with this one exceed {MAX_WEIGHT // 1_000_000} MB of context and input"
         elif open_tasks < self._max_running + self._max_queued:
             return
         else:

@@ -84,7 +84,7 @@ class Agents:
         """Withdraws an agent; raises `NotFound`. Its running steps go on."""
         instance = self.registry.remove(agent_id)
         if instance is None:
-            raise NotFound(f"No agent has the id {agent_id!r}.")
+            raise NotFound(f"There is no agent with id {agent_id!r}.")
         self._forget(agent_id)
         self._store.note(None, "agent.status", {"agent_id": agent_id, "name": instance.name, "status": "removed"})
         self.changed()
@@ -104,11 +104,11 @@ class Agents:
                 self.registry.began(instance)
                 return instance
             if not self.registry.known(capability=step.capability, agent=step.agent):
-                raise NoAgent(f"No agent was ever registered for {step.target}.")
+                raise NoAgent(f"No agent has ever registered for {step.target}.")
             full = self._only_full(step)
             left = (until if full else since + patience) - self._now()
             if left <= 0 and full:
-                raise StepTimeout(f"Every agent for {step.target} was busy until the step's time was over.")
+                raise StepTimeout(f"Every agent for {step.target} stayed busy until the step timed out.")
             if left <= 0:
                 raise NoAgent(f"No agent for {step.target} within {patience:.1f} s: {self._why_none(step)}.")
             await self._wait(left)
@@ -141,7 +141,7 @@ class Agents:
                         del self._calls[instance.id]
         except TimeoutError as exc:
             if instance.status is AgentStatus.UNREACHABLE:
-                raise AgentLost(f"The agent fell silent in the middle of the step: {instance.last_error}.") from exc
+                raise AgentLost(f"The agent went silent during the step: {instance.last_error}.") from exc
             raise
 
     def suspect(self, instance: Instance, error: str) -> None:
@@ -177,7 +177,7 @@ class Agents:
             else f"{i.id} failed {i.failures} times in a row"
             for i in able
         ]
-        return "; ".join(said[:3]) or "those that were there have withdrawn"
+        return "; ".join(said[:3]) or "all of them have deregistered"
 
     def _tell(self, instance: Instance) -> None:
         data = {"agent_id": instance.id, "name": instance.name, "status": instance.status, "why": instance.last_error}

@@ -142,7 +142,7 @@ class Delegations:
                 result = await self._done(asking, wish, given, grant)
             used, error = result.usage + Usage(calls=1), ""
         except TimeoutError as exc:
-            raise AgentLost("The step that asked has ended.") from exc
+            raise AgentLost("The delegating step has ended.") from exc
         except MusterError as exc:
             error, failure = exc.type, exc
             used += exc.usage if isinstance(exc, StepFailure) else NO_USAGE
@@ -169,13 +169,13 @@ class Delegations:
         """The step that the asker holds; a chat with it is known to nobody else, so its signed word counts."""
         if (found := self._running.get((envelope.task, envelope.step))) is not None:
             if found.holder != asker.id:
-                raise EnvelopeRefused("The step is another agent's.")
+                raise EnvelopeRefused("The step belongs to another agent.")
             return found
         if (live := self._dispatcher.live(envelope.task)) is not None:
             step = next((s for s in live.task.steps if s.id == envelope.step), None)
             grant = live.grants.get(envelope.step)
             if step is None or grant is None or step.instance != asker.id:
-                raise EnvelopeRefused("The step is not running at this agent.")
+                raise EnvelopeRefused("This agent is not running the step.")
             left = max(0, int((live.until - self._now()) * 1000))
             whole = Envelope(live.task.id, step.id, step.attempt, left, tenant=live.task.tenant)
             return _Asking(asker.id, whole, grant, live, traceparent=live.task.traceparent)
@@ -188,10 +188,10 @@ class Delegations:
 
     def _narrowed(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
         if self._open[said.task] >= MOST_OPEN:
-            raise LimitReached(f"The task has {MOST_OPEN} delegations open already.")
+            raise LimitReached(f"The task already has {MOST_OPEN} open delegations.")
         ancestry = (*asking.envelope.ancestry, asker.name)
         if wish.agent in ancestry:
-            raise LimitReached(f"Agent {wish.agent!r} is already asking: {' > '.join(ancestry)}.")
+            raise LimitReached(f"Agent {wish.agent!r} is already in the chain: {' > '.join(ancestry)}.")
         least = min(said.milliseconds, wish.milliseconds or said.milliseconds)
         return narrowed(asking.envelope, agent=asker.name, step=child, milliseconds=least)
 

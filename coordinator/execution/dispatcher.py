@@ -79,7 +79,7 @@ class Dispatcher:
         if idempotency_key is not None and (known := await self._store.task_by_key(tenant, idempotency_key)):
             return self._same(known, digest), False
         if self._closing:
-            raise Unavailable("The coordinator is stopping.")
+            raise Unavailable("The coordinator is shutting down.")
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
@@ -134,7 +134,7 @@ class Dispatcher:
             return live.task
         task = await self._store.task(task_id)
         if task is None:
-            raise NotFound(f"No task has the id {task_id!r}.")
+            raise NotFound(f"There is no task {task_id!r}.")
         return task
 
     async def ended(self, task_id: str) -> Task:
@@ -152,7 +152,7 @@ class Dispatcher:
         if live is None:
             task = await self.task(task_id)
             if task.status is not Status.CANCELLED:
-                raise Conflict(f"Task {task_id} has ended already: it is {task.status}.")
+                raise Conflict(f"Task {task_id} has already ended: {task.status}.")
             return task
         if not live.cancelled and not live.ending:
             live.cancelled = True

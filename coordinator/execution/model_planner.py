@@ -70,9 +70,9 @@ class Planner:
 
         offered = self._offered()
         if not offered:
-            return Proposal(why="No agent is there to plan with.")
+            return Proposal(why="No agents are available to plan with.")
         if calls is not None and calls < 1:
-            return Proposal(why="The task's calls are needed for its steps.")
+            return Proposal(why="All of the task's calls are reserved for its steps.")
         listed = "\n".join(f"- {name}: {'; '.join(sorted(said)) or name}" for name, said in sorted(offered.items()))
         instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
         data = f"The capabilities:\n{fenced(listed)}\n\nThe task:\n{fenced(task.description[:MAX_DESCRIPTION])}"
@@ -80,7 +80,7 @@ class Planner:
         if tokens is not None:
             reply = tokens - int((len(instructions) + len(data) + SHAPE_CHARACTERS) / CHARACTERS_A_TOKEN)
             if reply < REPLY_TOKENS:
-                return Proposal(why="The task's tokens do not suffice to plan it.")
+                return Proposal(why="The task has too few tokens for planning.")
         try:
             said = await self._model.for_request().structured(
                 instructions=instructions,
@@ -98,7 +98,7 @@ class Planner:
             return Proposal(steps=proposed(_plan(said.value, task), capabilities=offered), usage=said.usage)
         except (Invalid, ValidationError) as exc:
             why = exc.detail if isinstance(exc, Invalid) else exc.errors(include_url=False)[0]["msg"]
-            return Proposal(why=f"The model's plan cannot run: {why}", usage=said.usage)
+            return Proposal(why=f"The model's plan is invalid: {why}", usage=said.usage)
 
     def _offered(self) -> dict[str, set[str]]:
         """Every capability of an agent that is well or just coming, with how its agents describe themselves."""

@@ -93,7 +93,7 @@ class Conductor:
             async with asyncio.timeout_at(ends_at):
                 await self._admission.enter(live.task.priority)
         except TimeoutError:
-            why = "The task waited for a free place until its time was over."
+            why = "The task timed out while queued."
             live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
             return
         try:
@@ -162,8 +162,8 @@ class Conductor:
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         who: dict[str, JsonValue] = {"agent": BY_COORDINATOR, "instance": None}
         self._store.note(live.task.id, "step.started", {"step_id": step.id, "attempt": step.attempt, **who})
-        proposal = Proposal(why="The coordinator was started again.") if cut_off else await self._proposal(live)
-        missing = () if proposal.steps else (Missing(what="model", why=f"It planned nothing. {proposal.why}"),)
+        proposal = Proposal(why="The coordinator restarted.") if cut_off else await self._proposal(live)
+        missing = () if proposal.steps else (Missing(what="model", why=f"No plan was made. {proposal.why}"),)
         step = changed(
             step,
             status=Status.COMPLETED,
@@ -182,7 +182,7 @@ class Conductor:
 
     async def _proposal(self, live: Live) -> Proposal:
         if self._planner is None:  # it was there when the task came
-            return Proposal(why="No model is set any more.")
+            return Proposal(why="No model is configured any more.")
         steps = len(live.task.steps) - 1
         left = live.ledger.calls_left
         calls = None if left is None else min(1, left - steps)
@@ -192,7 +192,7 @@ class Conductor:
             proposal = await self._planner.propose(live.task, seconds=seconds, calls=calls, tokens=tokens)
         except Exception as exc:  # a bug of ours costs the model's plan, never the task
             logs.get().error("planner.broke", exc_info=exc)
-            return Proposal(why=f"The planner broke: {type(exc).__name__}.")
+            return Proposal(why=f"Internal error in the planner: {type(exc).__name__}.")
         live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
         return proposal
 

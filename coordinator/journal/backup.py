@@ -18,7 +18,7 @@ PAGES = 1_000  # copied between two words about how far it is
 class BackupFailed(MusterError):
     """No backup was made, and an earlier one in that folder is as it was."""
 
-    type, title = "backup_failed", "The backup failed"
+    type, title = "backup_failed", "Backup failed"
 
 
 def backup(database_url: str, to: Path, *, tell: Callable[[float], None] = lambda _: None) -> int:
@@ -30,12 +30,14 @@ def backup(database_url: str, to: Path, *, tell: Callable[[float], None] = lambd
     `BackupFailed`.
     """
     if not database_url.startswith("sqlite:///"):
-        raise BackupFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is no file that could be copied.")
+        raise BackupFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is not a file, so it cannot be backed up.")
     journal = Path(database_url.removeprefix("sqlite:///")).absolute()
     if not journal.is_file():
-        raise BackupFailed(f"DATABASE_URL names {journal}, and there is no such file.")
+        raise BackupFailed(f"DATABASE_URL names {journal}, which does not exist.")
     if to.resolve() == journal.parent.resolve():
-        raise BackupFailed(f"{to} is the journal's own folder: a backup would replace what it copies. Name another.")
+        raise BackupFailed(
+            f"{to} is the journal's own folder: a backup there would replace the journal. Choose another."
+        )
     beside = [journal.with_name(name) for name in BESIDE]
     files = [*(path for path in beside if path.is_file()), journal]
     parts = [to / f"{path.name}.part" for path in files]

@@ -21,19 +21,19 @@ class Stats:
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         registry = metrics.registry
-        self._tasks = Counter("muster_tasks_total", "Tasks that ended.", ["status"], registry=registry)
+        self._tasks = Counter("muster_tasks_total", "Finished tasks.", ["status"], registry=registry)
         self._task_seconds = Histogram(
-            "muster_task_seconds", "Seconds from accepted to ended.", registry=registry, buckets=BUCKETS
+            "muster_task_seconds", "Seconds from acceptance to end.", registry=registry, buckets=BUCKETS
         )
-        self._steps = Counter("muster_steps_total", "Steps that ended.", ["agent", "status"], registry=registry)
+        self._steps = Counter("muster_steps_total", "Finished steps.", ["agent", "status"], registry=registry)
         self._step_seconds = Histogram(
             "muster_step_seconds", "Seconds a step took.", ["agent"], registry=registry, buckets=BUCKETS
         )
-        self._retries = Counter("muster_step_retries_total", "Attempts that were repeated.", registry=registry)
-        self._late = Counter("muster_late_results_total", "Results that came too late or twice.", registry=registry)
+        self._retries = Counter("muster_step_retries_total", "Retried attempts.", registry=registry)
+        self._late = Counter("muster_late_results_total", "Late or duplicate results.", registry=registry)
         self.gauges = {
             name: Gauge(f"muster_{name}", text, registry=registry)
-            for name, text in (("tasks_running", "Tasks that run."), ("tasks_queued", "Tasks that wait."))
+            for name, text in (("tasks_running", "Running tasks."), ("tasks_queued", "Queued tasks."))
         }
         self._counted, self._timed = lru_cache(4_000)(self._steps.labels), lru_cache(1_000)(self._step_seconds.labels)
         self._finished = lru_cache(16)(self._tasks.labels)

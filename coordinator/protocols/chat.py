@@ -122,12 +122,15 @@ class CoordinatorFace:
                     yield note
             task = await parts.dispatcher.task(task.id)
             if not task.ended and parts.stopping:
-                raise Unavailable("The coordinator is stopping; the task goes on.", location=f"/tasks/{task.id}")
+                raise Unavailable(
+                    "The coordinator is shutting down; the task continues after a restart.",
+                    location=f"/tasks/{task.id}",
+                )
             try:
                 async with asyncio.timeout(_left(task, parts)):
                     await parts.dispatcher.ended(task.id)
             except TimeoutError as exc:
-                why = "The task's end cannot be written yet. Ask again at its Location."
+                why = "The task's result cannot be saved yet. Retry at its Location."
                 raise Unavailable(why, location=f"/tasks/{task.id}") from exc
         finally:
             if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
@@ -151,10 +154,10 @@ class CoordinatorFace:
         plan: list[PlanStep] | None = None
         if model != NAME:
             if model not in parts.agents.registry.names():
-                raise ModelNotFound(f"No agent is called {model!r}. There are: {', '.join(self.models())}.")
+                raise ModelNotFound(f"There is no agent {model!r}. Available: {', '.join(self.models())}.")
             plan = [PlanStep(id="answer", agent=model, input=ask.text)]
         if plan is None and len(ask.text) > MAX_DESCRIPTION:
-            why = f"The question has {len(ask.text)} characters; a task's may have {MAX_DESCRIPTION}."
+            why = f"The question has {len(ask.text)} characters; the limit is {MAX_DESCRIPTION}."
             raise Invalid(why, [{"pointer": "/messages", "detail": why}])
         if not ask.text.strip():
             raise Invalid("The question is empty.", [{"pointer": "/messages", "detail": "The question is empty."}])

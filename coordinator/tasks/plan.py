@@ -61,7 +61,7 @@ def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[St
 def _given(steps: list[PlanStep], known: Container[str]) -> tuple[Step, ...]:
     places = {step.id: n for n, step in reversed([*enumerate(steps)])}  # of two with one id, the first's
     errors = [
-        *(_error(f"/plan/{i}/id", f"{s.id!r} stands twice") for i, s in enumerate(steps) if places[s.id] != i),
+        *(_error(f"/plan/{i}/id", f"duplicate id {s.id!r}") for i, s in enumerate(steps) if places[s.id] != i),
         *(
             _error(f"/plan/{i}/needs/{n}", f"there is no step {need!r}")
             for i, step in enumerate(steps)
@@ -75,9 +75,7 @@ def _given(steps: list[PlanStep], known: Container[str]) -> tuple[Step, ...]:
         ),
     ]
     if not errors and (circle := _circle(steps, places)):
-        errors = [
-            _error(f"/plan/{places[circle[0]]}/needs", f"steps need each other in a circle: {' > '.join(circle)}")
-        ]
+        errors = [_error(f"/plan/{places[circle[0]]}/needs", f"dependency cycle: {' > '.join(circle)}")]
     _refuse(errors)
     return tuple(
         Step(
@@ -101,7 +99,11 @@ def _fan_out(agents: list[str], known: Container[str]) -> tuple[Step, ...]:
                 for i, name in enumerate(agents)
                 if name not in known
             ),
-            *(_error(f"/agents/{i}", f"{name!r} stands twice") for i, name in enumerate(agents) if name in agents[:i]),
+            *(
+                _error(f"/agents/{i}", f"duplicate name {name!r}")
+                for i, name in enumerate(agents)
+                if name in agents[:i]
+            ),
         ]
     )
     return tuple(Step(id=name, agent=name, on_failure="continue") for name in agents)

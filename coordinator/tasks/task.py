@@ -161,7 +161,7 @@ def blocked(task: Task, step: Step) -> str | None:
     if fatal:
         return f"It needs {fatal[0].id!r}, which {_word(fatal[0].status)}."
     if step.needs_any and needed and len(bad) == len(needed):
-        return f"Everything it needs failed: {', '.join(n.id for n in needed)}."
+        return f"All steps it needs failed: {', '.join(n.id for n in needed)}."
     return None
 
 

@@ -14,11 +14,11 @@ def unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, Step
         return Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled.")
     if task.error is not None and task.error.type == _BROKE:
         return Status.FAILED, task.error
-    began = "It was not done" if step.started_at or step.status is Status.RUNNING else "It had not begun"
-    detail = f"{began} when the task's {task.seconds:.1f} s were over."
+    began = "It had not finished" if step.started_at or step.status is Status.RUNNING else "It had not begun"
+    detail = f"{began} when the task's time limit of {task.seconds:.1f} s was reached."
     return Status.TIMED_OUT, StepError(type="timeout", detail=detail)
 
 
 def broke(exc: Exception) -> StepError:
     """What a bug of ours costs a task or a step."""
-    return StepError(type=_BROKE, detail=f"The coordinator broke: {type(exc).__name__}.")
+    return StepError(type=_BROKE, detail=f"Internal error in the coordinator: {type(exc).__name__}.")

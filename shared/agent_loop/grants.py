@@ -83,7 +83,7 @@ class Grants:
         if agent == self._me:
             return "an agent cannot delegate to itself."
         if agent in envelope.ancestry:
-            return f"agent {agent!r} is already asking: {' > '.join(envelope.ancestry)}."
+            return f"agent {agent!r} is already in the chain: {' > '.join(envelope.ancestry)}."
         if agent not in self._agents or (envelope.may_call and agent not in envelope.may_call):
             near = self._known.peers.get(self._known.near(f"{PREFIX}{agent}"), "")
             meant = f" Did you mean {near}?" if near else ""
@@ -91,7 +91,7 @@ class Grants:
         if envelope.depth >= MAX_DEPTH:
             return f"delegation ends at depth {MAX_DEPTH}."
         if self._me in envelope.ancestry:
-            return f"agent {self._me!r} is already asking: {' > '.join(envelope.ancestry)}."
+            return f"agent {self._me!r} is already in the chain: {' > '.join(envelope.ancestry)}."
         return ""
 
 

@@ -219,7 +219,7 @@ class _Run:
         return [Missing(what=f"tools of {server}", why=why) for server, why in away.items()]
 
     def _cut_off(self, turn: Turn) -> list[Missing]:
-        why = f"The model of {self._loop.name!r} reached its limit of tokens or of time."
+        why = f"The model of {self._loop.name!r} reached its token or time limit."
         return [Missing(what=f"{CUT}the answer", why=why)] if turn.cut else []
 
     async def _given_up(self, voice: Voice, doing: CarryingOut, known: Callables, *, stuck: bool) -> Reply:

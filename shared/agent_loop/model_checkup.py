@@ -90,11 +90,11 @@ async def _names(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> 
             response = await http.get(f"{url}/models", headers=headers)
         found = response.json() if response.status_code == 200 else None
     except (httpx.HTTPError, TimeoutError) as exc:
-        raise ModelFailed(f"{url} cannot be reached: {exc or 'it is silent'}.") from exc
+        raise ModelFailed(f"{url} cannot be reached: {exc or 'no response'}.") from exc
     except ValueError:
         return []
     if response.status_code in (401, 403):
-        raise ModelFailed(f"{url} does not take the key (HTTP {response.status_code}): see MODEL_API_KEY.")
+        raise ModelFailed(f"{url} rejects the key (HTTP {response.status_code}): see MODEL_API_KEY.")
     listed = found.get("data") if isinstance(found, dict) else None
     return [str(one["id"]) for one in listed or () if isinstance(one, dict) and "id" in one][:MAX_NAMES]
 

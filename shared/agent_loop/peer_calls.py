@@ -71,7 +71,7 @@ async def posted(
         data: JsonValue = from_json(answer.body, allow_inf_nan=False)
     except ValueError as exc:
         if good:
-            raise BadResponse(f"The answer is not JSON: {shown(answer.body)}") from exc
+            raise BadResponse(f"The response is not JSON: {shown(answer.body)}") from exc
         raise refused(answer) from exc
     if good:
         return data

@@ -76,14 +76,14 @@ def literal_refusal(host: str, *, private: bool = True) -> str | None:
     if name in _METADATA_NAMES:
         return f"{host!r} is a cloud's metadata service."
     if "%" in name:
-        return f"{host!r} carries a zone or an escaped character."
+        return f"{host!r} contains a zone or an escaped character."
     try:
         allowed = agent_allowed(name, private=private)
     except ValueError:
         if ends_in_a_number(name):
-            return f"{host!r} is no plain IP address; write it as four decimal numbers."
+            return f"{host!r} is not a plain IP address; write it as four decimal numbers."
         return None
-    return None if allowed else f"No agent may live at the address {host}."
+    return None if allowed else f"Agents are not allowed at the address {host}."
 
 
 def ends_in_a_number(name: str) -> bool:
@@ -102,7 +102,7 @@ def url_refusal(url: str, *, private: bool, loopback: bool = False) -> str | Non
         _ = httpx.URL(url).host  # read on demand; what it cannot read is a ValueError
         host = urlsplit(url).hostname or ""
     except (httpx.InvalidURL, ValueError) as exc:
-        return f"is no URL: {exc}"
+        return f"is not a valid URL: {exc}"
     if not is_http_url(url):
         return "must be an http or https URL with a host."
     return None if loopback and is_loopback(host) else literal_refusal(host, private=private)

@@ -36,7 +36,7 @@ class Bounded(httpx.AsyncBaseTransport):
             async with asyncio.timeout_at(at):
                 answer = await self._inner.handle_async_request(request)
         except TimeoutError as exc:
-            raise DeadlineExceeded("The call's time was over before an answer.") from exc
+            raise DeadlineExceeded("The call timed out before a response.") from exc
         cap = wish.get("max_bytes", self._max_bytes)
         stream = answer.stream
         assert isinstance(stream, httpx.AsyncByteStream)
@@ -83,7 +83,7 @@ class Bounded(httpx.AsyncBaseTransport):
                     streams=streams,
                 )
         except TimeoutError as exc:
-            raise DeadlineExceeded("The call's time was over before an answer.") from exc
+            raise DeadlineExceeded("The call timed out before a response.") from exc
         if answer is None:
             raise _too_large(max_bytes)
         if isinstance(answer, httpx.Response):
@@ -109,7 +109,7 @@ class _Capped(httpx.AsyncByteStream):
                 async with asyncio.timeout_at(self._at):
                     piece = await anext(pieces, None)
             except TimeoutError as exc:
-                raise DeadlineExceeded("The call's time was over before the end of the answer.") from exc
+                raise DeadlineExceeded("The call timed out before the response was complete.") from exc
             if piece is None:
                 return
             left -= len(piece)
@@ -122,4 +122,4 @@ class _Capped(httpx.AsyncByteStream):
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The answer is larger than {max_bytes} bytes.")
+    return BodyTooLarge(f"The response is larger than {max_bytes} bytes.")

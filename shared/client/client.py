@@ -117,7 +117,7 @@ def _at(url: str) -> _At:
         parsed = httpx.URL(url)
         return _At(parsed, target(parsed))
     except (UnicodeError, httpx.InvalidURL) as exc:
-        raise httpx.LocalProtocolError(f"The URL cannot be read: {exc}") from exc
+        raise httpx.LocalProtocolError(f"Invalid URL: {exc}") from exc
 
 
 def reached(exc: httpx.TransportError) -> bool:
@@ -155,4 +155,4 @@ class _Client(httpx.AsyncClient):
         try:
             return super().build_request(*args, **kwargs)
         except UnicodeError as exc:
-            raise httpx.LocalProtocolError(f"The URL's host cannot be read: {exc}") from exc
+            raise httpx.LocalProtocolError(f"Invalid host in the URL: {exc}") from exc

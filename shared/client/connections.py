@@ -38,7 +38,7 @@ class Target(NamedTuple):
 def target(url: httpx.URL) -> Target:
     """Where a URL leads; raises `httpx.UnsupportedProtocol`."""
     if url.scheme not in ("http", "https") or not url.raw_host:
-        raise httpx.UnsupportedProtocol(f"{url.scheme!r} is no protocol that is spoken here.")
+        raise httpx.UnsupportedProtocol(f"{url.scheme!r} is not a supported protocol.")
     port = url.port or (443 if url.scheme == "https" else 80)
     return Target(Origin(url.scheme == "https", url.raw_host.decode("ascii"), port), url.raw_path, url.netloc)
 
@@ -115,7 +115,7 @@ class Connections(httpx.AsyncBaseTransport):
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode("ascii"), target.path, lines)
         if not _HEAD.fullmatch(head) or head.count(b"\n") != len(headers) + 2:  # or a header would begin another line
-            raise httpx.LocalProtocolError("The method, the path or a header holds what may not stand there.")
+            raise httpx.LocalProtocolError("The method, the path or a header contains invalid characters.")
         await self._place(limits.get("pool"))
         try:
             while True:
@@ -143,7 +143,7 @@ class Connections(httpx.AsyncBaseTransport):
             async with asyncio.timeout(seconds):
                 await self._places.acquire()
         except TimeoutError as exc:
-            raise httpx.PoolTimeout("No connection became free in time.") from exc
+            raise httpx.PoolTimeout("No connection became available in time.") from exc
 
 
 def _length(method: str, body: bytes) -> list[tuple[bytes, bytes]]:

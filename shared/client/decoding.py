@@ -24,7 +24,7 @@ def coding(said: bytes | None) -> str | None:
     if name in _PLAIN:
         return None
     if name not in _KNOWN:
-        raise BadCoding(f"The answer is encoded as {name!r}.")
+        raise BadCoding(f"The response has the unsupported encoding {name!r}.")
     return name
 
 
@@ -46,9 +46,9 @@ class Decoder:
                     yield part
                 piece = self._unpacking.unconsumed_tail
         except zlib.error as exc:
-            raise BadCoding(f"The answer is not {self._coding}: {exc}") from exc
+            raise BadCoding(f"The response is not valid {self._coding}: {exc}") from exc
 
     def end(self) -> None:
         """Raises `BadCoding` if the body ended too early."""
         if self._unpacking is not None and not self._unpacking.eof:
-            raise BadCoding(f"The answer's {self._coding} ends in the middle.")
+            raise BadCoding(f"The response's {self._coding} data is truncated.")

@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
                 async with asyncio.timeout(silence):
                     await self._waiter
         except TimeoutError as exc:
-            raise httpx.ReadTimeout(f"Nothing came for {silence:g} s.") from exc
+            raise httpx.ReadTimeout(f"No data for {silence:g} s.") from exc
         finally:
             self._waiter = None
         if self._error is not None and not self._pieces:
@@ -141,9 +141,9 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as exc:
             self._keep = False
             if not self.complete:
-                self._fail(httpx.RemoteProtocolError(f"The answer is no HTTP/1.1: {exc}"))
+                self._fail(httpx.RemoteProtocolError(f"The response is not HTTP/1.1: {exc}"))
         if self._bare > BARE_BYTES and not self.complete:
-            self._fail(httpx.RemoteProtocolError("The answer's head is too large."))
+            self._fail(httpx.RemoteProtocolError("The response's headers are too large."))
         if self._held > HELD_BYTES and not self._paused and not self._lost:
             self._paused = True
             self.transport.pause_reading()
@@ -171,9 +171,9 @@ class Connection(asyncio.Protocol):
         if self._begun and not framed and exc is None:
             self.complete = True
         elif self._begun:
-            self._error = httpx.RemoteProtocolError("The peer closed the connection in the middle of the answer")
+            self._error = httpx.RemoteProtocolError("The peer closed the connection in the middle of the response")
         elif self._heard:
-            self._error = httpx.RemoteProtocolError("Server disconnected in the middle of the answer's head")
+            self._error = httpx.RemoteProtocolError("Server disconnected in the middle of the response's headers")
         elif isinstance(exc, OSError):
             self._error = httpx.ReadError(os.strerror(exc.errno) if exc.errno else str(exc))
         else:
@@ -205,10 +205,10 @@ class Connection(asyncio.Protocol):
         if self.complete or 100 <= status < 200:
             return
         if sum([len(name) + len(value) + 4 for name, value in self.headers]) > BARE_BYTES:
-            self._fail(httpx.RemoteProtocolError("The answer's head is too large."))
+            self._fail(httpx.RemoteProtocolError("The response's headers are too large."))
             return
         if self.fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
-            self._fail(httpx.RemoteProtocolError("The answer's transfer encoding is not known."))
+            self._fail(httpx.RemoteProtocolError("The response's transfer encoding is unknown."))
             return
         self.status, self._begun, self._bare = status, True, 0
         self._keep = self._parser.should_keep_alive()

@@ -132,7 +132,9 @@ class Pool:
             version = ipaddress.ip_address(host.partition("%")[0]).version
         except ValueError:
             if ends_in_a_number(host):
-                raise httpx.UnsupportedProtocol(f"{host!r} is no host: programs disagree about its address.") from None
+                raise httpx.UnsupportedProtocol(
+                    f"{host!r} is not a valid host: programs disagree about its address."
+                ) from None
             found = await self._looked_up(host, port)
         else:
             family = socket.AF_INET if version == 4 else socket.AF_INET6

@@ -106,7 +106,7 @@ def _is_new(path: Path, where: str) -> bool:
         return False
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
-        raise StorageBroken(f"{where} is not there, but its log {log.name} is. Restore it, or move the log away.")
+        raise StorageBroken(f"{where} is missing, but its log {log.name} is. Restore it, or move the log away.")
     return True
 
 
@@ -144,14 +144,14 @@ def _examine(path: Path, known: int, where: str, setting: str) -> None:
     with path.open("rb") as file:
         head = file.read(len(HEADER))
     if head != HEADER:
-        what = "is no SQLite file" if head else "is an empty file"
+        what = "is not a SQLite file" if head else "is an empty file"
         raise StorageBroken(f"{where} {what}. Restore it from a backup, or move it away.")
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if (version == 0) != (tables == 0):
-            raise StorageBroken(f"{where} is a SQLite file of another program. Set another {setting}.")
+            raise StorageBroken(f"{where} is another program's SQLite file. Set another {setting}.")
         _refuse_newer(version, known, where)
         if path.stat().st_size < CHECKED_BYTES:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

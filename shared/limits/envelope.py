@@ -59,9 +59,9 @@ def opened(header: str, *, key: bytes, body: bytes) -> Envelope:
     if not genuine:
         raise EnvelopeRefused("The envelope is not signed with this agent's key.")
     if claims.pop("v", None) != VERSION:
-        raise EnvelopeRefused("The envelope is of a version that is not known here.")
+        raise EnvelopeRefused("The envelope has an unknown version.")
     if claims.pop("digest", None) != hashlib.sha256(body).hexdigest():
-        raise EnvelopeRefused("The envelope belongs to another body.")
+        raise EnvelopeRefused("The envelope does not match the body.")
     claims["ancestry"], claims["may_call"] = tuple(claims["ancestry"]), tuple(claims["may_call"])
     return Envelope(**claims)
 
@@ -100,7 +100,7 @@ def narrowed(
     if parent.depth >= MAX_DEPTH:
         raise LimitReached(f"Delegation ends at depth {MAX_DEPTH}.")
     if agent in parent.ancestry:
-        raise LimitReached(f"Agent {agent!r} is already asking: {' > '.join(parent.ancestry)}.")
+        raise LimitReached(f"Agent {agent!r} is already in the chain: {' > '.join(parent.ancestry)}.")
     return replace(
         parent,
         step=step,

@@ -57,7 +57,7 @@ def lacking(settings: ModelSettings) -> str:
     if wanted(settings):
         return ""
     if settings.openai_api_key and not settings.model_name:
-        return "OPENAI_API_KEY is set, but nothing is sent anywhere: set MODEL_NAME, too, to use a model of OpenAI."
+        return "OPENAI_API_KEY is set, but is not used: set MODEL_NAME too, to use one of OpenAI's models."
     if settings.model_name:
         return "MODEL_NAME is set, but no server: set MODEL_API_URL, or OPENAI_API_KEY for OpenAI."
     if settings.model_api_key:

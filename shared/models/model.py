@@ -151,10 +151,10 @@ class LanguageModel:
         usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
         text, calls = into.speech.words, into.calls
         if into.finish == "content_filter":
-            raise ModelFailed(f"Model {self.name!r} refuses to answer.", usage=usage)
+            raise ModelFailed(f"Model {self.name!r} refused to answer.", usage=usage)
         if not text.strip() and not calls:
-            why = " before its limit of tokens" if into.cut else ""
-            thought = ", it only thought" if into.speech.thoughts else ""
+            why = " within its token limit" if into.cut else ""
+            thought = ": it spent them on reasoning" if into.speech.thoughts else ""
             raise ModelFailed(f"Model {self.name!r} said nothing{why}{thought}.", usage=usage)
         return Turn(text, calls, usage, into.cut, into.note)
 
@@ -216,13 +216,13 @@ class LanguageModel:
             raise failure or ModelFailed(self._useless(into), usage=usage)
         cut = ""
         if isinstance(failure, Silent):
-            cut = "The model's time was over in the middle of its answer."
+            cut = "The model timed out before its answer was complete."
         elif failure is not None:
             cut = failure.detail
         elif into.cut:
-            cut = "The model reached its limit of tokens in the middle of its answer."
+            cut = "The model reached its token limit before its answer was complete."
         elif not found[1]:
-            cut = "The model's answer goes wrong in the middle."
+            cut = "The model's answer is malformed from some point on."
         return Filled(found[0], usage, cut, into.note)
 
     def _form(self, instructions: str, blank: Blank[Shape], tries: int) -> Asked:
@@ -237,10 +237,10 @@ class LanguageModel:
 
     def _useless(self, into: Received) -> str:
         if into.finish == "content_filter":
-            return f"Model {self.name!r} refuses to answer."
+            return f"Model {self.name!r} refused to answer."
         if into.cut:
-            return f"Model {self.name!r} reached its limit of tokens before a part of its answer was whole."
-        said = "said nothing" if not into.speech.words.strip() else "did not answer in the form that was asked for"
+            return f"Model {self.name!r} reached its token limit before any part of its answer was complete."
+        said = "said nothing" if not into.speech.words.strip() else "did not answer in the requested format"
         return f"Model {self.name!r} {said}."
 
     def _limit(self, seconds: float) -> float:

@@ -150,7 +150,7 @@ class Internal(MusterError):
     """Something broke that has no name yet; the traceback is in the log under the request's id."""
 
     def __init__(self) -> None:
-        super().__init__("Something broke here; the log has more under this X-Request-ID.")
+        super().__init__("Internal error; search the log for this X-Request-ID.")
 
 
 def _http_error(exc: HTTPException) -> MusterError:
@@ -255,4 +255,4 @@ async def _refuse_large(content_length: str | None, limit: int, receive: Receive
         message = await receive()
         dropped += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
-    raise TooLarge(f"The body has {content_length} bytes; at most {limit} are taken.")
+    raise TooLarge(f"The body has {content_length} bytes; the limit is {limit}.")

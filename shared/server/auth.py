@@ -40,7 +40,9 @@ def page_check(method: str, path: str, headers: Mapping[bytes, str]) -> None:
         return
     page = _host(origin)
     if page is None or not (page == _host(f"//{headers.get(b'host', '')}") or is_loopback(page)):
-        raise OriginRefused(f"A page of {origin!r} asks. Set API_KEY, and let it send the key.")
+        raise OriginRefused(
+            f"Cross-origin request from {origin!r} refused. Set API_KEY, and send the key with the request."
+        )
 
 
 def _host(url: str) -> str | None:

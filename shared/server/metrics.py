@@ -19,7 +19,7 @@ class ServiceMetrics:
         )
         self.seconds = Histogram(
             "muster_http_request_seconds",
-            "Seconds until the answer was complete.",
+            "Seconds until the response was complete.",
             registry=self.registry,
             buckets=BUCKETS,
         )

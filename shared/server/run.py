@@ -36,7 +36,7 @@ def arguments(*, prog: str, description: str, default_port: int) -> argparse.Nam
 
 def _port(text: str) -> int:
     if not 0 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return int(text)
 
 

@@ -124,7 +124,7 @@ def create_worker_app(
         if heartbeat is None:
             return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
         if header is None or heartbeat.key is None:
-            raise EnvelopeRefused(f"This worker takes steps only from its coordinator, signed in {HEADER}.")
+            raise EnvelopeRefused(f"This worker only accepts steps signed by its coordinator ({HEADER}).")
         envelope = opened(header, key=heartbeat.key, body=body)
         if (envelope.task, envelope.step) != (task, step):
             raise EnvelopeRefused("The envelope is for another step.")
@@ -239,7 +239,7 @@ class _Answer(Response):
 
     def _result(self, task: asyncio.Task[StepResult]) -> StepResult:
         if task.cancelled():  # before it began
-            error = StepError(type="cancelled", detail="The step was cancelled before it began.")
+            error = StepError(type="cancelled", detail="The step was cancelled before it started.")
             step = self._step
             return StepResult(
                 task_id=step.task_id, step_id=step.step_id, attempt=step.attempt, status="cancelled", error=error

@@ -132,7 +132,7 @@ def _final(result: StepResult, said: str) -> Final:
         text = said or spoken(result.output)
         cut = is_cut(result.missing)
         return Final(text=text, usage=result.usage, missing=result.missing, data=result.output, cut=cut)
-    error = result.error or StepError(type="agent_error", detail="The agent failed, and did not say why.")
+    error = result.error or StepError(type="agent_error", detail="The agent failed without a reason.")
     if result.status == "cancelled":
         raise AgentLost(error.detail)
     if error.type in _NAMED:

@@ -119,7 +119,7 @@ class Heartbeat:
                 self._log.warning("coordinator.unreachable", why=_why(exc))
                 self._complained = reason
             if isinstance(exc, ValueError):
-                raise httpx.DecodingError("The coordinator's answer is no registration.") from exc
+                raise httpx.DecodingError("The coordinator's response is not a registration.") from exc
             raise
         if self._registered is None or self._complained:
             self._log.info("agent.registered", agent_id=registered.agent_id)

@@ -147,7 +147,10 @@ class Steps:
             before.attempt = max(before.attempt, request.attempt)
             return before
         if before is None and len(self._running) >= self._limit:
-            raise AgentBusy(f"{self._agent.name} runs {self._limit} steps already.", headers={"Retry-After": "1"})
+            raise AgentBusy(
+                f"{self._agent.name} is busy: {self._limit} of {self._limit} steps are running.",
+                headers={"Retry-After": "1"},
+            )
         run = Run(request.attempt)
         seconds = envelope.milliseconds / 1000
         context = StepContext(
@@ -253,16 +256,16 @@ class Steps:
             return failed("cancelled", "The step was cancelled.", status="cancelled")
         except TimeoutError as exc:
             if limit.expired():
-                return failed("timeout", f"The step's {seconds:.1f} s were over.")
+                return failed("timeout", f"The step ran out of time ({seconds:.1f} s).")
             return failed("agent_error", f"TimeoutError: {exc}", retryable=True)
         except MusterError as exc:
             return failed(exc.type, exc.detail, retryable=exc.retryable, usage=getattr(exc, "usage", NO_USAGE))
         except httpx.TransportError as exc:
             return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
         except ValidationError as exc:
-            return failed("bad_output", f"The agent's reply is no JSON of the right shape: {exc.errors()[0]['msg']}.")
+            return failed("bad_output", f"The agent's reply is not valid JSON for a result: {exc.errors()[0]['msg']}.")
         except PydanticSerializationError as exc:
-            return failed("bad_output", f"The agent's reply cannot be written as JSON: {exc}.")
+            return failed("bad_output", f"The agent's reply cannot be serialized as JSON: {exc}.")
         except Exception as exc:  # an author's bug fails its step, never the service
             context.log.error("step.broke", exc_info=exc)
             return failed("agent_error", f"{type(exc).__name__}: {exc}")

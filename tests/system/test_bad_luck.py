@@ -117,12 +117,12 @@ BAD = "bad_response"
 BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
     "hangs": (hangs, "timeout", "No answer within"),
     "drips a byte at a time": (drips, "timeout", "No answer within"),
-    "closes without a word": (raw(), LOST, "connection broke"),
-    "resets": (resets, LOST, "connection broke"),
-    "is cut in the middle": (says(b'{"task_id', length=500), LOST, "connection broke"),
-    "speaks no HTTP": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), LOST, "connection broke"),
-    "speaks bytes": (raw(b"\x00\xff\xfe\x80" * 50, b"\r\n\r\n"), LOST, "connection broke"),
-    "has bytes in its status line": (raw(b"HTTP/1.1 2\xff0 O\xffK\r\n\r\n"), LOST, "connection broke"),
+    "closes without a word": (raw(), LOST, "connection was lost"),
+    "resets": (resets, LOST, "connection was lost"),
+    "is cut in the middle": (says(b'{"task_id', length=500), LOST, "connection was lost"),
+    "speaks no HTTP": (raw(b"SSH-2.0-OpenSSH_9.6\r\n"), LOST, "connection was lost"),
+    "speaks bytes": (raw(b"\x00\xff\xfe\x80" * 50, b"\r\n\r\n"), LOST, "connection was lost"),
+    "has bytes in its status line": (raw(b"HTTP/1.1 2\xff0 O\xffK\r\n\r\n"), LOST, "connection was lost"),
     "has bytes in its reason": (raw(b"HTTP/1.1 500 O\xffK\r\ncontent-length: 0\r\n\r\n"), "agent_error", "HTTP 500"),
     "has a bad content coding": (says(b"x", more="content-encoding: gzip\r\n"), BAD, ""),
     "answers 500": (says(b"oh no", status="500 Internal Server Error"), "agent_error", "HTTP 500: oh no"),
@@ -136,7 +136,7 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
     "redirects": (says(b"", status="307 Temporary Redirect", more="location: http://127.0.0.1/\r\n"), BAD, "redirect"),
     "answers HTML": (says(b"<h1>It works!</h1>", type="text/html"), BAD, "not JSON (text/html): <h1>It works!</h1>"),
     "answers nothing": (says(b""), BAD, "(empty)"),
-    "answers a list": (says(b"[]"), BAD, "no object"),
+    "answers a list": (says(b"[]"), BAD, "not a JSON object"),
     "answers another shape": (says(b'{"answer": 42}'), BAD, "step_id: Field required"),
     "answers without end": (never_ends, BAD, "larger than 8000000 bytes"),
     "answers deep JSON": (outputs(DEEP), BAD, "not JSON"),
@@ -162,13 +162,13 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
         BAD,
         "usage.calls",
     ),
-    "says that it failed": (results(status="failed", output=None), "agent_error", "not why"),
-    "says that it was cancelled": (results(status="cancelled", output=None), LOST, "by itself"),
+    "says that it failed": (results(status="failed", output=None), "agent_error", "without a reason"),
+    "says that it was cancelled": (results(status="cancelled", output=None), LOST, "cancelled the step"),
     "streams and ends": (streams(b'event: progress\ndata: {"message": "soon"}\n\n'), LOST, "without a result"),
     "streams nothing": (streams(), LOST, "without a result"),
     "streams silence": (streams(b"event: ping\ndata: {}\n\n", then_hangs=True), LOST, "silent for"),
     "streams garbage": (streams(b"event: result\ndata: <html>\n\n"), BAD, "not JSON"),
-    "streams odd progress": (streams(b'event: progress\ndata: {"message": 7}\n\n'), BAD, "cannot be read"),
+    "streams odd progress": (streams(b'event: progress\ndata: {"message": 7}\n\n'), BAD, "Cannot read"),
     "streams in a charset that is none": (
         streams(b"event: result\ndata: 00\n\n", type="text/event-stream; charset=hex"),
         BAD,
@@ -364,7 +364,7 @@ async def test_a_capability_nobody_ever_had_fails_at_once(suite: Suite) -> None:
 
     assert time.monotonic() - began < 3
     assert (task.status, task.results[0].error.type) == ("failed", "no_agent")
-    assert task.missing[0].why == "No agent was ever registered for capability 'paint'."
+    assert task.missing[0].why == "No agent has ever registered for capability 'paint'."
 
 
 async def test_a_capability_whose_agents_are_away_is_waited_for_half_of_the_time_left(coordinator: Suite) -> None:
@@ -714,7 +714,7 @@ async def test_a_task_that_waited_for_its_place_until_its_end_says_so(network: N
         task = await suite.execute(plan=plan, timeout_seconds=0.3)
 
     assert task.status == "timed_out"
-    assert task.missing[0].why == "The task waited for a free place until its time was over."
+    assert task.missing[0].why == "The task timed out while queued."
 
 
 async def test_a_caller_that_waits_at_shutdown_gets_503_with_the_place_to_ask_later(suite: Suite) -> None:

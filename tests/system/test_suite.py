@@ -414,7 +414,7 @@ async def test_stats_count_tasks_errors_and_times(suite: Suite) -> None:
     assert (stats["total_requests"], stats["error_count"], stats["error_rate"]) == (2, 1, "50.00%")
     assert re.fullmatch(r"\d+\.\d\ds", stats["avg_response_time"])
     assert stats["last_error"]["type"] == "no_agent"
-    assert stats["last_error"]["detail"] == "No agent was ever registered for capability 'paint'."
+    assert stats["last_error"]["detail"] == "No agent has ever registered for capability 'paint'."
     assert stats["agents"]["researcher"] == {"steps": 1, "failed": 0} | {
         "avg_seconds": stats["agents"]["researcher"]["avg_seconds"]
     }

@@ -184,7 +184,7 @@ async def test_agents_that_ask_each_other_come_to_an_end(team: Team) -> None:
     two = await team.add("two", fence("one", "No, you"), "Then nobody.", agent_sub_agents="one:http://one")
 
     assert await one.chat("Begin") == "Enough."
-    assert "already asking" in (await two.contents("delegation_error"))[0]["error"]
+    assert "already in the chain" in (await two.contents("delegation_error"))[0]["error"]
 
 
 # --- mocks --------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ async def test_an_answer_that_is_cut_at_a_limit_says_so_everywhere(team: Team, c
         task = await coordinator.execute("Why?", agents=["thinker"])
 
     assert [(m.what, m.why) for m in task.missing] == [
-        ("the end of the answer", "The model of 'thinker' reached its limit of tokens or of time.")
+        ("the end of the answer", "The model of 'thinker' reached its token or time limit.")
     ]
 
 
@@ -262,7 +262,7 @@ async def test_an_agent_whose_model_used_up_its_tokens_without_a_word_says_why(t
         answer = await one.client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Why?"}]})
 
     assert answer.status_code == 502
-    assert "said nothing before its limit of tokens" in answer.json()["error"]["message"]
+    assert "said nothing within its token limit" in answer.json()["error"]["message"]
 
 
 # --- sessions -----------------------------------------------------------------------------------------
@@ -631,14 +631,14 @@ def test_tool_servers_are_named_as_kaos_names_them(monkeypatch: pytest.MonkeyPat
     ("wrong", "said"),
     [
         ({"agent_name": ""}, "AGENT_NAME must be set"),
-        ({"agent_name": "no name!"}, "AGENT_NAME: 'no name!' is no name"),
-        ({"agent_capabilities": "good, b@d"}, "AGENT_CAPABILITIES: 'b@d' is no name"),
+        ({"agent_name": "no name!"}, "AGENT_NAME: 'no name!' is not a valid name"),
+        ({"agent_capabilities": "good, b@d"}, "AGENT_CAPABILITIES: 'b@d' is not a valid name"),
         ({"agent_capabilities": ",".join(f"c{n}" for n in range(65))}, "AGENT_CAPABILITIES: at most 64"),
         ({"peer_agents": "a-b"}, "PEER_AGENT_A_B_CARD_URL must be set"),
         ({"mcp_servers": "calc"}, "MCP_SERVER_CALC_URL must be set"),
-        ({"agent_sub_agents": "alone"}, "AGENT_SUB_AGENTS: alone: '' is no http"),
-        ({"agent_sub_agents": "a:ftp://x"}, "AGENT_SUB_AGENTS: a: 'ftp://x' is no http"),
-        ({"agent_sub_agents": "a:http://[x"}, "AGENT_SUB_AGENTS: a: 'http://[x' is no http"),
+        ({"agent_sub_agents": "alone"}, "AGENT_SUB_AGENTS: alone: '' is not an http"),
+        ({"agent_sub_agents": "a:ftp://x"}, "AGENT_SUB_AGENTS: a: 'ftp://x' is not an http"),
+        ({"agent_sub_agents": "a:http://[x"}, "AGENT_SUB_AGENTS: a: 'http://[x' is not an http"),
         ({"agentic_loop_max_steps": 0}, "agentic_loop_max_steps"),
         ({"memory_context_limit": -1}, "memory_context_limit"),
     ],

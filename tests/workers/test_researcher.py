@@ -107,9 +107,7 @@ def test_wrong_input_names_the_field(input_, field):
 async def test_unknown_fields_are_told(docs, tmp_path):
     reply = await run(docs, tmp_path, step({"question": "spring tide", "documets": ["x"]}))
 
-    assert Research.model_validate(reply.output).notes == [
-        "The step's input has fields that research does not know: documets."
-    ]
+    assert Research.model_validate(reply.output).notes == ["The step's input has fields unknown to research: documets."]
 
 
 async def test_missing_documents_are_told_beside_the_result(docs, tmp_path):

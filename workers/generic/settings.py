@@ -60,7 +60,9 @@ class GenericSettings(WorkerSettings):
             raise ValueError("AGENT_NAME must be set: the agent's name")
         for setting, names in (("AGENT_NAME", [self.agent_name]), ("AGENT_CAPABILITIES", self.capabilities)):
             if wrong := [name for name in names if not _NAME.match(name)]:
-                raise ValueError(f"{setting}: {wrong[0]!r} is no name: letters, digits, '.', '_' and '-', at most 63")
+                raise ValueError(
+                    f"{setting}: {wrong[0]!r} is not a valid name: letters, digits, '.', '_' and '-', at most 63"
+                )
         if len(self.capabilities) > 64:
             raise ValueError("AGENT_CAPABILITIES: at most 64")
         self.peers(), self.tool_servers()
@@ -128,5 +130,5 @@ def _base(url: str, setting: str, *, entry: str = "") -> str:
     url = url.strip()
     if not is_http_url(url):
         where = f"{entry}: " if entry else ""
-        raise ValueError(f"{setting}: {where}{url!r} is no http:// or https:// URL with a host")
+        raise ValueError(f"{setting}: {where}{url!r} is not an http:// or https:// URL with a host")
     return _CARD.sub("", url).rstrip("/")

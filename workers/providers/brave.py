@@ -15,7 +15,7 @@ MAX_QUERY = 400  # characters
 HINTS = {
     401: "check SEARCH_API_KEY",
     403: "check SEARCH_API_KEY and its plan",
-    422: "check SEARCH_API_KEY; Brave answers so to a key that it does not know, too",
+    422: "check SEARCH_API_KEY; Brave also sends this for an unknown key",
 }
 
 

@@ -26,9 +26,9 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 class RateLimited(WorkerFault):
     def __init__(self, provider: str, wait: float | None, detail: str = "") -> None:
-        when = f" It asks to wait {wait:.0f} s, longer than this step has." if wait else ""
+        when = f" Its Retry-After of {wait:.0f} s is longer than the step has left." if wait else ""
         super().__init__(
-            f"{provider} answers that it is called too often{detail}.{when}",
+            f"{provider} reports too many requests{detail}.{when}",
             type="search_rate_limited",
             retryable=True,
         )

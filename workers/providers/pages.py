@@ -37,7 +37,7 @@ async def page(http: httpx.AsyncClient, url: str, threads: ThreadPoolExecutor, *
             # Not cancelled at the time-out: the thread ends by itself, seconds later, its result unused.
             document = await loop.run_in_executor(threads, _read, data, suffix, encoding)
     except (TimeoutError, httpx.TimeoutException) as exc:
-        raise Unusable(f"was not there and read within {seconds:.1f} s") from exc
+        raise Unusable(f"could not be fetched and read within {seconds:.1f} s") from exc
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
         raise Unusable(f"cannot be fetched ({exc or type(exc).__name__})") from exc
     if not document.sections:
@@ -55,7 +55,7 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str |
                 raise Unusable(f"answered HTTP {answer.status_code}")
             declared = answer.headers.get("content-type", "text/html").split(";")[0].strip().lower()
             if declared not in KINDS:
-                raise Unusable(f"is {declared}, which is not read")
+                raise Unusable(f"is {declared}, which is not supported")
             suffix = KINDS[declared]
             cap = MAX_HTML_BYTES if suffix == ".html" else MAX_BYTES
             data = bytearray()
@@ -64,7 +64,7 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str |
                 if len(data) > cap:
                     raise Unusable(f"is larger than {cap / 1_000_000:g} MB")
             return bytes(data), suffix, answer.charset_encoding
-    raise Unusable("redirects without end")
+    raise Unusable("redirects too many times")
 
 
 def _read(data: bytes, suffix: str, encoding: str | None) -> Document:

@@ -43,7 +43,7 @@ def engine(url: str | None) -> Engine:
         found = [Result(each.url or "", each.title or "", each.content or "") for each in answer.results]
         if not found and silent:
             raise WorkerFault(
-                "searxng found nothing because its engines did not answer: "
+                "searxng found nothing because its engines failed: "
                 + ", ".join(f"{each.what.removeprefix('search engine ')} ({each.why})" for each in silent)
                 + ".",
                 type="search_unavailable",

@@ -16,8 +16,8 @@ MAX_RAW = 200_000  # characters of one page that are looked at
 HINTS = {
     401: "check SEARCH_API_KEY",
     403: "check SEARCH_API_KEY",
-    432: "the plan's limit of SEARCH_API_KEY is used up",
-    433: "the pay-as-you-go limit of SEARCH_API_KEY is used up",
+    432: "the plan of SEARCH_API_KEY has reached its limit",
+    433: "SEARCH_API_KEY has reached its pay-as-you-go limit",
 }
 
 

@@ -101,7 +101,7 @@ class Web:
                 left = min(self.seconds, ctx.seconds_left() - SPARE_SECONDS)
                 try:
                     if left <= 0:
-                        raise Unusable("was not fetched, the step's time was over")
+                        raise Unusable("was not fetched: the step ran out of time")
                     documents[result.url] = await page(ctx.http, result.url, self.threads, seconds=left)
                 except Unusable as exc:
                     missing.append(Missing(what=result.url, why=str(exc)))

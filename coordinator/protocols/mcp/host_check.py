@@ -16,7 +16,7 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 class HostRefused(MusterError):
     """The Host header names a host that this service does not answer for."""
 
-    status, type, title = 421, "host_refused", "This service does not answer for that host"
+    status, type, title = 421, "host_refused", "Host not allowed"
 
 
 def allowed_names(configured: str | None, public_url: str | None) -> frozenset[str]:
@@ -34,13 +34,13 @@ def check(host: str | None, origin: str | None, *, names: frozenset[str]) -> Non
     """
     asked = _name(host or "")
     if asked is None or not (asked in names or _is_address(asked)):
-        raise HostRefused(f"Host {host!r} is not one of ours. Add its name to MCP_ALLOWED_HOSTS, or set PUBLIC_URL.")
+        raise HostRefused(f"Host {host!r} is not allowed. Add its name to MCP_ALLOWED_HOSTS, or set PUBLIC_URL.")
     if origin is None:
         return
     scheme, _, rest = origin.partition("://")
     page = _name(rest) if scheme in ("http", "https") else None
     if page is None or not (page in names or page == asked or is_loopback(page)):
-        raise OriginRefused(f"Origin {origin!r} is not one of ours. Add its host to MCP_ALLOWED_HOSTS.")
+        raise OriginRefused(f"Origin {origin!r} is not allowed. Add its host to MCP_ALLOWED_HOSTS.")
 
 
 def _name(host: str) -> str | None:

@@ -71,10 +71,10 @@ class Resources:
     async def _report(self, uri: str) -> str:
         found = _REPORT.match(uri)
         if found is None:
-            raise NotFound(f"Resource not found: {uri!r}. There are: {REPORT}.")
+            raise NotFound(f"Resource not found: {uri!r}. Available: {REPORT}.")
         task = await self._face.parts().dispatcher.task(found.group(1))
         if not task.ended:
-            raise Conflict(f"Task {task.id} is {task.status}; its report comes when it has ended.")
+            raise Conflict(f"Task {task.id} is {task.status}; its report is available when it has ended.")
         return await asyncio.to_thread(report, task, "markdown")
 
 

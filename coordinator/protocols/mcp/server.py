@@ -100,7 +100,7 @@ async def _list_prompts(ctx: Context, params: PaginatedRequestParams | None) -> 
 
 async def _get_prompt(ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
     if params.name != PROMPT.name:
-        raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name!r}. There is: {PROMPT.name}.")
+        raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name!r}. Available: {PROMPT.name}.")
     question = (params.arguments or {}).get("question", "").strip()
     if not question:
         raise MCPError(INVALID_PARAMS, "/question: must not be empty")

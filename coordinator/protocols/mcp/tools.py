@@ -144,7 +144,7 @@ class Tools:
         """Calls a tool; what goes wrong is a result with `isError`, an unknown tool is a protocol error."""
         entry = self._entries.get(name)
         if entry is None:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name!r}. There are: {', '.join(self._entries)}.")
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name!r}. Available: {', '.join(self._entries)}.")
         try:
             given = bodies.parsed(entry.arguments, json.dumps(arguments).encode())
             return await self._while_asked(ctx, entry.run(ctx, given))
@@ -170,7 +170,7 @@ class Tools:
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise AgentLost("The caller went away.")
+                raise AgentLost("The client disconnected.")
             return task.result()
         finally:
             gone.cancel()
@@ -214,7 +214,7 @@ class Tools:
         agents: list[AgentView] = found["agents"]
         lines = [f"{a.name} ({a.status}): {', '.join(a.capabilities) or BY_NAME}. {a.description}" for a in agents]
         return CallToolResult(
-            content=[_text("\n".join(lines) or "No agent is registered that fits.")],
+            content=[_text("\n".join(lines) or "No matching agent is registered.")],
             structured_content=AgentList(agents=agents).model_dump(mode="json"),
         )
 

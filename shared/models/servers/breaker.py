@@ -28,7 +28,7 @@ class Breaker:
             return ""
         now = self._now()
         if now < self._until:
-            return f"{self._why} It is asked again in {self._until - now:.0f} s."
+            return f"{self._why} Next attempt in {self._until - now:.0f} s."
         self._until = now + FIRST_SECONDS
         return ""
 

@@ -57,7 +57,7 @@ class Caller:
         whatever goes wrong: ContextTooSmall, ToolsRefused, and Silent when the time is over.
         """
         if why := self.server.breaker.refusal():
-            raise ModelFailed(f"Model {self.server.name!r} is not asked: {why}")
+            raise ModelFailed(f"Model {self.server.name!r} is not called: {why}")
         call = _Call(self.server, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
         try:
             async with asyncio.timeout(seconds):
@@ -106,7 +106,7 @@ class _Call:
                     place.seconds = self._takes()
                 return await self._patiently()
         except NoTurn as exc:
-            raise ModelFailed(f"Model {server.name!r} is busy: {exc}, and there were {self._left():.0f} s.") from exc
+            raise ModelFailed(f"Model {server.name!r} is busy: {exc}, and {self._left():.0f} s are left.") from exc
 
     def _takes(self) -> float | None:
         """Seconds that it takes, by the last ones; it is given up when its time is over."""
@@ -135,7 +135,9 @@ class _Call:
         if patience > 0:
             await asyncio.wait({first}, timeout=patience)
         if not first.done() and not server.loading:
-            raise ModelFailed(f"Model {server.name!r} has not answered its first call yet: it is loaded, or away.")
+            raise ModelFailed(
+                f"Model {server.name!r} has not answered its first call yet: it is still loading, or unreachable."
+            )
 
     def given_up(self) -> None:
         """Learns from a call that did not end in its time."""
@@ -145,7 +147,7 @@ class _Call:
         if self._into.first is None:
             waited = now - self._sent
             server.pace.add(Measured(now, read=self._prompt, reading_seconds=waited))
-            server.breaker.failed(f"It said nothing for {waited:.0f} s.")
+            server.breaker.failed(f"It sent nothing for {waited:.0f} s.")
         else:
             self._measure(now)
 
@@ -264,7 +266,7 @@ class _Call:
             self._server.known = self._server.known.reading(refusal.context or self._prompt * 2 // 3)
             return self._context(refusal.context)
         if refusal.of_tools and self._asked.tools:
-            return ToolsRefused(f"Model {self._server.name!r} takes no tools: {refusal.message}")
+            return ToolsRefused(f"Model {self._server.name!r} does not support tools: {refusal.message}")
         failure = self._server.failed(refusal.message)
         if refusal.retry_after:
             failure.headers = {"Retry-After": str(-int(-refusal.retry_after // 1))}

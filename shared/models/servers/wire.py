@@ -91,7 +91,7 @@ class Received:
         if id and number in self._calls and self._calls[number]["id"] not in ("", id):
             number = last + 1
         if number not in self._calls and len(self._calls) >= MAX_CALLS:
-            raise Broken(f"it wants more than {MAX_CALLS} tools called")
+            raise Broken(f"it calls more than {MAX_CALLS} tools")
         call = self._calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
         function = given.get("function")
         inner = function if isinstance(function, dict) else {}
@@ -119,7 +119,7 @@ async def exchange(
     finally:
         await response.aclose()
     if into.finish is None:
-        raise Broken("the reply broke off in the middle")
+        raise Broken("the reply was cut off")
     if words := into.speech.end():
         await tell(words)
 
@@ -149,7 +149,7 @@ async def _take(found: dict[str, Any], into: Received, tell: Told, part: str) ->
     choices = found.get("choices")
     if not isinstance(choices, list):
         if part == "message":
-            raise Broken("it is no completion of a chat")
+            raise Broken("it is not a chat completion")
         return
     choice = choices[0] if choices else {}
     if isinstance(choice, dict):
@@ -165,7 +165,7 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError as exc:
         raise Broken("it is no JSON") from exc
     if not isinstance(found, dict):
-        raise Broken("it is no JSON object")
+        raise Broken("it is not a JSON object")
     return found
 
 

@@ -62,7 +62,7 @@ class FaceExecutor(AgentExecutor):
                 await telling.fail(error)
             except Exception as exc:  # a bug of ours costs one task, and its text is nobody's business
                 logs.get().error("a2a.broke", task_id=message.task_id, exc_info=exc)
-                await telling.fail(MusterError("Something broke here; the log has more under the task's id."))
+                await telling.fail(MusterError("Internal error; search the log for the task's id."))
             return
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:

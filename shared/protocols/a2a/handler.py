@@ -97,7 +97,8 @@ class Handler(DefaultRequestHandler):
             task: Task = await self.on_get_task(GetTaskRequest(id=message.task_id), context)
             if task.status.state in ENDED or any(m.message_id == message.message_id for m in task.history):
                 return
-            why = f"Task {task.id} is at work and takes no other message. Send it without taskId, in the same context."
+            hint = "Send yours without taskId, in the same context."
+            why = f"Task {task.id} is in progress and accepts no further messages. {hint}"
             raise UnsupportedOperationError(message=why)
 
     async def _asked_before(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
@@ -111,7 +112,7 @@ class Handler(DefaultRequestHandler):
         first, again = task.history[0], params.message
         same_context = again.context_id in ("", task.context_id)
         if not same_context or list(first.parts) != list(again.parts) or first.metadata != again.metadata:
-            raise InvalidParamsError(message="Idempotency-Key: it came with another message before.")
+            raise InvalidParamsError(message="Idempotency-Key: was already used with a different message.")
         return task
 
     async def _rest(self, task: Task, context: ServerCallContext) -> AsyncGenerator[Event, None]:

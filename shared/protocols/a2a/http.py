@@ -66,7 +66,7 @@ def _refusal(request: Request, body: bytes) -> Response | None:
         return None
     is_rpc = request.url.path in RPC_PATHS
     if (given := _media_type(request)) and given not in _TAKEN:
-        return _error(f"Content-Type: {given} is not read here; send application/json.", is_rpc=is_rpc)
+        return _error(f"Content-Type: {given} is not supported; send application/json.", is_rpc=is_rpc)
     try:
         strict_json(body)
     except (ValueError, RecursionError) as exc:

@@ -44,7 +44,7 @@ def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
     text = "\n".join(texts)
     if not text.strip():
-        raise InvalidParamsError(message="message.parts: there is no text.")
+        raise InvalidParamsError(message="message.parts: must contain text.")
     try:
         envelope = heard(headers[HOP.lower()]) if HOP.lower() in headers else None
     except BadRequest as exc:

@@ -210,7 +210,7 @@ def _cursor(token: str) -> ListTasksCursor | None:
     if not token:
         return None
     if (cursor := decode_list_tasks_cursor(token)) is None:
-        raise InvalidParamsError(message="pageToken: is none that this service gave.")
+        raise InvalidParamsError(message="pageToken: is invalid.")
     return cursor
 
 

@@ -21,9 +21,9 @@ OF_SKILLS = {"tool": "tool_execution", "delegation": "task_delegation"}  # a ski
 CHAT = "chat"  # the tag of a skill that is no more than to answer, which is none in KAOS's card
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
-Limit = Annotated[int, Query(ge=0, description=f"How many at the most; 0 or more than {MOST}: {MOST}.")]
-Cursor = Annotated[str | None, Query(pattern=r"^\d{1,18}$", description="`next_cursor` of the answer before.")]
-Since = Annotated[str | None, Query(description="ISO 8601; without an offset it is UTC.")]
+Limit = Annotated[int, Query(ge=0, description=f"Most events to return; 0 or more than {MOST} means {MOST}.")]
+Cursor = Annotated[str | None, Query(pattern=r"^\d{1,18}$", description="`next_cursor` of the previous page.")]
+Since = Annotated[str | None, Query(description="ISO 8601; UTC if there is no offset.")]
 
 
 def mount(host: Host) -> None:
@@ -127,5 +127,5 @@ def _seconds(since: str | None) -> float | None:
         time = datetime.fromisoformat(since.strip().replace(" ", "+") if "T" in since else since)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as exc:
-        detail = f"{since[:100]!r} is no ISO 8601 time, such as 2026-01-31T12:00:00Z"
+        detail = f"{since[:100]!r} is not an ISO 8601 time such as 2026-01-31T12:00:00Z"
         raise Invalid(f"/query/since: {detail}", [{"pointer": "/query/since", "detail": detail}]) from exc

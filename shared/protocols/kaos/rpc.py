@@ -117,7 +117,7 @@ class KaosRpc:
             if match is Match.FULL:
                 await route.handle({**scope, **more}, receive, send)
                 return
-        raise NotFound("There is no JSON-RPC here.")
+        raise NotFound("JSON-RPC is not supported at this path.")
 
 
 def _sent(params: Mapping[str, Any]) -> dict[str, Any] | None:

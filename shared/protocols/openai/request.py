@@ -141,12 +141,12 @@ def refused(pointer: str, why: str) -> Invalid:
 
 def _check_possible(body: ChatBody) -> None:
     if body.n is not None and body.n != 1:
-        raise refused("/n", f"n must be 1: there is one answer to a question, not {body.n}.")
+        raise refused("/n", f"n must be 1, not {body.n}: each request gets one answer.")
     if body.audio is not None:
-        raise refused("/audio", "audio is not possible: answers are text.")
+        raise refused("/audio", "audio is not supported: answers are text.")
     for i, kind in enumerate(body.modalities or ()):
         if kind != "text":
-            raise refused(f"/modalities/{i}", f"{kind!r} is not possible: answers are text.")
+            raise refused(f"/modalities/{i}", f"{kind!r} is not supported: answers are text.")
 
 
 def _message(turn: _Turn, at: str) -> Message:
@@ -167,17 +167,17 @@ def _words(content: JsonValue, at: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise refused(at, "content must be a text or a list of parts.")
+        raise refused(at, "content must be a string or a list of parts.")
     return "\n".join(_part(part, f"{at}/{i}") for i, part in enumerate(content))
 
 
 def _part(part: JsonValue, at: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str):
-        raise refused(at, 'a part of a content must be an object like {"type": "text", "text": "…"}.')
+        raise refused(at, 'each part of content must be an object like {"type": "text", "text": "…"}.')
     if kind not in _SPOKEN:
-        raise refused(f"{at}/type", f"{kind[:60]!r} is not possible: only text is read.")
+        raise refused(f"{at}/type", f"{kind[:60]!r} is not supported: only text is accepted.")
     words = part.get(_SPOKEN[kind])
     if not isinstance(words, str):
-        raise refused(f"{at}/{_SPOKEN[kind]}", f"{_SPOKEN[kind]} must be a text.")
+        raise refused(f"{at}/{_SPOKEN[kind]}", f"{_SPOKEN[kind]} must be a string.")
     return words

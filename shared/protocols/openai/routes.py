@@ -37,7 +37,7 @@ def mount(host: Host) -> None:
     async def get_model(name: str) -> dict[str, Any]:
         """One of them."""
         if name not in face.models():
-            raise ModelNotFound(f"There is no model {name!r}. There are: {', '.join(face.models())}.")
+            raise ModelNotFound(f"There is no model {name!r}. Available: {', '.join(face.models())}.")
         return openai_answer.model(name, created=started)
 
     @app.post("/v1/chat/completions", tags=["openai"], openapi_extra=_BODY)

@@ -205,9 +205,9 @@ async def test_every_form_of_a_result_is_an_output(
     [
         ("failed", "agent_error", "The moon is down."),
         ("reject", "agent_refused", "rejected the step: The moon is down."),
-        ("requires_input", "input_required", "wants input in the middle of the step, which nobody can give: The moon"),
-        ("requires_auth", "auth_required", "wants a log-in"),
-        ("nothing", "bad_response", "gives no result"),
+        ("requires_input", "input_required", "requires input during the step, which is not supported: The moon"),
+        ("requires_auth", "auth_required", "requires authentication during the step"),
+        ("nothing", "bad_response", "has no result"),
     ],
 )
 async def test_every_bad_end_has_its_name(
@@ -364,15 +364,15 @@ async def odd() -> AsyncIterator[Odd]:
         ([(503, "")], "agent_busy", "HTTP 503"),
         ([(404, {"detail": "Not Found"})], "agent_refused", "HTTP 404: Not Found"),
         ([(302, "")], "bad_response", "redirect"),
-        ([(200, "<html>")], "bad_response", "no JSON-RPC"),
+        ([(200, "<html>")], "bad_response", "not JSON-RPC"),
         ([(200, "[]")], "bad_response", "no result"),
         ([(200, {"jsonrpc": "2.0", "id": 1, "result": "done"})], "bad_response", "no result"),
         ([(200, result(surprise={}))], "bad_response", "it has: surprise"),
         ([(200, result(task={"status": {}}))], "bad_response", "without an id"),
         ([(200, result(task={"id": "t1"}))], "bad_response", "no status"),
         ([(200, result(task=task_in("DANCING")))], "bad_response", "DANCING"),
-        ([(200, result(task=task_in("CANCELED")))], "agent_lost", "stopped the step by itself"),
-        ([(200, result(task=task_in("COMPLETED", artifacts=["odd"])))], "bad_response", "no object"),
+        ([(200, result(task=task_in("CANCELED")))], "agent_lost", "cancelled the step"),
+        ([(200, result(task=task_in("COMPLETED", artifacts=["odd"])))], "bad_response", "not an object"),
         ([(200, [])], "agent_lost", "without a result"),
         ([(200, WORKING), (200, error(-32001))], "agent_lost", "Not so. (-32001)"),
     ],
@@ -481,7 +481,7 @@ async def test_a_card_that_does_not_come_is_not_waited_for(
     found = (await coordinator.execute(plan=PLAN, timeout_seconds=4.0)).results[0].error
 
     assert found is not None
-    assert (found.type, found.detail) == ("agent_unreachable", "The agent's card did not come within 0.1 s.")
+    assert (found.type, found.detail) == ("agent_unreachable", "The agent's card did not arrive within 0.1 s.")
     assert odd.calls == []
 
 

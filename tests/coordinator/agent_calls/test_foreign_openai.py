@@ -225,7 +225,9 @@ async def test_an_answer_cut_at_its_length_limit_says_so(coordinator: Suite, poe
     task = await coordinator.execute(plan=PLAN)
 
     assert task.results[0].output == "The moon is"
-    assert [(m.what, m.why) for m in task.missing] == [("the end of poem", "The answer was cut at its length limit.")]
+    assert [(m.what, m.why) for m in task.missing] == [
+        ("the end of poem", "The answer was truncated at its length limit.")
+    ]
 
 
 # --- wrong answers
@@ -242,19 +244,19 @@ ODD = [  # behaviour, type of the error, a part of its text, how often it was as
     (says(500, ERROR, x_should_retry="false"), "agent_error", "HTTP 500", 1),
     (says(302, "", location="http://elsewhere"), "bad_response", "redirect", 1),
     (says(200, "<html>Welcome</html>"), "bad_response", "<html>Welcome", 1),
-    (says(200, "[1]"), "bad_response", "no object", 1),
+    (says(200, "[1]"), "bad_response", "not a JSON object", 1),
     (says(200, {"choices": []}), "bad_response", "choices.0.message", 1),
     (says(200, completion("")), "bad_response", "empty", 1),
     (says(200, completion(None, finish="tool_calls")), "bad_response", "tools", 1),
     (says(200, completion("x", finish="content_filter")), "agent_refused", "content filter", 1),
     (says(200, REFUSES), "agent_refused", "I must not.", 1),
     (says(200, ERROR), "agent_error", "No such model.", 3),
-    (says(200, '{"choices":[{"message":{"content":"\\ud800"}}]}'), "bad_response", "no chat completion", 1),
+    (says(200, '{"choices":[{"message":{"content":"\\ud800"}}]}'), "bad_response", "not a chat completion", 1),
     (says(200, "x" * 8_000_001), "bad_response", "larger than", 1),
     (says(429, ERROR, retry_after="86400"), "agent_busy", "HTTP 429", 1),
-    (streams(chunk({"content": "It's "})), "agent_lost", "in the middle", 3),
+    (streams(chunk({"content": "It's "})), "agent_lost", "before the answer was complete", 3),
     (streams(chunk({"content": "It"}), f"data: {json.dumps(ERROR)}\n\n"), "agent_error", "No such model.", 3),
-    (streams("data: {'id': 'python, not JSON'}\n\n"), "bad_response", "no chat completion", 1),
+    (streams("data: {'id': 'python, not JSON'}\n\n"), "bad_response", "not a chat completion", 1),
     (streams("data: [DONE]\n\n"), "bad_response", "empty", 1),
 ]
 

@@ -197,7 +197,7 @@ async def test_a_browser_gets_a_page_that_leads_back(answering: Suite) -> None:
     assert (await source(answering, 1, "text/markdown")).text.startswith("# Tides\n")
 
 
-@pytest.mark.parametrize("why", ["The document has changed", "The researcher cannot be asked"])
+@pytest.mark.parametrize("why", ["The document has changed", "The researcher is unavailable"])
 async def test_a_source_that_cannot_be_opened_is_shown_as_it_was(admitting: Suite, why: str) -> None:
     """And says which of both it is."""
     task = await admitting.execute()

@@ -75,7 +75,7 @@ async def test_a_model_is_tried_out():
     assert (seen.tools, seen.context) == ("string", 8_192)
 
 
-@pytest.mark.parametrize(("url", "why"), [("http://127.0.0.1:9", "cannot be reached"), (None, "does not take the key")])
+@pytest.mark.parametrize(("url", "why"), [("http://127.0.0.1:9", "cannot be reached"), (None, "rejects the key")])
 async def test_a_model_that_cannot_be_asked_says_why(url, why):
     async with fake_model(Refuses(401, "no such key")) as server:
         server.refuses = 401

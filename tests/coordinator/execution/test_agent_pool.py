@@ -123,7 +123,7 @@ async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewher
     step = (await coordinator.ended(task_id)).results[0]
     assert (step.status, step.attempt) == ("completed", 2)
     events = (await coordinator.client.get(f"/tasks/{task_id}/events")).text
-    assert "fell silent in the middle of the step" in events
+    assert "went silent during the step" in events
 
 
 async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_nothing(network: Network) -> None:

@@ -144,7 +144,7 @@ async def test_an_agent_that_is_not_there_is_an_event(coordinator):
 
     assert task.results[0].output == "Alone."
     assert [type for type, _ in told] == ["delegation_request", "delegation_error"]
-    assert "No agent was ever registered" in told[1][1]["error"]
+    assert "No agent has ever registered" in told[1][1]["error"]
     assert [(type, f.get("status")) for type, f in await events(coordinator, task.task_id)] == [
         ("delegation.started", None),
         ("delegation.finished", "no_agent"),
@@ -285,7 +285,7 @@ async def test_a_task_has_so_many_delegations_open_at_once(asking, coordinator, 
     answer = await asking()
 
     assert answer.status_code == 429
-    assert "open already" in answer.json()["detail"]
+    assert "open delegations" in answer.json()["detail"]
     assert [type for type, _ in await events(coordinator, asking.true.task)] == ["delegation.refused"]
 
 
@@ -300,7 +300,7 @@ async def test_what_is_delegated_ends_with_the_step_that_asked(asking, coordinat
     task = await coordinator.ended(asking.true.task)
 
     await fakes.eventually(lambda: held.cancelled)
-    assert (await waiting).json()["detail"] == "The step that asked has ended."
+    assert (await waiting).json()["detail"] == "The delegating step has ended."
     assert task.usage.calls == 2
     log = [event.type for event in await coordinator.parts.store.events(task.task_id, after=0)]
     assert log[-3:] == ["delegation.finished", "step.failed", "task.finished"]
@@ -438,7 +438,7 @@ async def test_itself_is_refused_and_an_event(asking, coordinator):
     answer = await asking(agent="captain")
 
     assert answer.status_code == 429
-    assert "already asking" in answer.json()["detail"]
+    assert "already in the chain" in answer.json()["detail"]
     assert [type for type, _ in await events(coordinator, asking.true.task)] == ["delegation.refused"]
 
 

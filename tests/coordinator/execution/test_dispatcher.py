@@ -158,7 +158,7 @@ async def test_a_bug_in_a_task_s_life_costs_what_was_not_done_and_not_the_answer
     view = await coordinator.execute(plan=PLAN, timeout_seconds=10.0)
 
     assert view.status in ("failed", "partial")
-    assert "The coordinator broke: ZeroDivisionError." in [m.why for m in view.missing]
+    assert "Internal error in the coordinator: ZeroDivisionError." in [m.why for m in view.missing]
     assert coordinator.parts.admission.running == 0
     assert (await coordinator.execute(plan=PLAN)).status == "completed"
 

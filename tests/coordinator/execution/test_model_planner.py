@@ -116,17 +116,17 @@ async def test_the_steps_of_a_models_plan_get_its_questions() -> None:
     [
         (steps({"id": "x", "capability": "wire_money"}), "no agent offers 'wire_money'"),
         (steps({"id": "x", "capability": "research", "needs": ["y"]}), "there is no step 'y'"),
-        (steps({"id": "moon", "capability": "research"}), "'moon' stands twice"),
+        (steps({"id": "moon", "capability": "research"}), "duplicate id 'moon'"),
         (steps({"id": "plan", "capability": "research"}), "'plan' is taken"),
-        (steps({"id": "x", "capability": "research", "needs": ["x"]}), "in a circle: x > x"),
+        (steps({"id": "x", "capability": "research", "needs": ["x"]}), "dependency cycle: x > x"),
         (steps({"id": "no name!", "capability": "research"}), "should match pattern"),
-        (steps(*({"id": f"s{n}", "capability": "research"} for n in range(20))), "not answer in the form"),
-        (steps(plan=[]), "not answer in the form"),
-        ("Let me think.", "not answer in the form"),
+        (steps(*({"id": f"s{n}", "capability": "research"} for n in range(20))), "not answer in the requested format"),
+        (steps(plan=[]), "not answer in the requested format"),
+        ("Let me think.", "not answer in the requested format"),
         (Rubbish(), "failed"),
         (Refuses(429, "busy", {"Retry-After": "86400"}), "busy"),
         (Says("", calls=[{"name": "wire_money", "arguments": {}}]), "said nothing"),
-        (Says(steps()[:-40], finish="length"), "limit of tokens in the middle"),
+        (Says(steps()[:-40], finish="length"), "token limit before its answer was complete"),
     ],
 )
 async def test_a_plan_that_cannot_run_gives_way_to_the_default_one(entry: Entry, why: str) -> None:
@@ -144,7 +144,7 @@ async def test_a_model_that_hangs_takes_a_fifth_of_the_time() -> None:
     task, _, _ = await planned_by(Hangs(), timeout_seconds=3)
 
     assert (task.status, [s.step_id for s in task.results]) == ("completed", DEFAULT)
-    assert task.missing[0].why == "It planned nothing. Model 'fake' did not answer within 0.6 s."
+    assert task.missing[0].why == "No plan was made. Model 'fake' did not answer within 0.6 s."
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_without_agents_nobody_is_asked() -> None:
         task = await suite.execute(timeout_seconds=2)
 
     assert model.asked == []
-    assert "No agent is there to plan with." in task.missing[-1].why
+    assert "No agents are available to plan with." in task.missing[-1].why
 
 
 async def test_a_task_that_is_cancelled_while_it_is_planned_ends() -> None:
@@ -204,7 +204,7 @@ async def test_a_task_cut_off_while_it_is_planned_goes_on_with_the_default_plan(
             task = await suite.ended(task_id)
 
     assert (task.status, [s.step_id for s in task.results]) == ("completed", DEFAULT)
-    assert task.missing[0].why == "It planned nothing. The coordinator was started again."
+    assert task.missing[0].why == "No plan was made. The coordinator restarted."
     assert len(model.asked) == 1
 
 

@@ -107,7 +107,7 @@ def test_what_is_beside_the_journal_no_more_is_not_left_from_an_earlier_backup(j
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("memory:", "is no file that could be copied"), ("sqlite:///nowhere/muster.db", "there is no such file")],
+    [("memory:", "is not a file"), ("sqlite:///nowhere/muster.db", "which does not exist")],
 )
 def test_what_cannot_be_copied(tmp_path, url, said):
     with pytest.raises(BackupFailed, match=said):

@@ -157,10 +157,10 @@ def _another_program_s(file: Path) -> None:
 REFUSED = {
     "truncated": (_truncated, "is damaged"),
     "random bytes in the middle": (_overwritten, "is damaged"),
-    "a text file": (_text, "is no SQLite file"),
+    "a text file": (_text, "is not a SQLite file"),
     "empty": (_empty, "is an empty file"),
     "newer": (_sql("PRAGMA user_version = 99"), "was written by a newer Muster (format 99"),
-    "another program's": (_another_program_s, "is a SQLite file of another program"),
+    "another program's": (_another_program_s, "is another program's SQLite file"),
 }
 
 

@@ -157,7 +157,7 @@ async def test_a_task_may_be_begun_looked_at_and_cancelled() -> None:
         task_id = begun.structured_content["task_id"]
         await eventually(lambda: held.began)
         running = await client.call_tool("get_task", {"task_id": task_id})
-        with pytest.raises(MCPError, match="is running; its report comes when it has ended"):
+        with pytest.raises(MCPError, match="is running; its report is available when it has ended"):
             await client.read_resource(f"muster://tasks/{task_id}/report")
         no_reports = (await client.list_resources()).resources
 
@@ -223,11 +223,11 @@ async def test_a_trace_reaches_the_agents(url: str, suite: Suite, mode: str) -> 
         ("execute_task", {"task_description": "x", "webhook_url": "http://x"}, "/webhook_url: Input should be None"),
         ("execute_task", {"task_description": "x", "wait": "maybe"}, "/wait: Input should be a valid boolean"),
         ("execute_task", {"task_description": "x", "agents": ["nobody"]}, "nobody"),
-        ("execute_task", {"task_description": "x", "plan": [{"id": "a"}]}, "/plan/0: needs exactly one of"),
+        ("execute_task", {"task_description": "x", "plan": [{"id": "a"}]}, "/plan/0: must have exactly one of"),
         ("get_task", {}, "/task_id: Field required"),
-        ("get_task", {"task_id": "x"}, "No task has the id 'x'."),
+        ("get_task", {"task_id": "x"}, "There is no task 'x'."),
         ("get_task", {"task_id": ""}, "/task_id: String should have at least 1 character"),
-        ("cancel_task", {"task_id": "x"}, "No task has the id 'x'."),
+        ("cancel_task", {"task_id": "x"}, "There is no task 'x'."),
         ("list_agents", {"status": "bored"}, "/status: Input should be 'pending'"),
     ],
 )
@@ -255,19 +255,19 @@ async def test_a_task_that_has_ended_cannot_be_cancelled(url: str) -> None:
         answer = await client.call_tool("cancel_task", {"task_id": task.structured_content["task_id"]})
 
     assert answer.is_error
-    assert "has ended already: it is completed" in answer.content[0].text
+    assert "has already ended: completed" in answer.content[0].text
 
 
 @both
 async def test_unknown_tools_resources_and_cursors_are_protocol_errors(url: str, mode: Any) -> None:
     async with Client(url, mode=mode) as client:
-        with pytest.raises(MCPError, match=r"Unknown tool: 'juggle'\. There are: execute_task, get_task"):
+        with pytest.raises(MCPError, match=r"Unknown tool: 'juggle'\. Available: execute_task, get_task"):
             await client.call_tool("juggle", {})
         for uri in ("muster://tasks/x/report", "muster://tasks/x/other", "file:///etc/passwd"):
-            with pytest.raises(MCPError, match=r"No task has the id|Resource not found") as error:
+            with pytest.raises(MCPError, match=r"There is no task|Resource not found") as error:
                 await client.read_resource(uri)
             assert error.value.data == {"uri": uri}
-        with pytest.raises(MCPError, match="cursor is not one of ours"):
+        with pytest.raises(MCPError, match="Invalid cursor"):
             await client.list_resources(cursor="x")
 
 
@@ -403,7 +403,8 @@ async def test_a_stop_answers_who_waits_and_cancels_nothing(mode: Any) -> None:
         suite.app.state.stopping.begin()
         answer = await waiting
 
-        said = f"The coordinator is stopping; the task goes on. Its task_id is {held.began[0].task_id!r}."
+        why = "The coordinator is shutting down; the task continues after a restart."
+        said = f"{why} Its task_id is {held.began[0].task_id!r}."
         assert (answer.is_error, answer.content[0].text) == (True, said)
         assert held.cancelled == []
 

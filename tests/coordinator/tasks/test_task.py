@@ -159,7 +159,7 @@ def test_a_step_that_needs_any_runs_with_what_is_left_and_not_with_nothing() -> 
 
     assert due(task(a, b, c)) == [("c", None)]
     assert upstream(task(a, b, c), c) == {"b": 1}
-    assert due(task(a, replace(b, status=OVER), c)) == [("c", "Everything it needs failed: a, b.")]
+    assert due(task(a, replace(b, status=OVER), c)) == [("c", "All steps it needs failed: a, b.")]
     assert due(task(a, replace(b, status=Status.RUNNING), c)) == []
 
 

@@ -279,7 +279,7 @@ async def test_what_a_step_may_spend_shrinks_with_every_hop():
     [
         ("nobody", ENVELOPE, "Sub-agent 'nobody' not found. Available: ['alpha', 'beta', 'captain']"),
         ("captain", ENVELOPE, "an agent cannot delegate to itself."),
-        ("alpha", replace(ENVELOPE, depth=1, ancestry=("alpha",)), "agent 'alpha' is already asking: alpha."),
+        ("alpha", replace(ENVELOPE, depth=1, ancestry=("alpha",)), "agent 'alpha' is already in the chain: alpha."),
         ("alpha", replace(ENVELOPE, depth=MAX_DEPTH), "delegation ends at depth 5."),
         ("alpha", replace(ENVELOPE, may_call=("beta",)), "Sub-agent 'alpha' not found"),
         ("alpha", replace(ENVELOPE, calls=2), "Calls left: 1, kept for the answer."),
@@ -844,7 +844,7 @@ async def test_a_loop_of_agents_ends_at_the_first_repeat(network):
         told = await ran(block(ALPHA), "Done.", peers=peers)
 
     assert told.of("delegation_response")[0]["response"] == "I did it myself."
-    assert events[0][1]["error"] == "agent 'captain' is already asking: captain."
+    assert events[0][1]["error"] == "agent 'captain' is already in the chain: captain."
     assert network.calls("captain", "/") == network.calls("captain", "/.well-known")
 
 
@@ -888,8 +888,8 @@ async def test_a_peer_that_hangs_costs_nothing_to_who_does_not_need_it():
         (httpx.Response(500, json={"detail": "sunk"}), "HTTP 500: sunk"),
         (httpx.Response(404, json={"error": {"message": "no such model"}}), "HTTP 404: no such model"),
         (httpx.Response(200, text="<html>"), "not JSON"),
-        (httpx.Response(200, json={"choices": []}), "no chat completion"),
-        (httpx.Response(200, json=[]), "no chat completion"),
+        (httpx.Response(200, json={"choices": []}), "not a chat completion"),
+        (httpx.Response(200, json=[]), "not a chat completion"),
         (httpx.Response(302, headers={"location": "http://other"}), "HTTP 302"),
     ],
 )

@@ -346,7 +346,7 @@ async def test_a_head_that_is_cut_is_named_and_not_shown(serve: Serve) -> None:
         with pytest.raises(httpx.RemoteProtocolError) as caught:
             await client.post(url)
 
-    assert str(caught.value) == "Server disconnected in the middle of the answer's head"
+    assert str(caught.value) == "Server disconnected in the middle of the response's headers"
 
 
 async def test_silence_between_two_reads_is_a_read_timeout(serve: Serve) -> None:

@@ -427,7 +427,7 @@ async def test_a_log_without_its_file_is_not_thrown_away(tmp_path):
     log = tmp_path / "notes.db-wal"
     log.write_bytes(b"committed")
 
-    with pytest.raises(StorageBroken, match=r"is not there, but its log notes\.db-wal is"):
+    with pytest.raises(StorageBroken, match=r"is missing, but its log notes\.db-wal is"):
         async with opened(Sqlite(tmp_path / "notes.db")):
             pass
 

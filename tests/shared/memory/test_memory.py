@@ -288,7 +288,7 @@ async def test_a_file_that_another_process_has_is_named(tmp_path: Path) -> None:
 async def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"no database")
 
-    with pytest.raises(StorageBroken, match=r"The memory .*memory\.db is no SQLite file"):
+    with pytest.raises(StorageBroken, match=r"The memory .*memory\.db is not a SQLite file"):
         await Memory("tester", tmp_path).open()
 
 

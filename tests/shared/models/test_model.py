@@ -224,7 +224,7 @@ async def test_a_shape_is_filled():
 async def test_another_shape_is_a_failure_that_says_what_it_cost():
     """It is not asked for again: a small model copies what it is told about its mistakes."""
     async with fake_model(Says('{"cause": 1}')) as server, model_at(server.url) as model:
-        with pytest.raises(ModelFailed, match="not answer in the form") as failure:
+        with pytest.raises(ModelFailed, match="not answer in the requested format") as failure:
             await model.structured(instructions="", data="x", shape=Tide, seconds=5)
 
         assert len(server.asked) == 1

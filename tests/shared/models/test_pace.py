@@ -109,13 +109,13 @@ def test_a_silent_model_is_left_alone_for_a_while():
     clock = Clock()
     breaker = Breaker(clock)
     assert not breaker.refusal()
-    breaker.failed("It said nothing for 9 s.")
+    breaker.failed("It sent nothing for 9 s.")
 
-    assert breaker.refusal() == "It said nothing for 9 s. It is asked again in 15 s."
+    assert breaker.refusal() == "It sent nothing for 9 s. Next attempt in 15 s."
     clock.now = 15.0
     assert [bool(breaker.refusal()), bool(breaker.refusal())] == [False, True]
     breaker.failed("Again.")
-    assert breaker.refusal() == "Again. It is asked again in 30 s."
+    assert breaker.refusal() == "Again. Next attempt in 30 s."
     breaker.succeeded()
     assert not breaker.refusal()
 

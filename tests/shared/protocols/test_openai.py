@@ -318,7 +318,7 @@ SOUND = [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]
         ({"messages": [{"content": "x"}]}, "messages[0].role", "required"),
         ({"messages": [*USER, {"role": "king", "content": "x"}]}, "messages[1].role", "system"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "must not be null"),
-        ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "text or a list"),
+        ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "string or a list"),
         ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "object"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "text"),
         ({"messages": [{"role": "user", "content": IMAGE}]}, "messages[0].content[1].type", "image_url"),
@@ -558,7 +558,7 @@ async def test_the_same_key_gives_the_same_answer_and_another_body_is_422() -> N
         answers = [await whole(client, "a", **keyed) for _ in range(2)]
         quoted = await whole(client, "a", extra_headers={"Idempotency-Key": '"k-1"'})
         chunks = await streamed(client, "a", **keyed)
-        with pytest.raises(openai.UnprocessableEntityError, match="another body"):
+        with pytest.raises(openai.UnprocessableEntityError, match="a different body"):
             await whole(client, "b", **keyed)
 
     assert [a.choices[0].message.content for a in (*answers, quoted)] == ["answer 1"] * 3
@@ -632,7 +632,7 @@ async def test_an_unknown_model_is_404(suite: Suite) -> None:
             client.models.retrieve("gpt/9"),
         )
         for call in calls:
-            with pytest.raises(openai.NotFoundError, match=r"There are: coordinator, analyzer") as caught:
+            with pytest.raises(openai.NotFoundError, match=r"Available: coordinator, analyzer") as caught:
                 await call
 
             assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
@@ -663,7 +663,7 @@ async def test_a_key_makes_one_task_of_many_calls(suite: Suite) -> None:
     async with asking_suite(suite) as client:
         keyed = {"model": "coordinator", "messages": USER, "extra_headers": {"Idempotency-Key": "k"}}
         await asyncio.gather(*(client.chat.completions.create(**keyed) for _ in range(3)))
-        with pytest.raises(openai.UnprocessableEntityError, match="another body"):
+        with pytest.raises(openai.UnprocessableEntityError, match="a different body"):
             await client.chat.completions.create(**keyed | {"messages": [{"role": "user", "content": "Other?"}]})
 
     assert len((await suite.client.get("/tasks")).json()["tasks"]) == 1
@@ -691,7 +691,7 @@ async def test_a_coordinator_that_stops_says_that_the_task_goes_on(coordinator: 
         ask = asyncio.create_task(streamed(client, model="held") if stream else whole(client, model="held"))
         await eventually(lambda: held.began)
         coordinator.app.state.stopping.begin()
-        with pytest.raises(openai.APIError, match="the task goes on") as caught:
+        with pytest.raises(openai.APIError, match="the task continues") as caught:
             await ask
 
     assert caught.value.code == "unavailable"
@@ -719,7 +719,7 @@ async def test_a_chat_is_answered_by_its_deadline_even_when_its_end_cannot_be_wr
             ask = asyncio.create_task(whole(client, model="held", extra_body={"timeout_seconds": 0.5}))
             await eventually(lambda: held.began)
             full = True
-            with pytest.raises(openai.InternalServerError, match="cannot be written yet") as caught:
+            with pytest.raises(openai.InternalServerError, match="cannot be saved yet") as caught:
                 await ask
             full = False
             await suite.ended(held.began[0].task_id)

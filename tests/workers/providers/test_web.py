@@ -214,7 +214,13 @@ async def test_missing_instance_is_named(tmp_path):
     [
         ("searxng", 403, {"text": "Forbidden"}, "search_refused", "add `json` to `search.formats`"),
         ("tavily", 401, {"json": {"detail": {"error": "Unauthorized: invalid key"}}}, "search_refused", "invalid key"),
-        ("tavily", 432, {"json": {"detail": {"error": "limit"}}}, "search_refused", "SEARCH_API_KEY is used up"),
+        (
+            "tavily",
+            432,
+            {"json": {"detail": {"error": "limit"}}},
+            "search_refused",
+            "the plan of SEARCH_API_KEY has reached its limit",
+        ),
         ("brave", 422, {"json": {"error": {"detail": "token is invalid"}}}, "search_refused", "token is invalid"),
         ("wikipedia", 403, {"html": "<h1>no</h1>"}, "search_refused", "User-Agent"),
         ("brave", 302, {"headers": {"location": "https://x.example"}}, "search_bad_answer", "https://x.example"),
@@ -360,9 +366,9 @@ async def test_address_that_cannot_be_called_names_the_setting(url):
         ),
         (lambda request: httpx.Response(200, html="x" * 1_600_000), "is larger than 1.5 MB"),
         (lambda request: httpx.Response(200, html=""), "has no text in it"),
-        (lambda request: httpx.Response(302, headers={"location": "/again"}), "redirects without end"),
+        (lambda request: httpx.Response(302, headers={"location": "/again"}), "redirects too many times"),
         (in_turn(httpx.ConnectError("The address of 10.0.0.1 is not allowed.")), "10.0.0.1 is not allowed"),
-        (in_turn(httpx.ReadTimeout("slow")), "was not there and read within"),
+        (in_turn(httpx.ReadTimeout("slow")), "could not be fetched and read within"),
     ],
 )
 async def test_page_that_cannot_be_read_is_told_and_its_snippet_stands_in(tmp_path, page, why):
@@ -398,7 +404,7 @@ async def test_step_without_time_gets_the_snippets(tmp_path):
     found = await search("brave", answering("brave"), tmp_path, seconds=0.4)
 
     assert [each.text for each in found.evidence] == [SNIPPET]
-    assert found.missing[0].why == "was not fetched, the step's time was over"
+    assert found.missing[0].why == "was not fetched: the step ran out of time"
 
 
 async def test_only_web_addresses_and_each_once(tmp_path):
