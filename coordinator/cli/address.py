@@ -18,7 +18,7 @@ def http_url(url: str) -> str:
     try:
         _ = httpx.URL(url), urlsplit(url)
     except (httpx.InvalidURL, ValueError) as exc:
-        raise NoAddress(f"{url} is no URL: {exc}.") from exc
+        raise NoAddress(f"{url} is not a valid URL: {exc}.") from exc
     if not is_http_url(url):
-        raise NoAddress(f"{url} is no http(s) URL.")
+        raise NoAddress(f"{url} is not an http(s) URL.")
     return url

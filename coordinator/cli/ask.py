@@ -31,7 +31,7 @@ def ask(client: httpx.Client, body: Json, console: Console) -> Json:
                 display.show(name, data)
     except httpx.HTTPError as exc:
         raise AskFailed(unreachable(client, exc)) from exc
-    raise AskFailed("The coordinator stopped before the task had ended; it goes on after a restart.")
+    raise AskFailed("The coordinator stopped before the task ended; the task continues after a restart.")
 
 
 def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:

@@ -11,8 +11,8 @@ import typer
 # option would wait for. What is imported here, they pay.
 
 cli = typer.Typer(
-    help="Muster: starts the suite, asks it questions, shows its tasks and agents.",
-    epilog="To begin: 'demo' needs nothing that runs. Or 'run' in one terminal, and 'ask' in another.",
+    help="Muster: start the suite, ask it questions, show its tasks and agents.",
+    epilog="Start with 'demo', which needs nothing running. Or 'run' in one terminal and 'ask' in another.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,16 +23,14 @@ DEFAULT_QUESTION = (
     "What happens to a running task when the coordinator is killed, and how does it resume after a restart?"
 )
 
-Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="Where the coordinator listens.")]
-Key = Annotated[
-    str | None, typer.Option(envvar="API_KEY", help="Bearer token, where there must be one; unset: as in .env.")
-]
+Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="The coordinator's URL.")]
+Key = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, if required; unset: as in .env.")]
 URL = "http://127.0.0.1:8000"
 
 
 @cli.command()
 def run(
-    host: Annotated[str, typer.Option(help="Address that all four listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address that all four services listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=1, max=65_532, help="The coordinator's port; the workers take the next three.")
     ] = 8000,
@@ -44,7 +42,7 @@ def run(
     ports = list(range(port, port + 4))
     try:
         with Suite(ports=ports, show=prefixed(), host=host) as suite:
-            err.print(f"Muster is starting at {suite.url}. Docs: {suite.url}/docs. Ctrl-C ends it.", highlight=False)
+            err.print(f"Muster is starting at {suite.url}. Docs: {suite.url}/docs. Ctrl-C stops it.", highlight=False)
             suite.run_for_ever()
             err.print("Stopping …")
     except SuiteFailed as exc:
@@ -55,8 +53,8 @@ def run(
 def demo(
     question: Annotated[str, typer.Option(envvar="QUESTION", help="What to ask.")] = DEFAULT_QUESTION,
     knowledge_dir: Annotated[Path, typer.Option(envvar="KNOWLEDGE_DIR", help="Folder of documents.")] = Path("docs"),
-    output: Annotated[Path, typer.Option(envvar="OUTPUT", help="Where the HTML report goes.")] = Path("report.html"),
-    timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 50.0,
+    output: Annotated[Path, typer.Option(envvar="OUTPUT", help="File for the HTML report.")] = Path("report.html"),
+    timeout: Annotated[float, typer.Option(help="Time limit in seconds.")] = 50.0,
 ) -> None:
     """Start, ask one question about a folder, print the report, stop.
 
@@ -73,7 +71,7 @@ def demo(
 
     knowledge_dir, output = at_home(knowledge_dir), at_home(output)
     if not knowledge_dir.is_dir():
-        fail(f"KNOWLEDGE_DIR={knowledge_dir} is no folder. Name one with documents in it.")
+        fail(f"KNOWLEDGE_DIR={knowledge_dir} is not a folder. Set it to a folder with documents.")
     key = own_key()
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder:
@@ -97,7 +95,7 @@ def demo(
         except (SuiteFailed, AskFailed) as exc:
             err.print("\n".join(lines[-15:]), highlight=False, markup=False)
             fail(str(exc))
-    err.print("Everything is stopped.")
+    err.print("All services stopped.")
 
 
 @cli.command("ask")
@@ -105,8 +103,8 @@ def ask_command(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     url: Url = URL,
     key: Key = None,
-    timeout: Annotated[float, typer.Option(help="Seconds the answer may take.")] = 30.0,
-    html: Annotated[Path | None, typer.Option(help="Also write the report as a page to this file.")] = None,
+    timeout: Annotated[float, typer.Option(help="Time limit in seconds.")] = 30.0,
+    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
 ) -> None:
     """Ask a running suite; prints the answer, then its sources.
 
@@ -132,7 +130,7 @@ def ask_command(
 def tasks(
     url: Url = URL,
     key: Key = None,
-    status: Annotated[str | None, typer.Option(help="Only tasks in this status.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only tasks with this status.")] = None,
     limit: Annotated[int, typer.Option(help="How many.")] = 20,
 ) -> None:
     """List tasks, newest first."""
@@ -148,9 +146,9 @@ def tasks(
 
 @cli.command()
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Where the copies go; a backup that is there is replaced.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the copies; an existing backup is replaced.")],
     database_url: Annotated[
-        str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
+        str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")
     ] = None,
 ) -> None:
     """Copy all that the coordinator keeps into a folder, while it runs.
@@ -242,7 +240,7 @@ def doctor_command(
     key: Key = None,
     project: Annotated[
         str | None,
-        typer.Option(envvar="COMPOSE_PROJECT_NAME", help="Compose project, where the port does not name it."),
+        typer.Option(envvar="COMPOSE_PROJECT_NAME", help="Compose project, if the port does not identify it."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -277,7 +275,9 @@ def doctor_command(
 @cli.command("render")
 def render_command(
     manifests: Annotated[list[Path], typer.Argument(help="KAOS's Agent, ModelAPI and MCPServer manifests.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where it goes; else it is printed.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; unset: standard output.")
+    ] = None,
 ) -> None:
     """Turn KAOS's Kubernetes manifests into a compose file.
 

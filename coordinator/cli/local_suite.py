@@ -95,7 +95,7 @@ class Suite:
         for port in self._ports:
             if not _is_free(self._host, port):  # before any starts: workers would register at who is there already
                 raise SuiteFailed(
-                    f"Port {port} on {self._host} is taken. Choose four others in a row, for instance: "
+                    f"Port {port} on {self._host} is in use. Choose four consecutive free ports, for instance: "
                     f".venv/bin/python -m coordinator.cli run --port 9000"
                 )
         for service in self._services:
@@ -122,7 +122,7 @@ class Suite:
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         until = time.monotonic() + seconds
-        why = "the coordinator does not answer"
+        why = "the coordinator is not responding"
         while time.monotonic() < until:
             self.tend()
             try:
@@ -130,7 +130,7 @@ class Suite:
                 away = set(WORKERS) - {agent["name"] for agent in agents}
                 if not away:
                     return
-                why = f"not there yet: {', '.join(sorted(away))}"
+                why = f"still waiting for: {', '.join(sorted(away))}"
             except (httpx.HTTPError, ValueError, KeyError):
                 pass
             time.sleep(0.05)
@@ -144,7 +144,7 @@ class Suite:
                 self._start(service)
             elif process is not None and (code := process.poll()) is not None and not self._stopping.is_set():
                 if code == USAGE_ERROR:
-                    raise SuiteFailed(f"{service.name} cannot start; its last lines say why.")
+                    raise SuiteFailed(f"{service.name} cannot start; see its last lines above.")
                 if time.monotonic() - service.started_at > RESTART_SECONDS[1]:
                     service.pause = RESTART_SECONDS[0]
                 self._show(service.name, f"ended with {_ending(code)}; starting again in {service.pause:g} s")

@@ -150,7 +150,7 @@ def test_docker_that_is_not_there(stack, tmp_path):
 
     assert done.returncode == 0, done.stdout
     assert "reaches 3 agents" in done.stdout
-    assert "Not looked at: containers, because docker is not installed here." in done.stdout
+    assert "Not checked: containers, because docker is not installed." in done.stdout
 
 
 def test_addresses_that_lead_nowhere(make_stack):
@@ -182,9 +182,9 @@ def test_keys_that_differ(make_stack):
     ).up()
 
     blind = look(stack)
-    assert "the coordinator asks for a key; set API_KEY" in blind.stdout
+    assert "the coordinator requires a key; set API_KEY" in blind.stdout
     stack.wait_for(
-        lambda: "refuses its API_KEY; set the same API_KEY for all" in look(stack, API_KEY="right").stdout,
+        lambda: "rejects its API_KEY; set the same API_KEY for all" in look(stack, API_KEY="right").stdout,
         seconds=FOUND_SECONDS,
     )
 
@@ -272,7 +272,7 @@ def test_a_setting_that_is_wrong(make_stack):
     stack = make_stack(env={"MAX_CONCURRENT_TASKS": "many"})
     stack.compose("up", "-d")
 
-    why = found(stack, "health", "coordinator is restarted again and again")["why"]
+    why = found(stack, "health", "coordinator is restarted keeps restarting")["why"]
 
     assert "MAX_CONCURRENT_TASKS" in why
 

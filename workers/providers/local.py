@@ -181,11 +181,11 @@ class Local:
 
     def _why_late(self) -> str:
         if self.progress.look_seconds is None:
-            return f"looking for changes takes longer than {LOOK_SECONDS} s"
+            return f"checking for changes takes longer than {LOOK_SECONDS} s"
         return f"{counted(self.progress.total - self.progress.done, 'changed document')} still to be read"
 
     def _as_of(self, why: str) -> str:
-        when = f"of {self._true_at:%H:%M}" if self._true_at else "the folder was before this start"
+        when = f"of {self._true_at:%H:%M}" if self._true_at else "the folder was before this process started"
         return f"As {when}; {why}."
 
     async def _indexed(self, ctx: Context) -> bool:
@@ -205,7 +205,7 @@ class Local:
         return False
 
     def _how_far(self) -> str:
-        anew = ", all of them anew after an update or damage" if self.progress.anew else ""
+        anew = ", rebuilding the index after an update or damage" if self.progress.anew else ""
         return f"indexed {self.progress.done} of {self.progress.total} documents{anew}"
 
     def _unreadable(self, failure: sqlite3.Error, *, late: bool) -> WorkerFault:
@@ -256,7 +256,7 @@ class Local:
             matches = [there[path] for path in files.matching(list(there), pattern)]
             pages.update(matches)
             if not matches:
-                missing.append(Missing(what=pattern, why=f"no document below {self.folder} has this path"))
+                missing.append(Missing(what=pattern, why=f"there is no document at this path below {self.folder}"))
         return Scope(tuple(sorted(pages))), missing
 
 

@@ -36,7 +36,7 @@ def routes(desk: Callable[[], _Desk]) -> APIRouter:
     async def get_passage(id: str) -> PlacedPassage:
         """A passage and its neighbours; 404 once its document changed or is gone, and for pages of the web."""
         if (place := await desk().provider.place(id)) is None:
-            raise NotFound(f"The index has no passage {id!r} now.")
+            raise NotFound(f"There is no passage {id!r} now.")
         return place
 
     return router

@@ -17,7 +17,7 @@ PACKAGES = frozenset(("node_modules", "__pycache__"))  # of programs, not of who
 MADE = frozenset(("objects.inv", "searchindex.js"))
 COPIES = frozenset(("_sources", "_modules", "_static"))
 
-OTHER_TYPE = "is of a type that is not read"
+OTHER_TYPE = "is of an unsupported type"
 HIDDEN = "is hidden"
 
 
@@ -119,7 +119,7 @@ class _Walk:
                 continue
             except OSError as exc:  # what was read of it before is kept
                 self.unlisted.append(_shown(relative))
-                why = f"cannot be looked at ({exc.strerror or type(exc).__name__})"
+                why = f"cannot be inspected ({exc.strerror or type(exc).__name__})"
                 self.left_out.append(LeftOut(_shown(relative), why, failed=True))
 
     def links(self) -> None:
@@ -131,12 +131,12 @@ class _Walk:
                 continue
             seen.add(target)
             if not target.startswith(self.root.rstrip("/") + "/"):
-                self.left_out.append(LeftOut(_shown(relative), "is a link that leads out of the folder"))
+                self.left_out.append(LeftOut(_shown(relative), "is a link to outside the folder"))
                 continue
             try:
                 self._file(relative, target, os.stat(target))
             except OSError:
-                self.left_out.append(LeftOut(_shown(relative), "is a link that leads nowhere"))
+                self.left_out.append(LeftOut(_shown(relative), "is a broken link"))
 
     def _rules(self, where: str, path: str, name: str) -> list[ignoring.Rules]:
         try:
@@ -188,7 +188,7 @@ class _Walk:
         if S_ISREG(status.st_mode):
             self.found.append(File(_shown(relative), where, status.st_size, status.st_mtime_ns))
         else:
-            self.left_out.append(LeftOut(_shown(relative), "is no regular file"))
+            self.left_out.append(LeftOut(_shown(relative), "is not a regular file"))
 
 
 def _shown(path: str) -> str:

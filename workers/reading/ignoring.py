@@ -48,9 +48,9 @@ def rules(folder: str, name: str, where: str) -> Rules | None:
             spec = _spec(stream.read(MAX_BYTES).decode("utf-8", "replace"))
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise Unreadable(f"cannot be read ({why}): what it names is not left out") from exc
+        raise Unreadable(f"cannot be read ({why}), so its rules are ignored") from exc
     except re2.error as exc:
-        raise Unreadable("has too many rules: what it names is not left out") from exc
+        raise Unreadable("has too many rules, so they are ignored") from exc
     return Rules(folder, name, spec) if spec.patterns else None
 
 

@@ -64,7 +64,7 @@ def regular(where: str) -> Iterator[BinaryIO]:
     """A regular file's content. Raises Unreadable for what else has a name, and OSError; a pipe does not wait."""
     with open(where, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
         if not S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise Unreadable("is no regular file")
+            raise Unreadable("is not a regular file")
         yield stream
 
 

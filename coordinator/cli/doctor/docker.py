@@ -54,17 +54,17 @@ def docker(arguments: Sequence[str]) -> str:
             timeout=DOCKER_SECONDS,
         )
     except FileNotFoundError as exc:
-        raise DockerFailed("docker is not installed here") from exc
+        raise DockerFailed("docker is not installed") from exc
     except subprocess.TimeoutExpired as exc:
-        raise DockerFailed(f"docker {arguments[0]} gave no answer within {DOCKER_SECONDS:.0f} s") from exc
+        raise DockerFailed(f"docker {arguments[0]} did not respond within {DOCKER_SECONDS:.0f} s") from exc
     except OSError as exc:
-        raise DockerFailed(f"docker cannot be run: {exc.strerror}") from exc
+        raise DockerFailed(f"cannot run docker: {exc.strerror}") from exc
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         if "permission denied" in said.lower():
-            raise DockerFailed("you may not use docker", "sudo usermod -aG docker $USER && newgrp docker")
+            raise DockerFailed("this user may not use docker", "sudo usermod -aG docker $USER && newgrp docker")
         if "cannot connect" in said.lower():
-            raise DockerFailed("the Docker engine does not run", "sudo systemctl start docker")
+            raise DockerFailed("the Docker engine is not running", "sudo systemctl start docker")
         raise DockerFailed(said[:300])
     return done.stdout + done.stderr
 
@@ -79,7 +79,7 @@ def look(
     try:
         inspected = _every_container(run)
     except (DockerFailed, ValueError) as exc:
-        why, mend = (str(exc), exc.mend) if isinstance(exc, DockerFailed) else ("its answer is no JSON", None)
+        why, mend = (str(exc), exc.mend) if isinstance(exc, DockerFailed) else ("its output is not JSON", None)
         return None, [Unseen(what="containers", why=why, mend=mend, essential=name is not None)]
     chosen = name or _project_of(inspected, port=port, folder=folder)
     ours = [one for one in inspected if _labels(one).get(LABEL + "project") == chosen]
@@ -191,7 +191,7 @@ def _every_container(run: Run) -> list[dict[str, Any]]:
 
 def _no_project(name: str | None) -> Unseen:
     return Unseen(
-        what="containers", why=f"no compose project is called {name!r}", mend="docker compose ls", essential=True
+        what="containers", why=f"there is no compose project {name!r}", mend="docker compose ls", essential=True
     )
 
 

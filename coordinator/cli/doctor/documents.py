@@ -16,12 +16,14 @@ def documents(facts: Facts) -> list[Finding]:
     mend = f"curl -s {facts.coordinator.url}/agents/researcher/index"
     if not index.files and index.complete:
         empty = f"The researcher has no documents below {index.folder}."
-        return [_finding("problem", empty, "Every question is answered with nothing.", "KNOWLEDGE_DIR=… make run")]
+        return [_finding("problem", empty, "No question can be answered.", "KNOWLEDGE_DIR=… make run")]
     found = []
     if failed := [each for each in index.skipped if each.failed]:
         named = "; ".join(f"{each.what} {each.why}" for each in failed[:MAX_NAMED])
         more = f"; and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
-        what = f"{_counted(len(failed), 'document or folder', 'documents or folders')} could not be read, or not whole."
+        what = (
+            f"{_counted(len(failed), 'document or folder', 'documents or folders')} could not be read, or only in part."
+        )
         found.append(_finding("warning", what, f"{named}{more}.", mend))
     ruled = [each for each in index.skipped if not each.failed]
     if count := sum(each.files for each in ruled):

@@ -121,7 +121,7 @@ class Container:
         else:
             how = f"is {self.status} with exit code {self.exit_code}"
         memory = "; it ran out of memory" if self.oom_killed else ""
-        said = f"; it said last: {self.log[-1].text[:300].rstrip('.')}" if self.log else ""
+        said = f"; its last log line: {self.log[-1].text[:300].rstrip('.')}" if self.log else ""
         return f"{how}{memory}{said}"
 
     def last(self, *events: str) -> LogLine | None:

@@ -73,16 +73,16 @@ def _index(client: httpx.Client, agents: Sequence[SeenAgent]) -> tuple[IndexStat
             return None, []
         return IndexState.model_validate(answer.raise_for_status().json()), []
     except (httpx.HTTPError, ValueError) as exc:
-        why = f"the researcher does not tell ({str(exc).splitlines()[0] if str(exc) else type(exc).__name__})"
+        why = f"the researcher does not say ({str(exc).splitlines()[0] if str(exc) else type(exc).__name__})"
         return None, [Unseen(what="the researcher's documents", why=why)]
 
 
 def _refused(answer: httpx.Response) -> Unseen:
     what = "agents, tasks and limits"
     if answer.status_code in (401, 403):
-        why = "the coordinator asks for a key, and refuses the one it was sent"
+        why = "the coordinator requires a key and rejected the one sent"
         if "authorization" not in answer.request.headers:
-            why = "the coordinator asks for a key; set API_KEY"
+            why = "the coordinator requires a key; set API_KEY"
         mend = f"API_KEY=… {CLI} doctor --url {answer.request.url.copy_with(raw_path=b'')}"
         return Unseen(what=what, why=why, mend=mend, essential=True)
     return Unseen(what=what, why=f"/agents answered HTTP {answer.status_code}", essential=True)

@@ -91,7 +91,7 @@ def show(facts: Facts, findings: list[Finding], console: Console) -> None:
         if finding.mend:
             console.print(Text.assemble(" " * 17, ("→ ", colour), finding.mend), soft_wrap=True)
     for one in facts.unseen:
-        console.print(Text(f"? Not looked at: {one.what}, because {one.why}."), soft_wrap=True)
+        console.print(Text(f"? Not checked: {one.what}, because {one.why}."), soft_wrap=True)
         if one.mend:
             console.print(Text(f"{' ' * 17}→ {one.mend}"), soft_wrap=True)
 

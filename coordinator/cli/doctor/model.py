@@ -13,45 +13,43 @@ FORMS = {"json_object": "only whether it is JSON", "none": "nothing"}
 def model(facts: Facts) -> list[Finding]:
     """Settings that name no model, one that cannot be asked, and one that can do less than a step wants."""
     if facts.model_lacking:
-        return [_finding("warning", "No model is used.", facts.model_lacking, "grep -n MODEL_ .env")]
+        return [_finding("warning", "No model is configured.", facts.model_lacking, "grep -n MODEL_ .env")]
     seen = facts.model
     if seen is None:
         return []
     ask = f"curl -s {seen.url}/models"
     if seen.silent:
         unlisted = f" It has: {_some(seen.names)}." if seen.names and seen.name not in seen.names else ""
-        return [_finding("problem", f"Model {seen.name} cannot be asked.", f"{seen.silent}{unlisted}", ask)]
+        return [_finding("problem", f"Model {seen.name} cannot be called.", f"{seen.silent}{unlisted}", ask)]
     found = []
     if len(seen.names) > 1 and not _listed(seen):  # with one, llama.cpp asks for no name
         what = f"The server answers, but lists no model {seen.name!r}."
         found.append(_finding("warning", what, f"It has: {_some(seen.names)}.", ask))
     if seen.format in FORMS or not seen.shaped:
-        kept = FORMS.get(seen.format, "its answers to a schema, but this one was not held")
-        why = (
-            f"The server checks {kept}." if seen.format in FORMS else "Its server takes a schema, and does not heed it."
-        )
-        what = f"Model {seen.name} may miss the form of an answer, and is then done without."
+        kept = FORMS.get(seen.format, "its answers against a schema, but this answer did not match it")
+        why = f"The server checks {kept}." if seen.format in FORMS else "Its server accepts a schema but ignores it."
+        what = f"Model {seen.name} may answer in the wrong format; the step then works without it."
         found.append(_finding("warning", what, why, ask))
     if seen.context is not None and seen.context < SMALL_CONTEXT:
-        what = f"Model {seen.name} reads only {seen.context:,} tokens at once."
+        what = f"Model {seen.name} has a context of only {seen.context:,} tokens."
         found.append(
             _finding("warning", what, "Steps show it fewer passages.", "OLLAMA_CONTEXT_LENGTH=16384 ollama serve")
         )
     if (seconds := _seconds(seen)) is not None and seconds > STEP_SECONDS:
-        what = f"Model {seen.name} takes about {seconds:.0f} s for what a step usually asks."
+        what = f"Model {seen.name} takes about {seconds:.0f} s for a typical step."
         why = f"A task of 30 s leaves it {STEP_SECONDS:.0f} s: steps show it fewer passages, or do without it."
         found.append(_finding("warning", what, why, "REQUEST_TIMEOUT=120 make run"))
     return found
 
 
 def well(facts: Facts) -> str:
-    """One sentence on a model that can be asked."""
+    """One sentence on a model that can be called."""
     seen = facts.model
     if seen is None:
         return ""
     parts = [{"json_schema": "follows schemas", "json_object": "writes JSON"}.get(seen.format, "")]
-    parts.append({"native": "takes tools", "string": "is told of tools in words"}.get(seen.tools, ""))
-    parts.append(f"reads {seen.context:,} tokens at once" if seen.context else "")
+    parts.append({"native": "supports tools", "string": "is told about tools in the prompt"}.get(seen.tools, ""))
+    parts.append(f"has a context of {seen.context:,} tokens" if seen.context else "")
     if seen.reading and seen.writing:
         parts.append(f"{seen.reading:,.0f} tokens a second in and {seen.writing:,.0f} out")
     return f"Model {seen.name} at {seen.url} {', '.join(part for part in parts if part)}."

@@ -59,7 +59,7 @@ def _down(facts: Facts) -> Finding | None:
         mend = f"{facts.compose} logs --tail 50 {COORDINATOR}" if home.looping else again
         return _problem(what, f"Its container {home.ending}.", mend)
     if home.health == "unhealthy":
-        why = f"Its container runs, and its health check fails: {home.health_said}."
+        why = f"Its container is running, but its health check fails: {home.health_said}."
         return _problem(what, why, f"{facts.compose} restart {COORDINATOR}")
     if not home.networks:
         return _problem(what, "Its container is on no network.", facts.up(COORDINATOR, "--force-recreate"))
@@ -68,7 +68,7 @@ def _down(facts: Facts) -> Finding | None:
         return _problem(what, why, f"{facts.compose} logs --tail 50 {COORDINATOR}")
     if not home.published:
         return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))
-    return _problem(what, f"Its container runs, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
+    return _problem(what, f"Its container is running, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
 
 
 def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
@@ -88,7 +88,7 @@ def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
     url = line.fields.get("coordinator", "COORDINATOR_URL")
     why = f"It tries {url}: {line.fields.get('why', 'no answer')[:200]}".rstrip(".") + "."
     if "HTTP 401" in why or (home is not None and _refuses_keys(facts, home)):
-        why = f"{url} refuses its API_KEY; set the same API_KEY for all in .env."
+        why = f"{url} rejects its API_KEY; set the same API_KEY for all services in .env."
     elif url.rstrip("/") != f"http://{COORDINATOR}:8000":
         why += f" Set its COORDINATOR_URL to http://{COORDINATOR}:8000."
     return _problem(what, why, facts.up(worker.service))
@@ -104,7 +104,7 @@ def _refuses_keys(facts: Facts, home: Container) -> bool:
 
 
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:
-    error = agent.last_error.rstrip(".") or "no reason is known"
+    error = agent.last_error.rstrip(".") or "unknown reason"
     spare = any(a.name == agent.name and a.status == "healthy" for a in facts.coordinator.agents or ())
     url = facts.coordinator.url
     if spare:

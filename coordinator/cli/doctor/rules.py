@@ -65,7 +65,7 @@ def _memory_of(facts: Facts, c: Container) -> Finding | None:
         why = f"Exit code {KILLED}{again}: out of memory, `docker kill`, or a stop that took too long."
         return _finding("memory", "problem", f"{c.service} was killed.", why, facts.up(c.service))
     if not c.memory_limit:
-        why = "It can take the memory of all others."
+        why = "It can use up the memory of all other services."
         return _finding("memory", "warning", f"{c.service} has no memory limit.", why, _more_memory(facts, c))
     if c.memory_share is not None and c.memory_share >= TIGHT_MEMORY:
         why = f"It takes {c.memory_share:.0%} of {limit}."
@@ -119,21 +119,19 @@ def _health_of(facts: Facts, c: Container) -> Finding | None:
         return None  # memory speaks of it
     if c.status == "paused":
         mend = f"{facts.compose} unpause {c.service}"
-        return _finding("health", "problem", f"{c.service} is paused.", "Somebody ran `docker pause`.", mend)
+        return _finding("health", "problem", f"{c.service} is paused.", "It was paused with `docker pause`.", mend)
     if c.looping:
         mend = f"{facts.compose} logs --tail 50 {c.service}"
-        return _finding(
-            "health", "problem", f"{c.service} is restarted again and again.", f"Its container {c.ending}.", mend
-        )
+        return _finding("health", "problem", f"{c.service} keeps restarting.", f"Its container {c.ending}.", mend)
     if not c.running:
         why = f"Its container {c.ending}."
         return _finding("health", "problem", f"{c.service} does not run.", why, facts.up(c.service))
     if c.health == "unhealthy":
-        why = f"{c.health_said or 'The check fails'}. Docker leaves an unhealthy container as it is."
+        why = f"{c.health_said or 'The check fails'}. Docker does not restart an unhealthy container."
         mend = f"{facts.compose} restart {c.service}"
         return _finding("health", "problem", f"{c.service}'s health check fails.", why, mend)
     if c.health == "none":
-        why = "Nobody notices when it hangs. Give it the image's HEALTHCHECK again."
+        why = "A hang would go unnoticed. Restore the image's HEALTHCHECK."
         mend = facts.up(c.service, "--force-recreate")
         return _finding("health", "warning", f"{c.service} has no health check.", why, mend)
     return None
@@ -156,7 +154,7 @@ def limits(facts: Facts) -> list[Finding]:
         found.append(_finding("limits", "problem", "The queue is full.", why, mend))
     elif most is not None and seen.running >= most.running:
         why = f"{here}; MAX_CONCURRENT_TASKS is {most.running}."
-        found.append(_finding("limits", "warning", "All places for tasks are taken.", why, mend))
+        found.append(_finding("limits", "warning", "The maximum number of tasks is running.", why, mend))
     elif seen.refused:
         why = f"It answered 429 {seen.refused} times since its start; {here}."
         found.append(_finding("limits", "warning", "The coordinator has refused tasks.", why, mend))
@@ -236,7 +234,7 @@ def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -
 def _failed(check: Check, facts: Facts) -> Finding:
     seen = facts.coordinator
     mend = f"{CLI} tasks --status failed --url {seen.url}"
-    why = f"The last: {seen.last_error.rstrip('.') or 'no reason is known'}."
+    why = f"The last: {seen.last_error.rstrip('.') or 'unknown reason'}."
     return _finding(
         check,
         "warning",

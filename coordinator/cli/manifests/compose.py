@@ -140,7 +140,7 @@ def _agent(agent: Agent, found: Manifests) -> dict[str, Any]:
 def _model_of(agent: Agent, found: Manifests) -> ModelAPI | None:
     if agent.model_api is None:
         if "MODEL_API_URL" not in agent.env:
-            agent.fields.wrong("modelAPI", "is missing: the ModelAPI that the agent thinks with")
+            agent.fields.wrong("modelAPI", "is missing: the ModelAPI that the agent uses")
         return None
     known = _known(agent, "modelAPI", (agent.model_api,), found.models, found.broken)
     return found.models[known[0]] if known else None
@@ -162,7 +162,7 @@ def _model_settings(agent: Agent, model: ModelAPI | None) -> dict[str, str]:
     if model is not None and model.url is None and own not in (None, model.model):
         agent.fields.skipped("model", f"{own} is not pulled: {service_of(model)} pulls {model.model} alone")
     if own is not None and model is not None and model.models and "*" not in model.models and own not in model.models:
-        agent.fields.skipped("model", f"{own} is none of the models that ModelAPI {model.name!r} lists")
+        agent.fields.skipped("model", f"{own} is not among the models that ModelAPI {model.name!r} lists")
     return settings
 
 
@@ -183,7 +183,7 @@ def _known(agent: Agent, field: str, names: tuple[str, ...], there: dict[str, An
             continue
         if name not in there:
             known = ", ".join(sorted(there)) or "none"
-            agent.fields.wrong(field, f"there is no {name!r} in these manifests; there are: {known}")
+            agent.fields.wrong(field, f"there is no {name!r} in these manifests; available: {known}")
         elif there[name] is agent:
             agent.fields.skipped(field, "names the agent itself, which cannot delegate to itself")
     return list(dict.fromkeys(name for name in names if name in there))

@@ -29,7 +29,7 @@ def rendered(files: Sequence[Path]) -> tuple[str, list[Problem]]:
 
     found = read(_documents(files, tell), tell)
     if not found.agents and not any(p.fatal for p in problems):
-        tell(Problem(", ".join(map(str, files)), "", "there is no Agent in it", True))
+        tell(Problem(", ".join(map(str, files)), "", "contains no Agent", True))
     made = compose(found)
     if any(p.fatal for p in problems):
         return "", problems
@@ -45,7 +45,7 @@ def _documents(files: Sequence[Path], tell: Any) -> list[tuple[str, Any]]:
         except OSError as exc:
             tell(Problem(str(file), "", f"cannot be read: {exc.strerror}", True))
         except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as exc:
-            tell(Problem(str(file), "", f"is no YAML: {' '.join(str(exc).split())[:300]}", True))
+            tell(Problem(str(file), "", f"is not YAML: {' '.join(str(exc).split())[:300]}", True))
     return found
 
 

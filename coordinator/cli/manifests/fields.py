@@ -71,7 +71,7 @@ class Fields:
         value: list[Any] = self._of(name, self._taken(name), list) or []
         for item in value:
             if not isinstance(item, str):
-                self.wrong(name, f"must be a list of texts, not {_kind(item)} in it")
+                self.wrong(name, f"must be a list of strings, not {_kind(item)} in it")
         return [item for item in value if isinstance(item, str)]
 
     def child(self, name: str) -> Fields:
@@ -107,7 +107,7 @@ class Fields:
                 reference.skip("optional")
                 name, key = reference.text("name"), reference.text("key")
                 variable = re.sub(r"[^A-Z0-9]+", "_", f"{name or kind}_{key or ''}".upper()).strip("_")
-                self.skipped("valueFrom", f"is not looked up: set {variable} in the environment or in .env")
+                self.skipped("valueFrom", f"is not resolved: set {variable} in the environment or in .env")
                 return f"${{{variable}:-}}"
         if source.there:
             self.wrong("valueFrom", "cannot be translated: only secretKeyRef and configMapKeyRef can")
@@ -123,13 +123,13 @@ class Fields:
         if memory is not None:
             parts = _MEMORY.match(memory)
             if parts is None:
-                limits.wrong("memory", f"is no amount of memory: {memory!r}")
+                limits.wrong("memory", f"is not an amount of memory: {memory!r}")
             else:
                 found["mem_limit"] = f"{int(float(parts[1]) * _FACTORS[parts[2]])}b"
         if cpu is not None:
             parts = _CPU.match(cpu)
             if parts is None:
-                limits.wrong("cpu", f"is no number of processors: {cpu!r}")
+                limits.wrong("cpu", f"is not a number of processors: {cpu!r}")
             else:
                 found["cpus"] = round(float(parts[1]) / (1000 if parts[2] else 1), 3)
         return found
@@ -151,7 +151,7 @@ class Fields:
         """Tells of every field, here and below, that nobody has asked for."""
         for name in self._data:
             if name not in self._seen and self._data[name] not in (None, {}, []):
-                self.skipped(str(name), "is left out: there is nothing like it here")
+                self.skipped(str(name), "is ignored: it has no equivalent here")
         for child in self._children:
             child.rest()
 
@@ -180,7 +180,7 @@ def literal(text: str) -> str:
 
 
 _NAMES: dict[type, str] = {
-    str: "a text",
+    str: "a string",
     int: "a whole number",
     bool: "true or false",
     list: "a list",

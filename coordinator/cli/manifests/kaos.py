@@ -102,13 +102,13 @@ def _read_one(file: str, document: Any, found: Manifests, tell: Tell) -> None:
     top = Fields(document, where=file, path="", tell=tell)
     kind = top.text("kind")
     if kind is None:
-        tell(Problem(file, "kind", "is missing: this is no Kubernetes manifest", True))
+        tell(Problem(file, "kind", "is missing: this is not a Kubernetes manifest", True))
         return
     metadata = top.child("metadata")
     name = metadata.text("name") or ""
     top.where = metadata.where = f"{file}: {kind}/{name or '?'}"
     if kind not in ("Agent", "ModelAPI", "MCPServer"):
-        tell(Problem(top.where, "", "is left out: only Agent, ModelAPI and MCPServer are translated", False))
+        tell(Problem(top.where, "", "is ignored: only Agent, ModelAPI and MCPServer are translated", False))
         return
     if not NAME.match(name):
         metadata.wrong("name", f"must be a name of lower-case letters, digits, dots and dashes, not {name!r}")
@@ -117,7 +117,9 @@ def _read_one(file: str, document: Any, found: Manifests, tell: Tell) -> None:
     tables: dict[str, dict[str, Any]] = {"Agent": found.agents, "ModelAPI": found.models, "MCPServer": found.servers}
     there = tables[kind]
     if name in there:
-        metadata.wrong("name", f"stands twice; render one namespace at a time (this is {metadata.text('namespace')!r})")
+        metadata.wrong(
+            "name", f"is a duplicate; render one namespace at a time (this is {metadata.text('namespace')!r})"
+        )
         return
     if (kind, name) == ("Agent", "coordinator"):
         metadata.skipped(
@@ -147,7 +149,7 @@ def _hosted(name: str, spec: Fields) -> ModelAPI | None:
     own = spec.child("container")
     image, overrides = _container(own, spec)
     for given in overrides.keys() & {"entrypoint", "command"}:
-        own.skipped("command" if given == "entrypoint" else "args", "is left out: Ollama is started so that it pulls")
+        own.skipped("command" if given == "entrypoint" else "args", "is ignored: Ollama is started so that it pulls")
         del overrides[given]
     model = config.text("model")
     if not model:
@@ -165,19 +167,19 @@ def _proxy(name: str, spec: Fields) -> ModelAPI | None:
     env = config.env() | spec.child("container").env()
     key = config.child("apiKey").secret("value") or env.pop("OPENAI_API_KEY", None)
     for other in env:
-        config.skipped("env", f"{other} is left out: agents speak to the model themselves, there is no proxy")
+        config.skipped("env", f"{other} is ignored: agents call the model directly, without a proxy")
     models = config.texts("models") + ([one] if (one := config.text("model")) else [])
     first = models[0].partition("/")[0] if models and "/" in models[0] else ""
     url = base or PROVIDERS.get(provider or first or ("openai" if key else ""))
     if url is None:
         known = ", ".join(PROVIDERS)
-        config.wrong("apiBase", f"is missing, and the provider is none of those whose address is known ({known})")
+        config.wrong("apiBase", f"is missing, and the provider's address is unknown; known providers: {known}")
         return None
     if not is_http_url(url):
         config.wrong("apiBase", f"must be an http:// or https:// URL, not {url!r}")
         return None
     if (urlsplit(url).hostname or "").endswith((".svc", ".cluster.local")):
-        config.skipped("apiBase", f"leads into a cluster, which containers here do not see: {url}")
+        config.skipped("apiBase", f"points into a cluster, which containers here cannot reach: {url}")
     prefixes = () if provider else PREFIXES  # with a provider the names are its own, whatever they look like
     url = url.rstrip("/").removesuffix("/v1")
     return ModelAPI(name, url=url, models=tuple(plain(m, prefixes) for m in models), key=key, prefixes=prefixes)
@@ -195,17 +197,17 @@ def _server(name: str, spec: Fields) -> MCPServer | None:
     if code is not None:
         env = {"MCP_TOOLS_STRING": literal(code)} | env
     elif tools.has("fromSecretKeyRef"):
-        tools.wrong("fromSecretKeyRef", "cannot be translated: put the tools into fromString, or give container.image")
+        tools.wrong("fromSecretKeyRef", "cannot be translated: put the tools into fromString, or set container.image")
         return None
     if image is not None:
         return MCPServer(name, image, overrides, env)
     if code is not None:
         return MCPServer(name, TOOLS_IMAGE, overrides, env, probed=True)
     if package is None:
-        spec.wrong("runtime", f"{runtime or 'nothing'} cannot be run here: give container.image")
+        spec.wrong("runtime", f"{runtime or 'nothing'} cannot be run here: set container.image")
         return None
     if not PACKAGE.match(package):
-        tools.wrong("fromPackage", f"is no name of a Python package: {package!r}")
+        tools.wrong("fromPackage", f"is not the name of a Python package: {package!r}")
         return None
     bare = package.partition("==")[0]
     run = f"pip install {package} && ( {bare} || python -m {bare.replace('-', '_')} )"
@@ -220,7 +222,7 @@ def _agent(name: str, spec: Fields) -> Agent:
     steps = config.number("reasoningLoopMaxSteps", least=1, most=20) or loop.number("maxSteps", least=1, most=20)
     description = config.text("description") or ""
     if len(description) > MAX_DESCRIPTION:
-        config.skipped("description", f"is cut after {MAX_DESCRIPTION} characters")
+        config.skipped("description", f"is truncated to {MAX_DESCRIPTION} characters")
     said = {
         "AGENT_NAME": name,
         "AGENT_DESCRIPTION": description[:MAX_DESCRIPTION] or None,
@@ -233,9 +235,9 @@ def _agent(name: str, spec: Fields) -> Agent:
         "MEMORY_MAX_SESSION_EVENTS": memory.number("maxSessionEvents", least=1, most=1_000_000),
     }
     if (kept := memory.text("type")) not in (None, "local"):
-        memory.skipped("type", f"{kept} is left out: an agent keeps its memory in its own volume")
+        memory.skipped("type", f"{kept} is ignored: an agent keeps its memory in its own volume")
     if network.flag("expose") is False:
-        network.skipped("expose", "has no effect: inside the network every service reaches every other")
+        network.skipped("expose", "has no effect: all services in the network can reach each other")
     return Agent(
         name,
         spec,

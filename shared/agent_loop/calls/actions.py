@@ -104,7 +104,7 @@ class Callables:
         if tool is None and not delegates:
             return Action("invalid", name, id=id, why=self._unknown(name, given or {}))
         if given is None:
-            return Action("invalid", name, id=id, why=f"The arguments of {name!r} are no JSON object.")
+            return Action("invalid", name, id=id, why=f"The arguments of {name!r} are not a JSON object.")
         if tool is None or delegates:
             return delegation(self.peers.get(tool or "", name.removeprefix(PREFIX)), _task(given), id)
         if given and _is_schema(given, self.specs[tool]):

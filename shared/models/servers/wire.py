@@ -163,7 +163,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as exc:
-        raise Broken("it is no JSON") from exc
+        raise Broken("it is not JSON") from exc
     if not isinstance(found, dict):
         raise Broken("it is not a JSON object")
     return found

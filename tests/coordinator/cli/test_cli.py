@@ -46,8 +46,8 @@ def test_the_key_in_dotenv_opens_what_it_closed(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("localhost:8000", "localhost:8000 is no http(s) URL."),
-        ("http://[", "http://[ is no URL: "),
+        ("localhost:8000", "localhost:8000 is not an http(s) URL."),
+        ("http://[", "http://[ is not a valid URL: "),
         ("http://127.0.0.1:9", "Is it running? Try 'make run', or name another with --url."),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts():
         other.listen()
 
         with (
-            pytest.raises(SuiteFailed, match=f"Port {ports[2]} on 127.0.0.1 is taken"),
+            pytest.raises(SuiteFailed, match=f"Port {ports[2]} on 127.0.0.1 is in use"),
             Suite(ports=ports, show=lambda name, line: lines.append(line)),
         ):
             pass

@@ -106,7 +106,7 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
             home(log=said("request.done", path="/register_agent", status="401")),
             worker(log=said("coordinator.unreachable", coordinator="http://coordinator:8000", why="refused")),
         ),
-        "reach", "problem", "refuses its API_KEY", "--no-deps analyzer",
+        "reach", "problem", "rejects its API_KEY", "--no-deps analyzer",
     ),
     "a worker is off the network": (
         contained(worker(networks=())),
@@ -193,19 +193,19 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "a failing health check": (
         contained(worker(health="unhealthy", health_said="Health check exceeded timeout (3s)")),
-        "health", "problem", "Health check exceeded timeout (3s). Docker leaves", "docker compose restart analyzer",
+        "health", "problem", "exceeded timeout (3s). Docker does not restart", "docker compose restart analyzer",
     ),
     "no health check": (contained(worker(health="none")), "health", "warning", "no health check", "--force-recreate"),
     "paused": (contained(worker(status="paused")), "health", "problem", "is paused", "docker compose unpause analyzer"),
     "stopped": (contained(worker(status="exited")), "health", "problem", "was stopped", "--no-deps analyzer"),
-    "a wrong setting, again and again": (
+    "a wrong setting, keeps restarting": (
         contained(worker(status="restarting", exit_code=2, restarts=7, log=said("", text="MAX_CONCURRENCY: no"))),
-        "health", "problem", "7 times, last with exit code 2, and is restarted each time; it said last: MAX_CONCURR",
+        "health", "problem", "exit code 2, and is restarted each time; its last log line: MAX_CONCURR",
         "logs --tail 50 analyzer",
     ),
     "running for a moment, for the seventh time": (
         contained(worker(restarts=7, running_seconds=2.0)),
-        "health", "problem", "again and again", "logs --tail 50",
+        "health", "problem", "keeps restarting", "logs --tail 50",
     ),
     "not ready": (
         plain(Coordinator(url=URL, agents=TRIO, missing="starting")), "health", "problem", "starting", "make run",
@@ -268,13 +268,13 @@ def test_a_well_suite_has_no_finding(facts):
     [
         (
             home(status="exited", exit_code=1, log=said("", text="boom")),
-            "exited with exit code 1; it said last: boom.",
+            "exited with exit code 1; its last log line: boom.",
         ),
         (home(status="restarting", exit_code=137, oom_killed=True), "; it ran out of memory."),
         (home(health="unhealthy", health_said="timeout"), "its health check fails: timeout."),
         (home(health="starting", running_seconds=3.0), "started 3 s ago"),
         (home(published=()), "publishes no port"),
-        (home(), "runs, but: Connection refused"),
+        (home(), "running, but: Connection refused"),
     ],
 )
 def test_a_silent_coordinator_is_explained_by_its_container(container, expected):
@@ -485,7 +485,7 @@ def test_a_project_that_is_not_there_is_named():
     project, unseen = looked(FakeDocker(inspected("coordinator")), name="other")
 
     assert project is None
-    assert [(one.why, one.essential) for one in unseen] == [("no compose project is called 'other'", True)]
+    assert [(one.why, one.essential) for one in unseen] == [("there is no compose project 'other'", True)]
 
 
 def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
@@ -506,7 +506,7 @@ def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
 
 
 def test_what_docker_does_not_say_is_named_and_the_rest_is_seen():
-    failed = DockerFailed("docker stats gave no answer within 10 s")
+    failed = DockerFailed("docker stats did not respond within 10 s")
     run = FakeDocker(inspected("coordinator"), stats=failed, logs=DockerFailed("no log"), exec=DockerFailed("gone"))
 
     project, unseen = looked(run)
@@ -518,11 +518,11 @@ def test_what_docker_does_not_say_is_named_and_the_rest_is_seen():
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        (None, "docker is not installed here"),
-        ("echo permission denied while trying to connect >&2; exit 1", "you may not use docker"),
-        ("echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1", "the Docker engine does not run"),
+        (None, "docker is not installed"),
+        ("echo permission denied while trying to connect >&2; exit 1", "this user may not use docker"),
+        ("echo 'Cannot connect to the Docker daemon at unix:///x' >&2; exit 1", "the Docker engine is not running"),
         ("echo boom >&2; exit 3", "boom"),
-        ("exec sleep 30", "docker ps gave no answer within 0 s"),
+        ("exec sleep 30", "docker ps did not respond within 0 s"),
     ],
 )
 def test_docker_that_cannot_be_asked_says_why(script, expected, tmp_path, monkeypatch):
@@ -543,7 +543,7 @@ def test_docker_that_cannot_be_asked_says_why(script, expected, tmp_path, monkey
 
 
 def no_docker(_: Sequence[str]) -> str:
-    raise DockerFailed("docker is not installed here")
+    raise DockerFailed("docker is not installed")
 
 
 @pytest.fixture
@@ -572,7 +572,7 @@ def test_a_task_that_failed_is_seen(running, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "why"), [(None, "the coordinator asks for a key; set API_KEY"), ("wrong", "refuses the one it was sent")]
+    ("key", "why"), [(None, "the coordinator requires a key; set API_KEY"), ("wrong", "rejected the one sent")]
 )
 def test_a_missing_key_is_asked_for(running, tmp_path, key, why):
     facts = inspect.look(running.url, key, folder=tmp_path, run=no_docker)
@@ -640,16 +640,16 @@ def indexed(*skipped: Skipped, files: int = 7) -> Facts:
 def test_documents_that_are_not_searched_are_named():
     """What could not be read by name and reason, what rules leave out by number."""
     failed = [Skipped(what=f"{n}.pdf", why="is encrypted", failed=True) for n in range(5)]
-    ruled = [Skipped(what="*.png", why="is of a type that is not read", files=8)]
+    ruled = [Skipped(what="*.png", why="is of an unsupported type", files=8)]
     ruled += [Skipped(what=".git/", why="is hidden", files=0)]
 
     unread, left_out = bad(indexed(*failed, *ruled))
 
     assert (unread.check, unread.severity) == ("documents", "warning")
-    assert unread.what == "5 documents or folders could not be read, or not whole."
+    assert unread.what == "5 documents or folders could not be read, or only in part."
     assert unread.why == "0.pdf is encrypted; 1.pdf is encrypted; 2.pdf is encrypted; and 2 more."
     assert left_out.what == "8 files are left out by rule."
-    assert left_out.why == "8 *.png: of a type that is not read; .git/: hidden."
+    assert left_out.why == "8 *.png: of an unsupported type; .git/: hidden."
     assert unread.mend == left_out.mend == f"curl -s {URL}/agents/researcher/index"
 
 
@@ -751,7 +751,7 @@ def test_a_dead_coordinator_is_a_finding(tmp_path, monkeypatch):
     assert done.exit_code == inspect.PROBLEMS
     assert "✗ Reachability   The coordinator does not answer at http://127.0.0.1:9." in done.output
     assert "→ make run" in done.output
-    assert "? Not looked at: containers, because docker is not installed here." in done.output
+    assert "? Not checked: containers, because docker is not installed." in done.output
 
 
 def test_the_same_for_programs(tmp_path, monkeypatch):

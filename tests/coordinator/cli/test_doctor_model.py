@@ -30,7 +30,7 @@ def said(*, lacking: str = "", **changed: object) -> list[str]:
 
 def test_a_model_that_is_well_is_one_sentence():
     assert said() == [
-        "ok: Model qwen3:8b at http://ollama:11434/v1 follows schemas, takes tools, reads 16,384 tokens at once, "
+        "ok: Model qwen3:8b at http://ollama:11434/v1 follows schemas, supports tools, has a context of 16,384 tokens, "
         "500 tokens a second in and 60 out."
     ]
 
@@ -42,15 +42,15 @@ def test_without_a_model_nothing_is_said():
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"lacking": "OPENAI_API_KEY is set, but …"}, "warning: No model is used. OPENAI_API_KEY is set, but …"),
-        ({"silent": "Connection refused."}, "problem: Model qwen3:8b cannot be asked. Connection refused."),
-        ({"silent": "HTTP 404.", "names": ["a", "b"]}, "cannot be asked. HTTP 404. It has: a, b."),
+        ({"lacking": "OPENAI_API_KEY is set, but …"}, "warning: No model is configured. OPENAI_API_KEY is set, but …"),
+        ({"silent": "Connection refused."}, "problem: Model qwen3:8b cannot be called. Connection refused."),
+        ({"silent": "HTTP 404.", "names": ["a", "b"]}, "cannot be called. HTTP 404. It has: a, b."),
         ({"names": ["a", "b"]}, "warning: The server answers, but lists no model 'qwen3:8b'. It has: a, b."),
         ({"format": "none", "shaped": False}, "The server checks nothing."),
         ({"format": "json_object"}, "The server checks only whether it is JSON."),
-        ({"shaped": False}, "takes a schema, and does not heed it."),
-        ({"context": 2_048}, "warning: Model qwen3:8b reads only 2,048 tokens at once."),
-        ({"reading": 50.0, "writing": 5.0}, "takes about 110 s for what a step usually asks."),
+        ({"shaped": False}, "accepts a schema but ignores it."),
+        ({"context": 2_048}, "warning: Model qwen3:8b has a context of only 2,048 tokens."),
+        ({"reading": 50.0, "writing": 5.0}, "takes about 110 s for a typical step."),
     ],
 )
 def test_what_is_wrong_with_a_model_is_said(changed, sentence):

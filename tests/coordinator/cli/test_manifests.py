@@ -236,7 +236,7 @@ def test_a_hosted_model_s_container_is_as_given_but_for_its_start(tmp_path: Path
     assert (ollama["image"], ollama["mem_limit"]) == ("me/ollama", f"{2 * 2**30}b")
     assert ollama["environment"]["OLLAMA_DEBUG"] == "1"
     assert said == [
-        "agents.yaml: ModelAPI/small: spec.container.args: is left out: Ollama is started so that it pulls (warning)"
+        "agents.yaml: ModelAPI/small: spec.container.args: is ignored: Ollama is started so that it pulls (warning)"
     ]
 
 
@@ -250,7 +250,7 @@ def test_the_manifests_of_earlier_generations_are_understood(tmp_path: Path) -> 
     found, said = made(tmp_path, OLD)
 
     assert said == [
-        "agents.yaml: Namespace/old: is left out: only Agent, ModelAPI and MCPServer are translated (warning)",
+        "agents.yaml: Namespace/old: is ignored: only Agent, ModelAPI and MCPServer are translated (warning)",
         "agents.yaml: Agent/coordinator: metadata.name: is Muster's coordinator to chats (model: coordinator); "
         "plans and delegations find the agent (warning)",
     ]
@@ -299,7 +299,7 @@ spec:
     assert (lead["MODEL_API_URL"], lead["MODEL_API_KEY"]) == ("https://api.openai.com", "${API_SECRETS_API_KEY:-}")
     assert said == [
         "agents.yaml: ModelAPI/small: spec.proxyConfig.apiKey.valueFrom: "
-        "is not looked up: set API_SECRETS_API_KEY in the environment or in .env (warning)"
+        "is not resolved: set API_SECRETS_API_KEY in the environment or in .env (warning)"
     ]
 
 
@@ -312,15 +312,15 @@ GOOD = AGENT % "{modelAPI: small, model: m}"
 @pytest.mark.parametrize(
     ("documents", "text"),
     [
-        ([GOOD], "Agent/a: spec.modelAPI: there is no 'small' in these manifests; there are: none"),
+        ([GOOD], "Agent/a: spec.modelAPI: there is no 'small' in these manifests; available: none"),
         ([PROXY, AGENT % "{model: m}"], "Agent/a: spec.modelAPI: is missing"),
         ([PROXY, AGENT % "{modelAPI: small}"], "Agent/a: spec.model: is missing"),
-        ([PROXY, AGENT % "{modelAPI: [small], model: m}"], "Agent/a: spec.modelAPI: must be a text, not a list"),
+        ([PROXY, AGENT % "{modelAPI: [small], model: m}"], "Agent/a: spec.modelAPI: must be a string, not a list"),
         ([PROXY, AGENT % "[]"], "Agent/a: spec: must be a mapping, not a list"),
         ([PROXY, AGENT % "{modelAPI: small, model: m, mcpServers: [t]}"], "Agent/a: spec.mcpServers: there is no 't'"),
         (
             [PROXY, AGENT % "{modelAPI: small, model: m, agentNetwork: {access: [b]}}"],
-            "Agent/a: spec.agentNetwork.access: there is no 'b' in these manifests; there are: a",
+            "Agent/a: spec.agentNetwork.access: there is no 'b' in these manifests; available: a",
         ),
         (
             [PROXY, AGENT % "{modelAPI: small, model: m, config: {reasoningLoopMaxSteps: 21}}"],
@@ -336,13 +336,16 @@ GOOD = AGENT % "{modelAPI: small, model: m}"
         ),
         (
             [PROXY, AGENT % "{modelAPI: small, model: m, resources: {limits: {memory: lots}}}"],
-            "Agent/a: spec.resources.limits.memory: is no amount of memory: 'lots'",
+            "Agent/a: spec.resources.limits.memory: is not an amount of memory: 'lots'",
         ),
-        ([PROXY, GOOD, GOOD], "Agent/a: metadata.name: stands twice"),
+        ([PROXY, GOOD, GOOD], "Agent/a: metadata.name: is a duplicate"),
         ([PROXY, GOOD, "\nkind: Agent\nmetadata: {name: A_b}\nspec: {}\n"], "metadata.name: must be a name of"),
         ([GOOD, API % "{mode: Cloud}"], "ModelAPI/small: spec.mode: must be Hosted or Proxy"),
         ([GOOD, API % "{mode: Hosted}"], "ModelAPI/small: spec.hostedConfig.model: is missing"),
-        ([GOOD, API % "{mode: Proxy}"], "ModelAPI/small: spec.proxyConfig.apiBase: is missing, and the provider is"),
+        (
+            [GOOD, API % "{mode: Proxy}"],
+            "ModelAPI/small: spec.proxyConfig.apiBase: is missing, and the provider's address is unknown",
+        ),
         (
             [GOOD, API % "{mode: Proxy, proxyConfig: {apiBase: ftp://x}}"],
             "spec.proxyConfig.apiBase: must be an http://",
@@ -350,11 +353,11 @@ GOOD = AGENT % "{modelAPI: small, model: m}"
         ([PROXY, GOOD, SERVER % "{runtime: kubernetes}"], "MCPServer/s: spec.runtime: kubernetes cannot be run here"),
         (
             [PROXY, GOOD, SERVER % '{config: {tools: {fromPackage: "x; rm -rf /"}}}'],
-            "MCPServer/s: spec.config.tools.fromPackage: is no name of a Python package",
+            "MCPServer/s: spec.config.tools.fromPackage: is not the name of a Python package",
         ),
         (
             [PROXY, GOOD, SERVER % '{config: {tools: {fromPackage: "x\\n"}}}'],
-            "MCPServer/s: spec.config.tools.fromPackage: is no name of a Python package",
+            "MCPServer/s: spec.config.tools.fromPackage: is not the name of a Python package",
         ),
         (
             [PROXY, GOOD, SERVER % '{config: {mcp: x, env: [{name: "A\\n", value: b}]}}'],
@@ -364,11 +367,11 @@ GOOD = AGENT % "{modelAPI: small, model: m}"
             [PROXY, GOOD, SERVER % "{config: {tools: {fromSecretKeyRef: {name: a, key: b}}}}"],
             "MCPServer/s: spec.config.tools.fromSecretKeyRef: cannot be translated",
         ),
-        (["\nname: x\n"], "agents.yaml: kind: is missing: this is no Kubernetes manifest"),
+        (["\nname: x\n"], "agents.yaml: kind: is missing: this is not a Kubernetes manifest"),
         (["\n- 1\n"], "must be a mapping, not a list"),
-        (["\nkind: Service\n"], "there is no Agent in it"),
-        (["\na: [1\n"], "agents.yaml: is no YAML"),
-        (["\n!!python/object/apply:os.system [id]\n"], "is no YAML"),
+        (["\nkind: Service\n"], "contains no Agent"),
+        (["\na: [1\n"], "agents.yaml: is not YAML"),
+        (["\n!!python/object/apply:os.system [id]\n"], "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_field(tmp_path: Path, documents: list[str], text: str) -> None:
@@ -389,16 +392,15 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     assert "agent-a" in found["services"]
     assert sorted(line.removeprefix("agents.yaml: ").removesuffix(" (warning)") for line in said) == [
         "Agent/a: spec.agentNetwork.access: names the agent itself, which cannot delegate to itself",
-        "Agent/a: spec.agentNetwork.expose: has no effect: inside the network every service reaches every other",
-        "Agent/a: spec.config.autonomous: is left out: there is nothing like it here",
-        "Agent/a: spec.config.memory.type: redis is left out: an agent keeps its memory in its own volume",
-        "Agent/a: spec.gatewayRoute: is left out: there is nothing like it here",
-        "Agent/a: spec.model: m is none of the models that ModelAPI 'small' lists",
-        "Agent/a: spec.podSpec: is left out: there is nothing like it here",
-        "ModelAPI/small: spec.proxyConfig.apiBase: leads into a cluster, which containers here do not see: "
+        "Agent/a: spec.agentNetwork.expose: has no effect: all services in the network can reach each other",
+        "Agent/a: spec.config.autonomous: is ignored: it has no equivalent here",
+        "Agent/a: spec.config.memory.type: redis is ignored: an agent keeps its memory in its own volume",
+        "Agent/a: spec.gatewayRoute: is ignored: it has no equivalent here",
+        "Agent/a: spec.model: m is not among the models that ModelAPI 'small' lists",
+        "Agent/a: spec.podSpec: is ignored: it has no equivalent here",
+        "ModelAPI/small: spec.proxyConfig.apiBase: points into a cluster, which containers here cannot reach: "
         "http://m.kaos.svc.cluster.local",
-        "ModelAPI/small: spec.proxyConfig.env: LITELLM_LOG is left out: agents speak to the model themselves, "
-        "there is no proxy",
+        "ModelAPI/small: spec.proxyConfig.env: LITELLM_LOG is ignored: agents call the model directly, without a proxy",
     ]
 
 
@@ -406,7 +408,7 @@ def test_a_long_description_is_cut_and_told_of(tmp_path: Path) -> None:
     found, said = made(tmp_path, PROXY, AGENT % f"{{modelAPI: small, model: m, config: {{description: {'x' * 501}}}}}")
 
     assert len(found["services"]["agent-a"]["environment"]["AGENT_DESCRIPTION"]) == 500
-    assert said == ["agents.yaml: Agent/a: spec.config.description: is cut after 500 characters (warning)"]
+    assert said == ["agents.yaml: Agent/a: spec.config.description: is truncated to 500 characters (warning)"]
 
 
 def test_a_list_of_resources_and_several_files_are_read(tmp_path: Path) -> None:

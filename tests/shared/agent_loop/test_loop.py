@@ -764,7 +764,7 @@ async def test_tools_of_an_mcp_server_are_called():
         ({"tool": "count", "arguments": {"sort": "x"}}, "kind"),
         ({"tool": "count", "arguments": {"kind": "canoe"}}, "Error executing tool count"),
         ({"tool": "dance", "arguments": {}}, "There is no tool 'dance'. There are: count, sing."),
-        ({"tool": "count", "arguments": 7}, "The arguments of 'count' are no JSON object."),
+        ({"tool": "count", "arguments": 7}, "The arguments of 'count' are not a JSON object."),
     ],
     ids=["arguments that do not fit", "a tool that raises", "no such tool", "no object"],
 )

@@ -138,7 +138,7 @@ async def test_only_chosen_documents_are_searched(docs, tmp_path):
     assert {each.location.partition("#")[0] for each in found.evidence} == {"boats.html"}
     assert found.searched == f"2 passages in 1 document below {docs}"
     assert [(each.what, each.why) for each in found.missing] == [
-        ("nothing/*", f"no document below {docs} has this path")
+        ("nothing/*", f"there is no document at this path below {docs}")
     ]
 
 
@@ -239,7 +239,7 @@ async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypa
         later = await provider.search(Ask("walrus", 8), Step())
 
     assert found.evidence
-    assert re.fullmatch(r"As of \d\d:\d\d; looking for changes takes longer than 0\.2 s\.", found.notes[-1])
+    assert re.fullmatch(r"As of \d\d:\d\d; checking for changes takes longer than 0\.2 s\.", found.notes[-1])
     assert took < 1
     assert [each.location for each in later.evidence] == ["new.txt"]
 
@@ -254,7 +254,8 @@ async def test_a_folder_that_is_away_is_answered_from_the_index(docs, tmp_path):
 
     assert away.evidence[0].location == back.evidence[0].location == "tides.md#spring-tides"
     assert away.notes == [
-        f"As the folder was before this start; KNOWLEDGE_DIR={docs} cannot be read (No such file or directory)."
+        f"As the folder was before this process started; KNOWLEDGE_DIR={docs} cannot be read "
+        "(No such file or directory)."
     ]
     assert back.notes == []
 

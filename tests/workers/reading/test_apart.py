@@ -87,7 +87,7 @@ def test_what_is_too_deep_or_too_large_says_so(tmp_path):
 
     assert read(tmp_path) == {
         "a.ipynb": "is nested too deeply",
-        "b.docx": "needs more memory to be read than there is",
+        "b.docx": "needs more memory to read than is available",
         "c.md": "The tide is high.",
     }
 
@@ -163,7 +163,7 @@ def test_a_document_that_ends_each_process_is_named(tmp_path, monkeypatch):
     with Ending() as reader:
         found = {file.path: said(one) for file, one in reader.read(files.look(tmp_path).files)}
 
-    assert found.pop(bad.path) == "ends the process that reads it (SIGSEGV)"
+    assert found.pop(bad.path) == "crashes the process that reads it (SIGSEGV)"
     assert all(each.startswith("Tide") for each in found.values())
 
 
@@ -174,7 +174,7 @@ def test_memory_is_limited(tmp_path):
 
     found = read(tmp_path)
 
-    assert found["a.ipynb"] == "needs more memory to be read than there is"
+    assert found["a.ipynb"] == "needs more memory to read than is available"
     assert found["b.txt"] == "The tide is high."
 
 

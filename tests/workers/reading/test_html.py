@@ -220,7 +220,7 @@ def test_what_would_leave_nothing_is_not_left_out():
 @pytest.mark.parametrize(
     ("page", "note"),
     [
-        ("<div id=root></div><script src=app.js></script>", "made by a script"),
+        ("<div id=root></div><script src=app.js></script>", "rendered by a script"),
         (
             "<noscript>You need to enable JavaScript.</noscript><p>Loading the app ...</p><script></script>",
             "by a script",

@@ -43,13 +43,13 @@ def test_documents_are_listed_and_the_rest_is_told(tmp_path):
     assert {each.sentence: each.files for each in seen.left_out} == {
         ".* is hidden.": 1,
         ".git/ is hidden.": 0,
-        "*.png is of a type that is not read.": 2,
-        "*.zip is of a type that is not read.": 1,
+        "*.png is of an unsupported type.": 2,
+        "*.zip is of an unsupported type.": 1,
         "node_modules/ holds packages of programs.": 0,
-        "nowhere.md is a link that leads nowhere.": 1,
-        "out.md is a link that leads out of the folder.": 1,
+        "nowhere.md is a broken link.": 1,
+        "out.md is a link to outside the folder.": 1,
         "outfolder is a link to a folder.": 0,
-        "pipe.txt is no regular file.": 1,
+        "pipe.txt is not a regular file.": 1,
     }
 
 
@@ -151,7 +151,7 @@ def test_files_that_cannot_be_looked_at_are_named_and_what_was_read_of_them_is_k
 
     assert [file.path for file in seen.files] == ["a.md"]
     assert seen.unlisted == ("closed/b.md",)
-    assert seen.left_out == [LeftOut("closed/b.md", "cannot be looked at (Permission denied)", failed=True)]
+    assert seen.left_out == [LeftOut("closed/b.md", "cannot be inspected (Permission denied)", failed=True)]
 
 
 def test_links_in_a_circle_are_named(tmp_path):
@@ -159,8 +159,8 @@ def test_links_in_a_circle_are_named(tmp_path):
     (tmp_path / "b.md").symlink_to("a.md")
 
     assert {each.sentence for each in files.look(tmp_path).left_out} == {
-        "a.md is a link that leads nowhere.",
-        "b.md is a link that leads nowhere.",
+        "a.md is a broken link.",
+        "b.md is a broken link.",
     }
 
 
@@ -187,7 +187,7 @@ def test_a_note_is_short_whatever_was_left_out():
         "0.pdf is encrypted.",
         "1.pdf is encrypted.",
         "2.pdf is encrypted.",
-        "6 more could not be read, or not whole.",
-        "Left out: 8 *.8, 7 *.7, 6 *.6, 5 more (of a type that is not read); .git/ (hidden).",
+        "6 more could not be read, or only in part.",
+        "Left out: 8 *.8, 7 *.7, 6 *.6, 5 more (of an unsupported type); .git/ (hidden).",
     ]
     assert in_short([]) == []

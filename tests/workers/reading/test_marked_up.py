@@ -348,7 +348,7 @@ def test_settings_and_programs_of_all_kinds(text, suffix, blocks):
 
 
 def test_what_programs_write_for_programs_is_not_read():
-    with pytest.raises(Unreadable, match="is made by a program"):
+    with pytest.raises(Unreadable, match="is machine-generated"):
         read("var a=1;" * 1_000, ".js")
     with pytest.raises(Unreadable, match="is code or data of more than 500,000 characters"):
         read("a = 1\n" * source.MAX_CHARACTERS, ".py")

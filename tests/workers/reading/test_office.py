@@ -165,7 +165,7 @@ def test_a_protected_book_says_so():
     encryption = """<encryption xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:EncryptedData>
 <e:EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"/></e:EncryptedData></encryption>"""
 
-    with pytest.raises(Unreadable, match="is protected against copying"):
+    with pytest.raises(Unreadable, match="is copy-protected"):
         read(epub({}, more={"META-INF/encryption.xml": encryption}), ".epub")
 
 
@@ -176,7 +176,7 @@ def test_a_protected_book_says_so():
     ids=["empty", "text", "parts missing", "no XML", "cut off"],
 )
 def test_damaged_files_say_so(suffix, data):
-    with pytest.raises(Unreadable, match=r"is damaged|has no part|has a part that is no XML"):
+    with pytest.raises(Unreadable, match=r"is damaged|has no part|has a part that is not XML"):
         read(data, suffix)
 
 
@@ -192,7 +192,7 @@ def test_entities_that_grow_without_end_are_refused():
     laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
     data = packed({"word/document.xml": f'<!DOCTYPE a [<!ENTITY a0 "ha">{laughs}]><a>&a9;</a>'})
 
-    with pytest.raises(Unreadable, match="is no XML"):
+    with pytest.raises(Unreadable, match="is not XML"):
         read(data, ".docx")
 
 
@@ -207,5 +207,5 @@ def test_nothing_outside_the_file_is_read(tmp_path):
 def test_deep_nesting_is_refused():
     data = docx("<w:sdt>" * 5_000 + p("deep") + "</w:sdt>" * 5_000)
 
-    with pytest.raises(Unreadable, match="is no XML"):
+    with pytest.raises(Unreadable, match="is not XML"):
         read(data, ".docx")

@@ -31,7 +31,7 @@ def run(requests: int, answers: int) -> None:
             try:
                 answer = messages.packed(opened(request.where, request.path))
             except MemoryError:
-                answer = messages.packed(unread("needs more memory to be read than there is"))
+                answer = messages.packed(unread("needs more memory to read than is available"))
             signal.setitimer(signal.ITIMER_REAL, 0)  # to write may take as long as the service is busy
             out.write(answer)
             out.flush()

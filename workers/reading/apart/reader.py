@@ -91,7 +91,7 @@ class Reader:
                 if ended.signal_number == signal.SIGALRM:
                     opened = unread(f"takes longer than {seconds:.0f} s to read")
                 elif attempt == 2:
-                    opened = unread(f"ends the process that reads it ({_called(ended.signal_number)})")
+                    opened = unread(f"crashes the process that reads it ({_called(ended.signal_number)})")
                 for each in list(ahead)[1 if opened else 0 :]:
                     self._ask(each)
                 if opened:
@@ -149,13 +149,13 @@ class Reader:
                 stderr=subprocess.DEVNULL,  # libraries complain there about documents
             )
         except OSError as exc:
-            raise ReaderUnavailable(f"no process can be started that reads documents ({exc.strerror})") from exc
+            raise ReaderUnavailable(f"cannot start the process that reads documents ({exc.strerror})") from exc
         try:
             self._bytes(len(messages.READY), time.monotonic() + START_SECONDS)
         except _Ended as exc:
             self._end()
             how = _called(exc.signal_number)
-            raise ReaderUnavailable(f"the process that reads documents ends while it starts ({how})") from exc
+            raise ReaderUnavailable(f"the process that reads documents exits during startup ({how})") from exc
         return self._process
 
     def _end(self) -> None:

@@ -36,7 +36,7 @@ def in_short(left_out: Sequence[LeftOut]) -> list[str]:
     failed = [each for each in left_out if each.failed]
     said = [each.sentence for each in failed[:MAX_NAMED]]
     if len(failed) > MAX_NAMED:
-        said.append(f"{len(failed) - MAX_NAMED:,} more could not be read, or not whole.")
+        said.append(f"{len(failed) - MAX_NAMED:,} more could not be read, or only in part.")
     by_rule: dict[str, list[LeftOut]] = {}
     for each in left_out:
         if not each.failed:

@@ -104,7 +104,7 @@ def _note(page: HtmlElement, body: HtmlElement) -> str:
     words = Walk().over(body).words
     asks = any("javascript" in "".join(part.itertext()).lower() for part in page.iter("noscript"))
     if page.find(".//script") is not None and words < (FEW_WORDS if asks else NO_WORDS):
-        return "is made by a script in the browser, and has no text of its own"
+        return "is rendered by a script in the browser and has no text of its own"
     return "" if words else "has no text in it"
 
 

@@ -19,7 +19,7 @@ def read(data: bytes) -> Document:
     """The subject is the title. Raises Unreadable for what has no head of a mail."""
     mail = message_from_bytes(data, policy=policy.default)
     if not isinstance(mail, EmailMessage) or not (mail["From"] or mail["Subject"]):
-        raise Unreadable("is no mail")
+        raise Unreadable("is not an e-mail")
     subject = str(mail["Subject"] or "")
     outline = Outline(subject)
     outline.heading(1, subject, anchor="")

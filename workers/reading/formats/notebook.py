@@ -22,7 +22,7 @@ def read(data: bytes) -> Document:
         cells = book["cells"] if "cells" in book else [cell for sheet in book["worksheets"] for cell in sheet["cells"]]
         parts = [part for cell in cells for part in _parts(cell)]
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise Unreadable(f"is no notebook ({type(exc).__name__})") from exc
+        raise Unreadable(f"is not a notebook ({type(exc).__name__})") from exc
     return markdown.read("\n\n".join(parts))
 
 

@@ -38,7 +38,7 @@ def read(data: bytes) -> Document:
                 outline.row(header, [*cells, *[""] * (len(header) - len(cells))])
             first = False
     except csv.Error as exc:
-        raise Unreadable(f"is no table ({exc})") from exc
+        raise Unreadable(f"is not a table ({exc})") from exc
     return outline.document()
 
 

@@ -33,7 +33,7 @@ def read(data: bytes, name: str) -> Document:
     if len(text) > MAX_CHARACTERS:
         raise Unreadable(f"is code or data of more than {MAX_CHARACTERS:,} characters")
     if len(text) > MAX_LINE * (text.count("\n") + 1):
-        raise Unreadable("is made by a program for another, in lines without end")
+        raise Unreadable("is machine-generated, with extremely long lines")
     outline = Outline(untitled=True)
     for is_prose, part in _parts(text, _lexer(name)):
         if is_prose:

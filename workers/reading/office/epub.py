@@ -21,7 +21,7 @@ def read(data: bytes) -> Document:
     root = packed.xml(CONTAINER).find(".//{*}rootfile")
     path = root.get("full-path") if root is not None else None
     if not path:
-        raise Unreadable("names no book inside it")
+        raise Unreadable("contains no book")
     package = packed.xml(path)
     outline = Outline(package.findtext(".//{http://purl.org/dc/elements/1.1/}title") or "")
     pages = {each.get("id"): each for each in package.iterfind(".//{*}manifest/{*}item")}
@@ -40,4 +40,4 @@ def _refuse_protected(packed: Packed) -> None:
     encryption = packed.xml_if_there("META-INF/encryption.xml")
     methods = () if encryption is None else encryption.iter("{http://www.w3.org/2001/04/xmlenc#}EncryptionMethod")
     if any(each.get("Algorithm") not in FONTS for each in methods):
-        raise Unreadable("is protected against copying")
+        raise Unreadable("is copy-protected")

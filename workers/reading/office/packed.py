@@ -26,7 +26,7 @@ class Packed:
         try:
             self._file = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as exc:
-            raise Unreadable(f"is damaged, or encrypted as a whole ({type(exc).__name__})") from exc
+            raise Unreadable(f"is damaged or encrypted ({type(exc).__name__})") from exc
         if len(self._file.namelist()) > MAX_MEMBERS:
             raise Unreadable(f"has more than {MAX_MEMBERS:,} parts")
         self.names = frozenset(self._file.namelist())
@@ -75,7 +75,7 @@ def no_xml(exc: XMLSyntaxError) -> Unreadable:
 
     if getattr(exc, "code", 0) == ErrorTypes.ERR_NO_MEMORY:
         raise MemoryError
-    return Unreadable(f"has a part that is no XML ({str(exc)[:100]})")
+    return Unreadable(f"has a part that is not XML ({str(exc)[:100]})")
 
 
 def beside(name: str, target: str) -> str:
