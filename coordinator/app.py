@@ -212,7 +212,7 @@ async def _stop_with(app: FastAPI, dispatcher: Dispatcher) -> None:
 
 
 def _folder(url: str) -> Path | None:
-    """Where the journal lies; None where there is none."""
+    """The path of the journal; None if there is none."""
     return Path(url.removeprefix("sqlite:///")).parent if url.startswith("sqlite:///") else None
 
 

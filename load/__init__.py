@@ -72,7 +72,7 @@ class Stage:
     def start(
         self, module: str, *arguments: str, env: Mapping[str, str] | None = None, core: int | None = None
     ) -> subprocess.Popen[bytes]:
-        """Runs `python -m module`. It sees no setting of ours but `env`, and keeps its files in the temp folder."""
+        """Runs `python -m module`. It sees no settings but `env`, and keeps its files in the temp folder."""
         return self.run([sys.executable, "-m", module, *arguments], name=module, env=env, core=core)
 
     def run(

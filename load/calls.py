@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-GRACE_SECONDS = 2.0  # a coordinator answers by the task's deadline + 1 s; later is no answer
+GRACE_SECONDS = 2.0  # a coordinator answers by the task's deadline + 1 s; later does not count
 KEEP_ALIVE_SECONDS = 4.0  # less than a server's usual 5: a connection it is just closing would look like an error
 COMPLETED = "completed"
 _TYPES = {401: "unauthorized", 404: "not_found", 429: "overloaded", 503: "unavailable"}

@@ -1,4 +1,4 @@
-"""What delegating costs: three agents asked in one step, a hung agent that nobody asks, and memory with a model."""
+"""What delegating costs: three agents asked in one step, a hung agent that is never asked, and memory with a model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m load.delegations",
         description="""Starts generic agents with a model and with three agents to ask, directly and through a
         coordinator, and one that may also ask an agent that hangs. Measures a chat in which all three are asked at
-        once, chats in which nobody is asked, and memory. MB are 10^6 bytes; pages that processes share count once.
+        once, chats in which no agent is asked, and memory. MB are 10^6 bytes; pages that processes share count once.
         Linux only. Ends what it started. Exit code 1: a target was missed.""",
     )
     parser.add_argument("--rounds", type=int, default=8, help="chats with delegations (default: %(default)s)")
@@ -127,7 +127,7 @@ def _seconds(url: str, rounds: int) -> float:
 
 
 def _alone(one: str, other: str, requests: int) -> Sequence[float]:
-    """Medians in milliseconds of chats with two agents that ask nobody, in turns."""
+    """Medians in milliseconds of chats with two agents that ask no others, in turns."""
     chats = (_Chat(one), _Chat(other))
     taken: tuple[list[float], list[float]] = ([], [])
     for round_ in track(range(WARM_UP + requests), "measuring", console=Console(stderr=True), transient=True):

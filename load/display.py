@@ -48,7 +48,7 @@ class Display:
             self._live.stop()
 
     def running(self, label: str, seen: Collected, *, share: float) -> None:
-        """How the step that is being measured stands; `share` of its time is over."""
+        """Progress of the step that is being measured; `share` of its time has passed."""
         lately = seen.calls[-LATELY:]
         times = [call.seconds for call in lately if call.carried]
         success = f"{sum(call.ok for call in lately) / len(lately):.0%}" if lately else "–"

@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.idle",
         description="""Starts the coordinator and the three workers with default settings, waits until all are
-        registered, and measures what they use while nobody asks anything. MB are 10^6 bytes; pages that processes
+        registered, and measures what they use while idle. MB are 10^6 bytes; pages that processes
         share count once. Linux only. Ends what it started. Exit code 1: a target was missed.""",
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="to measure for (default: %(default)s)")

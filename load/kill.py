@@ -30,7 +30,7 @@ def victim(pid: int | None, container: str | None) -> int:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL; a process that has gone by itself is no error."""
+    """SIGKILL; a process that has already exited is not an error."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ class Noop:
     """What is done with a request. `delay_seconds` is how long each step takes; None: until the caller is gone.
 
     The output of a step says how many seconds it took here, from its arrival to just before the answer.
-    `PUT /delay` with a number of milliseconds changes the delay; steps that never end begin anew with it.
+    `PUT /delay` with a number of milliseconds changes the delay; steps that never end restart with it.
     """
 
     def __init__(self, delay_seconds: float | None) -> None:

@@ -147,7 +147,7 @@ def _steps(text: str) -> tuple[int, ...]:
     try:
         steps = tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list like 5,10,20") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list like 5,10,20") from None
     if any(later <= earlier for earlier, later in zip((0, *steps), steps, strict=False)):
         raise argparse.ArgumentTypeError(f"{text} must rise from 1 or more")
     if steps[-1] > MOST_AT_ONCE or len(steps) > 100:

@@ -20,7 +20,7 @@ from rich.progress import track
 from load import ROOT, Figure, Stage, free_port, pss_megabytes, show
 
 MAX_OVERHEAD_MS = 5.0
-MAX_UNCALLED_MEGABYTES = 5.0  # what façades may cost a worker that nobody calls through them
+MAX_UNCALLED_MEGABYTES = 5.0  # what façades may cost a worker that is never called through them
 MAX_USED_MEGABYTES = 100.0  # one service, every façade called
 WARM_UP = 50
 SETTLE_SECONDS = 2.0
@@ -88,7 +88,7 @@ class Service:
         return answer.status
 
     def hang_up(self) -> None:
-        """The next call opens the connection anew: the service closes one that rests."""
+        """The next call opens a new connection: the service closes an idle one."""
         self._connection.close()
 
     def milliseconds(self, use: Use) -> float:
@@ -127,9 +127,9 @@ def main() -> int:
         Figure("streamed chat over /execute, p50", times["streamed"] - step_ms, "ms", target=MAX_OVERHEAD_MS),
         Figure("chat that is not remembered over /execute, p50", times["forgotten"] - step_ms, "ms"),
         *(Figure(f"  {name}, p50", value, "ms") for name, value in times.items()),
-        Figure("memory (PSS) of façades nobody called", uncalled - without, "MB", target=MAX_UNCALLED_MEGABYTES),
+        Figure("memory (PSS) of unused façades", uncalled - without, "MB", target=MAX_UNCALLED_MEGABYTES),
         Figure("  a worker without façades", without, "MB"),
-        Figure("  a worker nobody called", uncalled, "MB"),
+        Figure("  an unused worker", uncalled, "MB"),
         Figure("memory of a worker, all in use", list(worker_memory.values())[-1], "MB", target=MAX_USED_MEGABYTES),
         *(Figure(f"  after {name}", value, "MB") for name, value in worker_memory.items()),
         Figure(

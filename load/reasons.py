@@ -16,11 +16,11 @@ SENTENCES = {
     "partial": "answered in part: some steps were not done in time or had no agent",
     "task_timed_out": "timed out with nothing ready",
     "task_failed": "failed",
-    "cancelled": "cancelled by somebody",
+    "cancelled": "cancelled by a caller",
     "no_answer": "without any answer 2 s after their deadline",
-    "connection_failed": "whose connection was refused or broke",
+    "connection_failed": "whose connection was refused or lost",
     "not_sent": "not sent: this program had 5,000 open already",
-    "bad_answer": "answered with something that is no task",
+    "bad_answer": "answered with something other than a task",
 }
 LATE = ("partial", "task_timed_out", "no_answer")
 GREW = 1.5  # times the first step's time: that agent got slower

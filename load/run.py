@@ -83,7 +83,7 @@ async def _run(options: Options, console: Console) -> Findings:
 
 
 async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Options, limits: Limits) -> None:
-    """One task that is not measured, so that nothing is cold; raises `Refused` if nobody answers or knows us."""
+    """One task that is not measured, to warm up; raises `Refused` if there is no answer, or the key is wrong."""
     try:
         timeout = aiohttp.ClientTimeout(total=HELLO_SECONDS)
         async with http.get(f"{options.url}/stats", headers=bearer(options.api_key), timeout=timeout) as answer:
@@ -96,7 +96,9 @@ async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Optio
     if status == 401:
         raise Refused(f"The coordinator at {options.url} wants a key: set API_KEY or give --api-key.")
     if status != 200:
-        raise Refused(f"{options.url}/stats answers HTTP {status}: that is no coordinator; name it with --url.")
+        raise Refused(
+            f"{options.url}/stats answers HTTP {status}: that is not a coordinator; set its address with --url."
+        )
     await by_the_clock(sender.send, [0.0], limits, Collected())
     limits.sent = 0
 

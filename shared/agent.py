@@ -83,7 +83,7 @@ class Agent:
     `routes` makes a FastAPI router of its own from a function that returns what `open` yielded (it raises
     `Unavailable` before and after); like the other open routes of a worker, outsiders reach it through the
     coordinator's gateway only, as `/agents/{name}/…`. `metadata` is asked once, in a thread, before the worker
-    registers, and stands in its registration.
+    registers, and is in its registration.
     """
 
     name: str

@@ -41,7 +41,7 @@ Protocol = Literal["muster", "openai", "a2a"]
 
 
 class Status(StrEnum):
-    """Where a task or a step stands."""
+    """Status of a task or a step."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -67,7 +67,7 @@ class _Open(BaseModel):
 
 
 class _Closed(BaseModel):
-    """A body where an unknown field is a typing error somebody wants to hear of."""
+    """A body in which an unknown field is an error, most likely a typing error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -135,7 +135,7 @@ class AgentView(BaseModel):
 
 
 class PlanStep(_Closed):
-    """One step of a plan a caller sends: who does it (`capability` or `agent`), and after which others."""
+    """One step of a plan a caller sends: which agent does it (`capability` or `agent`), and after which others."""
 
     id: Name
     capability: Name | None = None
@@ -186,7 +186,7 @@ class TaskRequest(_Closed):
 
 
 class Usage(_Open):
-    """What a step or a task has spent; an agent can neither give back nor claim what no journal can hold."""
+    """What a step or a task has spent; values are bounded by what the database can store."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -255,7 +255,7 @@ class Source(_Open):
 
 
 class TaskResult(BaseModel):
-    """What a task found out. `answered` is None where nobody judged that; `confidence`, 0 to 1, is the share of the
+    """What a task found out. `answered` is None if that was not judged; `confidence`, 0 to 1, is the share of the
     question, by the weight of its words, that the best passage and its headings hold.
     """
 
@@ -320,7 +320,7 @@ class StepResult(_Open):
 class Progress(_Open):
     """How far a step is: a sentence for a person, and a share from 0 to 1 where it is known.
 
-    `report` is how the task's report begins, as `shared.report.model.Report` has it: what stands in it stays.
+    `report` is how the task's report begins, as `shared.report.model.Report` has it: its content does not change later.
     """
 
     message: Annotated[str, StringConstraints(max_length=500)]

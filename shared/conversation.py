@@ -39,7 +39,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Ask:
-    """What somebody wants to know: the conversation so far, its last turn being the question.
+    """What a caller wants to know: the conversation so far, its last turn being the question.
 
     `model` is the name that was asked for, `session` the conversation's id, `seconds` the time it may take,
     `key` makes a repeat give the same answer, `mocks` replace the model's replies for this request alone.
@@ -98,7 +98,7 @@ class Final:
 
     `data` is the answer as JSON where there is more than words; `task_id` the coordinator's task; `cut` says that the
     text ends in the middle, because a limit was reached. `answered` is False where the text admits that nothing
-    answers, None where nobody judged that; `confidence`, 0 to 1, is the share of the question that was found.
+    answers, None if that was not judged; `confidence`, 0 to 1, is the share of the question that was found.
     """
 
     text: str

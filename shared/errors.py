@@ -142,7 +142,7 @@ class AgentUnreachable(StepFailure):
 
 
 class AgentLost(StepFailure):
-    """The connection broke after the call was sent; the step's key makes a repeat safe."""
+    """The connection was lost after the call was sent; the step's key makes a repeat safe."""
 
     type, title, retryable = "agent_lost", "Connection to the agent lost", True
 

@@ -33,7 +33,7 @@ def _is_http_url(value: str) -> str:
 
 
 def at_home(path: Path) -> Path:
-    """`~/notes` as the folder it means: no shell says so inside `.env`, and not every one after make's `=`."""
+    """`~/notes` as the folder it means: shells do not expand `~` inside `.env`, nor do all of them after make's `=`."""
     try:
         return path.expanduser()
     except RuntimeError:  # nobody's home

@@ -1,4 +1,4 @@
-"""PURE: JSON as RFC 8259 has it, and where in it something stands."""
+"""PURE: strict JSON (RFC 8259), and pointers into it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def is_http_url(value: str) -> bool:
 
 
 def http_url(value: str) -> str:
-    """The URL itself, from somebody who is not trusted. Raises ValueError with what is wrong with it."""
+    """The URL itself, from an untrusted source. Raises ValueError with what is wrong with it."""
     try:
         parts = urlsplit(value)
         port = parts.port

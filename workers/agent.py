@@ -1,4 +1,4 @@
-"""The generic agent: a name, instructions, a model, agents to ask and tools, by environment alone."""
+"""The generic agent: a name, instructions, a model, agents to ask and tools, all from the environment."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _asked(step: StepRequest) -> Ask:
 
 
 def _earlier(messages: JsonValue) -> list[Message]:
-    """The turns before, where a chat or a delegation is handed on; a task of somebody else's is only said here."""
+    """The earlier turns of a chat or a delegation that is handed on; a foreign task has none."""
     roles: dict[str, Role] = {role: role for role in ("system", "user", "assistant")}
     roles["task-delegation"] = "user"
     found = [m for m in messages if isinstance(m, dict)] if isinstance(messages, list) else []

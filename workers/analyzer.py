@@ -1,4 +1,4 @@
-"""The analyzer: what answers the question in the evidence that the steps before it delivered."""
+"""The analyzer: finds what answers the question in the evidence of earlier steps."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
 async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
     """The stream's events; raises `AgentLost` when not even a ping came for 6 s.
 
-    A pause of this whole process (`docker pause`, a machine that sleeps) is no silence of the agent's: one long wait
+    A pause of this whole process (`docker pause`, a machine that sleeps) is not the agent's silence: one long wait
     would be over at its end, before the pings that came meanwhile are read; of several short ones it costs one.
     """
     events = EventSource(response).aiter_sse()

@@ -136,7 +136,7 @@ class Exchange:
 
     @property
     def waits(self) -> bool:
-        """Whether the agent waits for somebody who is not there."""
+        """Whether the agent waits for input that cannot be given."""
         return self._state in ("INPUT_REQUIRED", "AUTH_REQUIRED")
 
     @property

@@ -65,7 +65,7 @@ class Chunks:
         self.done = False
 
     def add(self, data: str) -> None:
-        """The next event's data; raises a `StepFailure` for one that is no chunk, or an error."""
+        """The next event's data; raises a `StepFailure` for an error, or anything but a chunk."""
         if data.strip() == DONE:
             self.done = True
             return

@@ -1,4 +1,4 @@
-"""PURE: who is alive, who can do what, and who is chosen next. The clock and chance come from outside."""
+"""PURE: which agents are alive, what each can do, and which is chosen next; clock and chance are passed in."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Registry:
         return instance.status is not before
 
     def paused(self, seconds: float) -> None:
-        """This process did not run for so long, and could hear nobody: leases last so much longer."""
+        """This process was paused for so long and received no heartbeats: leases are extended by as much."""
         for instance in self._instances.values():
             if instance.lease_until is not None:
                 instance.lease_until += seconds
@@ -178,7 +178,7 @@ class Registry:
     def choose(
         self, *, capability: str | None, agent: str | None, avoid: Collection[str] = (), outside: Iterable[str] = ()
     ) -> Instance | None:
-        """The instance that would answer soonest: least outstanding work times recent latency; None if nobody can.
+        """The instance that would answer soonest: least outstanding work times recent latency; None if no instance can.
 
         Of more than 32 that are registered for it, 32 are looked at that chance has chosen, as long as one of them can:
         two choices are nearly as good as all (Mitzenmacher 2001), and with 990 agents all were half of a task's cost.

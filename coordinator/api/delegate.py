@@ -1,4 +1,4 @@
-"""`POST /delegate`: the door for agents that ask other agents."""
+"""`POST /delegate`: for agents that ask other agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes stand on, once the coordinator is open."""
+"""The components that request handlers use, once the coordinator is open."""
 
 from __future__ import annotations
 

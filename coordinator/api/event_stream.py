@@ -1,4 +1,4 @@
-"""Tasks as event streams: a task's past and future events, then its result, ended early only by a stop."""
+"""Tasks as event streams: past and future events, then the result; only a shutdown ends a stream early."""
 
 from __future__ import annotations
 

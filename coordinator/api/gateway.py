@@ -112,7 +112,7 @@ async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[byte
 
 
 class _Relay(StreamingResponse):
-    """An agent's answer on its way; `ended` hears how that went, also when nothing of it was sent any more."""
+    """An agent's response as it is forwarded; `ended` is called with the outcome, even if nothing was sent."""
 
     def __init__(self, answer: httpx.Response, ended: Callable[[str | None], None]) -> None:
         super().__init__(self._pieces(), answer.status_code)

@@ -1,4 +1,4 @@
-"""PURE: what lists share: cursors that a client hands back, and times as they are shown."""
+"""PURE: pagination: cursors that a client hands back, and times as they are shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cursor(*values: str) -> str:
 
 
 def opened(cursor: str, count: int) -> list[str]:
-    """The values of a cursor; raises `BadRequest` for one that is none of ours."""
+    """The values of a cursor; raises `BadRequest` for an invalid one."""
     try:
         values = base64.urlsafe_b64decode(cursor).decode().split("\x00")
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""How a caller wants an answer: in which format, with or without the steps' outputs, indented or not."""
+"""The form in which a caller wants an answer: format, with or without the steps' outputs, indented or not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Asked = Annotated[Wanted, Depends(_wanted)]
 
 
 def accepted(accept: str) -> Format | None:
-    """The format that an Accept header likes best (RFC 9110, section 12.5.1); None where it names none of ours."""
+    """The format that an Accept header prefers (RFC 9110, section 12.5.1); None if it names no known one."""
     liked: list[tuple[float, Format]] = []
     for part in accept.split(","):
         kind, *more = (piece.strip() for piece in part.split(";"))

@@ -1,4 +1,4 @@
-"""The coordinator's routes for what a task found out: its report, and the sources of that in their place."""
+"""The coordinator's routes for a task's report, and for its sources in their context."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def get_source(
 async def as_report(task: Task, format: Format, request: Request, parts: Parts, *, here: str) -> Response:
     """The report itself as an answer. `here` leads from the request's folder to that of the task: "" or "tasks/…/".
 
-    A page links its sources from where it stands, which also works behind a prefix; other formats by whole addresses.
+    A page links its sources by relative addresses, which also work behind a prefix; other formats by absolute ones.
     """
     base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
     prefix = f"{here}sources/" if format == "html" else f"{base}/tasks/{task.id}/sources/"

@@ -1,4 +1,4 @@
-"""A source of a report in its place: as the researcher has it now, else as it was kept with the task."""
+"""A source of a report in its context: as the researcher has it now, else as it was kept with the task."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def seen(task: Task, place: Place) -> SourceView:
 
 
 async def place(task: Task, number: int, parts: Parts) -> Place:
-    """Where the source with this number stands. Raises `NotFound` for a number that the report does not have."""
+    """The source with this number, in its context. Raises `NotFound` for a number that the report does not have."""
     report = await asyncio.to_thread(document, task)
     source = next((source for source in report.sources if source.number == number), None)
     if source is None:
@@ -119,7 +119,7 @@ def _researchers(task: Task, id: str, parts: Parts) -> list[Instance]:
 
 
 async def _asked(id: str, researchers: Iterable[Instance], http: httpx.AsyncClient) -> PlacedPassage | str:
-    """The passage from the first that has it, within two seconds; else a sentence that says why nobody has."""
+    """The passage from the first that has it, within two seconds; else a sentence that says why there is none."""
     why = AWAY
     if not _ID.match(id):
         return CHANGED

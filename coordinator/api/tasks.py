@@ -1,4 +1,4 @@
-"""The coordinator's routes for tasks and their events, and what it has counted."""
+"""The coordinator's routes for tasks, their events, and statistics."""
 
 from __future__ import annotations
 

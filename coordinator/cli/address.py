@@ -1,4 +1,4 @@
-"""Whether a URL is one that a coordinator can be asked at."""
+"""Checks that a URL can be a coordinator's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks a question and shows live how its steps go: bars on a terminal, lines elsewhere."""
+"""Asks a question and shows the progress of its steps: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
 
 
 def unreachable(client: httpx.Client, exc: httpx.HTTPError) -> str:
-    """Why nobody answers, and what to do, in one line."""
+    """Why there is no answer, and what to do, in one line."""
     why = re.sub(r"^\[Errno -?\d+\] ", "", str(exc)).rstrip(".") or type(exc).__name__
     return f"{client.base_url} cannot be reached: {why}. Is it running? Try 'make run', or name another with --url."
 
@@ -59,7 +59,7 @@ def said(response: httpx.Response) -> str:
 
 
 class _Display:
-    """One bar a step on a terminal; one line an event where nobody looks."""
+    """One bar a step on a terminal; one line an event elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""The command line's calls to a coordinator: with the key that stands in `.env`, and each failure in one sentence."""
+"""The command line's calls to a coordinator: with the key from `.env`, and each failure in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where commands print: what was asked for on stdout, all else on stderr, a failure as one sentence."""
+"""Where commands print: results on stdout, everything else on stderr, a failure as one sentence."""
 
 from __future__ import annotations
 

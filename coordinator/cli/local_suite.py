@@ -1,4 +1,4 @@
-"""The suite as plain processes: starts them, shows their logs under their names, restarts what crashes, ends all."""
+"""The suite as plain processes: starts them, shows their logs by name, restarts those that crash, stops them all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Service:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that nobody listened on a moment ago."""
+    """Ports that were free a moment ago."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for sock in sockets:
@@ -62,7 +62,7 @@ def prefixed() -> Show:
 
 
 class SuiteFailed(Exception):
-    """A process ended in a way that starting it again would not mend; the text says which and what it said."""
+    """A process ended in a way that a restart would not fix; the text says which and what it said."""
 
 
 class Suite:
@@ -116,7 +116,7 @@ class Suite:
                 process.wait()
 
     def wait_ready(self, seconds: float = 30.0, *, key: str | None = None) -> None:
-        """Waits until every agent is healthy; raises `SuiteFailed` when one cannot start or time is over.
+        """Waits until every agent is healthy; raises `SuiteFailed` when one cannot start or the time runs out.
 
         `key` is the bearer token that the coordinator asks for.
         """

@@ -1,4 +1,4 @@
-"""What `ask` and `demo` make of a task that has ended: the report printed, the page written, an exit code."""
+"""The end of `ask` and `demo`: prints the report, writes the page, and chooses the exit code."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _title(text: str) -> RenderableType:
 
 
 def _item(item: Cited, seen: Shown, mark: Marking, link: Link) -> Iterator[RenderableType]:
-    """A passage with the place it stands in below, or a sentence with its numbers."""
+    """A passage with its place below, or a sentence with its numbers."""
     numbers = "".join(f" [{n}]" for n in item.citations)
     if said := clean(item.said):
         yield Padding(Text.assemble((said, "bold"), (numbers, "dim")), (1, 0, 0, 0))

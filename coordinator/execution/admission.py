@@ -1,4 +1,4 @@
-"""Who may start now: so many tasks at once, a bounded queue by priority, and an honest Retry-After."""
+"""Admission: a limit on running tasks, a bounded queue by priority, and a measured Retry-After."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.errors import Overloaded
 
 MEASURED_ENDS = 64  # the drain rate is taken over that many last ends
 LONGEST_RETRY_SECONDS = 300
-MAX_WEIGHT = 100_000_000  # of all open tasks: a start takes them all up at once, in the 1 GB that a container has
+MAX_WEIGHT = 100_000_000  # of all open tasks: all are resumed at startup, in the 1 GB that a container has
 VALUE_BYTES = 60  # of one small value of a JSON that is held as objects
 
 

@@ -1,4 +1,4 @@
-"""The registry at work: registrations made durable, probes, lapsed leases, and waiting for an agent to come free."""
+"""The registry in use: durable registrations, probes, expired leases, and waiting for a free agent."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Agents:
         """The best instance for a step, its load already counted.
 
         Waits while agents are full until the step's end; while they are only known, pending or unreachable for the
-        smaller of 10 s and half the time left. Raises `NoAgent`, at once for what nobody ever registered, and
+        smaller of 10 s and half the time left. Raises `NoAgent`, at once if no such agent ever registered, and
         `StepTimeout`.
         """
         patience = min(PATIENCE_SECONDS, (until - since) / 2)
@@ -121,7 +121,7 @@ class Agents:
             self.changed()
 
     def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
-        """Tells an agent, without waiting, that nobody waits for a step any more."""
+        """Tells an agent, without waiting, that a step's result is no longer needed."""
         self._background.once(f"cancel:{task_id}:{step_id}", self._client.cancel(instance, task_id, step_id, attempt))
 
     @asynccontextmanager

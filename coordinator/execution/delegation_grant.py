@@ -1,4 +1,4 @@
-"""What the agent that works on a step may hand on to others, what those have used, and who still works for it."""
+"""What a step's agent may delegate to others, what those have used, and which of them are still working."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delegations: an agent asks another one through the coordinator, out of what its own step was given."""
+"""Delegations: an agent asks another one through the coordinator, within the limits of its step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Turn(BaseModel):
 
 
 class Wish(BaseModel):
-    """`POST /delegate`: who is to do what, and what it may take of what the asking step has left."""
+    """Body of `POST /delegate`: the agent, its task, and its share of what the delegating step has left."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -76,7 +76,7 @@ class Done:
 
 @dataclass
 class _Asking:
-    """A step that delegates: who holds it, how deep it is, and what it may hand on."""
+    """A step that delegates: its agent, its depth, and what it may hand on."""
 
     holder: str
     envelope: Envelope
@@ -166,7 +166,7 @@ class Delegations:
         return Done(result, used, asking.booked)
 
     async def _asking(self, asker: Instance, envelope: Envelope) -> _Asking:
-        """The step that the asker holds; a chat with it is known to nobody else, so its signed word counts."""
+        """The step that the asker holds; a chat is known to the asker alone, so its signed header counts."""
         if (found := self._running.get((envelope.task, envelope.step))) is not None:
             if found.holder != asker.id:
                 raise EnvelopeRefused("The step belongs to another agent.")

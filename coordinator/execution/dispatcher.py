@@ -1,4 +1,4 @@
-"""The doors to tasks: accepted durably, waited for, cancelled, taken up again after a restart."""
+"""Accepts, waits for, cancels and resumes tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan that a model proposes for a task, checked like a caller's own; the default plan where it does not hold."""
+"""A plan that a model proposes for a task, checked like a caller's; the default plan if it is invalid."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Planner:
 def _plan(said: ProposedPlan, task: Task) -> list[PlanStep]:
     """The steps as a caller would send them; raises ValidationError for a name that is none.
 
-    A need that is no step's name but the capability of a single step means that one: small models mix them up.
+    A need that is not a step's name but the capability of a single step means that one: small models mix them up.
     """
     ids = {one.id for one in said.steps}
     of: dict[str, list[str]] = {}

@@ -22,7 +22,7 @@ class Live:
     frontier: Frontier
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
-    sent_before: set[str] = field(default_factory=set)  # ids of steps that an earlier start has sent, and this not yet
+    sent_before: set[str] = field(default_factory=set)  # ids of steps that a previous process sent, not this one
     unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
     begun: bool = False
     cancelled: bool = False

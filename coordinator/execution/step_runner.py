@@ -1,4 +1,4 @@
-"""Carries one step from ready to ended: an instance, an attempt, a retry where it is safe and may help."""
+"""Carries one step from ready to ended: chooses an instance, makes an attempt, retries if that is safe and may help."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Runner:
         self._stopping = True
 
     def forget(self, task: Task, step: Step) -> None:
-        """Tells an agent to stop a step that an earlier start had sent it; ours have, when the connection broke."""
+        """Tells an agent to stop a step that a previous process sent; our own stop when the connection is lost."""
         instance = self._agents.registry.get(step.instance or "")
         if instance is not None and instance.registration.protocol != "muster":
             self._agents.cancel(instance, task.id, step.id, step.attempt)

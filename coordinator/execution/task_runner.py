@@ -1,4 +1,4 @@
-"""Carries one task through its plan; whatever the deadline finds ready is the answer."""
+"""Carries one task through its plan; at the deadline, whatever is ready is returned."""
 
 from __future__ import annotations
 

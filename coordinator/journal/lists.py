@@ -1,4 +1,4 @@
-"""PURE: lists of tasks, newest first, as questions to the journal that each stand in an index, and their answers."""
+"""PURE: lists of tasks, newest first, as queries that each use an index, and their results."""
 
 from __future__ import annotations
 

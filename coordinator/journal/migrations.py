@@ -1,4 +1,4 @@
-"""Numbered, append-only migrations of the journal. A landed one is never edited; a change is a new one at the end."""
+"""Numbered, append-only migrations of the journal. A released one is never edited; a change is a new one at the end."""
 
 MIGRATIONS = (
     # 1: tasks, steps, attempts, one event log, agents, late results, meta
@@ -113,7 +113,7 @@ MIGRATIONS = (
         idempotency_key TEXT,
         request_digest TEXT NOT NULL,
         agents TEXT NOT NULL,           -- JSON: names of those who answered
-        body BLOB,                      -- packed: the columns below, steps and events; NULL: they stand in their rows
+        body BLOB,                      -- packed: the columns below, steps and events; NULL: they are in their rows
         request TEXT,
         plan TEXT,
         traceparent TEXT,

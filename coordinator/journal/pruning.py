@@ -1,4 +1,4 @@
-"""The clock's work that belongs to no task: old history goes, and the space it took, a bite at a time."""
+"""Removes old history on a schedule, and returns the space it took, in small portions."""
 
 from __future__ import annotations
 

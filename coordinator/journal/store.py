@@ -1,4 +1,4 @@
-"""The journal in the coordinator's words: what is written when, and tasks read back as values."""
+"""The journal as the coordinator uses it: what is written when, and tasks read back as values."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def vacuum(database_url: str) -> tuple[int, int]:
     `StorageBroken` while a coordinator uses the journal.
     """
     if not database_url.startswith("sqlite:///"):
-        raise VacuumFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is no file.")
+        raise VacuumFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is not a file.")
     path = Path(database_url.removeprefix("sqlite:///")).absolute()
     if not path.is_file():
-        raise VacuumFailed(f"DATABASE_URL names {path}, and there is no such file.")
+        raise VacuumFailed(f"DATABASE_URL names {path}, which does not exist.")
     lock = held(path)
     try:
         with closing(opened(path, MIGRATIONS)) as connection:

@@ -1,4 +1,4 @@
-"""What `/stats` and `/metrics` say, counted from the events as they become durable."""
+"""The figures of `/stats` and `/metrics`, counted from the events as they become durable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the coordinator shows itself to every protocol: a chat is a task, and its report is the answer."""
+"""The coordinator as a chat, for every protocol: a chat is a task, and its report is the answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CoordinatorFace:
         self._memory = memory
 
     def parts(self) -> Parts:
-        """What the coordinator stands on; raises `Unavailable` before it is open."""
+        """The coordinator's components; raises `Unavailable` before it is open."""
         parts = self._opened()
         if parts is None:
             raise Unavailable("The coordinator is starting.", retry_after=1)
@@ -73,7 +73,7 @@ class CoordinatorFace:
         return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
-        """Runs a task; closing the answer early cancels it unless it stays, a stop of the coordinator never does.
+        """Runs a task. Closing the stream cancels the task unless `stays`; a shutdown does not.
 
         Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable`
         with the task's Location when the coordinator stops first.
@@ -173,7 +173,7 @@ class CoordinatorFace:
 
 
 def _before(question: str, asked: Sequence[str]) -> Sequence[str]:
-    """What was asked before a question that stands among it; a repeat may have others behind it."""
+    """The conversation before one of its questions; a repeat may have others behind it."""
     places = [at for at, one in enumerate(asked) if one == question]
     return asked[: places[-1]] if places else asked
 
@@ -190,7 +190,7 @@ def _conversation(ask: Ask) -> Any:
 
 
 async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
-    """What happens to a task, a sentence each, until it ends, its time is over or the coordinator stops."""
+    """What happens to a task, a sentence each, until it ends, times out or the coordinator stops."""
     events = parts.feed.follow(
         task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
     )

@@ -1,4 +1,4 @@
-"""PURE: a question that only points at the last one ("And where?"), completed with what that was about."""
+"""PURE: a follow-up question ("And where?"), completed with the topic of the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: a question taken apart into the questions that it holds."""
+"""PURE: splits a text into the questions it contains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parts(description: str) -> list[str]:
 
     Lists (`- …`, `1. …`) and several questions are taken apart, and one sentence at a joint before a question word:
     "What is WAL and how does it survive a crash?" holds two. A part that points back ("it") gets what it points at;
-    an item that is no question gets the words before its list. A list beside a question is only its context.
+    an item that is not a question gets the words before its list. A list beside a question is only its context.
     """
     text = description.strip()
     items = [m.group(1).strip() for m in _ITEM.finditer(text)]

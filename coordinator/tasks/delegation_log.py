@@ -1,4 +1,4 @@
-"""PURE: what a task's log says of its delegations after a restart: what they have spent, and which were cut off."""
+"""PURE: a task's delegations, read from its log after a restart: what they spent, and which were cut off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which steps of a task may start next and which never will, counted as steps end: a long plan costs no search."""
+"""Which steps of a task may start next and which never will, counted as steps end, so long plans need no search."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _research_inputs(request: TaskRequest) -> list[JsonValue]:
 
 
 def _circle(steps: list[PlanStep], places: Mapping[str, int]) -> list[str]:
-    """Ids of a circle, in order and closed, from the one that stands first in the plan; or nothing."""
+    """Ids of a circle, in order and closed, from the one that is first in the plan; or nothing."""
     try:
         TopologicalSorter({step.id: step.needs for step in steps}).prepare()
     except CycleError as exc:

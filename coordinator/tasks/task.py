@@ -129,7 +129,7 @@ class Task:
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """Where each step stands in `steps`, by its id."""
+        """The position of each step in `steps`, by its id."""
         return {step.id: n for n, step in enumerate(self.steps)}
 
     def step(self, step_id: str) -> Step:
@@ -172,7 +172,7 @@ def upstream(task: Task, step: Step) -> dict[str, JsonValue]:
 
 
 def outcome(task: Task) -> Status:
-    """How a task ends whose steps have all ended (or whose time is over).
+    """How a task ends whose steps have all ended (or which timed out).
 
     Everything done: completed. Something done: partial. Nothing done: timed_out if time was the reason, else failed.
     A step is cancelled only with its task, whose end a kill may have cut off.
@@ -208,7 +208,7 @@ def missing(task: Task) -> list[Missing]:
 
 
 def last_steps(task: Task) -> list[Step]:
-    """Completed steps whose output nobody else used: the answer of a plan without a report."""
+    """Completed steps whose output no other step used: the answer of a plan without a report."""
     used = {n for step in task.steps if step.status is Status.COMPLETED for n in step.needs}
     done = [step for step in task.steps if step.status is Status.COMPLETED and not step.is_planning]
     return [step for step in done if step.id not in used]

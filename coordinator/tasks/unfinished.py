@@ -1,4 +1,4 @@
-"""PURE: what is said of a step that was not done when its task ends."""
+"""PURE: the error of a step that had not finished when its task ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BROKE = "internal_error"
 
 
 def unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, StepError]:
-    """How the step ends, and why: its task was cancelled, broke, or had no more time."""
+    """How the step ends, and why: its task was cancelled, crashed, or timed out."""
     if cancelled:
         return Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled.")
     if task.error is not None and task.error.type == _BROKE:
@@ -20,5 +20,5 @@ def unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, Step
 
 
 def broke(exc: Exception) -> StepError:
-    """What a bug of ours costs a task or a step."""
+    """The error of a task or a step after a bug."""
     return StepError(type=_BROKE, detail=f"Internal error in the coordinator: {type(exc).__name__}.")

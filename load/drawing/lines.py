@@ -79,7 +79,7 @@ def _ticks(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
 
 
 def _names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[float]:
-    """Where the names stand: at the lines' ends, moved apart where those are close to each other."""
+    """Positions of the names: at the lines' ends, moved apart where those are close to each other."""
     order = sorted(range(len(lines)), key=lambda n: lines[n][-1][1])
     at = {n: lines[n][-1][1] for n in order}
     for above, below in pairwise(order):

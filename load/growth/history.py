@@ -11,7 +11,7 @@ APART_SECONDS = 0.5  # between two ended tasks: a million of them are younger th
 
 
 def fill(journal: Path, template: str, *, start: int, end: int) -> None:
-    """Adds tasks number `start` to `end` - 1, like the ended task of id `template`, to a journal that nobody has open.
+    """Adds tasks number `start` to `end` - 1, like the ended task of id `template`, to a journal that is not open.
 
     Rows of that task are repeated in every table that has some, whatever its columns: the id is replaced, columns that
     end in _at are moved back, what SQLite numbers itself it numbers anew, and what a trigger has added stays.

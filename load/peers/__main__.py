@@ -68,7 +68,7 @@ In each round --concurrency callers have one task each at any time for --seconds
 agents that take {DELAY_MS} ms, for --latency-seconds. Writes RESULTS.md and results.svg into --out.
 
 Who takes part: {names}.
-Celery, Taskiq and Dramatiq need redis-server on the PATH, Restate needs npm; who lacks it is left out.
+Celery, Taskiq and Dramatiq need redis-server on the PATH, Restate needs npm; peers without these are left out.
 Loopback only. Exit code 1: an aim was missed.""",
     )
     parser.add_argument("--concurrency", type=int, default=64, help="tasks at once (default: %(default)s)")

@@ -55,7 +55,7 @@ class Place:
 
     @property
     def env(self) -> dict[str, str]:
-        """What its programs see; nobody calls home."""
+        """The environment of its programs, with telemetry off."""
         path = [str(self.source), str(SOURCE / "common")] if self.folder else [str(ROOT)]
         return {
             "PYTHONPATH": os.pathsep.join(path),

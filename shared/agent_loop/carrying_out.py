@@ -35,7 +35,7 @@ Record = Callable[[str, JsonValue, str | None], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Result:
-    """What an action gave: words for the model; `gave` is what others said, empty where nobody did."""
+    """What an action gave: words for the model; `gave` is what others said, empty if they said nothing."""
 
     action: Action
     text: str

@@ -34,8 +34,8 @@ class Grants:
 
     What was granted: tools that are listed, agents in the access of this one and of its task, no circle, no sixth hop.
     Beyond that, a text of others (a document, a tool's result, an agent's answer) causes nothing by asking for it:
-    refused is what such a text names if nobody whose word counts has named it and it was not done before that; what
-    stands in one as a call; and what one names and whose long arguments it holds, word for word.
+    refused is what such a text names, unless a trusted party named it or it was done before; what
+    appears in one as a call; and what one names and whose long arguments it holds, word for word.
     """
 
     def __init__(

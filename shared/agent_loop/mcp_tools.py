@@ -149,7 +149,7 @@ class McpTools:
 
 
 async def _client(url: str) -> Any:
-    """The library takes a second to import: in a thread, so that nobody waits for it."""
+    """The library takes a second to import: so it is done in a thread."""
     mcp = await asyncio.to_thread(importlib.import_module, "mcp")
     return mcp.Client(url)
 

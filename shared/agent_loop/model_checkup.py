@@ -84,7 +84,7 @@ async def _tried(model: LanguageModel, seen: Checkup, *, local: bool, seconds: f
 
 
 async def _names(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> list[str]:
-    """The models that the server says it has; raises ModelFailed where nobody is there, or the key is wrong."""
+    """The models that the server says it has; raises ModelFailed if the server is unreachable, or the key is wrong."""
     try:
         async with asyncio.timeout(LIST_SECONDS):
             response = await http.get(f"{url}/models", headers=headers)

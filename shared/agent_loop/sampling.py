@@ -24,7 +24,7 @@ class _Options(BaseModel):
 
 
 def sampling_of(options: Mapping[str, Any]) -> Sampling:
-    """What options ask for; as the settings say where they are no options, for anybody may send a task's context."""
+    """What options ask for; else as the settings say, for any client may send a task's context."""
     try:
         found = _Options.model_validate(options)
     except ValidationError:

@@ -12,7 +12,7 @@ from shared.urls import is_http_url, is_loopback
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# "This network", metadata services, link-local, multicast, reserved, and IPv6 forms of IPv4 that nobody needs.
+# "This network", metadata services, link-local, multicast, reserved, and unneeded IPv6 forms of IPv4.
 _NEVER = tuple(
     ipaddress.ip_network(network)
     for network in (

@@ -1,4 +1,4 @@
-"""The small database that the store stands on: atomic writes, durable when they return, and reads."""
+"""The database interface that the store uses: atomic writes, durable when they return, and reads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Database(Protocol):
     async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
         """Runs as many of the statements, in order, as fit into the time, at least one; how many.
 
-        For work that can wait: nobody's write is held up for longer. Raises as `write` does.
+        For work that can wait: no other write is held up for longer. Raises as `write` does.
         """
         ...
 

@@ -27,7 +27,7 @@ def code(exc: Exception) -> int:
 
 
 def translated(exc: Exception) -> MusterError:
-    """The error of ours for one of SQLite's."""
+    """Translates an error of SQLite's."""
     if code(exc) in FULL:
         return StorageFull("The journal's disk is full; nothing was written. Free some space.")
     return StorageBroken(f"The journal cannot be used: {exc}.")
@@ -135,7 +135,7 @@ def _create(path: Path, migrations: Sequence[str]) -> None:
 
 
 def make_private(path: Path) -> None:
-    """An empty file for this user alone, for keys and questions stand in it; SQLite gives its logs the same mode."""
+    """An empty file for this user alone, for it holds keys and questions; SQLite gives its logs the same mode."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 

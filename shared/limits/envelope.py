@@ -27,7 +27,7 @@ MOST_MILLISECONDS = 86_400_000
 
 @dataclass(frozen=True)
 class Envelope:
-    """What one hop carries. `calls` and `tokens` are what is left, `None` where nobody set a limit."""
+    """What one hop carries. `calls` and `tokens` are what is left, `None` if there is no limit."""
 
     task: str
     step: str
@@ -74,7 +74,7 @@ def told(envelope: Envelope) -> str:
 def heard(header: str) -> Envelope:
     """The envelope in a `HOP` header; raises `BadRequest`.
 
-    Nobody has signed it, so it is good for limits alone: who lies gets no more than who sends no header.
+    It is unsigned, so it can only set limits: a false header gains no more than a missing one.
     """
     try:
         said = strict_json(header.encode("latin-1"))

@@ -124,7 +124,7 @@ class Memory:
             self._db, self.enabled = None, False
 
     def new_session(self) -> str:
-        """The id of a session that nobody named."""
+        """The id of a session without a name."""
         return f"session_{self._new_id()[:12]}"
 
     async def record(

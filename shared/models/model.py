@@ -29,9 +29,9 @@ from shared.models.warming import measured_again, warmed
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
-CHAT_TOKENS = 4_096  # of a chat's reply at the most, where nobody says less
+CHAT_TOKENS = 4_096  # of a chat's reply at the most, unless the caller says less
 SHAPE_TOKENS = 2_000
-EXACT_TEMPERATURE = 0.1  # of forms and of agents that may call, where nobody says one; servers' own is 0.8
+EXACT_TEMPERATURE = 0.1  # of forms and of agents that may call, unless set; servers default to 0.8
 LOOK_SECONDS = 0.25  # between two looks at what of a shape has come
 SHAPE_RULE = "Answer with one line of JSON and nothing else, of this form, each … replaced:"
 
@@ -90,14 +90,14 @@ class LanguageModel:
         return self._server
 
     def for_request(self, mocks: Sequence[JsonValue] | None = None) -> LanguageModel:
-        """The model as one request sees it: a script begins anew, and `mocks` replace whatever there is."""
+        """The model as one request sees it: a script restarts, and `mocks` replace whatever there is."""
         script = self._script if mocks is None else mocks
         if script is None:
             return self
         return LanguageModel(name=self.name, seconds=self._seconds, max_tokens=self._max_tokens, script=script)
 
     async def __aenter__(self) -> Self:
-        """Begins to warm the model up, where that is wanted: nobody waits for it."""
+        """Starts warming the model up in the background, where that is wanted."""
         if self._warm and self._server is not None:
             work = warmed(self._server, local=is_local(self._url))
             self._server.started = time.monotonic()
@@ -171,7 +171,7 @@ class LanguageModel:
         so_far: SoFar[Shape] | None = None,
         progress: Hear | None = None,
     ) -> Filled[Shape]:
-        """The model's answer about `data` as a `shape`, streamed: what is whole of it when the time is over is kept.
+        """The model's answer about `data` as a `shape`, streamed: whatever is complete when the time runs out is kept.
 
         `data` may be what makes them, of what fits when the model has its turn: `least_characters` at the least, or it
         is not asked. `so_far` gets the shape each time another item of it is whole. At most `tries` calls are made, and

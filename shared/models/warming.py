@@ -1,4 +1,4 @@
-"""The first call to a model, in the background and without hurry, so that a cold start is nobody's step."""
+"""The first call to a model, in the background, so that no step pays for a cold start."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Host:
     """A service that façades are mounted on.
 
     `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
-    must send, `public_url` the address that cards show (None: the request's Host; who comes through the gateway always
+    must send, `public_url` the address that cards show (None: the request's Host; requests through the gateway always
     sees the gateway's), `private` whether calls to private addresses are allowed. `opened` collects what a façade needs
     opened with the service: each is entered in the lifespan, and left at its end. `memory` is what the service
     remembers, `features` what KAOS's card says it can do besides what its skills tell.

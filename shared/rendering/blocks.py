@@ -142,7 +142,7 @@ def _code(piece: _Piece) -> Code:
 
 
 def _lists(pieces: Sequence[_Piece]) -> list[Listing]:
-    """Items as lists in lists, by how far they stand in; a change between items and steps begins another list."""
+    """Items as lists in lists, by their indentation; a change between items and steps begins another list."""
     found: list[Listing] = []
     at = 0
     while at < len(pieces):

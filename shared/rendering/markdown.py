@@ -87,7 +87,7 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
 
 
 def _item(item: Cited, seen: Shown, link: Link) -> Iterator[str]:
-    """A passage and the place it stands in, or a sentence with its numbers."""
+    """A passage and its place, or a sentence with its numbers."""
     numbers = "".join(f" [{n}](#source-{n})" for n in item.citations)
     if clean(item.said):
         yield f"{escape_markdown(item.said)}{numbers}"
@@ -151,7 +151,7 @@ def _where(source: NumberedSource, linked: str) -> str:
 
 
 def _blocks(found: Sequence[Block], indent: str = "") -> list[str]:
-    """Blocks as Markdown, each a string; `indent` is how far the text of the item around them stands in."""
+    """Blocks as Markdown, each a string; `indent` is the indentation of the text of the item around them."""
     return [_indented(_block(block), indent) for block in found]
 
 

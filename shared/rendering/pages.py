@@ -1,4 +1,4 @@
-"""Pages: a report, a passage in its place, and somebody else's Markdown; nothing is loaded, no script can run.
+"""Pages: a report, a passage in its context, and third-party Markdown; nothing is loaded, no script can run.
 
 jinja2 and markdown-it-py are imported on first use, because a service that never renders should not carry them.
 """
@@ -60,7 +60,7 @@ def passage_to_html(passage: Place, *, back: str) -> str:
 
 
 def markdown_to_html(text: str, title: str) -> str:
-    """A page around somebody else's Markdown. Raw HTML in it is shown as text; unsafe links are no links.
+    """A page around third-party Markdown. Raw HTML in it is shown as text; unsafe links become text.
 
     A text longer than `MAX_FORMATTED` is shown as it is.
     """

@@ -24,7 +24,7 @@ def clean(text: str, *, keep_lines: bool = False) -> str:
 
 
 def web_url(location: str) -> str:
-    """The location as a safe link target, or "" when it is no http(s) address."""
+    """The location as a safe link target, or "" if it is not an http(s) address."""
     url = location.strip()
     if not is_http_url(url) or _UNSEEN.search(location):
         return ""
@@ -47,5 +47,5 @@ def code(text: str) -> str:
 
 
 def longest_fence(text: str) -> int:
-    """How many backticks stand in a row, at most."""
+    """The longest run of backticks."""
     return max((len(run) for run in re.findall("`+", text)), default=0)

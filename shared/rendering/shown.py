@@ -18,7 +18,7 @@ _ADDED = re.compile(r"([?？]) \([^()]*\)\Z")
 class Shown:
     """A report as its readers see it.
 
-    `quoted` says that the statements are passages, each shown with the place that it stands in. `admits` is the
+    `quoted` says that the statements are passages, each shown with its place. `admits` is the
     sentence that says that nothing answers, "" where something does. `unread` are sources that no statement cites.
     """
 
@@ -79,7 +79,7 @@ def shown(report: Report) -> Shown:
 
 
 def place(source: NumberedSource) -> list[str]:
-    """Where a passage stands: the document's name, then the headings above it, outermost first."""
+    """A passage's place: the document's name, then the headings above it, outermost first."""
     title = clean(source.title) or clean(source.location) or clean(source.id)
     headings = [part for part in clean(source.heading).split(" › ") if part]
     return [title, *(part for part in headings if part != title)]
@@ -106,7 +106,7 @@ def counted(words: Sequence[str], last: str = "and") -> str:
 
 
 def _fresh(items: Iterable[Cited], said: set[str], answer: Sequence[str]) -> list[Cited]:
-    """The statements that stand neither in `said`, which remembers them, nor inside of the answer."""
+    """The statements that are neither in `said`, which remembers them, nor inside of the answer."""
     kept = []
     for item in items:
         words = " ".join(item.statement.split()).casefold()

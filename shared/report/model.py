@@ -99,10 +99,10 @@ class Contradiction(_Open):
 
 
 class Analysis(_Open):
-    """Output of capability `analyze`. Every `evidence` id stands in `sources`; `passages` counts what was read.
+    """Output of capability `analyze`. Every `evidence` id is in `sources`; `passages` counts what was read.
 
-    `answered` is None where nobody judged; `confidence` is the share of the question, by weight, that the best passage
-    and its headings hold; `unanswered` are the parts of the question that nothing answers. `agreements`,
+    `answered` is None if that was not judged; `confidence` is the share of the question, by weight, that the best
+    passage and its headings hold; `unanswered` are the parts of the question that nothing answers. `agreements`,
     `contradictions` and `key_terms` are kept for readers of earlier reports.
     """
 

@@ -101,7 +101,7 @@ def make_service(
 
     @app.get("/health", tags=["service"])
     async def get_health() -> dict[str, Any]:
-        """The process turns; nothing else is asked."""
+        """Liveness: the event loop responds."""
         return {
             "status": "healthy",
             "name": name,
@@ -147,7 +147,7 @@ def _answered(error: MusterError, path: str, forms: Mapping[str, ErrorForm]) -> 
 
 
 class Internal(MusterError):
-    """Something broke that has no name yet; the traceback is in the log under the request's id."""
+    """An unexpected exception; the traceback is in the log under the request's id."""
 
     def __init__(self) -> None:
         super().__init__("Internal error; search the log for this X-Request-ID.")

@@ -1,4 +1,4 @@
-"""Who may ask: bearer keys, compared in constant time, and no web page of another site where there is no key."""
+"""Authentication: bearer keys, compared in constant time; without a key, cross-origin requests are refused."""
 
 from __future__ import annotations
 

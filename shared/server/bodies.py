@@ -1,4 +1,4 @@
-"""Request bodies: read with a limit, parsed strictly, checked against a type, complained about by field."""
+"""Request bodies: read with a limit, parsed strictly, checked against a type, with errors by field."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def check_address(pointer: str, url: str, *, private: bool) -> None:
 
 
 def _said(message: str) -> str:
-    """Pydantic's words for callers, who send JSON and know no class of ours."""
+    """Pydantic's words for callers, who send JSON and do not know our classes."""
     return _OBJECT.sub("an object", message).removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -1,4 +1,4 @@
-"""The caller's hanging up: waited for, and the end of work that nobody else waits for."""
+"""Client disconnects: waits for them, and cancels work that no other client waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with limits on what may come before a request is known, so before anybody checks its key."""
+"""uvicorn's HTTP protocol, with limits on headers, which arrive before any key can be checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads the libraries below every service without what they bring along and no service uses."""
+"""Loads the libraries that every service uses, without their parts that none of them needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GC_THRESHOLD = (50_000, 20, 50)
 
 
 def load_libraries() -> None:
-    """To be called first of all: only what nobody has imported yet can be spared.
+    """To be called first of all: modules that are already imported cannot be skipped.
 
     A start takes a fifth less processor time for it, and a service at rest 5 MB less memory.
     """

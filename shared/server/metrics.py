@@ -1,4 +1,4 @@
-"""Prometheus metrics of one service, in a registry of its own so that several services fit one process."""
+"""Prometheus metrics of one service, in a separate registry so that several services fit in one process."""
 
 from __future__ import annotations
 

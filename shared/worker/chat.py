@@ -1,4 +1,4 @@
-"""How a worker shows itself to every protocol: a chat is a step of its own, with the same limits and cancel."""
+"""The worker as a chat, for every protocol: a chat is a step, with the same limits and cancellation."""
 
 from __future__ import annotations
 

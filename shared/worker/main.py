@@ -1,4 +1,4 @@
-"""Runs one worker as a process of its own."""
+"""Runs one worker as a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of one worker: at most so many at once, joined and replayed by their key, cancelled when nobody waits."""
+"""The steps of one worker: limited in number, joined and replayed by key, cancelled when no caller waits."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Steps:
     """Runs an agent's steps.
 
     A completed step is kept (1,000 results, 32 MB) and replayed to whoever asks again with its key; a failed one
-    runs anew. A step that nobody watches any more is cancelled.
+    runs anew. A step that no caller watches any more is cancelled.
     """
 
     def __init__(

@@ -391,7 +391,7 @@ async def _completed(began: float) -> Call:
         ("--steps 10,5", "must rise"),
         ("--steps 5,5", "must rise"),
         ("--steps 0,5", "must rise"),
-        ("--steps 5,x", "is no list like 5,10,20"),
+        ("--steps 5,x", "is not a list like 5,10,20"),
         ("--steps 100000", "at most 5,000"),
         ("--seconds -1", "must be a number from"),
         ("--seconds nan", "must be a number from"),

@@ -103,7 +103,7 @@ def _parts(task: str, found: Intake) -> list[tuple[str, str]]:
 
 
 def _findings(answers: Sequence[Answer]) -> list[Finding]:
-    """The answers to all parts first, then the rest; what overlaps is one finding, so that nothing stands twice."""
+    """The answers to all parts first, then the rest; what overlaps is one finding, so that nothing is shown twice."""
     pieces = [
         _Piece(one.asked.text, shown, leads=_leads(one, shown), answers=one.answers)
         for one in answers

@@ -11,7 +11,7 @@ from workers.answering.runs import Run, runs
 
 MORE = 3  # runs from other places beside the best one
 ENOUGH = 0.5  # of the question's weight, what the best passage and its headings must hold to answer it
-COMPARED = 12  # runs, the best by their words, whose meaning is compared with the question's; 30 were no better
+COMPARED = 12  # runs, the best by their words, whose meaning is compared with the question's; 30 were not better
 MEANING = 2.0  # what that counts, from 0 to 1, beside the words
 SAME = 0.75  # of the terms of the shorter run, what two runs must share to say the same
 

@@ -14,7 +14,7 @@ LEADS = 0.8  # of the value of the best run by words, what a chosen one must hav
 
 @dataclass(frozen=True)
 class Choice:
-    """Units of a passage, `first` to `last`, that answer, and what they say in other words ("": as they stand)."""
+    """Units of a passage, `first` to `last`, that answer, and what they say in other words ("": unchanged)."""
 
     passage: Passage
     first: int
@@ -45,7 +45,7 @@ def with_choices(answers: Sequence[Answer], choices: Sequence[Choice], by: str) 
 
 
 def _with(one: Answer, choice: Choice, around: Run, by: str, before: int, *, front: bool) -> tuple[list[Shown], bool]:
-    """What is shown with one more choice, and whether that stands in front now."""
+    """What is shown with one more choice, and whether that is in front now."""
     shown = list(one.shown)
     cited = replace(around, first=choice.first, last=choice.last)
     at = next((at for at, other in enumerate(shown) if other.run.overlaps(cited)), None)

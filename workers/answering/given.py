@@ -1,4 +1,4 @@
-"""A text that somebody hands over by itself, in a chat say: the question in it, and the documents to answer from."""
+"""A text handed over by itself, in a chat for example: the question in it, and the documents to answer from."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_PARTS = 4
-MAX_QUESTION = 1_000  # characters; a longer text is no question of one sentence
+MAX_QUESTION = 1_000  # characters; a longer text is not a one-sentence question
 _JOINTS = {  # what joins two questions, and the words that the second begins with
     "and|or|but": "how|what|why|when|where|which|who|whose",
     "und|oder|sowie": "wie|wieviel|was|warum|wann|wo|wohin|woher|welche[rsmn]?|wer|wem|wen|wessen|wozu",

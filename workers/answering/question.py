@@ -11,15 +11,15 @@ from workers.answering.passage import Passage, wording
 from workers.language.languages import language_of
 from workers.language.questions import Word, content
 
-UNKNOWN = 1.5  # times its worth: a name that nobody knows is what the question is about
-BESIDE = 0.5  # of its weight, what a word of the whole question counts for a part that it does not stand in
+UNKNOWN = 1.5  # times its worth: a name that is in no document is what the question is about
+BESIDE = 0.5  # of its weight, what a word of the whole question counts for a part without it
 
 
 @dataclass(frozen=True)
 class Question:
     """One question, or a part of one: `asked` are its words as they are looked for, `words` what each of them weighs.
 
-    The first `own` of them stand in the part itself, the others only beside it. `written` are all of its words as they
+    The first `own` of them are in the part itself, the others only beside it. `written` are all of its words as they
     are, those of grammar too.
     """
 
@@ -30,7 +30,7 @@ class Question:
     own: int
 
     def held(self, terms: Collection[str]) -> frozenset[int]:
-        """The positions of the words that stand among the terms of a text."""
+        """The positions of the words that are among the terms of a text."""
         return frozenset(at for at, word in enumerate(self.asked) if word.held(terms))
 
     def share(self, held: Iterable[int]) -> float:
@@ -56,7 +56,7 @@ def _worth(word: AskedWord) -> float:
 def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage], beside: str = "") -> Question:
     """The question with the weights that its search gave its words; without a search they are counted in `passages`.
 
-    `beside` is the whole question that it is a part of: "what did the last one cost?" speaks of what stands there.
+    `beside` is the whole question that it is a part of: "what did the last one cost?" refers to it.
     """
     language, languages = language_of(text), {one.language for one in passages}
     part = content(text, language, languages)

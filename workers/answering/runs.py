@@ -77,7 +77,7 @@ def _run(passage: Passage, asked: Question, first: int, last: int, held: Sequenc
 def _extent(passage: Passage, start: int) -> tuple[int, int]:
     """From where to where a run reaches that begins at a unit: forward as far as there is room, then back.
 
-    Back only to the beginning of the paragraph or list: what stands before is about something else more often.
+    Back only to the beginning of the paragraph or list: what precedes it is more often about something else.
     """
     units = passage.units
     last, size = start, _length(units[start])

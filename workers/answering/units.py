@@ -30,7 +30,7 @@ class Unit:
     """The smallest piece that is shown whole.
 
     `before` is what separates it from the unit before it: a space, a line break or a blank line. `announces` says that
-    what follows belongs to it: it ends in a colon, or stands right before a list.
+    what follows belongs to it: it ends in a colon, or is right before a list.
     """
 
     text: str
@@ -101,7 +101,7 @@ def _indent(item: str) -> str:
 
 
 def _lines_together(lines: list[str]) -> Iterator[list[str]]:
-    """Lines that make one item or one paragraph; a line that is an item, a row or a label begins anew."""
+    """Lines that make one item or one paragraph; a line that is an item, a row or a label begins a new one."""
     group: list[str] = []
     for line in lines:
         if group and (_is_item(line) or (_is_item(group[0]) and not _goes_on(line, group[0]))):
@@ -120,7 +120,7 @@ def _is_item(line: str) -> bool:
 
 
 def _goes_on(line: str, item: str) -> bool:
-    """Whether a line without a mark belongs to the item above it: it stands further in."""
+    """Whether a line without a mark belongs to the item above it: it is indented further."""
     return bool(_ITEM.match(item)) and len(line) - len(line.lstrip()) > len(item) - len(item.lstrip())
 
 

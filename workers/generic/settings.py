@@ -1,4 +1,4 @@
-"""What the generic agent reads from the environment: who it is, whom it may ask, which tools it has."""
+"""The generic agent's settings: its name, the agents it may ask, its tools."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class GenericSettings(WorkerSettings):
     def peers(self) -> dict[str, str | None]:
         """The base URL of each agent that it may ask, None for one that only the coordinator knows.
 
-        Raises ValueError for one that nobody knows, and for what is no URL.
+        Raises ValueError for an unknown name and for an invalid URL.
         """
         if self.agent_sub_agents.strip():
             pairs = [entry.partition(":") for entry in _listed(self.agent_sub_agents)]

@@ -1,4 +1,4 @@
-"""The index of one folder in one SQLite file, kept true to the folder by whichever process gets its lock."""
+"""The index of one folder in one SQLite file, kept up to date by whichever process gets its lock."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Index:
         self.path = path
         self.folder = folder
         self.stop = threading.Event()
-        self.suspect = False  # set by who finds it broken while reading: the next refresh builds it anew
+        self.suspect = False  # set by who finds it broken while reading: the next refresh rebuilds it
 
     def refresh(self, progress: Progress) -> None:
         """Brings the index up to date. Where another process is doing so, waits for it only if nothing is complete.
@@ -118,7 +118,7 @@ class Index:
             self._written(seen, progress)
         except sqlite3.DatabaseError as exc:
             if isinstance(exc, sqlite3.OperationalError) and not str(exc).startswith("no such"):
-                raise  # locked, full, not writable: nothing that building anew would mend
+                raise  # locked, full, not writable: nothing that rebuilding would fix
             progress.anew = True
             self._remove()  # broken, or not ours; it holds nothing that the folder does not
             self._written(seen, progress)

@@ -1,4 +1,4 @@
-"""Which passages answer a question, by its words, what these weigh, and in which language it was asked."""
+"""Which passages answer a question, by its words, their weights, and the question's language."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
 
 
 def _query(words: Sequence[Word]) -> str:
-    """The FTS5 query that asks for any of the words. Terms stand in quotes: `C++`, `AND` and `x.y` are syntax to it."""
+    """The FTS5 query that asks for any of the words. Terms are quoted: `C++`, `AND` and `x.y` are syntax to it."""
     forms = [f'"{form}"' for word in words for form in sorted(word.forms)]
     together = [" ".join(f'"{part}"' for part in parts) for word in words for parts in word.parts]
     return " OR ".join(dict.fromkeys([*forms, *(f"NEAR({each}, {APART})" for each in together)]))
@@ -161,7 +161,7 @@ def _instead(
 ) -> list[Word]:
     """What is searched for a word that no passage has: a word near it, or the words that it is made of.
 
-    Of words near it the one that most passages have, if it stands beside another word of the question in one of them.
+    Of words near it the one that most passages have, if it is next to another word of the question in one of them.
     """
     hyphened = "-" in word.text.strip("-")
     parts = word.text.split("-")[:MAX_PARTS] if hyphened else spelling.taken_apart(connection, word.text) or ()

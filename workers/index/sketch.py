@@ -1,4 +1,4 @@
-"""Whether two documents say the same words: a small sketch of each one's text, made when it is indexed."""
+"""Detects documents with the same text, by a small sketch of each that is made when it is indexed."""
 
 from __future__ import annotations
 

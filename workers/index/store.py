@@ -18,7 +18,7 @@ from workers.language.words import terms
 from workers.reading.documents.document import Document, passages
 from workers.reading.documents.leftout import LeftOut
 
-VERSION = 12  # of the tables, of how documents are cut and of what terms are; another number: build it anew
+VERSION = 12  # of the tables, of how documents are cut and of what terms are; another number: rebuild it
 CANDIDATES = 60
 SAMPLE, SAMPLES = 600, 20  # characters of so many passages tell a document's language
 TITLE, HEADING, BODY = 3.0, 2.0, 1.0  # weights

@@ -18,5 +18,5 @@ CLASSES = frozenset(_WORDS.split())
 
 
 def names_a_class(word: str) -> bool:
-    """Whether a word of a question need not stand in its answer: a list of levels seldom says "levels"."""
+    """Whether a word of a question need not be in its answer: a list of levels seldom says "levels"."""
     return word.lower() in CLASSES

@@ -65,7 +65,7 @@ _UNMARKED = str.maketrans(
 def terms(text: str, language: str) -> list[str]:
     """The terms of a text, in order, repeated ones too: lower case, stems, without diacritics (ä as a, ß as ss).
 
-    A compound or identifier stands in parts and then whole, joined: `read-only` and `READ_ONLY` give read, only,
+    A compound or identifier gives its parts and then the whole, joined: `read-only` and `READ_ONLY` give read, only,
     readonly. Runs of Han, Kana, Hangul and Thai are pairs of characters. `text` is taken as `normalized` left it.
     """
     found: list[str] = []
@@ -134,7 +134,7 @@ def _folded_case(token: str) -> str:
 
 
 def stem(word: str, language: str) -> str:
-    """The stem of a word in lower case, without diacritics; of what is no word, itself."""
+    """The stem of a word in lower case, without diacritics; anything but a word is returned as it is."""
     if word.isalpha() or _MARKS.search(word):
         word = _stemmer(STEMMERS.get(language, STEMMERS[ENGLISH])).stemWord(word)
     if word.isascii():

@@ -1,4 +1,4 @@
-"""One call to a web provider's API: patient with what passes, and every failure by its name."""
+"""One call to a web provider's API: transient failures are retried, and every failure has a name."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ SPARE_SECONDS = 1.0  # kept for the search itself when the first indexing takes 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the index stands to the folder: `late` if parts were never read, `note` if it is older than the question."""
+    """How current the index is: `late` if parts were never read, `note` if it is older than the question."""
 
     late: bool = False
     note: str = ""
@@ -147,7 +147,7 @@ class Local:
         )
 
     async def _rebuilt(self, ask: Ask, ctx: Context) -> Found:
-        """Asks once more after building a broken index anew."""
+        """Asks once more after rebuilding a broken index."""
         self.index.suspect = True
         self._task = None
         late = await self._indexed(ctx)

@@ -1,4 +1,4 @@
-"""What every provider is asked and answers."""
+"""The question that every provider gets, and its answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workers.providers.found import Found
 
 @dataclass(frozen=True)
 class Ask:
-    """One research step. `siblings` are all sub-questions of the task, `question` stands at `index` of them.
+    """One research step. `siblings` are all sub-questions of the task, `question` is at `index` of them.
 
     `documents` are paths, folders or globs below the folder of documents; empty: all. `limit` counts passages, and
-    pages of the web; `candidates`, where it is more, the passages that somebody will choose from.
+    pages of the web; `candidates`, where it is more, the passages to choose from.
     """
 
     question: str

@@ -49,7 +49,7 @@ def look(folder: Path) -> Look:
 
     Left out, and told: hidden files and folders, other types, what `.gitignore` and `.musterignore` name, packages of
     programs, copies that a documentation tool makes beside its pages, links to folders and out of the folder, and
-    folders that cannot be listed. A link to a file that is listed anyway is no second one. Raises OSError if the
+    folders that cannot be listed. A link to a file that is listed anyway is not listed. Raises OSError if the
     folder itself cannot be listed.
     """
     root = os.path.realpath(folder, strict=True)

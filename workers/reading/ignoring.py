@@ -30,7 +30,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Named:
-    """The pattern that names a path, and the file that it stands in."""
+    """The pattern that names a path, and the file it is in."""
 
     pattern: str
     file: str

@@ -1,4 +1,4 @@
-"""One file of a folder as a document, whatever is wrong with it."""
+"""One file of a folder as a document, with a note if it could not be read."""
 
 from __future__ import annotations
 

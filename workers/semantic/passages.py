@@ -1,4 +1,4 @@
-"""A provider whose passages stand in the order of what they mean beside the words that they hold."""
+"""A provider whose passages are ordered by meaning as well as by words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near texts come to a question in what they mean, within a limit of time and of threads."""
+"""How close texts are to a question in meaning, within a limit of time and of threads."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _answers(
     of = f"{len(numbered.passages)} of {len(reading.passages)} passages"
     if not choices:
         if said.findings and not thinking.missing:
-            thinking.failed("Nothing that it found stands in the passages.")
+            thinking.failed("None of its findings is supported by the passages.")
         return None, [] if said.findings else [f"{thinking.name} read {of} and found no answer in them."]
     return with_choices(reading.answers, choices, thinking.name), [f"{thinking.name} read {of}."]
 
@@ -151,7 +151,7 @@ def _answers(
 def chosen(said: AllSaid, numbered: Numbered, questions: Sequence[str]) -> list[Choice]:
     """What holds of a model's findings, in its order, none twice.
 
-    A statement whose words do not stand in the sentences it names is not shown, but they are. Where it stands in other
+    A statement whose words are not in the sentences it names is not shown, but they are. Where it stands in other
     sentences, those are meant: a true quotation under a wrong number.
     """
     choices: list[Choice] = []

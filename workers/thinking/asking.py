@@ -1,4 +1,4 @@
-"""What one step may ask a model: within its time, calls and tokens, and never at the cost of its answer."""
+"""What one step may ask a model: within its time, calls and tokens, and never at the expense of its answer."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Thinking:
         reply_tokens: int,
         so_far: Callable[[Shape], Awaitable[None]] | None = None,
     ) -> Shape | None:
-        """The model's answer in a shape, or None; what was whole when the time was over is an answer.
+        """The model's answer in a shape, or None; whatever was complete when the time ran out is an answer.
 
         `fit` makes the data, and the shape that is asked for about them, out of as many characters as one call can
         carry: by the model's measured speed when it has its turn, its context, and what the step may spend. It gives
@@ -151,7 +151,7 @@ class Thinking:
         """Whether a call can be made at all; if not, that ends it."""
         left = self._tokens_left()
         if self._seconds() < MIN_SECONDS:
-            self.failed("There was no time left to ask it.")
+            self.failed("There was no time left to call it.")
         elif self._ctx.envelope.calls is not None and self._ctx.envelope.calls <= self.usage.calls:
             self.failed("The step has no calls left to ask it.")
         elif left is not None and left < 2 * MIN_REPLY_TOKENS:

@@ -63,7 +63,7 @@ class Numbered:
         return [place for name, place in self.places.items() if name[1:].partition(".")[0] in labels]
 
     def quoted(self, words: str) -> Place | None:
-        """The unit that words stand in, or that stands in them, letter by letter."""
+        """The unit that contains the words, or is contained in them, letter by letter."""
         said = flat(words)
         if len(said) < QUOTED:
             return None

@@ -1,4 +1,4 @@
-"""PURE: what of a model's statements holds: by the words and numbers of the sentences that it rests on."""
+"""PURE: which of a model's statements hold, by the words and numbers of the sentences they cite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.language.text import normalized
 from workers.language.words import terms
 from workers.thinking.numbered import Place, flat
 
-ODD = 8  # words of a statement that count, of which one need not stand in what it rests on: "so", in other words
+ODD = 8  # words of a statement that count, of which one need not be in what it rests on: "so", in other words
 SAME = 0.9  # of the terms of a quotation, how many make a statement its repetition
 MAX_STATEMENT = 400  # characters
 FEWEST = 3  # words that count; fewer, without a number, say too little to be held against anything
@@ -36,7 +36,7 @@ _NOT = frozenset({
 
 
 def holds(statement: str, places: Sequence[Place]) -> bool:
-    """Whether the words of a statement stand in these units or their headings, and its numbers in the units."""
+    """Whether the words of a statement are in these units or their headings, and its numbers in the units."""
     if not places or not _is_statement(statement):
         return False
     denies = [_denies(place.passage.units[place.at].text) for place in places]
@@ -62,7 +62,7 @@ def echoes(statement: str, questions: Iterable[str]) -> bool:
 
 
 def repeats(statement: str, quotation: str, language: str) -> bool:
-    """Whether a statement only says again what is quoted: it stands in there, or is most of it."""
+    """Whether a statement only says again what is quoted: it is in there, or is most of it."""
     if flat(statement).rstrip(".") in flat(quotation):
         return True
     quoted, said = terms(normalized(quotation), language), frozenset(terms(normalized(statement), language))
@@ -80,7 +80,7 @@ def words_of(statement: str) -> str:
 
 
 def _is_statement(text: str) -> bool:
-    """Whether it is no rambling: of some length, and not the same words again and again."""
+    """Whether it is not rambling: of some length, and without endless repetition."""
     words = re.findall(r"\w+", text.lower())
     return 0 < len(text) <= MAX_STATEMENT and len(set(words)) >= VARIED * len(words)
 

@@ -35,7 +35,7 @@ Run = Callable[[Sequence[str]], str]
 
 
 class DockerFailed(Exception):
-    """The command cannot be run or said no; the text says why, `mend` what helps."""
+    """The command cannot be run or failed; the text says why, `mend` how to fix it."""
 
     def __init__(self, why: str, mend: str | None = None) -> None:
         super().__init__(why)
@@ -140,7 +140,7 @@ def container_of(
 
 
 def log_line(text: str) -> LogLine | None:
-    """A line of `docker logs --timestamps`, ours as JSON or as plain text, or somebody else's."""
+    """A line of `docker logs --timestamps`, Muster's, as JSON or as plain text, or another program's."""
     stamp, _, rest = text.partition(" ")
     at = _seconds(stamp)
     if not at:
@@ -196,7 +196,7 @@ def _no_project(name: str | None) -> Unseen:
 
 
 def _project_of(inspected: Sequence[Mapping[str, Any]], *, port: int, folder: Path) -> str | None:
-    """The project whose coordinator publishes the port, or whose compose file stands in the folder."""
+    """The project whose coordinator publishes the port, or whose compose file is in the folder."""
     for one in inspected:
         bound = [where.rsplit(":", 1)[-1] for where in _published(one["HostConfig"].get("PortBindings") or {})]
         if _labels(one).get(LABEL + "service") == COORDINATOR and str(port) in bound:

@@ -1,4 +1,4 @@
-"""PURE: the doctor's rule for the researcher's documents: what of them is not searched."""
+"""PURE: the doctor's rule for the researcher's documents: which of them are not searched."""
 
 from __future__ import annotations
 

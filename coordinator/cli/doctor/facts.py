@@ -21,7 +21,7 @@ RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One sentence about the suite; `mend` is the command that helps."""
+    """One sentence about the suite; `mend` is the command that fixes it."""
 
     check: Check
     severity: Severity
@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """Something that could not be looked at; without an `essential` one nobody can say that all is well."""
+    """Something that could not be looked at; if it is `essential`, the suite cannot be called healthy."""
 
     what: str
     why: str
@@ -42,7 +42,7 @@ class Unseen:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """A line of a container's log; `event` is empty where the line is none of ours."""
+    """A line of a container's log; `event` is empty if the line is not Muster's."""
 
     at: float  # Unix seconds
     event: str
@@ -245,6 +245,6 @@ class Facts:
         return next((c for c in self.containers for n in names if n in (c.hostname, c.service, c.name)), None)
 
     def up(self, service: str, *options: str, environ: str = "") -> str:
-        """The command that makes one service anew and leaves the others alone."""
+        """The command that recreates one service and leaves the others alone."""
         words = (environ, self.compose, "up -d --no-deps", *options, service)
         return " ".join(word for word in words if word)

@@ -1,4 +1,4 @@
-"""Asks the coordinator over HTTP how it is, and reads its answers into facts."""
+"""Asks the coordinator for its state over HTTP, and reads the responses into facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor: looks at a running or a dead suite, says what is wrong with it, and which command mends it."""
+"""The doctor: inspects a running or a dead suite, says what is wrong with it, and which command fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: the doctor's rules for the language model: whether it can be asked, and what it cannot do."""
+"""PURE: the doctor's rules for the language model: whether it can be called, and what it cannot do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: the doctor's rules for who cannot reach whom."""
+"""PURE: the doctor's rules for services that cannot reach each other."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _problem(what: str, why: str, mend: str) -> Finding:
 
 
 def _down(facts: Facts) -> Finding | None:
-    """Why the coordinator gives no answer, from its container where there is one."""
+    """Why the coordinator does not answer, from its container if it has one."""
     seen = facts.coordinator
     if seen.silent is None:
         return None
@@ -95,7 +95,7 @@ def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
 
 
 def _refuses_keys(facts: Facts, home: Container) -> bool:
-    """Whether somebody tries to register with a wrong key now: a worker logs only its first failure in a row."""
+    """Whether a worker is trying to register with a wrong key: a worker logs only its first failure in a row."""
     return any(
         (line.event, line.fields.get("path"), line.fields.get("status")) == ("request.done", "/register_agent", "401")
         and facts.at - line.at < KEYS_SECONDS
@@ -123,7 +123,7 @@ def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Find
 
 
 def _revive(facts: Facts, agent: SeenAgent) -> str:
-    """For a worker of ours that is a plain process on this machine; of others only they know how to start them."""
+    """For one of Muster's workers that is a plain process on this machine; how others are started is unknown."""
     parts = urlsplit(agent.endpoint)
     if facts.project or agent.name not in NEEDED.values() or parts.hostname not in ("127.0.0.1", "localhost"):
         return f"curl -s -m 3 {agent.endpoint}/health"

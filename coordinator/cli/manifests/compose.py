@@ -31,7 +31,7 @@ LISTENS = f"import socket; socket.create_connection(('127.0.0.1', {PORT}), 2).cl
 
 
 def compose(found: Manifests) -> dict[str, Any]:
-    """The compose file as data. What an agent names and nobody has is told through its own fields."""
+    """The compose file as data. What an agent names and the manifests lack is reported through the agent's fields."""
     services: dict[str, Any] = {"coordinator": _coordinator()}
     volumes: dict[str, Any] = {"journal": None}
     for model in found.models.values():
@@ -177,7 +177,7 @@ def _peer_settings(peers: list[Agent]) -> dict[str, str]:
 
 
 def _known(agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]) -> list[str]:
-    """Of these names the ones that stand in the manifests; the others are told of, unless that was done already."""
+    """The names that are in the manifests; the others are reported, unless that was done already."""
     for name in names:
         if name in broken:
             continue

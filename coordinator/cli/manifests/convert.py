@@ -13,7 +13,7 @@ from coordinator.cli.manifests.fields import Problem
 from coordinator.cli.manifests.kaos import read
 
 HEAD = """\
-# Made by `python -m coordinator.cli render {files}`; made anew, changes here are lost.
+# Made by `python -m coordinator.cli render {files}`; regenerated files lose changes made here.
 # Build the image first (`docker compose build` beside Muster's docker-compose.yml); then
 # `docker compose -f THIS_FILE up -d --wait`.
 """

@@ -16,7 +16,7 @@ VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*\Z")
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a field (`fatal`), or what is left out of the translation, and where it stands."""
+    """What is wrong with a field (`fatal`), or left out of the translation, and its place."""
 
     where: str
     field: str
@@ -148,7 +148,7 @@ class Fields:
         self._tell(Problem(self.where, self._at(name), text, False))
 
     def rest(self) -> None:
-        """Tells of every field, here and below, that nobody has asked for."""
+        """Reports every field, here and below, that was never read."""
         for name in self._data:
             if name not in self._seen and self._data[name] not in (None, {}, []):
                 self.skipped(str(name), "is ignored: it has no equivalent here")

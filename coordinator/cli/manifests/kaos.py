@@ -81,7 +81,7 @@ class Manifests:
 
 
 def read(documents: Iterable[tuple[str, Any]], tell: Tell) -> Manifests:
-    """What stands in documents, each with the name of its file; `tell` hears of everything wrong or left out."""
+    """The content of documents, each with the name of its file; `tell` is called with everything wrong or left out."""
     found = Manifests()
     for file, document in documents:
         for item in document["items"] if _is_list(document) else [document]:

@@ -1,4 +1,4 @@
-"""MCP on `/mcp`: the SDK is loaded with the first request, and its sessions live in a task of their own."""
+"""MCP on `/mcp`: the SDK is loaded with the first request, and its sessions run in a separate task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: which Host and Origin headers an endpoint takes, so that no foreign web page reaches it by DNS rebinding."""
+"""PURE: which Host and Origin headers an endpoint accepts, against DNS rebinding from foreign web pages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(host: str | None, origin: str | None, *, names: frozenset[str]) -> Non
 
 
 def _name(host: str) -> str | None:
-    """The host without its port and brackets, in lower case; None for what is no host."""
+    """The host without its port and brackets, in lower case; None if it is not a host."""
     found = _HOST.match(host)
     return found.group(1).strip("[]").lower() if found else None
 

@@ -104,7 +104,7 @@ class Tools:
             _entry(
                 "get_task",
                 "Look at a task",
-                "Where a task stands; its report once it has ended.",
+                "The status of a task; its report once it has ended.",
                 TaskId,
                 TaskView,
                 reads,
@@ -159,7 +159,7 @@ class Tools:
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _while_asked(self, ctx: Context, work: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
-        """Does the work as long as somebody waits for it.
+        """Does the work as long as the caller waits for it.
 
         In a task of its own: the SDK's cancel scopes cancel again at every await, also while the work cleans up.
         """
@@ -235,7 +235,7 @@ _UNANSWERED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)
 
 
 async def _said(task: Task) -> str:
-    """A task for whoever reads only words: its report, or where it stands."""
+    """A task as text: its report, or its status."""
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         return tasks.TaskFailed(task).detail
     if task.ended and task.status is not Status.CANCELLED:

@@ -65,12 +65,12 @@ class Callables:
         self._mentioned = re.compile(rf"(?<![\w-])(?P<name>{either})(?![\w-])", re.IGNORECASE)
 
     def resolve(self, name: str) -> str | None:
-        """The tool that a name means: its own, in other letters, or an agent's; None where it is nobody's."""
+        """The tool that a name means: its own, in other letters, or an agent's; None if there is no such tool."""
         name = _NAMESPACE.sub("", name.strip())
         return name if name in self.specs else self._plain.get(_plain(name))
 
     def near(self, name: str, *, cutoff: float = _NEAR) -> str:
-        """The name that is most like one that nobody has, or inside of it; empty where none is."""
+        """The known name most like an unknown one, or inside of it; empty if there is none."""
         plain = _plain(name)
         found = difflib.get_close_matches(plain, self._plain, n=1, cutoff=cutoff)
         inside = [known for known in self._plain if len(known) > 3 and known in plain]

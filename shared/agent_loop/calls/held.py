@@ -27,7 +27,7 @@ _LONGEST_OPENING = 200  # characters after which something that may be the begin
 def held_from(text: str, known: Callables, *, begins: bool) -> int:
     """Where words must wait; the length of the text where none does.
 
-    `begins`: the text is the beginning of a line, so that a call like `name(…)` may stand there.
+    `begins`: the text is the beginning of a line, so that a call like `name(…)` may be there.
     """
     if begins and _line_calls(text, known):
         return 0

@@ -44,7 +44,7 @@ def read_value(text: str) -> JsonValue:
 
 
 def is_json(text: str) -> bool:
-    """Whether a text is JSON, of any kind, as it stands."""
+    """Whether a text is JSON, of any kind, unchanged."""
     try:
         from_json(text)
     except ValueError:

@@ -53,7 +53,7 @@ class Named:
 
 @dataclass(frozen=True)
 class _Given:
-    """What stands after a name: arguments, and where they end."""
+    """What follows a name: arguments, and where they end."""
 
     data: JsonValue
     end: int
@@ -107,7 +107,7 @@ def is_program(line: str, known: Callables, *, ended: bool = False) -> bool:
 
 
 def _names(text: str, known: Callables) -> list[tuple[int, str, bool]]:
-    """Where names stand, and whether a mark before one says that it is called."""
+    """Positions of names, and whether a mark before one says that it is called."""
     found = {m.start("name"): (m["name"], False) for m in islice(known.mentions(text), _MOST_NAMES)}
     found |= {m.start("name"): (m["name"], True) for m in islice(_MARKED.finditer(text), _MOST_NAMES)}
     return [(start, *found[start]) for start in sorted(found)]
@@ -156,7 +156,7 @@ def _programmed(line: str, known: Callables) -> list[Action]:
 
 
 def _evaluated(call: ast.expr, tools: list[str], known: Callables) -> Action:
-    """A call of a program; raises ValueError where it is none, or its arguments are no values."""
+    """A call of a program; raises ValueError if it is none, or its arguments are not values."""
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id.startswith("tool_")):
         raise ValueError
     tool = tools[int(call.func.id.removeprefix("tool_"))]

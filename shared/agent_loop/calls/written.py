@@ -65,7 +65,7 @@ def is_key(key: str, known: Callables) -> bool:
 
 @dataclass(frozen=True)
 class _Piece:
-    """JSON in a text: where it stands, and whether it was right as it stood."""
+    """JSON in a text: its position, and whether it was valid as written."""
 
     start: int
     end: int
@@ -74,7 +74,7 @@ class _Piece:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, JsonValue]]:
-    """What stands in KAOS's fenced blocks: a line with the tag alone, JSON, a line of three backticks."""
+    """The content of KAOS's fenced blocks: a line with the tag alone, JSON, a line of three backticks."""
     kind, inside = "", [""]
     for line in text.split("\n"):  # splitlines would also split inside of JSON strings
         if not kind:
@@ -125,13 +125,13 @@ def _without(text: str, pieces: list[_Piece]) -> str:
 
 
 def _entries(data: JsonValue, known: Callables) -> list[list[Action] | None]:
-    """The calls of each object in a piece of JSON, None for one that is no call."""
+    """The calls of each object in a piece of JSON, None for one that is not a call."""
     entries = data if isinstance(data, list) and data else [data]
     return [_entry(entry, known) if isinstance(entry, dict) else None for entry in entries]
 
 
 def _entry(entry: dict[str, JsonValue], known: Callables) -> list[Action] | None:
-    """The calls of one object; None if it is no call."""
+    """The calls of one object; None if it is not a call."""
     if not entry:
         return [Action("nothing")]
     for wrapper in _WRAPPERS:
@@ -165,7 +165,7 @@ def _asks(agent: JsonValue, task: JsonValue, known: Callables) -> Action:
 
 
 def _is_known(action: Action, known: Callables) -> bool:
-    """Whether a call among other words is meant as one: its name is somebody's, or very near."""
+    """Whether a call among other words is meant as one: its name is a known one, or close to one."""
     if action.kind == "tool" or action.name in known.peers.values():
         return True
     return bool(action.name) and bool(known.resolve(action.name) or known.near(action.name, cutoff=VERY_NEAR))

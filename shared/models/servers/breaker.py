@@ -12,7 +12,7 @@ MOST_SECONDS = 120.0
 class Breaker:
     """One for all steps of a process that ask a model; `now` is a monotonic clock in seconds.
 
-    A call that ended without a word opens it. When its time is over, one call may try; the others wait for what
+    A call that ended without a word opens it. When its time has passed, one call may try; the others wait for what
     becomes of that one.
     """
 

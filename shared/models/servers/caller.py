@@ -31,7 +31,7 @@ MOST_CHANGES = 6  # of one call's body, after refusals
 
 
 class Silent(ModelFailed):
-    """A call's time is over; what has come till then is in its `Received`."""
+    """A call timed out; what has arrived by then is in its `Received`."""
 
 
 class Answers(Protocol):
@@ -54,7 +54,7 @@ class Caller:
         """Makes the call, and again where that may help; `into` is what has come, and `hear` gets words as they come.
 
         `progress` gets sentences on what the model is doing, at most one in two seconds. Raises ModelFailed for
-        whatever goes wrong: ContextTooSmall, ToolsRefused, and Silent when the time is over.
+        whatever goes wrong: ContextTooSmall, ToolsRefused, and Silent when the call times out.
         """
         if why := self.server.breaker.refusal():
             raise ModelFailed(f"Model {self.server.name!r} is not called: {why}")
@@ -109,7 +109,7 @@ class _Call:
             raise ModelFailed(f"Model {server.name!r} is busy: {exc}, and {self._left():.0f} s are left.") from exc
 
     def _takes(self) -> float | None:
-        """Seconds that it takes, by the last ones; it is given up when its time is over."""
+        """Seconds that it takes, by the last ones; it is abandoned when it times out."""
         pace, now = self._server.pace, time.monotonic()
         most = self._asked.reply_tokens if self._asked.fit is None else min(LEAST_REPLY, self._asked.reply_tokens)
         usual = pace.usual_reply(most + self._server.known.thinking, now)
@@ -152,7 +152,7 @@ class _Call:
             self._measure(now)
 
     async def _patiently(self) -> Usage:
-        """The call, again after an error that a change of its body or a moment's patience mends."""
+        """The call, again after an error that a change of its body or a moment's patience fixes."""
         server, changes = self._server, 0
         while True:
             self._tries += 1

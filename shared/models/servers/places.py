@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 
 class NoTurn(Exception):
-    """A call cannot be served in its time; the text says what stands before it."""
+    """A call cannot be served in its time; the text says what is before it."""
 
 
 @dataclass(eq=False)

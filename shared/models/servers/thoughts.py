@@ -14,7 +14,7 @@ _BEGINS = ("<think>", "<thinking>", "<thought>", "[think]", "</think>", "</think
 
 
 class Speech:
-    """One reply as it comes. Thoughts stand between marks at the beginning of a line, or before a closing mark alone.
+    """One reply as it comes. Thoughts are between marks at the beginning of a line, or before a closing mark alone.
 
     A closing mark alone makes all words before it thoughts: who heard them has heard too much. With `holds` words are
     given out only when a closing mark or the end has come, as for a model whose template opens its thoughts itself.

@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class Broken(Exception):
-    """What came is no reply, or only the beginning of one."""
+    """The response is not a reply, or only the beginning of one."""
 
 
 class Received:

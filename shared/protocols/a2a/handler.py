@@ -48,7 +48,7 @@ class Handler(DefaultRequestHandler):
     """`DefaultRequestHandler`, whose errors it raises; `InvalidParamsError` also for a key that came with other words,
     `UnsupportedOperationError` also for a second message to a task that is at work.
 
-    Never by the message's id alone: the same id for new tasks is no mistake in A2A.
+    Never by the message's id alone: the same id for new tasks is allowed in A2A.
     """
 
     def __init__(self, *, resuming: Resuming, **parts: Any) -> None:
@@ -56,7 +56,7 @@ class Handler(DefaultRequestHandler):
         self._resuming = resuming
 
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
-        """Right after a start the SDK finds nobody at work on a task, and would only note its cancellation."""
+        """Right after a start the SDK finds no running work for a task, and would only note its cancellation."""
         await self._resuming.wait(params.id)
         cancelled: Task | None = await super().on_cancel_task(params, context)
         return cancelled
@@ -90,7 +90,7 @@ class Handler(DefaultRequestHandler):
                 yield event
 
     async def _check_is_first(self, message: Message, context: ServerCallContext) -> None:
-        """A task answers one message; the SDK would take another one, and nobody would ever read it."""
+        """A task answers one message; the SDK would accept another one, which would never be read."""
         if not message.task_id:
             return
         with contextlib.suppress(TaskNotFoundError):  # which the SDK says better

@@ -1,4 +1,4 @@
-"""The tasks that an earlier run has left open, until somebody works on them again."""
+"""The tasks that a previous process left open, until they are resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PATIENCE_SECONDS = 2.0  # who works in silence is at work by then
 
 
 class Resuming:
-    """`wait` returns once a task is at work again, at once for one that nobody has left."""
+    """`wait` returns once a task is at work again, at once if it was not left."""
 
     def __init__(self, task_ids: Iterable[str]) -> None:
         self._left = {id: asyncio.Event() for id in task_ids}

@@ -1,4 +1,4 @@
-"""SQL of the A2A façade: its tasks, who wants to be told about them, and what is still to be told."""
+"""SQL of the A2A façade: its tasks, their push notification configs, and notifications still to be sent."""
 
 MIGRATIONS = (
     # 1: tasks as the protocol's own bytes, hooks, and the outbox of what hooks have not got yet
@@ -7,7 +7,7 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY,
         context_id TEXT NOT NULL,
         state INTEGER NOT NULL,         -- a2a TaskState
-        phase TEXT NOT NULL,            -- open (somebody works on it), waiting (for its user), ended
+        phase TEXT NOT NULL,            -- open (being worked on), waiting (for its user), ended
         updated INTEGER NOT NULL,       -- Unix nanoseconds of its status, 0: it has none
         body BLOB NOT NULL              -- a2a Task
     );

@@ -138,7 +138,7 @@ class Tasks(VersionedTaskStore):
         await self._db.write("a2a.delete", Statement(sql.DELETE_TASK, {"id": task_id}))
 
     async def open_tasks(self) -> builtins.list[Task]:
-        """The tasks that somebody was working on, the oldest first."""
+        """The tasks that were being worked on, the oldest first."""
         return [Task.FromString(body) for (body,) in await self._db.read(sql.OPEN_TASKS)]
 
 

@@ -84,7 +84,7 @@ def _failure(error: MusterError) -> Response:
 
 
 def _visible(name: str, value: str | None) -> str | None:
-    """A header's value, of which quotes around it are no part; raises `BadRequest`."""
+    """A header's value, without quotes around it; raises `BadRequest`."""
     if value is None:
         return None
     value = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value

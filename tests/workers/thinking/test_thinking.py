@@ -128,7 +128,7 @@ async def test_what_points_nowhere_and_stands_nowhere_is_no_finding(names: list[
     found, reply = await by_model(says({"from": names, "statement": "Cheese."}))
 
     assert found == plain
-    assert [m.why for m in reply.missing] == ["Nothing that it found stands in the passages."]
+    assert [m.why for m in reply.missing] == ["None of its findings is supported by the passages."]
 
 
 async def test_a_model_may_reorder_and_never_drops() -> None:
@@ -212,7 +212,7 @@ FAILURES: list[tuple[Entry, str]] = [
     ("Sorry, I cannot help with that.", "fake"),
     (Says("", finish="content_filter"), "fake"),
     ('{"findings": "all"}', "fake"),
-    (says({"from": ["p9.1"], "statement": ""}), "Nothing that it found stands in the passages."),
+    (says({"from": ["p9.1"], "statement": ""}), "None of its findings is supported by the passages."),
 ]
 
 
@@ -263,7 +263,7 @@ async def test_a_step_without_time_asks_nobody() -> None:
         reply = await worked(analyzer.agent(Path("unused"), settings(model)), step, ctx=Told(0.1))
 
     assert model.asked == []
-    assert [m.why for m in reply.missing] == ["There was no time left to ask it."]
+    assert [m.why for m in reply.missing] == ["There was no time left to call it."]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Documents read in a process apart from the service, so that a bad one costs itself only."""
+"""Documents read in a separate process, so that a bad document harms only itself."""

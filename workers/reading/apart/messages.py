@@ -31,7 +31,7 @@ def request(line: bytes) -> Request:
 
 
 def packed(opened: Opened) -> bytes:
-    """The whole answer. What cannot stand in UTF-8, half a surrogate pair say, becomes `?`: it cannot be stored."""
+    """The whole answer. What cannot be encoded in UTF-8 (half a surrogate pair) becomes `?`: it cannot be stored."""
     document = opened.document
     sections = [
         [each.heading, each.anchor, [[block.text, block.anchor] for block in each.blocks]] for each in document.sections

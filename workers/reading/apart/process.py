@@ -1,7 +1,7 @@
 """The process that reads: one document after another, each within its time, all within a limit of memory.
 
 Its limits are the kernel's, so that they hold whatever the code of a library is doing. It ends with the service: at the
-end of its input, at once when the thread that started it dies, and at the latest when its document's time is over.
+end of its input, at once when the thread that started it dies, and at the latest when its document times out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads documents in a process apart: started for the first, replaced when one ends it, gone after the last."""
+"""Reads documents in a separate process: started for the first, replaced after a crash, stopped after the last."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Reader:
 
     def _answer(self, ahead: deque[File]) -> Opened:
         """What became of the first file, which is taken off. One that ends the process is tried once more: it may
-        have been somebody else who ended it."""
+        have been ended from outside."""
         file = ahead[0]
         seconds = _seconds(file)
         opened: Opened | None = None

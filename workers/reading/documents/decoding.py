@@ -25,7 +25,7 @@ _NOT_WESTERN = re.compile(
 
 
 def is_binary(data: bytes) -> bool:
-    """Whether the bytes are no text: they hold zeros and are not UTF-16."""
+    """Whether the bytes are not text: they hold zeros and are not UTF-16."""
     return b"\0" in data[:8_000] and not _utf16(data)
 
 

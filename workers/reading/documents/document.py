@@ -11,7 +11,7 @@ from workers.language.text import normalized
 from workers.language.words import count
 
 PASSAGE_WORDS = 400  # of 144 questions, twelve passages of 150, 250, 400 words held the answer of 123, 126, 125
-LONG_WORD = 20  # characters; what has longer ones is no text, and counts by its length
+LONG_WORD = 20  # characters; text with longer ones is not prose, and counts by its length
 ENOUGH = 0.45  # of a passage's length, to end it early before a block that has an anchor of its own
 CODE = "    "  # a block whose lines start with this is code, as in Markdown
 
@@ -26,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading; `heading` is the path of headings above it, outermost first."""
+    """The text under one heading; `heading` is the path of headings above it, outermost first."""
 
     heading: tuple[str, ...]
     anchor: str
@@ -76,7 +76,7 @@ def passages(document: Document) -> Iterator[Passage]:
 
 
 def unanchored(document: Document) -> Document:
-    """Our own anchors lead nowhere on somebody else's page."""
+    """Our anchors do not exist on a third-party page."""
     sections = (
         Section(each.heading, "", tuple(Block(block.text) for block in each.blocks)) for each in document.sections
     )

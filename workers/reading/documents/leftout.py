@@ -12,7 +12,7 @@ MAX_NAMED = 3  # in a note; the whole list is kept in the index
 class LeftOut:
     """`what` is a path below the folder, or a pattern; `why` goes on with it as a sentence does.
 
-    `files` is how many files that are; 0 for a folder that nobody looked into. `failed`: it should have been read, and
+    `files` is how many files that are; 0 for a folder that was not searched. `failed`: it should have been read, and
     is not left out by a rule.
     """
 

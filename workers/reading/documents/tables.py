@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MAX_NAME = 40  # characters; a longer header is no name of a column
+MAX_NAME = 40  # characters; a longer header is not a column's name
 
 
 def row(header: Sequence[str], cells: Sequence[str]) -> str:

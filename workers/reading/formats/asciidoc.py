@@ -32,7 +32,7 @@ _CELL = re.compile(r"(?:^|\s)(?:\d*\.?\d*[+*])?[<^>]?(?:\.[<^>])?[aehlmsd]?\|")
 
 
 def read(data: bytes) -> Document:
-    """Raises Unreadable for what is no text."""
+    """Raises Unreadable if it is not text."""
     if decoding.is_binary(data):
         raise Unreadable("is not text")
     walk = _Walk(decoding.text_of(data).splitlines())

@@ -109,7 +109,7 @@ def _note(page: HtmlElement, body: HtmlElement) -> str:
 
 
 def _plain(walk: Walk) -> Document | None:
-    """The page as a plain text, if it is one that somebody put into a `pre`."""
+    """The page as a plain text, if it is one inside a `pre`."""
     code = "\n\n".join(walk.code)
     letters = sum(len(block.text) for section in walk.sections for block in section.blocks)
     marks = sum(code.count(mark) for mark in "(){}[]=;_<>")

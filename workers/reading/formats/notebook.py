@@ -16,7 +16,7 @@ _DATA = re.compile(r"!\[[^\]]*\]\((?:data|attachment):[^)]*\)")
 
 
 def read(data: bytes) -> Document:
-    """Raises Unreadable for what is no notebook."""
+    """Raises Unreadable if it is not a notebook."""
     try:
         book = json.loads(data)
         cells = book["cells"] if "cells" in book else [cell for sheet in book["worksheets"] for cell in sheet["cells"]]

@@ -26,7 +26,7 @@ _STAMP = re.compile(r"[<\[](\d{4}-\d\d-\d\d)(?:[^<>\]]{0,20}?(\d\d:\d\d))?[^<>\]
 
 
 def read(data: bytes) -> Document:
-    """Raises Unreadable for what is no text."""
+    """Raises Unreadable if it is not text."""
     if decoding.is_binary(data):
         raise Unreadable("is not text")
     walk = _Walk(decoding.text_of(data).splitlines())

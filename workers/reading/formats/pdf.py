@@ -116,7 +116,7 @@ def _bookmarks(document: PdfDocument, pages: Sequence[list[list[Line]]]) -> list
 
 
 def _heading_line(page: Sequence[list[Line]], name: str, height: float | None) -> tuple[int, int]:
-    """The line where a bookmark's heading stands, and how many lines it takes; 0 where only the place is known."""
+    """The line of a bookmark's heading, and how many lines it takes; 0 where only the place is known."""
     wanted = _letters(name)
     found: list[tuple[float, int, int]] = []
     for at, line in enumerate(page):

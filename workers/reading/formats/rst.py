@@ -41,7 +41,7 @@ _TITLED = re.compile(r"^(.+?)\s*<[^<>]+>$", re.DOTALL)
 
 
 def read(data: bytes) -> Document:
-    """Raises Unreadable for what is no text."""
+    """Raises Unreadable if it is not text."""
     from docutils.core import publish_doctree
 
     if decoding.is_binary(data):
@@ -141,7 +141,7 @@ class _Walk:
             self.outline.table(rows, headed=bool(list(group.findall(nodes.thead))))
 
     def admonition(self, node: Any, *, level: int) -> None:
-        """Its name stands before its first paragraph: `Note: …`."""
+        """Its name is put before its first paragraph: `Note: …`."""
         from docutils import nodes
 
         name = _first(node, nodes.title) or node.tagname.capitalize()

@@ -15,7 +15,7 @@ SAMPLE = 20_000  # characters that tell which character separates cells
 
 
 def read(data: bytes) -> Document:
-    """Raises Unreadable for what is no text."""
+    """Raises Unreadable if it is not text."""
     if decoding.is_binary(data):
         raise Unreadable("is not text")
     text = decoding.text_of(data)

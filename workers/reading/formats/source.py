@@ -26,7 +26,7 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
 def read(data: bytes, name: str) -> Document:
-    """`name` is the file's ending, which tells the language. Raises Unreadable for what is no text, or too long."""
+    """`name` is the file's ending, which tells the language. Raises Unreadable if it is not text, or too long."""
     if decoding.is_binary(data):
         raise Unreadable("is not text")
     text = decoding.text_of(data)

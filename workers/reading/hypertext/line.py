@@ -1,4 +1,4 @@
-"""The text of one block of HTML, and how much of it stands in links and in bold."""
+"""The text of one block of HTML, and how much of it is in links and in bold."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Line:
             self._text.append(" ")
 
     def say(self, text: str | None) -> None:
-        """Adds text as it stands in the markup."""
+        """Adds text as it is in the markup."""
         if text:
             self._text.append(text)
             letters = len(text.strip())

@@ -128,7 +128,7 @@ def _cells(cell: _Element) -> list[str]:
 
 
 def _text(element: _Element) -> str:
-    """The text of a paragraph; notes stand apart."""
+    """The text of a paragraph, without notes."""
     said = [element.text or ""]
     for child in element:
         if child.tag == TEXT + "s":

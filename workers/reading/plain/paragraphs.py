@@ -15,7 +15,7 @@ MAX_TERM = 60  # characters; what is longer is a sentence
 MAX_SHORT = 60  # characters of a line that may stand for itself
 MAX_NARROW = 40  # characters that no paragraph is wrapped at
 MIN_JUSTIFIED = 50  # columns
-FURTHER_IN = 4  # columns right of its section's text, where grammar and examples stand
+FURTHER_IN = 4  # columns right of its section's text, where grammar and examples are
 TEXT_SHARE = 0.8  # of characters that are letters, digits, common marks: less is drawn
 CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60\u3000-\u303f"
 
@@ -47,7 +47,7 @@ def blocks(lines: Iterable[str], *, drawn: bool = True) -> Iterator[str]:
 
 
 def joined(lines: Sequence[str]) -> str:
-    """The lines of one paragraph as text; between Chinese and Japanese characters stands no space."""
+    """The lines of one paragraph as text; without spaces between Chinese and Japanese characters."""
     said = ""
     for line in lines:
         line = _SPACE.sub(" ", line.strip())
@@ -94,7 +94,7 @@ def _parts(group: Lines) -> Iterator[Lines]:
 
 
 def _item_starts(group: Lines) -> set[int]:
-    """Where items begin: at marks, if the first line has one, or a colon or another item stands before them."""
+    """Where items begin: at marks, if the first line has one, or a colon or another item precedes them."""
     starts = [at for at, line in enumerate(group) if is_item(line)]
     if not starts:
         return set()
@@ -198,7 +198,7 @@ def _defined(part: Lines) -> list[str]:
 
 
 def _rows(part: Lines) -> list[str]:
-    """A table of columns that spaces or bars part; the names of columns stand above a rule. [] where it is none."""
+    """A table of columns that spaces or bars part; the names of columns are above a rule. [] if it is not a table."""
     rules = [at for at, line in enumerate(part) if _RULE.match(line.strip())]
     lines = [line for at, line in enumerate(part) if at not in rules]
     bars = sum("|" in line for line in lines)

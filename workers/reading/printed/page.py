@@ -1,4 +1,4 @@
-"""One page of a PDF as lines in reading order, found from where its characters stand."""
+"""One page of a PDF as lines in reading order, found from the positions of its characters."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lines(page: PdfPage) -> list[list[Line]]:
 
 
 def _pieces(page: PdfPage) -> Iterator[Line]:
-    """Runs of characters that stand together, as PDFium gives them."""
+    """Runs of adjacent characters, as PDFium gives them."""
     import pypdfium2.raw as pdfium
 
     turned, (width, height) = page.get_rotation(), page.get_size()
@@ -123,7 +123,7 @@ def _is_monospace(text: object, at: int) -> bool:
 
 
 def _regions(pieces: Sequence[Line], height: float, *, depth: int) -> Iterator[Sequence[Line]]:
-    """The page cut into columns and into what stands above and below them, in reading order."""
+    """The page cut into columns and the parts above and below them, in reading order."""
     if depth < 6 and len(pieces) >= 2 * COLUMN_LINES:
         if columns := _columns(pieces, height):
             for column in columns:
@@ -175,7 +175,7 @@ def _gaps(spans: list[tuple[float, float]], least: float) -> list[tuple[float, f
 
 
 def _rows(pieces: Sequence[Line]) -> Iterator[list[Line]]:
-    """Pieces that stand side by side as one line, from top to bottom; near ones are joined."""
+    """Pieces that are side by side as one line, from top to bottom; near ones are joined."""
     row: list[Line] = []
     for piece in sorted(pieces, key=lambda each: -(each.top + each.bottom)):
         middle = (piece.top + piece.bottom) / 2

@@ -1,4 +1,4 @@
-"""What helps a reader of paper only: heads, feet, numbers of pages, tables of contents."""
+"""Parts that only help on paper: running heads and feet, page numbers, tables of contents."""
 
 from __future__ import annotations
 
