@@ -42,7 +42,7 @@ from shared.db.database import Database
 from shared.db.sqlite import Memory, Sqlite
 from shared.errors import MusterError, StorageBroken
 from shared.failpoints import At, nowhere
-from shared.limits.envelope import derived_key
+from shared.limits.envelope import derive_key
 from shared.memory.recorder import Remembering
 from shared.memory.store import Limits
 from shared.memory.store import Memory as Remembered
@@ -109,7 +109,7 @@ def create_app(
                 )
             )
             background = await stack.enter_async_context(Background(died))
-            client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derived_key, secret)), at=at, wall=wall)
+            client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
             registry = Registry(now=now, wall=wall, random=random)
             agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
             admission = Admission(

@@ -23,7 +23,7 @@ from shared.conversation import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.errors import MusterError
 from shared.memory.store import Limits, Memory
 from shared.models.model import LanguageModel, models_from
-from shared.models.servers.fence import fenced
+from shared.models.servers.fence import fence
 from shared.models.servers.turns import ToolSpec
 from shared.protocols.kaos.routes import CHAT
 from shared.server.run import advertised, arguments, listening, serve
@@ -145,10 +145,10 @@ def _asked(step: StepRequest) -> Ask:
     parts, quoted = [given or step.task_description], list[str]()
     if given is None and step.input is not None:
         quoted.append(to_json(step.input, indent=2).decode())
-        parts.append(fenced(quoted[-1]))
+        parts.append(fence(quoted[-1]))
     for name, output in step.upstream.items():
         quoted.append(spoken(output)[:MAX_UPSTREAM])
-        parts.append(f"What step {name!r} gave:\n{fenced(quoted[-1])}")
+        parts.append(f"What step {name!r} gave:\n{fence(quoted[-1])}")
     return Ask(
         messages=(*_earlier(context.get("messages")), Message("task-delegation", "\n\n".join(p for p in parts if p))),
         options=options if isinstance(options := context.get("options"), dict) else {},

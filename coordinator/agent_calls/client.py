@@ -20,7 +20,7 @@ from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
 from shared.http_failures import refused, shown, translated
-from shared.limits.envelope import HEADER, Envelope, sealed
+from shared.limits.envelope import HEADER, Envelope, seal
 from shared.server import sse
 from shared.strict_json import strict_json
 
@@ -73,7 +73,7 @@ class WorkerClient:
             "Content-Type": "application/json",
             "Accept": f"{sse.MEDIA_TYPE}, application/json",
             "Idempotency-Key": f"{request.task_id}/{request.step_id}",
-            HEADER: sealed(envelope, key=self._key_of(instance.id), body=body),
+            HEADER: seal(envelope, key=self._key_of(instance.id), body=body),
         }
         if traceparent:
             headers["traceparent"] = traceparent
@@ -113,7 +113,7 @@ class WorkerClient:
                 self._http,
                 "DELETE",
                 f"{instance.registration.endpoint}/execute/{task_id}/{step_id}?attempt={attempt}",
-                {HEADER: sealed(envelope, key=self._key_of(instance.id), body=b"")},
+                {HEADER: seal(envelope, key=self._key_of(instance.id), body=b"")},
                 seconds=CANCEL_SECONDS,
                 max_bytes=SMALL_BYTES,
             )

@@ -26,7 +26,7 @@ from shared.errors import (
 )
 from shared.failpoints import At
 from shared.http_failures import translated
-from shared.limits.envelope import HOP, Envelope, told
+from shared.limits.envelope import HOP, Envelope, hop_header
 
 CARD_SECONDS = 60.0  # that a card is believed
 POLL_SECONDS = (0.1, 1.0)  # first and longest pause between two looks at a task
@@ -222,5 +222,5 @@ class ForeignClient:
 
 def _headers(request: StepRequest, envelope: Envelope, traceparent: str | None) -> dict[str, str]:
     """What goes with every call of a step: its key, and what it may spend, for agents that know the header."""
-    always = {"Idempotency-Key": f"{request.task_id}/{request.step_id}", HOP: told(envelope)}
+    always = {"Idempotency-Key": f"{request.task_id}/{request.step_id}", HOP: hop_header(envelope)}
     return always | ({"traceparent": traceparent} if traceparent else {})

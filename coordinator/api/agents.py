@@ -11,7 +11,7 @@ from coordinator.api import pagination
 from coordinator.api.dependencies import Opened, Parts
 from shared.contracts import AgentStatus, AgentView, Registered, Registration
 from shared.errors import NotFound
-from shared.limits.envelope import derived_key
+from shared.limits.envelope import derive_key
 from shared.server import bodies
 
 router = APIRouter()
@@ -29,7 +29,7 @@ async def register_agent(request: Request, parts: Opened) -> Response:
         name=instance.name,
         status=instance.status,
         lease_seconds=LEASE_SECONDS,
-        key=derived_key(parts.secret, instance.id).hex(),
+        key=derive_key(parts.secret, instance.id).hex(),
     )
     return Response(registered.model_dump_json(), 201 if new else 200, media_type="application/json")
 

@@ -10,7 +10,7 @@ from coordinator.api.dependencies import Opened
 from coordinator.execution.delegations import Wish
 from shared.agent_loop.peers import ASKED_AS
 from shared.errors import EnvelopeRefused
-from shared.limits.envelope import HEADER, derived_key, opened
+from shared.limits.envelope import HEADER, derive_key, open_envelope
 from shared.server import bodies
 from shared.server.hang_up import unless_hung_up
 
@@ -32,7 +32,7 @@ async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
         raise EnvelopeRefused(
             f"Only registered agents may delegate: {ASKED_AS} must name the agent and {HEADER} must be signed by it."
         )
-    envelope = opened(header, key=derived_key(parts.secret, asker.id), body=body)
+    envelope = open_envelope(header, key=derive_key(parts.secret, asker.id), body=body)
     wish = bodies.parsed(Wish, body)
     done = await unless_hung_up(parts.delegations.run(asker, envelope, wish), request.receive)
     return {

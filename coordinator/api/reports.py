@@ -15,7 +15,7 @@ from coordinator.tasks.task import Task
 from shared import rendering
 from shared.contracts import Format
 from shared.errors import Conflict
-from shared.rendering.links import numbered
+from shared.rendering.links import source_link
 
 router = APIRouter()
 _FORMAT_OF: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
@@ -64,7 +64,7 @@ async def as_report(task: Task, format: Format, request: Request, parts: Parts, 
     """
     base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
     prefix = f"{here}sources/" if format == "html" else f"{base}/tasks/{task.id}/sources/"
-    text = await asyncio.to_thread(report, task, format, numbered(prefix))
+    text = await asyncio.to_thread(report, task, format, source_link(prefix))
     return Response(
         text,
         headers={"Location": f"/tasks/{task.id}", "Muster-Task": task.id, "Vary": "Accept"},

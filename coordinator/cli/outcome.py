@@ -12,7 +12,7 @@ from coordinator.cli.client import checked
 from coordinator.cli.console import err, fail, out
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
-from shared.rendering.links import numbered
+from shared.rendering.links import source_link
 from shared.report.model import NumberedSource, Report
 
 UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
@@ -61,7 +61,7 @@ def _write(path: Path, page: str) -> None:
 
 def pages_at(client: httpx.Client, task: dict[str, Any]) -> Link:
     """Links to the coordinator's pages of a task's sources."""
-    return numbered(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/")
+    return source_link(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/")
 
 
 def in_folder(folder: Path) -> Link:

@@ -15,7 +15,7 @@ from rich.text import Text
 from shared.rendering import Link, blocks, clean
 from shared.rendering.blocks import Block, Code, Listing, Paragraph, Terms
 from shared.rendering.marks import Marked, marker
-from shared.rendering.shown import Shown, counted, dated, place, shown
+from shared.rendering.shown import Shown, format_date, join_words, place, present
 from shared.report.model import Cited, NumberedSource, Report
 
 WIDEST = 100  # columns: longer lines are hard to read
@@ -25,7 +25,7 @@ Marking = Callable[[str], Marked]
 
 def print_report(report: Report, console: Console, link: Link) -> None:
     """The whole report. `link` says where a source can be opened; a terminal without links shows the address."""
-    seen, mark = shown(report), marker(report.words)
+    seen, mark = present(report), marker(report.words)
     width = min(console.width, WIDEST)
     for part in _parts(seen, mark, link, plain_links=console.color_system is None):
         console.print(part, width=width, soft_wrap=False, highlight=False, markup=False)
@@ -36,10 +36,10 @@ def _parts(seen: Shown, mark: Marking, link: Link, *, plain_links: bool) -> Iter
     if seen.admits:
         yield Text(seen.admits, style="bold yellow")
     if seen.absent:
-        yield Text(f"No document has {counted([clean(word) for word in seen.absent], 'or')}.", style="yellow")
+        yield Text(f"No document has {join_words([clean(word) for word in seen.absent], 'or')}.", style="yellow")
     if seen.respelled:
         changed = [f"{clean(word.searched)} instead of “{clean(word.word)}”" for word in seen.respelled]
-        yield Text(f"Searched for {counted(changed)}.", style="dim")
+        yield Text(f"Searched for {join_words(changed)}.", style="dim")
     for item in seen.answer:
         if part := seen.part(item):
             yield Text(f"\n{part}", style="bold")
@@ -88,7 +88,7 @@ def _item(item: Cited, seen: Shown, mark: Marking, link: Link) -> Iterator[Rende
 def _place(source: NumberedSource, link: Link, *, style: str) -> Text:
     """Document and headings, which open the source where the terminal has links."""
     target = link(source)
-    day = dated(source.modified)
+    day = format_date(source.modified)
     linked = Style.parse(style) + (Style(link=target) if target else Style())
     text = Text(" › ".join(place(source)), style=linked)
     return Text.assemble(text, (f", {day}" if day else "", "dim"))

@@ -32,7 +32,7 @@ from shared.errors import (
     NotFound,
     StepFailure,
 )
-from shared.limits.envelope import Envelope, narrowed
+from shared.limits.envelope import Envelope, narrow
 from shared.limits.ledger import Ledger
 
 MAX_MESSAGES = 100
@@ -193,7 +193,7 @@ class Delegations:
         if wish.agent in ancestry:
             raise LimitReached(f"Agent {wish.agent!r} is already in the chain: {' > '.join(ancestry)}.")
         least = min(said.milliseconds, wish.milliseconds or said.milliseconds)
-        return narrowed(asking.envelope, agent=asker.name, step=child, milliseconds=least)
+        return narrow(asking.envelope, agent=asker.name, step=child, milliseconds=least)
 
     async def _done(self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant) -> StepResult:
         until, since, tried = self._now() + given.milliseconds / 1000, self._now(), set[str]()

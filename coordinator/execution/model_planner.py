@@ -66,7 +66,7 @@ class Planner:
 
     async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
         """A plan for the task within these limits (None: none); what goes wrong is the proposal's `why`."""
-        from shared.models.servers.fence import DATA_RULE, fenced
+        from shared.models.servers.fence import DATA_RULE, fence
 
         offered = self._offered()
         if not offered:
@@ -75,7 +75,7 @@ class Planner:
             return Proposal(why="All of the task's calls are reserved for its steps.")
         listed = "\n".join(f"- {name}: {'; '.join(sorted(said)) or name}" for name, said in sorted(offered.items()))
         instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
-        data = f"The capabilities:\n{fenced(listed)}\n\nThe task:\n{fenced(task.description[:MAX_DESCRIPTION])}"
+        data = f"The capabilities:\n{fence(listed)}\n\nThe task:\n{fence(task.description[:MAX_DESCRIPTION])}"
         reply = REPLY_TOKENS
         if tokens is not None:
             reply = tokens - int((len(instructions) + len(data) + SHAPE_CHARACTERS) / CHARACTERS_A_TOKEN)

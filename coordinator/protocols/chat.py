@@ -23,7 +23,7 @@ from shared.conversation import Ask, Delta, Final, Note, Piece, Skill, is_cut, s
 from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
 from shared.memory.store import Memory
 from shared.rendering import Link, beginning_to_markdown
-from shared.rendering.links import address, numbered
+from shared.rendering.links import address, source_link
 from shared.report.model import Report
 from shared.server.bodies import invalid
 
@@ -263,7 +263,7 @@ def _begun(task: Task, note: _Begun, public_url: str | None) -> str:
 
 
 def _link(task: Task, public_url: str | None) -> Link:
-    return numbered(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address
+    return source_link(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address
 
 
 def _words(task: Task, report: JsonValue, public_url: str | None) -> str:

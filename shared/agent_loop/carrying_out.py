@@ -18,9 +18,9 @@ from shared.agent_loop.peers import Delegated, Delegation, Peers
 from shared.contracts import NO_USAGE, Missing, Usage
 from shared.conversation import ASKING, Message
 from shared.errors import LimitReached, MusterError, StepFailure, WorkerFault
-from shared.limits.envelope import narrowed
+from shared.limits.envelope import narrow
 from shared.limits.run_budget import Budget, Reserved
-from shared.models.servers.fence import fenced
+from shared.models.servers.fence import fence
 
 MOST_A_STEP = 16
 MOST_AT_ONCE = 8
@@ -152,7 +152,7 @@ class CarryingOut:
     async def _delegate(self, action: Action, share: Reserved) -> Result:
         left = self.ctx.seconds_left()
         seconds = min(DELEGATION_SECONDS, left - min(ANSWER_SECONDS, ANSWER_SHARE * left))
-        child = narrowed(
+        child = narrow(
             self.ctx.envelope,
             agent=self.me,
             step=f"{self.ctx.envelope.step}.{uuid4().hex[:8]}",
@@ -174,13 +174,13 @@ class CarryingOut:
             if isinstance(exc, StepFailure) and exc.usage is not NO_USAGE:
                 used, booked = exc.usage, exc.booked
             await self._tell("delegation_error", {**asked, "error": exc.detail})
-            said = fenced(f"[Delegation failed: {exc.detail}]")
+            said = fence(f"[Delegation failed: {exc.detail}]")
             return Result(action, f"Agent response: {said}", gave=exc.detail, failed=True)
         finally:
             self.budget.settle(share, used, booked=booked)
-        text = cut(done.text)
+        text = truncate(done.text)
         await self._tell("delegation_response", {**asked, "response": text, "result": text})
-        return Result(action, f"Agent response: {fenced(text)}", gave=text)
+        return Result(action, f"Agent response: {fence(text)}", gave=text)
 
     async def _call(self, action: Action) -> Result:
         given: dict[str, JsonValue] = dict(action.arguments)
@@ -191,22 +191,22 @@ class CarryingOut:
             result = await self.tools.call(action.name, given, seconds=self.ctx.seconds_left())
         except MusterError as exc:
             await self._tell("error", f"Tool {action.name!r} failed: {exc.detail}")
-            return Result(action, f"Tool execution failed: {fenced(exc.detail)}", gave=exc.detail, failed=True)
-        text = cut(result if isinstance(result, str) else to_json(result).decode())
+            return Result(action, f"Tool execution failed: {fence(exc.detail)}", gave=exc.detail, failed=True)
+        text = truncate(result if isinstance(result, str) else to_json(result).decode())
         kept: JsonValue = result if len(text) < RESULT_CHARACTERS else {"result": text}
         await self._tell("tool_result", {"tool": action.name, "result": kept})
-        return Result(action, f"Tool result: {fenced(text)}", gave=text)
+        return Result(action, f"Tool result: {fence(text)}", gave=text)
 
     def _context(self) -> tuple[Message, ...]:
         """What goes along with a delegation: the last turns of the conversation, without what this run has read."""
         said = [m for m in self.asked if m.content and m.role in ("assistant", *ASKING)]
-        return tuple(Message(m.role, cut(m.content, CONTEXT_CHARACTERS)) for m in said[len(said) - self.context :])
+        return tuple(Message(m.role, truncate(m.content, CONTEXT_CHARACTERS)) for m in said[len(said) - self.context :])
 
     async def _tell(self, type: str, content: JsonValue) -> None:
         await self.record(type, content, self.session)
 
 
-def cut(text: str, most: int = RESULT_CHARACTERS) -> str:
+def truncate(text: str, most: int = RESULT_CHARACTERS) -> str:
     """The beginning of a text that is too long, which says so."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} characters left out)"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from shared.agent_loop.calls.actions import PREFIX, Action, Callables
-from shared.agent_loop.calls.written import written
+from shared.agent_loop.calls.written import parse_written_calls
 from shared.agent_loop.prompt import is_example
 from shared.limits.envelope import MAX_DEPTH, Envelope
 
@@ -51,7 +51,7 @@ class Grants:
 
     def read(self, text: str) -> None:
         """From now on the model knows this text of others."""
-        calls = frozenset(action.key for action in written(text, self._known, plain=True))
+        calls = frozenset(action.key for action in parse_written_calls(text, self._known, plain=True))
         self._read.append(_Read(_comparable(text), calls))
 
     def did(self, action: Action) -> None:

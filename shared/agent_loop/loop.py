@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.agent import Context, Reply
-from shared.agent_loop.calls.actions import CUT_OFF, Action, Callables, called
+from shared.agent_loop.calls.actions import CUT_OFF, Action, Callables, parse_native_calls
 from shared.agent_loop.calls.held import unfinished_from
-from shared.agent_loop.calls.written import written
-from shared.agent_loop.carrying_out import CarryingOut, Record, Result, cut
+from shared.agent_loop.calls.written import parse_written_calls
+from shared.agent_loop.carrying_out import CarryingOut, Record, Result, truncate
 from shared.agent_loop.grants import Grants
 from shared.agent_loop.mcp_tools import Tools
 from shared.agent_loop.peers import Peers
-from shared.agent_loop.prompt import Told, answer_in, delegating, instructed, reply_format, tool_names
+from shared.agent_loop.prompt import Told, answer_in, delegating, reply_format, system_prompt, tool_names
 from shared.agent_loop.sampling import sampling_of
 from shared.agent_loop.tool_mode import ToolMode
 from shared.agent_loop.voice import Voice
@@ -110,7 +110,7 @@ class _Run:
                 if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
                     raise
                 turn, late = Turn(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
-            actions, half = _asked_for(turn, known, plain=calls)
+            actions, half = _parse_calls(turn, known, plain=calls)
             if not actions:
                 held = self._told == "schema" and not last and known.specs
                 await voice.end(answer=True, instead=answer_in(turn.text) if held else None, without=half)
@@ -167,7 +167,9 @@ class _Run:
 
     async def _turn(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> Turn:
         loop = self._loop
-        prompt = instructed(loop.name, loop._instructions, specs=specs, told=self._told, system=self._system, last=last)
+        prompt = system_prompt(
+            loop.name, loop._instructions, specs=specs, told=self._told, system=self._system, last=last
+        )
         characters = len(prompt) + sum(len(m.content) for m in self._said)
         reserved = self._budget.for_model(characters)
         used = Usage(calls=1)
@@ -226,17 +228,17 @@ class _Run:
         """No answer in words: why, and what was found, which the model did not put into any."""
         why = f"Reached maximum reasoning steps ({self._loop._max_steps})"
         why = "The model gave no answer in words." if stuck else why
-        found = [f"{name}: {cut(text, SHOWN_CHARACTERS)}" for name, text in doing.found.items()]
-        shown = [text for text in found if not written(text, known, plain=True)]
+        found = [f"{name}: {truncate(text, SHOWN_CHARACTERS)}" for name, text in doing.found.items()]
+        shown = [text for text in found if not parse_written_calls(text, known, plain=True)]
         await voice.say("\n\n".join([why, *shown]))
         missing = [*self._away(), *doing.missing(), Missing(what=UNANSWERED, why=why)]
         return Reply(output=voice.said, usage=self.usage, missing=missing)
 
 
-def _asked_for(turn: Turn, known: Callables, *, plain: bool) -> tuple[list[Action], int]:
+def _parse_calls(turn: Turn, known: Callables, *, plain: bool) -> tuple[list[Action], int]:
     """What a reply asks for; of an answer that was cut, how many of its last characters are half a call."""
-    actions = called(turn.calls, known, cut=turn.cut)
-    actions = actions or written(turn.text, known, plain=plain, cut=turn.cut)
+    actions = parse_native_calls(turn.calls, known, cut=turn.cut)
+    actions = actions or parse_written_calls(turn.text, known, plain=plain, cut=turn.cut)
     if actions or not (turn.cut and plain):
         return actions, 0
     words = unfinished_from(turn.text, known)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from shared import logs
 from shared.agent_loop.tool_mode import AWAIT_SHARE, ToolMode
 from shared.errors import ModelFailed
-from shared.models.choice import chosen
+from shared.models.choice import choose_model
 from shared.models.model import LanguageModel, models_from
 from shared.models.warming import first_call, look
 from shared.settings import ModelSettings
@@ -43,13 +43,13 @@ class _Ready(BaseModel):
 
 async def checkup(settings: ModelSettings, *, seconds: float = CHECKUP_SECONDS) -> Checkup | None:
     """The model that the settings name, tried out within so many seconds; None where they name none."""
-    found, model = chosen(settings), models_from(settings)
+    found, model = choose_model(settings), models_from(settings)
     if found is None or model is None or model.server is None:
         return None
     seen = Checkup(name=found.name, url=found.url)
     try:
         async with asyncio.timeout(seconds):
-            await _tried(model, seen, local=found.local, seconds=seconds)
+            await _try_out(model, seen, local=found.local, seconds=seconds)
     except ModelFailed as failure:
         seen.silent = failure.detail
     except TimeoutError:
@@ -60,7 +60,7 @@ async def checkup(settings: ModelSettings, *, seconds: float = CHECKUP_SECONDS) 
     return seen
 
 
-async def _tried(model: LanguageModel, seen: Checkup, *, local: bool, seconds: float) -> None:
+async def _try_out(model: LanguageModel, seen: Checkup, *, local: bool, seconds: float) -> None:
     server = model.server
     assert server is not None
     seen.names = await _names(server.http, server.url, server.headers)

@@ -57,7 +57,7 @@ class Completion(BaseModel):
     usage: Used | None = None
 
 
-async def posted(
+async def post(
     http: httpx.AsyncClient, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float
 ) -> JsonValue:
     """The JSON that comes back; raises a `StepFailure`."""

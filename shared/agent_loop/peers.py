@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from shared.agent import Context
-from shared.agent_loop.peer_calls import Completion, Done, Used, posted
+from shared.agent_loop.peer_calls import Completion, Done, Used, post
 from shared.client import client as transport
 from shared.contracts import MAX_RESULT_BYTES, Usage
 from shared.conversation import Message
 from shared.errors import AgentRefused, BadResponse, Unavailable
 from shared.http_failures import shown
-from shared.limits.envelope import HEADER, HOP, Envelope, sealed, told
+from shared.limits.envelope import HEADER, HOP, Envelope, hop_header, seal
 
 CARD_SECONDS = 5.0
 CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays
@@ -174,11 +174,11 @@ class DirectPeers(_Reached):
             "messages": [*said, {"role": "task-delegation", "content": delegation.task}],
             "stream": False,
         }
-        headers = {"Content-Type": "application/json", HOP: told(delegation.envelope)}
+        headers = {"Content-Type": "application/json", HOP: hop_header(delegation.envelope)}
         if ctx.ask is not None and ctx.ask.traceparent:
             headers["traceparent"] = ctx.ask.traceparent
         url = f"{self._urls[delegation.agent]}/v1/chat/completions"
-        answer = await posted(self._http, url, to_json(body), headers, seconds=delegation.envelope.milliseconds / 1000)
+        answer = await post(self._http, url, to_json(body), headers, seconds=delegation.envelope.milliseconds / 1000)
         try:
             completion = Completion.model_validate(answer)
             text = completion.choices[0].message.content
@@ -248,9 +248,9 @@ class CoordinatorPeers(_Reached):
         headers = self._headers | {
             "Content-Type": "application/json",
             ASKED_AS: member.agent_id,
-            HEADER: sealed(ctx.envelope, key=member.key, body=body),
+            HEADER: seal(ctx.envelope, key=member.key, body=body),
         }
-        answer = await posted(
+        answer = await post(
             self._http, f"{self._url}/delegate", body, headers, seconds=delegation.envelope.milliseconds / 1000
         )
         try:

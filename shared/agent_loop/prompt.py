@@ -52,7 +52,7 @@ def delegating(agent: str, description: str, *, tool: str | None = None) -> Tool
     return ToolSpec(tool or tool_name(agent), does, _TASKS)
 
 
-def instructed(
+def system_prompt(
     name: str, instructions: str, *, specs: Sequence[ToolSpec], told: Told, system: str, last: bool = False
 ) -> str:
     """The system prompt, which says how to write a call unless the tools travel beside it (`native`).

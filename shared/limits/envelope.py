@@ -41,19 +41,19 @@ class Envelope:
     tenant: str = "default"
 
 
-def sealed(envelope: Envelope, *, key: bytes, body: bytes) -> str:
+def seal(envelope: Envelope, *, key: bytes, body: bytes) -> str:
     """The header value for this body, signed with the receiver's key."""
     claims = vars(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
-    payload = _encoded(to_json(claims))
-    return f"{payload}.{_encoded(_signature(payload, key))}"
+    payload = _encode(to_json(claims))
+    return f"{payload}.{_encode(_signature(payload, key))}"
 
 
-def opened(header: str, *, key: bytes, body: bytes) -> Envelope:
+def open_envelope(header: str, *, key: bytes, body: bytes) -> Envelope:
     """The envelope in a header; raises `EnvelopeRefused` unless it was sealed with this key for this body."""
     payload, _, signature = header.partition(".")
     try:
-        genuine = hmac.compare_digest(_decoded(signature), _signature(payload, key))
-        claims = json.loads(_decoded(payload)) if genuine else {}
+        genuine = hmac.compare_digest(_decode(signature), _signature(payload, key))
+        claims = json.loads(_decode(payload)) if genuine else {}
     except ValueError as exc:
         raise EnvelopeRefused("The envelope cannot be read.") from exc
     if not genuine:
@@ -66,7 +66,7 @@ def opened(header: str, *, key: bytes, body: bytes) -> Envelope:
     return Envelope(**claims)
 
 
-def told(envelope: Envelope) -> str:
+def hop_header(envelope: Envelope) -> str:
     """The value of the `HOP` header: what one agent tells another that it may spend, and who is asking already."""
     return json.dumps(vars(envelope))
 
@@ -93,7 +93,7 @@ def heard(header: str) -> Envelope:
         raise BadRequest(f"{HOP} must be a JSON object with depth, ancestry, milliseconds, calls and tokens.") from exc
 
 
-def narrowed(
+def narrow(
     parent: Envelope, *, agent: str, step: str, milliseconds: int, calls: int | None = None, tokens: int | None = None
 ) -> Envelope:
     """What `agent` may pass on of `parent`: never more than it has. Raises `LimitReached` at depth 5 and for loops."""
@@ -113,7 +113,7 @@ def narrowed(
     )
 
 
-def derived_key(secret: bytes, agent_id: str) -> bytes:
+def derive_key(secret: bytes, agent_id: str) -> bytes:
     """The key of one agent, from the coordinator's secret (HMAC-SHA256, 32 bytes)."""
     return hmac.digest(secret, b"agent:" + agent_id.encode(), "sha256")
 
@@ -126,9 +126,9 @@ def _signature(payload: str, key: bytes) -> bytes:
     return hmac.digest(key, payload.encode(), "sha256")
 
 
-def _encoded(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _decoded(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

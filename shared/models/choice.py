@@ -30,7 +30,7 @@ class Chosen:
         return is_local(self.url)
 
 
-def chosen(settings: ModelSettings) -> Chosen | None:
+def choose_model(settings: ModelSettings) -> Chosen | None:
     """The model that is to be asked; None where the settings name none.
 
     OpenAI's key is sent to OpenAI alone, and only where MODEL_NAME says that a model is wanted.
@@ -47,14 +47,14 @@ def chosen(settings: ModelSettings) -> Chosen | None:
     return Chosen(url, settings.model_name, key, places)
 
 
-def wanted(settings: ModelSettings) -> bool:
+def wants_model(settings: ModelSettings) -> bool:
     """Whether the settings name a model, or a script in its place. Cheap: no library is loaded for it."""
-    return settings.debug_mock_responses is not None or chosen(settings) is not None
+    return settings.debug_mock_responses is not None or choose_model(settings) is not None
 
 
 def lacking(settings: ModelSettings) -> str:
     """What to set, where some settings speak of a model and none is named; else empty."""
-    if wanted(settings):
+    if wants_model(settings):
         return ""
     if settings.openai_api_key and not settings.model_name:
         return "OPENAI_API_KEY is set, but is not used: set MODEL_NAME too, to use one of OpenAI's models."

@@ -16,8 +16,8 @@ from shared.contracts import NO_USAGE, Usage
 from shared.conversation import Message
 from shared.errors import ModelFailed
 from shared.models import shapes
-from shared.models.choice import PLACES_LOCAL, base_url, chosen, is_local, lacking
-from shared.models.reading import read
+from shared.models.choice import PLACES_LOCAL, base_url, choose_model, is_local, lacking
+from shared.models.reading import parse_reply
 from shared.models.script import Script, replies
 from shared.models.servers.asked import TRIES, Asked
 from shared.models.servers.caller import Answers, Caller, Silent
@@ -25,7 +25,7 @@ from shared.models.servers.pace import Room
 from shared.models.servers.server import Server
 from shared.models.servers.turns import AS_SET, Blank, Filled, Fit, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
 from shared.models.servers.wire import Received
-from shared.models.warming import measured_again, warmed
+from shared.models.warming import measure_again, warm_up
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
@@ -99,10 +99,10 @@ class LanguageModel:
     async def __aenter__(self) -> Self:
         """Starts warming the model up in the background, where that is wanted."""
         if self._warm and self._server is not None:
-            work = warmed(self._server, local=is_local(self._url))
+            work = warm_up(self._server, local=is_local(self._url))
             self._server.started = time.monotonic()
             self._server.starting = asyncio.create_task(work, name="model:warm-up")
-            self._measuring = asyncio.create_task(measured_again(self._server), name="model:speed")
+            self._measuring = asyncio.create_task(measure_again(self._server), name="model:speed")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -122,7 +122,7 @@ class LanguageModel:
     async def text(
         self, *, instructions: str, data: str, seconds: float, max_tokens: int | None = None
     ) -> tuple[str, Usage]:
-        """The model's words about `data`, which should be `fenced` where others wrote it."""
+        """The model's words about `data`, which should be inside `fence` where others wrote it."""
         turn = await self.turn(
             instructions=instructions, messages=[Message("user", data)], seconds=seconds, max_tokens=max_tokens
         )
@@ -196,7 +196,7 @@ class LanguageModel:
             now = time.monotonic()
             if so_far is None or now - looked < LOOK_SECONDS or not set(words) & set('}]"'):
                 return
-            looked, found = now, read(into.speech.words, shape)
+            looked, found = now, parse_reply(into.speech.words, shape)
             if found is not None and found[0] != seen:
                 seen = found[0]
                 await so_far(seen)
@@ -211,7 +211,7 @@ class LanguageModel:
             if not into.speech.words.strip():
                 raise
             failure, usage = exc, exc.usage
-        found = read(into.speech.words, shape)
+        found = parse_reply(into.speech.words, shape)
         if found is None:
             raise failure or ModelFailed(self._useless(into), usage=usage)
         cut = ""
@@ -265,7 +265,7 @@ def models_from(settings: ModelSettings) -> LanguageModel | None:
             native_tools=settings.tool_call_mode != "string",
             script=replies(settings.debug_mock_responses),
         )
-    found = chosen(settings)
+    found = choose_model(settings)
     if found is None:
         if why := lacking(settings):
             logs.get().warning("model.none", why=why)

@@ -20,14 +20,14 @@ _SCALAR = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?=[\s,\]
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def read(text: str, shape: type[Shape]) -> tuple[Shape, bool] | None:
+def parse_reply(text: str, shape: type[Shape]) -> tuple[Shape, bool] | None:
     """The first value of the shape in a reply, and whether all of it is there; None where there is none.
 
     Words and fences around it do not matter. Of a reply that was cut, or goes wrong in the middle, what is whole is
     kept: an object in a list wholly or not at all. An item of another shape is left out.
     """
     for value, whole in _values(text):
-        for candidate in _unwrapped(value, shape):
+        for candidate in _unwrap(value, shape):
             found = _valid(candidate, shape)
             if found is not None:
                 return found, whole
@@ -48,7 +48,7 @@ def _values(text: str) -> Iterator[tuple[Any, bool]]:
             at = end
         except ValueError as exc:
             place = exc.pos if isinstance(exc, json.JSONDecodeError) else len(text)
-            begun = _begun(text[at : max(at + 1, place)])
+            begun = _parse_incomplete(text[at : max(at + 1, place)])
             if begun is not None:
                 yield begun, False
             at += 1
@@ -56,7 +56,7 @@ def _values(text: str) -> Iterator[tuple[Any, bool]]:
             return
 
 
-def _begun(text: str) -> Any | None:
+def _parse_incomplete(text: str) -> Any | None:
     """What is whole of a JSON value that ends too early."""
     safe, closing, at = 0, "", 0
     stack: list[str] = []
@@ -88,7 +88,7 @@ def _begun(text: str) -> Any | None:
         return None
 
 
-def _unwrapped(value: Any, shape: type[BaseModel]) -> Iterator[Any]:
+def _unwrap(value: Any, shape: type[BaseModel]) -> Iterator[Any]:
     """A value, and what it wraps: models copy a schema's `properties`, name the whole, or leave the one name out."""
     if isinstance(value, dict):
         yield value

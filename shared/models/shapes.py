@@ -34,7 +34,7 @@ def response_format(shape: type[BaseModel]) -> dict[str, Any]:
 
 def schema(shape: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of a shape with small bounds; every field is required, so that none is left out for brevity."""
-    found: dict[str, Any] = _bounded(shape.model_json_schema())
+    found: dict[str, Any] = _without_bounds(shape.model_json_schema())
     return found
 
 
@@ -44,18 +44,18 @@ def example(shape: type[BaseModel]) -> str:
     return json.dumps(_filled(whole, whole.get("$defs", {}), depth=0), ensure_ascii=False)
 
 
-def _bounded(given: Any) -> Any:
+def _without_bounds(given: Any) -> Any:
     if isinstance(given, list):
-        return [_bounded(one) for one in given]
+        return [_without_bounds(one) for one in given]
     if not isinstance(given, dict):
         return given
     kept = {name: value for name, value in given.items() if name in _KEPT}
     for name in ("properties", "$defs"):
         if isinstance(kept.get(name), dict):
-            kept[name] = {key: _bounded(value) for key, value in kept[name].items()}
+            kept[name] = {key: _without_bounds(value) for key, value in kept[name].items()}
     for name in ("items", "anyOf", "allOf"):
         if name in kept:
-            kept[name] = _bounded(kept[name])
+            kept[name] = _without_bounds(kept[name])
     if "properties" in kept:
         kept |= {"required": list(kept["properties"]), "additionalProperties": False}
     if kept.get("type") == "array":

@@ -34,7 +34,7 @@ boat after the other, until only the gulls are left.
 Answer with one word: ready."""
 
 
-async def warmed(server: Server, *, local: bool) -> None:
+async def warm_up(server: Server, *, local: bool) -> None:
     """Looks for its context, has it loaded, and measures its speeds; tries on while it is away."""
     tries = 0
     while True:
@@ -50,7 +50,7 @@ async def warmed(server: Server, *, local: bool) -> None:
             return
 
 
-async def measured_again(server: Server) -> None:
+async def measure_again(server: Server) -> None:
     """Measures its speeds when it was too slow for a call: a busy machine may be idle again, and no call would tell."""
     while True:
         await server.doubted.wait()

@@ -99,7 +99,9 @@ def blocks(text: str) -> tuple[Block, ...]:
         elif kind == "code":
             found.append(_code(pieces[at]))
         else:
-            found += _read([line for piece in pieces[at:end] for line in [*piece.lines, ""]])  # ends in an empty one
+            found += _parse_unmarked(
+                [line for piece in pieces[at:end] for line in [*piece.lines, ""]]
+            )  # ends in an empty one
         at = end
     return tuple(found)
 
@@ -174,7 +176,7 @@ def _list(pieces: Sequence[_Piece], at: int, level: int) -> tuple[int, Listing]:
     return at, Listing(tuple(items), ordered=first.number is not None)
 
 
-def _read(lines: Sequence[str]) -> list[Block]:
+def _parse_unmarked(lines: Sequence[str]) -> list[Block]:
     """Lines without marks as paragraphs, tables and terms; an empty line ends a paragraph."""
     found: list[Block] = []
     prose: list[str] = []
@@ -198,10 +200,10 @@ def _special(lines: Sequence[str], at: int) -> tuple[Block | None, int]:
     if " | " in lines[at]:
         end, rows = _run(lines, at, lambda line: tuple(line.split(" | ")) if " | " in line else None)
         return _table(rows), end
-    end, pairs = _run(lines, at, _defined)
+    end, pairs = _run(lines, at, _match_definition)
     if len(pairs) > 1 or (pairs and _OPTION.match(pairs[0][0])):
         return Terms(tuple((one[0], one[1]) for one in pairs)), end
-    end, pairs = _run(lines, at, _labelled)
+    end, pairs = _run(lines, at, _match_label)
     if len(pairs) > 1:
         return Terms(tuple((one[0], one[1]) for one in pairs)), end
     return None, at + 1
@@ -222,12 +224,12 @@ def _run(lines: Sequence[str], at: int, read: _Reading) -> tuple[int, list[tuple
     return end, found
 
 
-def _defined(line: str) -> tuple[str, ...] | None:
+def _match_definition(line: str) -> tuple[str, ...] | None:
     held = _DEFINED.fullmatch(line)
     return None if held is None or held[1].endswith((".", "!", "?", ",")) else (held[1], held[2])
 
 
-def _labelled(line: str) -> tuple[str, ...] | None:
+def _match_label(line: str) -> tuple[str, ...] | None:
     held = _NAMED.fullmatch(line)
     return None if held is None or len(held[2]) > 200 else (held[1], held[2])
 
@@ -245,13 +247,13 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Block | None:
     if names and not any(named[0]) and set(names) <= set(rows[0][1:]):
         head, rows = rows[0], rows[1:]
     at = {name: place for place, name in enumerate(head) if place}
-    placed = [_placed(row, at) for row in rows]
+    placed = [_place_cells(row, at) for row in rows]
     width = max(len(row) for row in (head, *placed))
     filled = [row + ("",) * (width - len(row)) for row in placed]
     return Table(head + ("",) * (width - len(head)) if head else (), tuple(filled))
 
 
-def _placed(row: Sequence[str], at: dict[str, int]) -> tuple[str, ...]:
+def _place_cells(row: Sequence[str], at: dict[str, int]) -> tuple[str, ...]:
     """The cells of a row under the columns that they name; one that names none comes after the one before."""
     cells = [row[0]]
     for cell in row[1:]:

@@ -15,6 +15,6 @@ def address(source: NumberedSource) -> str:
     return web_url(source.location)
 
 
-def numbered(prefix: str) -> Link:
+def source_link(prefix: str) -> Link:
     """The page that shows the passage in its place, below a prefix of our own."""
     return lambda source: f"{prefix}{source.number}"

@@ -11,7 +11,7 @@ from shared.rendering.blocks import Block, Code, Listing, Paragraph, Table, Term
 from shared.rendering.links import Link, address
 from shared.rendering.passage import Place
 from shared.rendering.safe import clean, code, escape_markdown, longest_fence
-from shared.rendering.shown import Shown, asks, counted, dated, place, shown
+from shared.rendering.shown import Shown, asks, format_date, join_words, place, present
 from shared.report.model import Cited, NumberedSource, Report
 
 _ABOUT = "About this answer"
@@ -22,25 +22,25 @@ def to_markdown(report: Report, link: Link = address) -> str:
     head = [f"# {escape_markdown(report.title) or 'Report'}"]
     if asks(report):
         head.append(f"**Question:** {escape_markdown(report.question)}")
-    return _joined([*head, *_body(shown(report), link)])
+    return _join([*head, *_body(present(report), link)])
 
 
 def answer_to_markdown(report: Report, link: Link = address) -> str:
     """The report without its title, for who has just asked: it begins with the answer, or the admission."""
-    return _joined(_body(shown(report), link))
+    return _join(_body(present(report), link))
 
 
 def beginning_to_markdown(report: Report, link: Link = address) -> str:
     """How `answer_to_markdown` begins of a report of which only the answer is there yet."""
-    return _joined(_answer(shown(report), link)).removesuffix("\n")
+    return _join(_answer(present(report), link)).removesuffix("\n")
 
 
 def passage_to_markdown(passage: Place) -> str:
     """A passage with what comes before and after it."""
     title, *headings = place(passage.source)
     about = [" › ".join(escape_markdown(part) for part in headings), _where(passage.source, address(passage.source))]
-    day = dated(passage.source.modified)
-    return _joined(
+    day = format_date(passage.source.modified)
+    return _join(
         [
             f"# {escape_markdown(title)}",
             ", ".join(part for part in (*about, day) if part),
@@ -58,10 +58,10 @@ def _answer(seen: Shown, link: Link) -> Iterator[str]:
     if seen.admits:
         yield f"**{escape_markdown(seen.admits)}**"
     if seen.absent:
-        yield f"No document has {counted([f'*{escape_markdown(word)}*' for word in seen.absent], 'or')}."
+        yield f"No document has {join_words([f'*{escape_markdown(word)}*' for word in seen.absent], 'or')}."
     if seen.respelled:
         changed = [f"*{escape_markdown(w.searched)}* instead of “{escape_markdown(w.word)}”" for w in seen.respelled]
-        yield f"Searched for {counted(changed)}."
+        yield f"Searched for {join_words(changed)}."
     for item in seen.answer:
         if part := seen.part(item):
             yield f"**{escape_markdown(part)}**"
@@ -75,7 +75,7 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
         yield f"## {escape_markdown(section.title) or 'More'}"
         for item in section.findings:
             yield from _item(item, seen, link)
-    yield from _agreed(report)
+    yield from _agreements(report)
     yield from _sources(seen, link)
     if report.missing:
         yield "## What is missing"
@@ -97,28 +97,31 @@ def _item(item: Cited, seen: Shown, link: Link) -> Iterator[str]:
         yield from ([*first, last + numbers] if inline else [*first, last, numbers.strip()])
         return
     yield from [*first, last]
-    said = [f"{_titled(source, link)} [{source.number}](#source-{source.number})" for source in seen.sources(item)]
+    said = [
+        f"{_source_title(source, link)} [{source.number}](#source-{source.number})" for source in seen.sources(item)
+    ]
     if said:
         yield f"— {'; '.join(said)}"
 
 
-def _agreed(report: Report) -> Iterator[str]:
+def _agreements(report: Report) -> Iterator[str]:
     """Where sources agree and differ, where a report says that."""
     numbers = {source.id: source.number for source in report.sources}
     if report.agreements:
         yield "## Where sources agree"
-        yield "\n".join(f"- {_cited(one.statement, one.citations)}" for one in report.agreements)
+        yield "\n".join(f"- {_with_citations(one.statement, one.citations)}" for one in report.agreements)
     if report.contradictions:
         yield "## Where sources differ"
     for one in report.contradictions:
         why = f": {escape_markdown(one.why)}" if clean(one.why) else ""
         sides = [
-            f"    - {_cited(s.statement, sorted({numbers[i] for i in s.evidence if i in numbers}))}" for s in one.sides
+            f"    - {_with_citations(s.statement, sorted({numbers[i] for i in s.evidence if i in numbers}))}"
+            for s in one.sides
         ]
         yield "\n".join([f"- **{escape_markdown(one.about) or 'Differing statements'}**{why}", *sides])
 
 
-def _cited(statement: str, citations: Iterable[int]) -> str:
+def _with_citations(statement: str, citations: Iterable[int]) -> str:
     return escape_markdown(statement) + "".join(f" [{n}](#source-{n})" for n in citations)
 
 
@@ -127,14 +130,14 @@ def _sources(seen: Shown, link: Link) -> Iterator[str]:
         return
     yield f"## {seen.sources_title}"
     for source in seen.report.sources:
-        day = dated(source.modified)
-        said = [_titled(source, link), _where(source, link(source)), day]
+        day = format_date(source.modified)
+        said = [_source_title(source, link), _where(source, link(source)), day]
         line = f'{source.number}. <a id="source-{source.number}"></a>{", ".join(part for part in said if part)}'
         shows = source.number in seen.unread and clean(source.excerpt)
         yield f"{line}\n\n   {escape_markdown(source.excerpt)}" if shows else line
 
 
-def _titled(source: NumberedSource, link: Link) -> str:
+def _source_title(source: NumberedSource, link: Link) -> str:
     """The place, linked where it can be opened."""
     said = " › ".join(escape_markdown(part) for part in place(source))
     target = link(source)
@@ -152,7 +155,7 @@ def _where(source: NumberedSource, linked: str) -> str:
 
 def _blocks(found: Sequence[Block], indent: str = "") -> list[str]:
     """Blocks as Markdown, each a string; `indent` is the indentation of the text of the item around them."""
-    return [_indented(_block(block), indent) for block in found]
+    return [_indent(_block(block), indent) for block in found]
 
 
 def _block(block: Block) -> str:
@@ -184,9 +187,9 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join('---' if cell == '---' else escape_markdown(cell) for cell in cells)} |"
 
 
-def _indented(text: str, indent: str) -> str:
+def _indent(text: str, indent: str) -> str:
     return "\n".join(indent + line if line else line for line in text.split("\n")) if indent else text
 
 
-def _joined(parts: Iterable[str]) -> str:
+def _join(parts: Iterable[str]) -> str:
     return "\n\n".join(part for part in parts if part.strip()) + "\n"

@@ -22,14 +22,14 @@ def marker(words: Sequence[AskedWord]) -> Callable[[str], Marked]:
     Words of scripts without spaces are found inside of runs; `read-only` also as `read only`.
     """
     said = list(dict.fromkeys(form for word in words for form in (word.word, word.searched) if form.strip()))
-    stems = [folded for form in said if (folded := _folded(form)) and _WORD.fullmatch(folded)]
+    stems = [folded for form in said if (folded := _fold(form)) and _WORD.fullmatch(folded)]
     literal = _literal(form for form in said if _UNSPACED.search(form) or not _WORD.fullmatch(form))
 
     def marked(text: str) -> Marked:
-        spans = [found.span() for found in _WORD.finditer(text) if _is_form(_folded(found[0]), stems)]
+        spans = [found.span() for found in _WORD.finditer(text) if _is_form(_fold(found[0]), stems)]
         if literal is not None:
             spans += [found.span() for found in literal.finditer(text)]
-        return _cut(text, spans)
+        return _cut_at(text, spans)
 
     return marked if said else lambda text: [(text, False)]
 
@@ -60,7 +60,7 @@ def _literal(forms: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(sorted(found, key=len, reverse=True)), re.IGNORECASE) if found else None
 
 
-def _cut(text: str, spans: list[tuple[int, int]]) -> Marked:
+def _cut_at(text: str, spans: list[tuple[int, int]]) -> Marked:
     pieces: Marked = []
     at = 0
     for start, end in sorted(spans):
@@ -79,7 +79,7 @@ def _cut(text: str, spans: list[tuple[int, int]]) -> Marked:
     return pieces
 
 
-def _folded(word: str) -> str:
+def _fold(word: str) -> str:
     """Without case and accents."""
     plain = unicodedata.normalize("NFKD", word.casefold())
     return "".join(letter for letter in plain if not unicodedata.combining(letter))

@@ -15,7 +15,7 @@ from shared.rendering.links import Link, address
 from shared.rendering.marks import marker
 from shared.rendering.passage import Place
 from shared.rendering.safe import clean, web_url
-from shared.rendering.shown import asks, dated, place, shown
+from shared.rendering.shown import asks, format_date, place, present
 from shared.report.model import NumberedSource, Report
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\Z")
 
 def to_html(report: Report, link: Link = address) -> str:
     """The report as one self-contained page, on which the question's words are marked."""
-    seen = shown(report)
+    seen = present(report)
     numbers = {source.id: source.number for source in report.sources}
     return (
         _environment()
@@ -107,7 +107,7 @@ def _environment() -> Environment:
     environment.filters["url"] = lambda text: Markup(web_url(text).replace("&", "&amp;"))
     environment.filters["blocks"] = blocks
     environment.filters["place"] = place
-    environment.filters["dated"] = dated
+    environment.filters["dated"] = format_date
     environment.filters["language"] = lambda text: text if _LANGUAGE.match(text) else ""
     return environment
 

@@ -26,12 +26,12 @@ def plain_report(title: str, question: str, outputs: Mapping[str, JsonValue], mi
     parts: list[Analysis] = []
     sources: dict[str, NumberedSource] = {}
     for step, output in outputs.items():
-        if (analysis := _read(Analysis, output, "findings")) is not None:
+        if (analysis := _parse_output(Analysis, output, "findings")) is not None:
             number_sources(analysis.sources, sources)
-            summary += [_cited(f, sources) for f in analysis.findings if f.answers]
+            summary += [_cite(f, sources) for f in analysis.findings if f.answers]
             sections += _topics(analysis, sources)
             parts.append(analysis)
-        elif (research := _read(Research, output, "evidence")) is not None:
+        elif (research := _parse_output(Research, output, "evidence")) is not None:
             number_sources(research.evidence, sources)
             sections += _passages(research, sources)
             parts.append(
@@ -79,7 +79,7 @@ def numbers(ids: Sequence[str], sources: Mapping[str, NumberedSource]) -> list[i
     return sorted({sources[i].number for i in ids if i in sources})
 
 
-def _read(shape: type[T], output: JsonValue, mark: str) -> T | None:
+def _parse_output(shape: type[T], output: JsonValue, mark: str) -> T | None:
     if not isinstance(output, dict) or not isinstance(output.get(mark), list):
         return None
     try:
@@ -93,12 +93,12 @@ def _topics(analysis: Analysis, sources: Mapping[str, NumberedSource]) -> list[S
     topics: dict[str, list[Cited]] = {}
     for finding in analysis.findings:
         if not finding.answers:
-            topics.setdefault(finding.topic, []).append(_cited(finding, sources))
+            topics.setdefault(finding.topic, []).append(_cite(finding, sources))
     other = NEAREST if analysis.answered is False else "Findings"
     return [Section(title=topic or other, findings=findings) for topic, findings in topics.items()]
 
 
-def _cited(finding: Finding, sources: Mapping[str, NumberedSource]) -> Cited:
+def _cite(finding: Finding, sources: Mapping[str, NumberedSource]) -> Cited:
     return Cited(statement=finding.statement, citations=numbers(finding.evidence, sources), question=finding.question)
 
 

@@ -50,7 +50,7 @@ class Shown:
         return [known[number] for number in item.citations if number in known]
 
 
-def shown(report: Report) -> Shown:
+def present(report: Report) -> Shown:
     """What is shown of a report, also of one that was stored by an earlier version."""
     summary = [item for item in report.summary if clean(item.statement)]
     admits = ""
@@ -91,7 +91,7 @@ def asks(report: Report) -> bool:
     return bool(question) and question.casefold() != clean(report.title).casefold()
 
 
-def dated(modified: str) -> str:
+def format_date(modified: str) -> str:
     """A source's date as people write it, "3 May 2026"; "" where there is none that can be read."""
     try:
         day = datetime.fromisoformat(modified)
@@ -100,7 +100,7 @@ def dated(modified: str) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def counted(words: Sequence[str], last: str = "and") -> str:
+def join_words(words: Sequence[str], last: str = "and") -> str:
     """Words as a sentence names them: a, b and c."""
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 

@@ -21,7 +21,7 @@ from shared.background import Background
 from shared.client import client as transport
 from shared.contracts import Registration, StepError, StepRequest, StepResult
 from shared.errors import EnvelopeRefused, Unavailable
-from shared.limits.envelope import HEADER, Envelope, opened
+from shared.limits.envelope import HEADER, Envelope, open_envelope
 from shared.memory.recorder import Remembering
 from shared.memory.store import Limits, Memory
 from shared.protocols.a2a import mount as a2a
@@ -125,7 +125,7 @@ def create_worker_app(
             return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
         if header is None or heartbeat.key is None:
             raise EnvelopeRefused(f"This worker only accepts steps signed by its coordinator ({HEADER}).")
-        envelope = opened(header, key=heartbeat.key, body=body)
+        envelope = open_envelope(header, key=heartbeat.key, body=body)
         if (envelope.task, envelope.step) != (task, step):
             raise EnvelopeRefused("The envelope is for another step.")
         return envelope

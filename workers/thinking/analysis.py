@@ -96,7 +96,7 @@ async def thought(
 
     `hear` gets them as they come: each time another finding is whole.
     """
-    from shared.models.servers.fence import DATA_RULE, fenced
+    from shared.models.servers.fence import DATA_RULE, fence
 
     questions = [one.asked.text for one in reading.answers]
     question = _question(reading.task or " ".join(questions), questions)
@@ -111,7 +111,7 @@ async def thought(
                 return None
             sent.append(numbered)
             await ctx.progress(_progress(thinking, numbered, len(instructions + question)))
-            return f"The passages:\n{fenced(numbered.text)}\n\n{question}", shape(list(numbered.places))
+            return f"The passages:\n{fence(numbered.text)}\n\n{question}", shape(list(numbered.places))
 
         async def heard(said: AllSaid, sent: list[Numbered] = sent) -> None:
             if choices := chosen(said, sent[0], questions):
@@ -197,13 +197,13 @@ def _same(one: Choice, other: Choice) -> bool:
 
 def _question(task: str, parts: Sequence[str]) -> str:
     """The end of the prompt: the question, in its parts where it has several, and the language of the answer."""
-    from shared.models.servers.fence import fenced
+    from shared.models.servers.fence import fence
 
     several = "".join(f"\n- {rendering.clean(part)}" for part in parts) if len(parts) > 1 else ""
     code = language_of(task)
     language = _OTHERS.get(code) or STEMMERS.get(code, "").title()
     told = f"\nWrite the statements in {language}." if language else ""
-    return f"The question:\n{fenced(rendering.clean(task) + several)}{told}"
+    return f"The question:\n{fence(rendering.clean(task) + several)}{told}"
 
 
 def _progress(thinking: Thinking, numbered: Numbered, beside: int) -> str:

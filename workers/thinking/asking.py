@@ -13,7 +13,7 @@ from shared import logs
 from shared.agent import Context
 from shared.contracts import NO_USAGE, Missing
 from shared.errors import ContextTooSmall, ModelFailed
-from shared.models.choice import lacking, wanted
+from shared.models.choice import lacking, wants_model
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
@@ -35,7 +35,7 @@ Fitting = Callable[[int], Awaitable[tuple[str, type[Shape]] | None]]
 @asynccontextmanager
 async def model_of(settings: ModelSettings) -> AsyncIterator[LanguageModel | None]:
     """The model that the settings name, open until the service ends; None without one, which costs nothing."""
-    if not wanted(settings):
+    if not wants_model(settings):
         if why := lacking(settings):
             logs.get().warning("model.none", why=why)
         yield None

@@ -66,10 +66,10 @@ async def more(ask: Ask, first: Found, provider: Provider, thinking: Thinking, c
 
 async def questions(asked: str, thinking: Thinking) -> list[str]:
     """At most three more questions to search for; none without a model."""
-    from shared.models.servers.fence import DATA_RULE, fenced
+    from shared.models.servers.fence import DATA_RULE, fence
 
     instructions = f"{INSTRUCTIONS}\n{DATA_RULE}"
-    data = f"The question:\n{fenced(rendering.clean(asked))}"
+    data = f"The question:\n{fence(rendering.clean(asked))}"
 
     async def fit(room: int) -> tuple[str, type[Questions]] | None:
         return (data, Questions) if len(data) <= room else None

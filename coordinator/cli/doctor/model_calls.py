@@ -39,9 +39,9 @@ def look(project: Project | None, folder: Path, run: Run) -> tuple[SeenModel | N
 
 
 def _here(settings: ModelSettings) -> SeenModel | None:
-    from shared.models.choice import chosen
+    from shared.models.choice import choose_model
 
-    if chosen(settings) is None:
+    if choose_model(settings) is None:
         return None
     from shared.agent_loop.model_checkup import checkup
 

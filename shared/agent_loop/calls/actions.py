@@ -126,12 +126,12 @@ class Callables:
         return wanted[0] if len(wanted) == 1 else ""
 
 
-def called(calls: Sequence[ToolCall], known: Callables, *, cut: bool = False) -> list[Action]:
+def parse_native_calls(calls: Sequence[ToolCall], known: Callables, *, cut: bool = False) -> list[Action]:
     """Native calls. With `cut` (the reply reached its limit of tokens) one whose JSON has no end is `invalid`."""
-    return [_called(call, known, cut=cut) for call in calls]
+    return [_parse_native_call(call, known, cut=cut) for call in calls]
 
 
-def _called(call: ToolCall, known: Callables, *, cut: bool) -> Action:
+def _parse_native_call(call: ToolCall, known: Callables, *, cut: bool) -> Action:
     given = call.arguments or "{}"
     wrapped = read_json(given)
     if isinstance(wrapped, dict) and wrapped.keys() == {_INVALID} and isinstance(raw := wrapped[_INVALID], str):

@@ -31,7 +31,7 @@ def read_json(text: str) -> JsonValue:
         found: JsonValue = from_json(text, allow_inf_nan=False)
         return found
     except ValueError:
-        return _repaired(text)
+        return _repair(text)
 
 
 def read_value(text: str) -> JsonValue:
@@ -52,7 +52,7 @@ def is_json(text: str) -> bool:
     return True
 
 
-def _repaired(text: str) -> JsonValue:
+def _repair(text: str) -> JsonValue:
     if len(text) > MOST_CHARACTERS or text.count("{") + text.count("[") > MOST_BRACKETS:
         return None
     try:

@@ -60,20 +60,20 @@ class _Given:
     whole: bool = True
 
 
-def named_calls(text: str, known: Callables) -> list[Named]:
+def find_named_calls(text: str, known: Callables) -> list[Named]:
     """Every call by name. Its arguments fit, or a mark says that a call is meant, then also of a tool there is not."""
     found, position = list[Named](), 0
     for start, name, marked in _names(text, known):
         if start < position:
             continue
-        tool, given = known.resolve(name), _given(text, start + len(name))
+        tool, given = known.resolve(name), _find_arguments(text, start + len(name))
         if given is None and marked and tool and known.fits(tool, {}):
             given = _Given({}, start + len(name))
         fits = given is not None and isinstance(given.data, dict) and tool is not None and known.fits(tool, given.data)
         if given is not None and (marked or fits):
             found.append(Named(known.call(name, given.data), given.whole))
             position = given.end
-    return found or [Named(call) for line in text.split("\n") for call in _programmed(line, known)]
+    return found or [Named(call) for line in text.split("\n") for call in _parse_program_line(line, known)]
 
 
 def may_be_named(text: str, known: Callables) -> int:
@@ -113,7 +113,7 @@ def _names(text: str, known: Callables) -> list[tuple[int, str, bool]]:
     return [(start, *found[start]) for start in sorted(found)]
 
 
-def _given(text: str, start: int) -> _Given | None:
+def _find_arguments(text: str, start: int) -> _Given | None:
     """The arguments after a name: in tags, as JSON, or as words of which something says that they are arguments."""
     pairs, position = dict[str, JsonValue](), start + _end(_OPENED, text[start : start + LONGEST_GAP])
     while len(pairs) < _MOST_NAMES and (pair := _PAIR.match(text, position)):
@@ -130,7 +130,7 @@ def _given(text: str, start: int) -> _Given | None:
     return _Given(words["words"].strip(" \t`\"'"), words.end()) if words else None
 
 
-def _programmed(line: str, known: Callables) -> list[Action]:
+def _parse_program_line(line: str, known: Callables) -> list[Action]:
     """The calls of a line that is calls, as programs have them, and nothing else."""
     line = _LAST_TAG.sub("", line[_end(_LEAD, line) :].rstrip("`;. \t")).rstrip("`;. \t]")
     names = [m for m in known.mentions(line) if line[: m.start()].rstrip()[-1:] in ("", ",")]
@@ -146,7 +146,7 @@ def _programmed(line: str, known: Callables) -> list[Action]:
         try:
             value = ast.parse(tried, mode="eval").body
             calls = value.elts if isinstance(value, ast.Tuple) else [value]
-            return [_evaluated(call, tools, known) for call in calls]
+            return [_evaluate(call, tools, known) for call in calls]
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     if not line.endswith(")"):
@@ -155,7 +155,7 @@ def _programmed(line: str, known: Callables) -> list[Action]:
     return [known.call(tools[0], f"{{{inside}}}" if _ARGUMENT_NAMED.match(inside) else inside)]
 
 
-def _evaluated(call: ast.expr, tools: list[str], known: Callables) -> Action:
+def _evaluate(call: ast.expr, tools: list[str], known: Callables) -> Action:
     """A call of a program; raises ValueError if it is none, or its arguments are not values."""
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id.startswith("tool_")):
         raise ValueError

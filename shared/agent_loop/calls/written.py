@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from shared.agent_loop.calls.actions import CUT_OFF, VERY_NEAR, Action, Callables, delegation
 from shared.agent_loop.calls.lenient_json import OPENING, end_of, read_json
-from shared.agent_loop.calls.named import named_calls
+from shared.agent_loop.calls.named import find_named_calls
 
 _BLOCKS = {"```delegate": "delegate", "```tool_call": "tool"}
 _NAMES = ("name", "tool", "tool_name", "function", "function_name", "action", "call", "agent", "delegate_to")
@@ -30,7 +30,7 @@ _CLOSING = re.compile(r"\n```|</|\[/")
 _MOST_PIECES = 64  # of JSON that are looked at in one reply
 
 
-def written(text: str, known: Callables, *, plain: bool, cut: bool = False) -> list[Action]:
+def parse_written_calls(text: str, known: Callables, *, plain: bool, cut: bool = False) -> list[Action]:
     """What a reply asks for; empty where it is an answer. Without `plain` only KAOS's blocks count.
 
     Where the reply is calls and nothing else, an unknown name is an `invalid` action; beside other things it is words.
@@ -52,7 +52,7 @@ def written(text: str, known: Callables, *, plain: bool, cut: bool = False) -> l
     ]
     if actions:
         return actions
-    named = named_calls(text, known)
+    named = find_named_calls(text, known)
     if not named and (only_name := _LEFTOVERS.sub("", text).strip(" \n\t`*.:")) in known.peers:
         return [known.call(only_name, {})]
     return [Action("invalid", one.action.name, why=CUT_OFF) if cut and not one.whole else one.action for one in named]

@@ -14,16 +14,16 @@ _SECRET = secrets.token_bytes(16)  # of this process
 _MARK = re.compile(r"</?data (?:[0-9a-f]{4,16}|…)>\n?")
 
 
-def fenced(text: str) -> str:
+def fence(text: str) -> str:
     """A text of others between marks that it cannot know; see `DATA_RULE`.
 
     The marks of a text are the same each time, so that a server finds the beginning of a prompt in its cache.
     """
-    inside = unmarked(text)
+    inside = strip_marks(text)
     boundary = hmac.digest(_SECRET, inside.encode(errors="replace"), "sha256").hex()[:12]
     return f"<data {boundary}>\n{inside}\n</data {boundary}>"
 
 
-def unmarked(text: str) -> str:
+def strip_marks(text: str) -> str:
     """A text without such marks: models copy them into what they write."""
     return _MARK.sub("", text)

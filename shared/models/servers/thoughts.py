@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared.models.servers.fence import unmarked
+from shared.models.servers.fence import strip_marks
 
 _OPEN = re.compile(r"(?:\A|(?<=\n))[ \t]*(?:<think(?:ing)?>|<thought>|\[THINK\])\s*", re.IGNORECASE)
 _CLOSE = re.compile(r"(?<!`)(?:</think(?:ing)?>|</thought>|\[/THINK\])\s*", re.IGNORECASE)
@@ -85,7 +85,7 @@ class Speech:
         self._thinking = self._holds = False
 
     def _say(self, text: str) -> None:
-        text = unmarked(text)
+        text = strip_marks(text)
         self.words += text if self.words else text.lstrip()
 
 

@@ -11,7 +11,7 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from shared.conversation import ToolCall
-from shared.models.servers.fence import unmarked
+from shared.models.servers.fence import strip_marks
 from shared.models.servers.refusals import Refusal, refusal
 from shared.models.servers.thoughts import Speech
 
@@ -57,7 +57,7 @@ class Received:
         for number, call in enumerate(self._calls.values()):
             id = call["id"] if call["id"] and call["id"] not in ids else f"call_{number}"
             ids.add(id)
-            found.append(ToolCall(id, call["name"], unmarked(call["arguments"]) or "{}"))
+            found.append(ToolCall(id, call["name"], strip_marks(call["arguments"]) or "{}"))
         return tuple(found)
 
     @property

@@ -21,7 +21,7 @@ from coordinator.cli.outcome import in_folder
 from coordinator.cli.printed import WIDEST, print_report
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
-from shared.rendering.links import numbered
+from shared.rendering.links import source_link
 from shared.report.model import ADMITTED, AskedWord, Cited, NumberedSource, Report
 from tests.support.fakes import MOON, REPORTER, RESEARCHER, ROOT, Network, Suite, agent, serving
 
@@ -166,7 +166,7 @@ def test_files_of_the_folder_are_linked_and_no_others(tmp_path: Path) -> None:
 def printed(report: Report, *, width: int, colours: Any = None) -> str:
     console = Console(width=width, color_system=colours, force_terminal=True, soft_wrap=True)
     with console.capture() as said:
-        print_report(report, console, numbered("http://m.test/sources/"))
+        print_report(report, console, source_link("http://m.test/sources/"))
     return said.get()
 
 

@@ -15,7 +15,7 @@ from shared.agent_loop.peers import ASKED_AS, CoordinatorPeers
 from shared.contracts import Usage
 from shared.conversation import Ask, Message
 from shared.errors import ModelFailed, WorkerFault
-from shared.limits.envelope import HEADER, Envelope, derived_key, sealed
+from shared.limits.envelope import HEADER, Envelope, derive_key, seal
 from shared.models.model import LanguageModel
 from tests.support import fakes
 from tests.support.fakes import Held, Network, Suite
@@ -246,8 +246,8 @@ async def asking(coordinator):
 
     async def ask(envelope: Envelope = true, *, by: Any = captain, key_of: Any = None, **changes: Any) -> Any:
         body = json.dumps({"agent": "alpha", "task": "Count."} | changes).encode()
-        key = derived_key(coordinator.parts.secret, (key_of or by).id)
-        headers = {ASKED_AS: by.id, HEADER: sealed(envelope, key=key, body=body)}
+        key = derive_key(coordinator.parts.secret, (key_of or by).id)
+        headers = {ASKED_AS: by.id, HEADER: seal(envelope, key=key, body=body)}
         return await coordinator.client.post("/delegate", content=body, headers=headers)
 
     ask.true, ask.captain, ask.alpha = true, captain, alpha  # type: ignore[attr-defined]
@@ -396,7 +396,7 @@ def asker(suite: Suite, task_id: str) -> Any:
         by = next(i for i in suite.parts.agents.registry.all() if i.name == name)
         body = json.dumps({"agent": agent, "task": "Count."} | wish).encode()
         envelope = Envelope(task=task_id, step=step, attempt=1, milliseconds=5_000)
-        header = sealed(envelope, key=derived_key(suite.parts.secret, by.id), body=body)
+        header = seal(envelope, key=derive_key(suite.parts.secret, by.id), body=body)
         return await suite.client.post("/delegate", content=body, headers={ASKED_AS: by.id, HEADER: header})
 
     return ask

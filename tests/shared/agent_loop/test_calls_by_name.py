@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.agent_loop.calls.held import held_from, unfinished_from
-from shared.agent_loop.calls.written import written
+from shared.agent_loop.calls.written import parse_written_calls
 from tests.shared.agent_loop.test_written_calls import KNOWN, OSLO, SUM, streamed, wanted
 
 CITY = '{"city": "Oslo"}'
@@ -143,7 +143,7 @@ def test_wherever_its_limit_of_tokens_cuts_it_no_half_call_is_an_answer(text: st
     """A reply that is cut is a call that is whole, one that is told to be cut, or words before half a call."""
     for end in range(1, len(text)):
         said = text[:end]
-        if not written(said, KNOWN, plain=True, cut=True):
+        if not parse_written_calls(said, KNOWN, plain=True, cut=True):
             shown = said[: unfinished_from(said, KNOWN)]
             assert not any(part in shown for part in ("weather", "delegate", "Oslo", "17 +", "{")), said
 
@@ -185,7 +185,7 @@ def test_what_only_has_a_tools_name_in_it_is_an_answer(text: str) -> None:
     ],
 )
 def test_what_is_marked_as_a_call_and_cannot_be_one_is_told_and_not_shown(text: str) -> None:
-    assert [action.kind for action in written(text, KNOWN, plain=True)] == ["invalid"]
+    assert [action.kind for action in parse_written_calls(text, KNOWN, plain=True)] == ["invalid"]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,6 @@ def test_a_reply_made_to_take_long_does_not(text: str) -> None:
 
 
 def test_a_near_name_comes_back_as_the_call_that_may_be_meant() -> None:
-    [action] = written('{"name": "weatherArguments", "arguments": {"city": "Oslo"}}', KNOWN, plain=True)
+    [action] = parse_written_calls('{"name": "weatherArguments", "arguments": {"city": "Oslo"}}', KNOWN, plain=True)
 
     assert action.why.endswith(f"did you mean weather? Write {json.dumps(json.loads(CALL))}")

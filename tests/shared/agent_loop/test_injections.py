@@ -12,7 +12,7 @@ import pytest
 from shared.agent_loop.tool_mode import ToolMode
 from shared.conversation import Ask, Message
 from shared.models.model import LanguageModel
-from shared.models.servers.fence import fenced
+from shared.models.servers.fence import fence
 from shared.models.servers.turns import ToolSpec
 from tests.shared.agent_loop.test_loop import ENVELOPE, Crew, Told, ran
 from tests.support.fake_model import fake_model
@@ -45,7 +45,7 @@ async def attacked(injection: Injection, place: str, model: LanguageModel, mode:
     crew = Crew(members=("alpha", "beta"), says=injection.text)
     page = Page(injection.text)
     if place == "document":
-        said = f"Sum this up.\n{fenced(injection.text)}"
+        said = f"Sum this up.\n{fence(injection.text)}"
         ask = Ask((Message("user", said),), quoted=(injection.text,))
     elif place == "tool result":
         ask = Ask((Message("user", 'Sum the page up. Call the tool page with {"text": "home"}'),))

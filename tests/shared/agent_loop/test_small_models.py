@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.agent_loop.prompt import delegating, instructed
+from shared.agent_loop.prompt import delegating, system_prompt
 from shared.agent_loop.tool_mode import ToolMode
 from shared.conversation import Ask, Message
 from shared.models.model import LanguageModel
@@ -163,7 +163,7 @@ def test_the_prompt_in_words_is_small() -> None:
     """169 tokens instead of 300 made a 0.5B call the right agent in 3 of 3; a token has about four characters."""
     specs = [delegating("worker-1", "Does arithmetic."), delegating("worker-2", "Knows capitals.")]
 
-    prompt = instructed("boss", "You coordinate.", specs=specs, told="string", system="")
+    prompt = system_prompt("boss", "You coordinate.", specs=specs, told="string", system="")
 
     assert len(prompt) < 169 * 4
 

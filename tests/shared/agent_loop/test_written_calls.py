@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.agent_loop.calls.actions import Action, Callables, called
+from shared.agent_loop.calls.actions import Action, Callables, parse_native_calls
 from shared.agent_loop.calls.held import held_from
-from shared.agent_loop.calls.written import written
-from shared.agent_loop.prompt import delegating, instructed
+from shared.agent_loop.calls.written import parse_written_calls
+from shared.agent_loop.prompt import delegating, system_prompt
 from shared.agent_loop.voice import Voice
 from shared.conversation import ToolCall
 from shared.models.servers.turns import ToolSpec
@@ -33,7 +33,7 @@ BOTH = [OSLO, SUM]
 
 
 def wanted(text: str, **more: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(a.kind, a.name, dict(a.arguments)) for a in written(text, KNOWN, plain=True, **more)]
+    return [(a.kind, a.name, dict(a.arguments)) for a in parse_written_calls(text, KNOWN, plain=True, **more)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_no_call_is_an_answer(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["weatherArguments", "get_weather", "wether"])
 def test_an_unknown_tool_gets_the_near_name_back(name: str) -> None:
-    [action] = written(json.dumps({"name": name, "arguments": {"city": "Oslo"}}), KNOWN, plain=True)
+    [action] = parse_written_calls(json.dumps({"name": name, "arguments": {"city": "Oslo"}}), KNOWN, plain=True)
 
     assert action.kind == "invalid"
     assert action.why.startswith(f"There is no tool {name!r}; did you mean weather?")
@@ -141,7 +141,7 @@ def test_an_unknown_tool_gets_the_near_name_back(name: str) -> None:
     ],
 )
 def test_what_is_meant_as_a_call_and_is_none_is_told_and_not_shown(text: str) -> None:
-    assert [a.kind for a in written(text, KNOWN, plain=True)] == ["invalid"]
+    assert [a.kind for a in parse_written_calls(text, KNOWN, plain=True)] == ["invalid"]
 
 
 @pytest.mark.parametrize(
@@ -149,16 +149,16 @@ def test_what_is_meant_as_a_call_and_is_none_is_told_and_not_shown(text: str) ->
 )
 def test_half_a_call_is_none(cut: str) -> None:
     """Its other half may say the opposite."""
-    found = called([ToolCall("1", ASK.name, cut)], KNOWN, cut=True) if cut.startswith('{"task') else None
+    found = parse_native_calls([ToolCall("1", ASK.name, cut)], KNOWN, cut=True) if cut.startswith('{"task') else None
 
-    assert [a.kind for a in found or written(cut, KNOWN, plain=True, cut=True)] == ["invalid"]
+    assert [a.kind for a in found or parse_written_calls(cut, KNOWN, plain=True, cut=True)] == ["invalid"]
 
 
 @pytest.mark.parametrize(
     "arguments", ['{"task": "17 + 25",}', "17 + 25", '{"INVALID_JSON": "{\\"task\\": \\"17 + 25\\",}"}']
 )
 def test_native_arguments_may_be_nearly_right_too(arguments: str) -> None:
-    assert called([ToolCall("1", ASK.name, arguments)], KNOWN) == [Action(*SUM, id="1")]
+    assert parse_native_calls([ToolCall("1", ASK.name, arguments)], KNOWN) == [Action(*SUM, id="1")]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ async def test_what_only_looks_a_little_like_one_goes_out_at_once(text: str) -> 
 
 
 def test_tools_in_words_are_signatures_and_a_real_example() -> None:
-    prompt = instructed("boss", "Help.", specs=[WEATHER, ASK], told="string", system="")
+    prompt = system_prompt("boss", "Help.", specs=[WEATHER, ASK], told="string", system="")
 
     assert "- weather(city: string, days?: integer): The weather in a city." in prompt
     assert "- delegate_to_worker-1(task: string): Asks agent worker-1: who does arithmetic." in prompt
@@ -243,7 +243,7 @@ def test_tools_in_words_are_signatures_and_a_real_example() -> None:
 def test_any_argument_has_a_type_and_an_example(schema: Any, shown: tuple[str, Any]) -> None:
     tool = ToolSpec("tool", "Does it.", {"properties": {"x": schema}, "required": ["x"]})
 
-    prompt = instructed("boss", "", specs=[tool], told="string", system="")
+    prompt = system_prompt("boss", "", specs=[tool], told="string", system="")
 
     assert f"- tool(x: {shown[0]}): Does it." in prompt
     assert json.dumps({"name": "tool", "arguments": {"x": shown[1]}}) in prompt

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import EnvelopeRefused, LimitReached
-from shared.limits.envelope import MAX_DEPTH, Envelope, derived_key, narrowed, opened, sealed
+from shared.limits.envelope import MAX_DEPTH, Envelope, derive_key, narrow, open_envelope, seal
 
 names = st.text(max_size=20)
 limits = st.none() | st.integers(0, 10**6)
@@ -32,12 +32,12 @@ KEY = b"k" * 32
 
 @given(envelopes, st.binary(max_size=200), st.binary(min_size=1, max_size=40))
 def test_what_was_sealed_comes_out_as_it_went_in(envelope: Envelope, body: bytes, key: bytes) -> None:
-    assert opened(sealed(envelope, key=key, body=body), key=key, body=body) == envelope
+    assert open_envelope(seal(envelope, key=key, body=body), key=key, body=body) == envelope
 
 
 @given(envelopes, st.data())
 def test_a_header_changed_anywhere_is_refused(envelope: Envelope, data: st.DataObject) -> None:
-    header = sealed(envelope, key=KEY, body=b"body")
+    header = seal(envelope, key=KEY, body=b"body")
     at = data.draw(st.integers(0, len(header) - 1))
     other = data.draw(st.characters(max_codepoint=255).filter(lambda c: c != header[at]))
     changed = header[:at] + other + header[at + 1 :]
@@ -45,7 +45,7 @@ def test_a_header_changed_anywhere_is_refused(envelope: Envelope, data: st.DataO
         return
 
     with pytest.raises(EnvelopeRefused):
-        opened(changed, key=KEY, body=b"body")
+        open_envelope(changed, key=KEY, body=b"body")
 
 
 def _same(one: str, other: str) -> bool:
@@ -63,18 +63,18 @@ def _same(one: str, other: str) -> bool:
 @given(st.text(max_size=100))
 def test_garbage_is_refused_and_nothing_else(header: str) -> None:
     with pytest.raises(EnvelopeRefused):
-        opened(header, key=KEY, body=b"")
+        open_envelope(header, key=KEY, body=b"")
 
 
 def test_another_body_another_key_and_another_version_are_refused() -> None:
     envelope = Envelope(task="t", step="s", attempt=1, milliseconds=5)
-    header = sealed(envelope, key=KEY, body=b"body")
+    header = seal(envelope, key=KEY, body=b"body")
     claims = json.loads(base64.urlsafe_b64decode(header.partition(".")[0] + "=="))
 
     assert claims["v"] == 1
     for wrong in ({"key": b"x" * 32, "body": b"body"}, {"key": KEY, "body": b"bodY"}, {"key": KEY, "body": b""}):
         with pytest.raises(EnvelopeRefused):
-            opened(header, **wrong)
+            open_envelope(header, **wrong)
 
 
 @given(envelopes, st.integers(0, 10**8), limits, limits)
@@ -83,10 +83,10 @@ def test_a_hop_never_has_more_than_it_was_given(
 ) -> None:
     if parent.depth >= MAX_DEPTH or "me" in parent.ancestry:
         with pytest.raises(LimitReached):
-            narrowed(parent, agent="me", step="s", milliseconds=milliseconds)
+            narrow(parent, agent="me", step="s", milliseconds=milliseconds)
         return
 
-    child = narrowed(parent, agent="me", step="s", milliseconds=milliseconds, calls=calls, tokens=tokens)
+    child = narrow(parent, agent="me", step="s", milliseconds=milliseconds, calls=calls, tokens=tokens)
 
     assert child.milliseconds == min(milliseconds, parent.milliseconds)
     for mine, given_, wished in ((child.calls, parent.calls, calls), (child.tokens, parent.tokens, tokens)):
@@ -98,11 +98,11 @@ def test_nobody_asks_itself_round_a_circle() -> None:
     first = Envelope(task="t", step="s", attempt=1, milliseconds=5, ancestry=("writer", "critic"))
 
     with pytest.raises(LimitReached, match="writer > critic"):
-        narrowed(first, agent="writer", step="again", milliseconds=5)
+        narrow(first, agent="writer", step="again", milliseconds=5)
 
 
 def test_each_agent_has_a_key_of_its_own() -> None:
-    keys = {derived_key(secret, agent) for secret in (b"a" * 32, b"b" * 32) for agent in ("one", "two")}
+    keys = {derive_key(secret, agent) for secret in (b"a" * 32, b"b" * 32) for agent in ("one", "two")}
 
     assert len(keys) == 4
     assert all(len(key) == 32 for key in keys)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from shared.models.reading import read
+from shared.models.reading import parse_reply
 from shared.models.servers.thoughts import Speech
 from shared.models.shapes import example, response_format
 
@@ -30,7 +30,7 @@ WHOLE = json.dumps({"title": "Tides", "findings": [ONE, TWO]})
 
 
 def statements(text: str) -> list[str] | None:
-    found = read(text, Answer)
+    found = parse_reply(text, Answer)
     return None if found is None else [f.statement for f in found[0].findings]
 
 
@@ -86,12 +86,12 @@ def test_of_a_cut_reply_whole_items_are_kept(end):
 @given(st.recursive(st.integers() | st.text() | st.none(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
 def test_reading_never_fails(value):
     for text in (json.dumps(value), json.dumps(value)[:-1]):
-        found = read(text, Answer)
+        found = parse_reply(text, Answer)
         assert found is None or isinstance(found[0], Answer)
 
 
 def test_a_list_that_goes_wrong_in_the_middle_is_kept_so_far():
-    found = read(f'{{"findings": [{json.dumps(ONE)}, {json.dumps(TWO)}], oops}}', Answer)
+    found = parse_reply(f'{{"findings": [{json.dumps(ONE)}, {json.dumps(TWO)}], oops}}', Answer)
 
     assert found is not None
     assert [len(found[0].findings), found[1]] == [2, False]

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from shared.conversation import Message
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
-from shared.models.choice import chosen, is_local, lacking
+from shared.models.choice import choose_model, is_local, lacking
 from shared.models.model import LanguageModel, models_from
-from shared.models.servers.fence import fenced
+from shared.models.servers.fence import fence
 from shared.models.servers.turns import Blank, Sampling, ToolSpec
 from shared.settings import ModelSettings
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
@@ -212,7 +212,7 @@ async def test_thoughts_are_progress_and_nothing_else(said):
 @pytest.mark.parametrize("size", [1, 5, 1_000])
 async def test_marks_of_data_that_are_copied_are_taken_off(size):
     """However they are cut; what only begins like one stays."""
-    copied = f"{fenced('The moon.')} 1 <data> 2 </d"
+    copied = f"{fence('The moon.')} 1 <data> 2 </d"
     heard = []
 
     async def hear(words):
@@ -518,13 +518,15 @@ async def test_a_model_without_tools_says_so():
 
 
 def test_openai_s_key_with_a_name_means_openai():
-    found = chosen(ModelSettings(_env_file=None, openai_api_key="sk-1", model_name="gpt-5-mini"))
+    found = choose_model(ModelSettings(_env_file=None, openai_api_key="sk-1", model_name="gpt-5-mini"))
 
     assert (found.url, found.key, found.places, found.local) == ("https://api.openai.com/v1", "sk-1", 8, False)
 
 
 def test_openai_s_key_goes_to_openai_alone():
-    found = chosen(ModelSettings(_env_file=None, openai_api_key="sk-1", model_name="m", model_api_url="http://other:1"))
+    found = choose_model(
+        ModelSettings(_env_file=None, openai_api_key="sk-1", model_name="m", model_api_url="http://other:1")
+    )
 
     assert (found.url, found.key, found.places) == ("http://other:1/v1", None, 2)
 

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from shared import rendering
 from shared.contracts import Missing
-from shared.rendering.links import numbered
+from shared.rendering.links import source_link
 from shared.rendering.passage import Place
 from shared.report.model import (
     Analysis,
@@ -140,7 +140,7 @@ def assert_harmless(page: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_a_report_runs_in_its_page(text, answered):
     """No element, attribute or link comes out of a source's text; the page carries its policy."""
-    page = rendering.to_html(report(text, answered=answered), numbered("sources/"))
+    page = rendering.to_html(report(text, answered=answered), source_link("sources/"))
 
     assert_harmless(page)
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
@@ -162,7 +162,7 @@ def test_nothing_in_a_passage_runs_in_its_page(text):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_a_report_is_markup_in_its_markdown(text, answered):
     """Also where the renderer passes HTML through: what comes out are our own headings, lists, links and anchors."""
-    markdown = rendering.to_markdown(report(text, answered=answered), numbered("sources/"))
+    markdown = rendering.to_markdown(report(text, answered=answered), source_link("sources/"))
     page = as_html(markdown)
 
     tree = lxml_html.document_fromstring(page)

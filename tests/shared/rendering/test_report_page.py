@@ -6,7 +6,7 @@ import pytest
 from lxml import html as lxml_html
 
 from shared import rendering
-from shared.rendering.links import numbered
+from shared.rendering.links import source_link
 from shared.rendering.marks import marker
 from shared.rendering.passage import Place
 from shared.report.model import ADMITTED, AskedWord, Cited, NumberedSource, Report, Section
@@ -47,7 +47,7 @@ def answered(**fields) -> Report:
 
 
 def tree(report: Report):
-    return lxml_html.document_fromstring(rendering.to_html(report, numbered("sources/")))
+    return lxml_html.document_fromstring(rendering.to_html(report, source_link("sources/")))
 
 
 def words(element) -> str:

@@ -17,7 +17,7 @@ from httpx_sse import aconnect_sse
 from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest, StepResult
 from shared.errors import WorkerFault
-from shared.limits.envelope import HEADER, Envelope, sealed
+from shared.limits.envelope import HEADER, Envelope, seal
 from shared.worker import steps
 from shared.worker.app import create_worker_app
 from tests.support.fakes import Held, Network, Suite, agent, eventually, serving, worker_settings
@@ -381,7 +381,7 @@ async def test_a_worker_with_a_coordinator_takes_only_what_was_signed_for_it_and
     body = STEP.model_dump_json().encode()
     envelope = Envelope(task="t", step="s", attempt=1, milliseconds=1_000)
     async with registered(coordinator) as (client, key):
-        good = sealed(envelope, key=key, body=body)
+        good = seal(envelope, key=key, body=body)
         payload, _, signature = good.partition(".")
         other = Envelope(task="t", step="other", attempt=1, milliseconds=1_000)
         bad = {
@@ -389,9 +389,9 @@ async def test_a_worker_with_a_coordinator_takes_only_what_was_signed_for_it_and
             "empty": "",
             "garbage": "\xff.\xff",
             "no signature": payload,
-            "another key": sealed(envelope, key=b"x" * 32, body=body),
-            "another body": sealed(envelope, key=key, body=body + b" "),
-            "another step": sealed(other, key=key, body=body),
+            "another key": seal(envelope, key=b"x" * 32, body=body),
+            "another body": seal(envelope, key=key, body=body + b" "),
+            "another step": seal(other, key=key, body=body),
             "a changed payload": f"{payload[:-2]}AA.{signature}",
             "a cut signature": good[:-4],
         }
@@ -415,7 +415,7 @@ async def test_a_worker_that_is_not_registered_yet_asks_to_be_tried_again(networ
     )
     network.host("early", app)
     body = STEP.model_dump_json().encode()
-    sealed_for_it = sealed(Envelope(task="t", step="s", attempt=1, milliseconds=1_000), key=b"k" * 32, body=body)
+    sealed_for_it = seal(Envelope(task="t", step="s", attempt=1, milliseconds=1_000), key=b"k" * 32, body=body)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=network, base_url="http://early") as client,
