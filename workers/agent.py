@@ -86,7 +86,7 @@ def agent(
     async def run(step: StepRequest, ctx: Context) -> Reply:
         if ctx.ask is not None:  # a chat, which is remembered where it came in
             return await answer(ctx.ask, ctx)
-        ask, key = _asked(step), f"{step.task_id}/{step.step_id}"
+        ask, key = _conversation_of(step), f"{step.task_id}/{step.step_id}"
         session = ask.session or memory.new_session()
         await memory.record(session, "task_delegation_received", ask.text, key=f"{key}/task")
         try:
@@ -137,7 +137,7 @@ def _skill(spec: ToolSpec, tag: str) -> Skill:
     return Skill(spec.name, spec.name, spec.description, (tag,), spec.schema)
 
 
-def _asked(step: StepRequest) -> Ask:
+def _conversation_of(step: StepRequest) -> Ask:
     """A step as a conversation: what was said before, the task, and what the steps before it gave, as data."""
     context = step.context if isinstance(step.context, dict) else {}
     session = context.get("session")

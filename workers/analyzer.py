@@ -17,7 +17,7 @@ from shared.settings import ModelSettings, SemanticSettings, load_settings
 from workers.answering.analysis import Reading, analysis, read
 from workers.answering.answer import Answer
 from workers.answering.composing import beginning
-from workers.answering.given import given
+from workers.answering.given import collect_input
 from workers.answering.intake import Intake, intake
 from workers.semantic.reranker import Reranker, reranker_of
 from workers.thinking.asking import Thinking, model_of
@@ -61,7 +61,7 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
     `ctx.state` is a Desk. What could not be read, and why the model was not used, is in `missing`. With a model, the
     report so far is told as it grows.
     """
-    handed = given(step, ctx.ask)
+    handed = collect_input(step, ctx.ask)
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
     desk: Desk = ctx.state
@@ -87,7 +87,7 @@ async def _thought(reading: Reading, thinking: Thinking, ctx: Context) -> tuple[
     return await thought(reading, thinking, ctx, heard)
 
 
-def analysed_within(seconds: float, task: str, found: Intake) -> Analysis:
+def analyse_within(seconds: float, task: str, found: Intake) -> Analysis:
     """`analyse`, which reads no more passages than it can in half of these seconds."""
     return analysis(read_within(seconds, task, found))
 

@@ -14,9 +14,9 @@ from shared.agent import Agent, Context, Reply
 from shared.contracts import Missing, StepRequest
 from shared.errors import WorkerFault
 from shared.report.model import Analysis, AskedWord, Evidence, Report, ReportOutput
-from workers.analyzer import analysed_within
+from workers.analyzer import analyse_within
 from workers.answering.composing import compose, title
-from workers.answering.given import given
+from workers.answering.given import collect_input
 from workers.answering.intake import intake
 
 Form = Literal["markdown", "html", "json"]
@@ -39,29 +39,31 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
     Its format is what `step.input["format"]` names. Raises WorkerFault "bad_input" for a format that is none of
     markdown, html and json.
     """
-    form, handed = _form(step), given(_without_format(step), ctx.ask)
+    form, handed = _form(step), collect_input(_without_format(step), ctx.ask)
     seconds = ctx.seconds_left()
-    document_ = await asyncio.to_thread(_composed, handed.question, handed.documents, step.missing, seconds)
-    text = await asyncio.to_thread(rendered, document_, form)
+    document_ = await asyncio.to_thread(_compose_upstream, handed.question, handed.documents, step.missing, seconds)
+    text = await asyncio.to_thread(render, document_, form)
     output = ReportOutput(report=text, format=form, document=document_)
     return Reply(output=output.model_dump(), missing=handed.missing)
 
 
-def rendered(document_: Report, form: Form) -> str:
+def render(document_: Report, form: Form) -> str:
     """The report as text in a format."""
     if form == "json":
         return document_.model_dump_json(indent=2)
     return rendering.to_html(document_) if form == "html" else rendering.to_markdown(document_)
 
 
-def _composed(question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], seconds: float) -> Report:
+def _compose_upstream(
+    question: str, upstream: Mapping[str, JsonValue], missing: Sequence[Missing], seconds: float
+) -> Report:
     """The report of what other steps delivered: of analyses, of evidence, or of anything else."""
     analyses = [a for output in upstream.values() if (a := _analysis(output)) is not None]
     if analyses:
-        return compose(question, _merged(analyses), missing)
+        return compose(question, _merge(analyses), missing)
     found = intake(upstream)
     if (found.evidence and any(isinstance(o, dict) and "evidence" in o for o in upstream.values())) or not upstream:
-        analysis = analysed_within(seconds, question, found)
+        analysis = analyse_within(seconds, question, found)
         return compose(question, analysis, [*missing, *found.missing])
     return rendering.plain_report(title(question), question, upstream, missing)
 
@@ -75,7 +77,7 @@ def _analysis(output: JsonValue) -> Analysis | None:
         return None
 
 
-def _merged(analyses: Sequence[Analysis]) -> Analysis:
+def _merge(analyses: Sequence[Analysis]) -> Analysis:
     if len(analyses) == 1:
         return analyses[0]
     sources: dict[str, Evidence] = {source.id: source for a in analyses for source in a.sources}

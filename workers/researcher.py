@@ -60,10 +60,10 @@ def agent(
             yield Desk(Reranked(provider, reranker) if reranker else provider, model)
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
-        ask, notes = asked(step, default_limit=chosen_settings.search_results)
+        ask, notes = parse_input(step, default_limit=chosen_settings.search_results)
         desk: Desk = ctx.state
         thinking = Thinking(desk.model, ctx, "research")
-        found = await _found(ask, desk.provider, thinking, ctx)
+        found = await _search(ask, desk.provider, thinking, ctx)
         research = Research(
             question=ask.question,
             provider=desk.provider.name,
@@ -91,7 +91,7 @@ def agent(
     )
 
 
-async def _found(ask: Ask, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
+async def _search(ask: Ask, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
     found = await provider.search(ask, ctx)
     if not thinking:
         return found
@@ -112,7 +112,7 @@ class _Input(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
 
 
-def asked(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
+def parse_input(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
     """What a step asks for, and notes on what of its input was not understood.
 
     The input may be None (the task's description is the question), a string (the question) or an object.

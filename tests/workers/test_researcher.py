@@ -70,7 +70,7 @@ def test_agent_offers_research(tmp_path):
     ],
 )
 def test_what_a_step_may_ask(input_, expected):
-    assert researcher.asked(step(input_, "Described"), default_limit=8) == (expected, [])
+    assert researcher.parse_input(step(input_, "Described"), default_limit=8) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_a_step_may_ask(input_, expected):
 )
 def test_wrong_input_names_the_field(input_, field):
     with pytest.raises(WorkerFault) as caught:
-        researcher.asked(step(input_, ""), default_limit=8)
+        researcher.parse_input(step(input_, ""), default_limit=8)
 
     assert caught.value.type == "bad_input"
     assert caught.value.detail.startswith(f"{field}: ")

@@ -11,7 +11,7 @@ import pytest
 
 from shared.report.model import Evidence
 from workers.semantic import minilm
-from workers.semantic.passages import ordered
+from workers.semantic.passages import reorder
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_words_and_meaning_count_together():
         for name, score in (("words", 0.8), ("both", 0.6), ("neither", 0.2))
     )
 
-    found = ordered([words, both, neither], [0.1, 0.6, 0.2])
+    found = reorder([words, both, neither], [0.1, 0.6, 0.2])
 
     assert [one.id for one in found] == ["both", "words", "neither"]
     assert found[0].score == 0.8

@@ -51,7 +51,7 @@ def read(
     task: str, found: Intake, out_of_time: Callable[[], bool] = lambda: False, near: Near | None = None
 ) -> Reading:
     """Reads the best passages first, and no more once `out_of_time`. Meaning counts where `near` tells it."""
-    passages = _read(_best_first(found), out_of_time)
+    passages = _read_passages(_best_first(found), out_of_time)
     known = [word for words in found.words.values() for word in words]
     asked = [question(part, known, passages, beside) for part, beside in _parts(task, found)]
     return Reading(task, found, tuple(passages), tuple(answer(part, passages, near) for part in asked))
@@ -83,7 +83,7 @@ def _best_first(found: Intake) -> list[Evidence]:
     return sorted(found.evidence.values(), key=lambda item: -item.score)
 
 
-def _read(items: Sequence[Evidence], out_of_time: Callable[[], bool]) -> list[Passage]:
+def _read_passages(items: Sequence[Evidence], out_of_time: Callable[[], bool]) -> list[Passage]:
     best = items[0].score if items else 0.0
     passages: list[Passage] = []
     for item in items:

@@ -58,7 +58,7 @@ def answer(asked: Question, passages: Sequence[Passage], near: Near | None = Non
         return Answer(asked)
     holds = asked.covered(asked.held(found[0].passage.terms))  # by words alone, whatever comes first by its meaning
     if near is not None:
-        found = _compared(asked, found, near)
+        found = _rank_by_meaning(asked, found, near)
     best: dict[str, Run] = {}
     for run in found:
         best.setdefault(run.passage.evidence.id, run)
@@ -72,7 +72,7 @@ def answer(asked: Question, passages: Sequence[Passage], near: Near | None = Non
     return Answer(asked, tuple(shown), holds)
 
 
-def _compared(asked: Question, found: Sequence[Run], near: Near) -> list[Run]:
+def _rank_by_meaning(asked: Question, found: Sequence[Run], near: Near) -> list[Run]:
     """The runs with the best ones of them in the order of words and meaning."""
     first = found[:COMPARED]
     meanings = near(asked.text, [f"{_above(run)}. {run.text}" for run in first])

@@ -41,7 +41,7 @@ def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Re
         answered=analysis.answered,
         confidence=analysis.confidence,
         words=analysis.words,
-        summary=[*(_cited(f, numbered) for f in leads), *_admitted(analysis, leads)],
+        summary=[*(_cite(f, numbered) for f in leads), *_list_unanswered(analysis, leads)],
         sections=_sections(rest, numbered, answered=bool(leads)),
         agreements=[
             Cited(statement=a.statement, citations=rendering.numbers(a.evidence, numbered)) for a in analysis.agreements
@@ -51,7 +51,7 @@ def compose(question: str, analysis: Analysis, missing: Sequence[Missing]) -> Re
         missing=list(missing),
         searched=analysis.searched,
         notes=analysis.notes,
-        made=_made(analysis, numbered) if numbered else "",
+        made=_describe_method(analysis, numbered) if numbered else "",
     )
 
 
@@ -90,7 +90,7 @@ def _leads(analysis: Analysis) -> list[Finding]:
     return marked or [f for f in best if firsts[f.question] is f]
 
 
-def _admitted(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
+def _list_unanswered(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
     """That nothing answers, or what of the question nothing answers; empty where all is answered."""
     where = "The pages found do" if all(item.provider not in ("", "local") for item in analysis.sources) else YOURS
     where = YOURS if not analysis.sources else where
@@ -102,11 +102,11 @@ def _admitted(analysis: Analysis, leads: Sequence[Finding]) -> list[Cited]:
 
 
 def _sections(findings: Sequence[Finding], numbered: Mapping[str, NumberedSource], *, answered: bool) -> list[Section]:
-    shown = [_cited(f, numbered) for f in findings]
+    shown = [_cite(f, numbered) for f in findings]
     return [Section(title=MORE if answered else NEAREST, findings=shown)] if shown else []
 
 
-def _cited(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
+def _cite(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
     # In the order of the finding: the passage that is quoted first, then those that say the same.
     citations = [numbered[id_].number for id_ in finding.evidence if id_ in numbered]
     return Cited(
@@ -117,7 +117,7 @@ def _cited(finding: Finding, numbered: Mapping[str, NumberedSource]) -> Cited:
     )
 
 
-def _made(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:
+def _describe_method(analysis: Analysis, numbered: Mapping[str, NumberedSource]) -> str:
     cited = [item for item in analysis.sources if item.id in numbered]
     documents = len({document(item) for item in cited})
     models = dict.fromkeys(rendering.clean(finding.by) for finding in analysis.findings if finding.by)

@@ -29,7 +29,7 @@ class Given:
     missing: tuple[Missing, ...] = ()
 
 
-def given(step: StepRequest, ask: Ask | None = None) -> Given:
+def collect_input(step: StepRequest, ask: Ask | None = None) -> Given:
     """The question and documents of a step: what steps before it delivered, else the text that it was given itself.
 
     A text that is also the task's description, as in a chat, holds both; earlier turns of a chat are documents.

@@ -66,7 +66,7 @@ def document(item: Evidence) -> str:
 
 def _take(found: Intake, step: str, output: JsonValue) -> None:
     if isinstance(output, str):
-        output = _decoded(output)
+        output = _decode(output)
     question = ""
     if isinstance(output, dict):
         question = _string(output, ("question", "query"))
@@ -146,7 +146,7 @@ def _string(mapping: Mapping[str, JsonValue], keys: tuple[str, ...]) -> str:
     return ""
 
 
-def _decoded(text: str) -> JsonValue:
+def _decode(text: str) -> JsonValue:
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from shared.report.model import Evidence
-from workers.answering.units import Unit, cut
+from workers.answering.units import Unit, split_units
 from workers.language.languages import language_of
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.language.words import terms
 
 _WORD = re.compile(r"\w+")
@@ -44,12 +44,12 @@ class Passage:
 
 def passage(item: Evidence, rank: float) -> Passage:
     """The passage of one piece of evidence."""
-    text = normalized(item.text or item.excerpt)
+    text = normalize(item.text or item.excerpt)
     language = item.language or language_of(text)
-    units = tuple(cut(text))
+    units = tuple(split_units(text))
     said = tuple(frozenset(terms(unit.text, language)) for unit in units)
     written = tuple(wording(unit.text) for unit in units)
-    above = terms(normalized(f"{item.title}\n{item.heading}\n{_named(item.location)}"), language)
+    above = terms(normalize(f"{item.title}\n{item.heading}\n{_path_of(item.location)}"), language)
     heading = wording(item.heading.rsplit(" › ", 1)[-1])
     return Passage(item, language, rank, units, said, written, frozenset(above), heading)
 
@@ -59,7 +59,7 @@ def wording(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text.lower()))
 
 
-def _named(location: str) -> str:
+def _path_of(location: str) -> str:
     """The folders and the file of a document below the folder of documents; nothing for an address."""
     path = location.split("#", 1)[0]
     return "" if "://" in path else path.rsplit(".", 1)[0].replace("/", " ")

@@ -65,13 +65,13 @@ def question(text: str, known: Sequence[AskedWord], passages: Sequence[Passage],
     own = 0
     for at, word in enumerate([*part, *rest]):
         weighed = list(dict.fromkeys(one for one in known if one.word.lower() == word.text.lower()))
-        for one in weighed or [_counted(word, passages)]:
+        for one in weighed or [_count(word, passages)]:
             instead = content(one.searched, language, languages) if one.searched else []
             pairs.append((instead[0] if instead else word, one))
         own = len(pairs) if at < len(part) else own
     return Question(text, wording(text), tuple(word for word, _ in pairs), tuple(one for _, one in pairs), own)
 
 
-def _counted(word: Word, passages: Sequence[Passage]) -> AskedWord:
+def _count(word: Word, passages: Sequence[Passage]) -> AskedWord:
     having = sum(word.held(one.terms) for one in passages)
     return AskedWord(word=word.text, weight=math.log(1 + (len(passages) + 1) / (1 + having)), passages=having)

@@ -39,7 +39,7 @@ class Unit:
     announces: bool = False
 
 
-def cut(text: str) -> list[Unit]:
+def split_units(text: str) -> list[Unit]:
     """The units of a passage in reading order. Blocks are told apart by blank lines, and lists by their marks."""
     units: list[Unit] = []
     for block in _blocks(text):
@@ -84,11 +84,11 @@ def _of_block(lines: list[str]) -> Iterator[Unit]:
         text = " ".join(line.strip() for line in group)
         if _is_item(group[0]):
             text, indent = _BULLET.sub("- ", text), _indent(group[0])
-            first, *others = list(_pieces(text)) if len(text) <= MAX_ITEM else _said(text)
+            first, *others = list(_pieces(text)) if len(text) <= MAX_ITEM else _split_sentences(text)
             yield Unit(indent + first, "item", before, first.endswith((":", "：")))
             yield from (Unit(other, "sentence", " ", other.endswith((":", "："))) for other in others)
         else:
-            for said in _said(text):
+            for said in _split_sentences(text):
                 yield Unit(said, "sentence", before, said.endswith((":", "：")))
                 before = " "
         before = "\n"
@@ -135,7 +135,7 @@ def _code(lines: list[str]) -> Iterator[Unit]:
     yield Unit("\n".join(piece), "code", before)
 
 
-def _said(text: str) -> list[str]:
+def _split_sentences(text: str) -> list[str]:
     return [piece for sentence in sentences(text) for piece in _pieces(sentence)]
 
 

@@ -75,7 +75,7 @@ class GenericSettings(WorkerSettings):
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        return _listed(self.agent_capabilities)
+        return _parse_list(self.agent_capabilities)
 
     def peers(self) -> dict[str, str | None]:
         """The base URL of each agent that it may ask, None for one that only the coordinator knows.
@@ -83,15 +83,15 @@ class GenericSettings(WorkerSettings):
         Raises ValueError for an unknown name and for an invalid URL.
         """
         if self.agent_sub_agents.strip():
-            pairs = [entry.partition(":") for entry in _listed(self.agent_sub_agents)]
+            pairs = [entry.partition(":") for entry in _parse_list(self.agent_sub_agents)]
             return {name.strip(): _base(url, "AGENT_SUB_AGENTS", entry=name) for name, _, url in pairs}
         environ = _environ()
-        return {name: self._peer(name, environ) for name in _listed(self.peer_agents)}
+        return {name: self._peer(name, environ) for name in _parse_list(self.peer_agents)}
 
     def tool_servers(self) -> dict[str, str]:
         """The endpoint of each MCP server by its name; raises ValueError."""
         environ, found = _environ(), dict[str, str]()
-        for name in _listed(self.mcp_servers):
+        for name in _parse_list(self.mcp_servers):
             settings = (f"MCP_SERVER_{name}_URL".upper(), f"MCP_SERVER_{_upper(name)}_URL")
             url = next((environ[setting] for setting in settings if environ.get(setting)), None)
             if url is None:
@@ -109,7 +109,7 @@ class GenericSettings(WorkerSettings):
         return None
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _parse_list(text: str) -> tuple[str, ...]:
     """`a, b` or `[a,b]`, each once."""
     entries = (entry.strip().strip("\"'") for entry in text.strip().removeprefix("[").removesuffix("]").split(","))
     return tuple(dict.fromkeys(entry for entry in entries if entry))

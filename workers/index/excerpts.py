@@ -24,7 +24,7 @@ class Excerpt:
 def excerpt(body: str, language: str, asked: Asked) -> Excerpt:
     """The neighbouring sentences with the largest weight of different words of the question; of equals the first."""
     parts = list(_parts(body))
-    held = [_held(text, language, asked) for _, text in parts]
+    held = [_match(text, language, asked) for _, text in parts]
     best, best_weight = Excerpt("", 0), -1.0
     for first in [at for at, words in enumerate(held) if words] or range(len(parts))[:1]:
         words, size, last = set(held[first]), len(parts[first][1]), first
@@ -39,7 +39,7 @@ def excerpt(body: str, language: str, asked: Asked) -> Excerpt:
     return best
 
 
-def _held(text: str, language: str, asked: Asked) -> set[int]:
+def _match(text: str, language: str, asked: Asked) -> set[int]:
     there = set(terms(text, language))
     return {at for at, word in enumerate(asked.words) if word.held(there)}
 

@@ -153,7 +153,7 @@ class Index:
         with Reader(self.stop) as reader:
             for file, opened in reader.read(changed):
                 mtime = AGAIN if opened.again else file.mtime_ns
-                store.put(connection, file.path, opened.document, size=file.size, mtime_ns=mtime)
+                store.put_document(connection, file.path, opened.document, size=file.size, mtime_ns=mtime)
                 stored += 1
                 progress.done += 1
                 if stored % BATCH == 0:

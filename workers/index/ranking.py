@@ -16,7 +16,7 @@ from workers.index.store import Hit, Scope
 from workers.language.classes import names_a_class
 from workers.language.languages import language_of
 from workers.language.questions import MAX_PARTS, Word, content
-from workers.language.text import normalized
+from workers.language.text import normalize
 
 MAX_WORDS = 40
 MAX_UNKNOWN = 8  # words that are looked for in another spelling: each costs up to 20 ms in 200,000 known words
@@ -69,7 +69,7 @@ def rank(connection: sqlite3.Connection, question: str, scope: Scope) -> Ranking
     holds a part of the question only, and less in another language than the question's. What a word weighs is counted
     over the whole index.
     """
-    text = normalized(question)
+    text = normalize(question)
     language = language_of(text)
     languages = [each for each in store.languages(connection) if each]
     total = store.counts(connection, Scope())[1]
@@ -94,10 +94,10 @@ def rank(connection: sqlite3.Connection, question: str, scope: Scope) -> Ranking
     asked = Asked(text, language, tuple(words), tuple(weights))
     if not any(having):
         return Ranking(asked)
-    return Ranking(asked, tuple(_ranked(connection, asked, having, scope)))
+    return Ranking(asked, tuple(_rank(connection, asked, having, scope)))
 
 
-def _ranked(connection: sqlite3.Connection, asked: Asked, having: Sequence[set[int]], scope: Scope) -> list[Ranked]:
+def _rank(connection: sqlite3.Connection, asked: Asked, having: Sequence[set[int]], scope: Scope) -> list[Ranked]:
     sum_of_weights = sum(word.weight for word in asked.weights) or 1.0
 
     def coverage(hit: Hit) -> float:
@@ -108,7 +108,7 @@ def _ranked(connection: sqlite3.Connection, asked: Asked, having: Sequence[set[i
         foreign = asked.language and hit.language and hit.language != asked.language
         return max(hit.bm25, 1e-9) * (1 - COVERED + COVERED * coverage(hit)) * (FOREIGN if foreign else 1.0)
 
-    hits = store.ranked(connection, _query(asked.words), scope)
+    hits = store.search(connection, _query(asked.words), scope)
     hits = _distinct(connection, sorted(hits, key=lambda hit: (-worth(hit), hit.path, hit.id)))
     if not hits:
         return []
@@ -126,7 +126,7 @@ def own(ranked: Sequence[Ranked], others: Sequence[tuple[int, Sequence[Ranked]]]
     return [each for place, each in enumerate(ranked) if (place, index) <= best.get(each.hit.body, (place, index))]
 
 
-def chosen(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
+def select(ranked: Sequence[Ranked], limit: int) -> list[Ranked]:
     """At most `limit`, best first, without those far below the best; at most three of one page among the first eight,
     unless the others are too few or cover far less of the question.
     """
@@ -164,7 +164,7 @@ def _instead(
     Of words near it the one that most passages have, if it is next to another word of the question in one of them.
     """
     hyphened = "-" in word.text.strip("-")
-    parts = word.text.split("-")[:MAX_PARTS] if hyphened else spelling.taken_apart(connection, word.text) or ()
+    parts = word.text.split("-")[:MAX_PARTS] if hyphened else spelling.split_compound(connection, word.text) or ()
     name = language != "de" and word.text[:1].isupper() and not text.lstrip("¿¡\"' ").startswith(word.text)
     near = [] if name else spelling.near(connection, word.text)[:5]
     found = [

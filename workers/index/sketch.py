@@ -16,7 +16,7 @@ SAME = 0.8  # of their shingles in common: the same text in another format, or a
 _WORD = re.compile(r"\w+")
 
 
-def sketched(texts: Iterable[str]) -> bytes:
+def sketch(texts: Iterable[str]) -> bytes:
     """The sketch of a document's passages, empty for a document without words."""
     words = [word for text in texts for word in _WORD.findall(text.lower())]
     hashes = {word: crc32(word.encode()) for word in set(words)}

@@ -40,14 +40,14 @@ def near(connection: sqlite3.Connection, word: str) -> list[str]:
     word = word.lower()
     if len(word) < SHORT or len(word) > TOO_LONG or not word.isalpha() or not _LETTER.match(word):
         return []
-    found = _known(connection, _edits(word))
+    found = _find_known(connection, _edits(word))
     if not found and len(word) >= LONG - 2:
         alike = _alike(connection, word, word[:1] if len(word) >= LONG else word[:3])
         found = {other: pages for other, pages in alike if _two_mistakes(word, other)}
     return sorted(found, key=lambda other: (other[0] != word[0], -found[other], other))
 
 
-def taken_apart(connection: sqlite3.Connection, word: str) -> tuple[str, str] | None:
+def split_compound(connection: sqlite3.Connection, word: str) -> tuple[str, str] | None:
     """Two known words that make up an unknown one: Serverraum, passwordreset. Of several, those of most documents."""
     word = word.lower()
     if not word.isalpha() or not 2 * PART <= len(word) <= TOO_LONG:
@@ -58,12 +58,12 @@ def taken_apart(connection: sqlite3.Connection, word: str) -> tuple[str, str] | 
         for link in _LINKS
         if word[:at].endswith(link) and at - len(link) >= PART
     ]
-    known = _known(connection, {part for split in splits for part in split})
+    known = _find_known(connection, {part for split in splits for part in split})
     both = [split for split in splits if split[0] in known and split[1] in known]
     return max(both, key=lambda split: (min(known[split[0]], known[split[1]]), split), default=None)
 
 
-def _known(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, int]:
+def _find_known(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, int]:
     """The wanted words that the documents have, and how many documents."""
     listed = sorted(set(wanted))
     found: dict[str, int] = {}

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from shared.report.sources import PlacedPassage
 from workers.index import spelling
-from workers.index.sketch import sketched
+from workers.index.sketch import sketch
 from workers.language.languages import language_of
 from workers.language.words import terms
 from workers.reading.documents.document import Document, passages
@@ -142,13 +142,15 @@ def create(connection: sqlite3.Connection) -> None:
     connection.executescript("BEGIN;" + SCHEMA + f"PRAGMA user_version = {VERSION}; COMMIT;")
 
 
-def put(connection: sqlite3.Connection, path: str, document: Document, *, size: int = 0, mtime_ns: int = 0) -> None:
+def put_document(
+    connection: sqlite3.Connection, path: str, document: Document, *, size: int = 0, mtime_ns: int = 0
+) -> None:
     """Writes a document in place of the one at the same path; the caller commits."""
     remove(connection, path)
     found = list(passages(document))
     spoken = language_of("\n".join(passage.text[:SAMPLE] for passage in found[:SAMPLES]))
     facts = {"path": path, "title": document.title, "mtime_ns": mtime_ns, "size": size, "note": document.note}
-    facts |= {"modified": document.modified or _date(mtime_ns), "sketch": sketched(each.text for each in found)}
+    facts |= {"modified": document.modified or _date(mtime_ns), "sketch": sketch(each.text for each in found)}
     page = connection.execute(ADD_PAGE, facts).lastrowid
     for passage in found:
         language = language_of(passage.text) or spoken
@@ -187,7 +189,7 @@ def key(path: str, text: str) -> str:
     return "e" + hashlib.sha256(f"{path}\0{text}".encode()).hexdigest()[:12]
 
 
-def ranked(connection: sqlite3.Connection, words: str, scope: Scope) -> list[Hit]:
+def search(connection: sqlite3.Connection, words: str, scope: Scope) -> list[Hit]:
     """At most CANDIDATES passages for an FTS5 query, best first; the order is the same in every process."""
     weights = {"title": TITLE, "heading": HEADING, "body": BODY}
     rows = connection.execute(RANKED, {"words": words, "limit": CANDIDATES, **weights, **scope.parameters})
@@ -243,7 +245,7 @@ def paths(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute(PATHS).fetchall())
 
 
-def skipped(connection: sqlite3.Connection) -> list[LeftOut]:
+def list_skipped(connection: sqlite3.Connection) -> list[LeftOut]:
     """Everything that was not read, by path: documents, parts of them, folders, and files of other types."""
     return [LeftOut(what, why, files, bool(failed)) for what, why, files, failed in connection.execute(SKIPPED)]
 

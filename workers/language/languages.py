@@ -56,7 +56,7 @@ def language_of(text: str) -> str:
     words = _WORD.findall(sample)
     if own and own * 4 >= sum(map(len, words)):  # a sentence in Chinese may name a program in Latin letters
         return _by_script(sample)
-    known = _known()
+    known = _languages_by_word()
     votes: dict[str, float] = {}
     for word in words:
         speakers = known.get(word, ())
@@ -76,7 +76,7 @@ def language_of(text: str) -> str:
 
 def stopwords(language: str) -> frozenset[str]:
     """A language's grammar words; of an unknown one, short words that several languages share."""
-    return _lists().get(language, frozenset()) if language else _shared()
+    return _lists().get(language, frozenset()) if language else _common_words()
 
 
 @cache
@@ -88,7 +88,7 @@ def _lists() -> dict[str, frozenset[str]]:
 
 
 @cache
-def _known() -> dict[str, tuple[str, ...]]:
+def _languages_by_word() -> dict[str, tuple[str, ...]]:
     """The languages that have a word."""
     known: dict[str, tuple[str, ...]] = {}
     for language, words in _lists().items():
@@ -98,8 +98,8 @@ def _known() -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def _shared() -> frozenset[str]:
-    return frozenset(word for word, speakers in _known().items() if len(speakers) > 2 and len(word) < 3)
+def _common_words() -> frozenset[str]:
+    return frozenset(word for word, speakers in _languages_by_word().items() if len(speakers) > 2 and len(word) < 3)
 
 
 def _by_script(sample: str) -> str:

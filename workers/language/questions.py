@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from workers.language.languages import stopwords
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.language.words import ENDING, ENGLISH, TOKEN, is_cjk, pairs, stem, terms_of
 
 MAX_CHARACTERS = 4_000  # of a question; what follows is not looked for
@@ -57,12 +57,12 @@ def content(question: str, language: str, others: Iterable[str] = ()) -> list[Wo
     Kept although they are grammar: words in quotes, in capitals, and names as in "the with statement".
     """
     languages = sorted({language, ENGLISH, *others} - {""})
-    plain = ENDING.sub("", normalized(question[:MAX_CHARACTERS]))
+    plain = ENDING.sub("", normalize(question[:MAX_CHARACTERS]))
     found = list(TOKEN.finditer(plain))
     stop = stopwords(language)
     meant = _meant(plain, found, language)
     counts = [_counts(each[0].lower(), stop) or each.start() in meant for each in found]
-    asked = [_asked(found, at, counts, language, languages) for at in range(len(found))]
+    asked = [_words_at(found, at, counts, language, languages) for at in range(len(found))]
     kept = [word for words, counting in zip(asked, counts, strict=True) if counting for word in words]
     kept = kept or [word for words in asked for word in words]
     kept = kept or [Word(pair, frozenset([pair])) for each in found for pair in pairs(each[0])]
@@ -84,7 +84,7 @@ def _meant(plain: str, found: list[re.Match[str]], language: str) -> set[int]:
     return {each.start() for each in found if any(start <= each.start() < end for start, end in names)}
 
 
-def _asked(
+def _words_at(
     found: list[re.Match[str]], at: int, counts: list[bool], language: str, languages: Sequence[str]
 ) -> list[Word]:
     token = found[at][0]

@@ -17,7 +17,7 @@ _COMPATIBLE = re.compile(
 )
 
 
-def normalized(text: str) -> str:
+def normalize(text: str) -> str:
     """The text composed (NFC), with compatible forms replaced (NFKC) where nothing is lost, without invisible marks."""
     if text.isascii():
         return text

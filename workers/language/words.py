@@ -79,7 +79,7 @@ def terms_of(token: str, language: str) -> tuple[str, ...]:
     """A token's parts, if it has any, and then the whole."""
     if is_cjk(token):
         return (*_HAN.findall(token), *pairs(token)) if len(token) > 1 else (token,)
-    lower = _folded_case(token)
+    lower = _fold_case(token)
     if token.startswith("-"):
         name = lower.strip("-")
         return (*(terms_of(name, language) if len(name) > 1 else ()), lower)
@@ -89,12 +89,12 @@ def terms_of(token: str, language: str) -> tuple[str, ...]:
         return (token.replace(",", ""),)
     if _NUMBER.fullmatch(token):
         return (token.lstrip("v"),)
-    pieces = [piece for part in _SPLIT.split(_NUMBER.sub(_closed, token)) if part for piece in _humps(part)]
+    pieces = [piece for part in _SPLIT.split(_NUMBER.sub(_close_up, token)) if part for piece in _humps(part)]
     pieces = [piece.replace(_POINT, ".") for piece in pieces]
-    whole = stem(_folded_case("".join(pieces)), language)
+    whole = stem(_fold_case("".join(pieces)), language)
     if not whole:  # marks without a letter
         return ()
-    stems = (stem(_folded_case(piece), language) for piece in pieces) if len(pieces) > 1 else ()
+    stems = (stem(_fold_case(piece), language) for piece in pieces) if len(pieces) > 1 else ()
     return (*(piece for piece in stems if piece), whole)
 
 
@@ -114,7 +114,7 @@ def is_cjk(token: str) -> bool:
     return _CJK_ONLY.match(token) is not None
 
 
-def _closed(number: re.Match[str]) -> str:
+def _close_up(number: re.Match[str]) -> str:
     return number[0].replace(".", _POINT)
 
 
@@ -129,7 +129,7 @@ def _humps(part: str) -> list[str]:
     return humps if named and "".join(humps) == part and all(len(hump) > 1 for hump in humps) else [part]
 
 
-def _folded_case(token: str) -> str:
+def _fold_case(token: str) -> str:
     return unicodedata.normalize("NFKC", token).lower().replace("i\u0307", "i")
 
 

@@ -92,7 +92,7 @@ class Api:
         status = answer.status_code
         if status >= 400:
             hint = self.hints.get(status, "")
-            said = _said(answer)
+            said = _explain(answer)
             raise self._fault("search_refused", f"answered HTTP {status}{said}{': ' if hint else ''}{hint}")
         if status >= 300:
             where = answer.headers.get("location", "elsewhere")
@@ -148,7 +148,7 @@ def _wait(state: RetryCallState) -> float:
     return _backoff(state)
 
 
-def _said(answer: httpx.Response) -> str:
+def _explain(answer: httpx.Response) -> str:
     """What the provider says about its refusal, cut short; nothing where it is a page for people."""
     try:
         data = json.loads(answer.content)

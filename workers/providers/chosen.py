@@ -25,7 +25,7 @@ async def provider(
 ) -> AsyncIterator[Provider]:
     """The provider, open until the service ends. What is missing in the settings is told to the first step."""
     if settings.search_provider == "local":
-        async with local.opened(settings.knowledge_dir, state_dir) as opened:
+        async with local.open_local(settings.knowledge_dir, state_dir) as opened:
             yield opened
         return
     engine, hints = _engine(settings)

@@ -11,7 +11,7 @@ from workers.index.excerpts import excerpt
 from workers.index.ranking import Asked, Ranked
 
 
-def counted(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """`1 document`, `1,200 documents`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

@@ -19,7 +19,7 @@ from shared.report.sources import IndexState, PlacedPassage, Skipped
 from workers.index import ranking, store
 from workers.index.folder import FolderUnreadable, Index, Progress
 from workers.index.store import Scope
-from workers.providers.found import Found, counted, evidence
+from workers.providers.found import Found, evidence, format_count
 from workers.providers.provider import Ask
 from workers.reading import files
 from workers.reading.apart.reader import ReaderUnavailable
@@ -44,7 +44,9 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def opened(folder: Path, state_dir: Path, *, now: Callable[[], float] = time.monotonic) -> AsyncIterator[Local]:
+async def open_local(
+    folder: Path, state_dir: Path, *, now: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Local]:
     """The provider for a folder; indexing starts at once, beside everything else, and ends with the service."""
     local = Local(folder, Index(state_dir / "index.db", folder), now=now)
     local.refreshing()
@@ -77,7 +79,7 @@ class Local:
         if self._task is None or (self._task.done() and self._pause() <= 0):
             self.progress = Progress()
             self._task = asyncio.create_task(self._refreshed(self.progress), name=f"index:{self.folder}")
-            self._task.add_done_callback(_seen)
+            self._task.add_done_callback(_mark_seen)
         return self._task
 
     def _pause(self) -> float:
@@ -141,7 +143,7 @@ class Local:
             files=files,
             passages=passages,
             languages=store.languages(connection),
-            skipped=[Skipped(**asdict(each)) for each in store.skipped(connection)],
+            skipped=[Skipped(**asdict(each)) for each in store.list_skipped(connection)],
             changed=store.fact(connection, "changed"),
             complete=store.fact(connection, "complete") != "",
         )
@@ -182,7 +184,7 @@ class Local:
     def _why_late(self) -> str:
         if self.progress.look_seconds is None:
             return f"checking for changes takes longer than {LOOK_SECONDS} s"
-        return f"{counted(self.progress.total - self.progress.done, 'changed document')} still to be read"
+        return f"{format_count(self.progress.total - self.progress.done, 'changed document')} still to be read"
 
     def _as_of(self, why: str) -> str:
         when = f"of {self._true_at:%H:%M}" if self._true_at else "the folder was before this process started"
@@ -236,13 +238,15 @@ class Local:
                 if index != ask.index
             ]
             left = ranking.own(own.hits, others, ask.index)
-            chosen = ranking.chosen(left, ask.passages)
+            chosen = ranking.select(left, ask.passages)
             documents, passages = store.counts(connection, scope)
             return Found(
                 evidence=evidence(chosen, own.asked, self.name),
-                searched=f"{counted(passages, 'passage')} in {counted(documents, 'document')} below {self.folder}",
+                searched=(
+                    f"{format_count(passages, 'passage')} in {format_count(documents, 'document')} below {self.folder}"
+                ),
                 words=list(own.asked.weights),
-                notes=in_short(store.skipped(connection)),
+                notes=in_short(store.list_skipped(connection)),
                 missing=missing,
             )
 
@@ -260,7 +264,7 @@ class Local:
         return Scope(tuple(sorted(pages))), missing
 
 
-def _seen(task: asyncio.Task[None]) -> None:
+def _mark_seen(task: asyncio.Task[None]) -> None:
     """A failure of a run that no step waits for is told to the next step; asyncio need not complain about it."""
     if not task.cancelled():
         task.exception()

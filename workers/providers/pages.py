@@ -9,7 +9,7 @@ import httpx
 
 from workers.providers.calls import USER_AGENT
 from workers.reading import readers
-from workers.reading.documents.document import Document, unanchored
+from workers.reading.documents.document import Document, strip_anchors
 from workers.reading.documents.leftout import Unreadable
 
 MAX_BYTES = 3_000_000
@@ -32,10 +32,10 @@ async def page(http: httpx.AsyncClient, url: str, threads: ThreadPoolExecutor, *
     """The page's main text by its headings. Raises Unusable; `seconds` bound fetching and reading together."""
     try:
         async with asyncio.timeout(seconds):
-            data, suffix, encoding = await _fetched(http, url)
+            data, suffix, encoding = await _fetch(http, url)
             loop = asyncio.get_running_loop()
             # Not cancelled at the time-out: the thread ends by itself, seconds later, its result unused.
-            document = await loop.run_in_executor(threads, _read, data, suffix, encoding)
+            document = await loop.run_in_executor(threads, _parse_page, data, suffix, encoding)
     except (TimeoutError, httpx.TimeoutException) as exc:
         raise Unusable(f"could not be fetched and read within {seconds:.1f} s") from exc
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
@@ -45,7 +45,7 @@ async def page(http: httpx.AsyncClient, url: str, threads: ThreadPoolExecutor, *
     return document
 
 
-async def _fetched(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str | None]:
+async def _fetch(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str | None]:
     for _ in range(MAX_REDIRECTS):
         async with http.stream("GET", url, headers={"User-Agent": USER_AGENT}) as answer:
             if answer.has_redirect_location:
@@ -67,12 +67,12 @@ async def _fetched(http: httpx.AsyncClient, url: str) -> tuple[bytes, str, str |
     raise Unusable("redirects too many times")
 
 
-def _read(data: bytes, suffix: str, encoding: str | None) -> Document:
+def _parse_page(data: bytes, suffix: str, encoding: str | None) -> Document:
     """Runs in a thread; any failure of a reader is a page that has no text."""
     try:
-        document = readers.parsed(data, suffix, encoding)
+        document = readers.parse(data, suffix, encoding)
     except Unreadable as exc:
         return Document("", (), str(exc))
     except Exception as exc:  # a page from anywhere must not end the search
         return Document("", (), f"cannot be read ({type(exc).__name__})")
-    return document if suffix == ".pdf" else unanchored(document)
+    return document if suffix == ".pdf" else strip_anchors(document)

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from shared.errors import WorkerFault
 from workers.providers.calls import USER_AGENT, Api
 from workers.providers.web import Engine, Result, Results
-from workers.reading.documents.document import Document, unanchored
+from workers.reading.documents.document import Document, strip_anchors
 from workers.reading.formats import markdown
 
 BASE = "https://api.tavily.com"
@@ -51,13 +51,16 @@ def engine(key: str | None, url: str | None) -> Engine:
             headers={"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT},
         )
         return Results(
-            [Result(each.url or "", each.title or "", each.content or "", _read(each)) for each in answer.results]
+            [
+                Result(each.url or "", each.title or "", each.content or "", _parse_result(each))
+                for each in answer.results
+            ]
         )
 
     return search
 
 
-def _read(result: _Result) -> Document | None:
+def _parse_result(result: _Result) -> Document | None:
     if not result.raw_content or not result.raw_content.strip():
         return None
-    return unanchored(markdown.read(result.raw_content[:MAX_RAW]))
+    return strip_anchors(markdown.read(result.raw_content[:MAX_RAW]))

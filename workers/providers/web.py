@@ -18,7 +18,7 @@ from shared.contracts import Missing
 from workers.index import ranking, store
 from workers.index.store import Scope
 from workers.providers.calls import Api
-from workers.providers.found import Found, counted, evidence
+from workers.providers.found import Found, evidence, format_count
 from workers.providers.pages import Unusable, page
 from workers.providers.provider import Ask
 from workers.reading.documents.document import Block, Document, Section
@@ -74,7 +74,7 @@ class Web:
         answer = await self.engine(api, ask.question, min(ask.limit, 20))
         results = _usable(answer.results)[: max(ask.limit, 1)]
         documents, missing = await self._documents(results, ctx)
-        found = await asyncio.to_thread(partial(_found, ask, documents, self.name))
+        found = await asyncio.to_thread(partial(_collect, ask, documents, self.name))
         return replace(
             found,
             missing=[*answer.missing, *missing],
@@ -131,15 +131,15 @@ def _usable(results: list[Result]) -> list[Result]:
     return list(seen.values())
 
 
-def _found(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Found:
+def _collect(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Found:
     with closing(store.in_memory()) as connection:
         for result, document in documents:
-            store.put(connection, result.url, replace(document, title=result.title))
+            store.put_document(connection, result.url, replace(document, title=result.title))
         ranked = ranking.rank(connection, ask.question, Scope())
         count, passages = store.counts(connection, Scope())
         return Found(
-            evidence=evidence(ranking.chosen(ranked.hits, ask.passages), ranked.asked, name),
-            searched=f"{counted(passages, 'passage')} in {counted(count, 'page')} found by {name}",
+            evidence=evidence(ranking.select(ranked.hits, ask.passages), ranked.asked, name),
+            searched=f"{format_count(passages, 'passage')} in {format_count(count, 'page')} found by {name}",
             words=list(ranked.asked.weights),
         )
 

@@ -60,9 +60,9 @@ def look(folder: Path) -> Look:
         try:
             walk.folder(where, path, rules)
         except OSError as exc:
-            walk.unlisted.append(_shown(path))
+            walk.unlisted.append(_printable(path))
             why = f"cannot be listed ({exc.strerror or type(exc).__name__})"
-            walk.left_out.append(LeftOut(_shown(path), why, 0, failed=True))
+            walk.left_out.append(LeftOut(_printable(path), why, 0, failed=True))
     walk.links()
     counted = [LeftOut(what, why, files) for (what, why), files in walk.counted.items()]
     return Look(sorted(walk.found, key=lambda file: file.path), walk.left_out + counted, tuple(walk.unlisted))
@@ -118,9 +118,9 @@ class _Walk:
             except FileNotFoundError:  # since it was listed
                 continue
             except OSError as exc:  # what was read of it before is kept
-                self.unlisted.append(_shown(relative))
+                self.unlisted.append(_printable(relative))
                 why = f"cannot be inspected ({exc.strerror or type(exc).__name__})"
-                self.left_out.append(LeftOut(_shown(relative), why, failed=True))
+                self.left_out.append(LeftOut(_printable(relative), why, failed=True))
 
     def links(self) -> None:
         """Takes the links to files: those that stay in the folder and lead to what is not listed anyway."""
@@ -131,18 +131,18 @@ class _Walk:
                 continue
             seen.add(target)
             if not target.startswith(self.root.rstrip("/") + "/"):
-                self.left_out.append(LeftOut(_shown(relative), "is a link to outside the folder"))
+                self.left_out.append(LeftOut(_printable(relative), "is a link to outside the folder"))
                 continue
             try:
                 self._file(relative, target, os.stat(target))
             except OSError:
-                self.left_out.append(LeftOut(_shown(relative), "is a broken link"))
+                self.left_out.append(LeftOut(_printable(relative), "is a broken link"))
 
     def _rules(self, where: str, path: str, name: str) -> list[ignoring.Rules]:
         try:
             own = ignoring.rules(path, name, f"{where}/{name}")
         except Unreadable as exc:
-            self.left_out.append(LeftOut(_shown(path + name), str(exc), failed=True))
+            self.left_out.append(LeftOut(_printable(path + name), str(exc), failed=True))
             return []
         return [own] if own is not None else []
 
@@ -154,23 +154,23 @@ class _Walk:
             self._skip(path, "holds packages of programs")
         elif copies:
             self._skip(path, "belongs to the pages beside it")
-        elif (named := ignoring.named(path, rules)) is not None:
-            self._skip(path, f"is named in {_shown(named.file)}")
+        elif (named := ignoring.find_rule(path, rules)) is not None:
+            self._skip(path, f"is named in {_printable(named.file)}")
         else:
             self.waiting.append((where, path, rules))
 
     def _skip(self, path: str, why: str) -> None:
-        self.left_out.append(LeftOut(_shown(path), why, 0))
+        self.left_out.append(LeftOut(_printable(path), why, 0))
 
     def _counts(self, relative: str, name: str, rules: tuple[ignoring.Rules, ...]) -> bool:
         if name.startswith("."):
             self.counted[".*", HIDDEN] += 1
             return False
-        if rules and (named := ignoring.named(relative, rules)) is not None:
-            self.counted[named.pattern, f"is named in {_shown(named.file)}"] += 1
+        if rules and (named := ignoring.find_rule(relative, rules)) is not None:
+            self.counted[named.pattern, f"is named in {_printable(named.file)}"] += 1
             return False
         if readers.kind(name) is None:
-            self.counted["*" + _shown(os.path.splitext(name)[1].lower()), OTHER_TYPE] += 1
+            self.counted["*" + _printable(os.path.splitext(name)[1].lower()), OTHER_TYPE] += 1
             return False
         return True
 
@@ -180,17 +180,17 @@ class _Walk:
         except OSError:  # a circle of links, or through a folder without permission
             is_folder = False
         if is_folder:
-            self.left_out.append(LeftOut(_shown(relative), "is a link to a folder", 0))
+            self.left_out.append(LeftOut(_printable(relative), "is a link to a folder", 0))
         elif self._counts(relative, entry.name, rules):
             self.linked.append((relative, entry.path))
 
     def _file(self, relative: str, where: str, status: os.stat_result) -> None:
         if S_ISREG(status.st_mode):
-            self.found.append(File(_shown(relative), where, status.st_size, status.st_mtime_ns))
+            self.found.append(File(_printable(relative), where, status.st_size, status.st_mtime_ns))
         else:
-            self.left_out.append(LeftOut(_shown(relative), "is not a regular file"))
+            self.left_out.append(LeftOut(_printable(relative), "is not a regular file"))
 
 
-def _shown(path: str) -> str:
+def _printable(path: str) -> str:
     """A path as text that can be stored and sent, whatever the bytes of its names are."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

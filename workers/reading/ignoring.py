@@ -54,7 +54,7 @@ def rules(folder: str, name: str, where: str) -> Rules | None:
     return Rules(folder, name, spec) if spec.patterns else None
 
 
-def named(path: str, above: tuple[Rules, ...]) -> Named | None:
+def find_rule(path: str, above: tuple[Rules, ...]) -> Named | None:
     """What leaves out the path (a folder's ends with `/`), if anything; the nearest file that names it decides."""
     for each in reversed(above):
         found = each.spec.check_file(_plain(path[len(each.folder) :]))

@@ -31,7 +31,7 @@ class Opened:
     again: bool = False
 
 
-def opened(where: str, path: str) -> Opened:
+def read_file(where: str, path: str) -> Opened:
     """Reads the file `where`; its name, which tells how, is `path`. Raises MemoryError, and nothing else."""
     try:
         data = _bytes(where)
@@ -42,7 +42,7 @@ def opened(where: str, path: str) -> Opened:
     except OSError as exc:
         return unread(f"cannot be read ({exc.strerror or type(exc).__name__})", again=True)
     try:
-        document = readers.parsed(data, readers.kind(path) or "")
+        document = readers.parse(data, readers.kind(path) or "")
     except Unreadable as exc:
         return unread(str(exc))
     except MemoryError:

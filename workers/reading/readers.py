@@ -51,7 +51,7 @@ def kind(name: str) -> str | None:
     return suffix if suffix in SUFFIXES else None
 
 
-def parsed(data: bytes, suffix: str, encoding: str | None = None) -> Document:
+def parse(data: bytes, suffix: str, encoding: str | None = None) -> Document:
     """Bytes of a known type as a document; `encoding` is what the outside says, if it says something.
 
     Raises Unreadable with the reason, and whatever a library raises that stumbles over a broken file.

@@ -31,9 +31,9 @@ class Reranked:
     async def search(self, ask: Ask, ctx: Context) -> Found:
         """The best of more passages than were asked for. Raises WorkerFault where the whole search failed."""
         found = await self.provider.search(replace(ask, candidates=CANDIDATES), ctx)
-        texts = [_shortened(one) for one in found.evidence]
+        texts = [_shorten(one) for one in found.evidence]
         near = await asyncio.to_thread(self.reranker.scores, ask.question, texts, ctx.seconds_left())
-        evidence = ordered(found.evidence, near) if near else found.evidence
+        evidence = reorder(found.evidence, near) if near else found.evidence
         return replace(found, evidence=evidence[: ask.limit])
 
     async def state(self) -> IndexState | None:
@@ -43,12 +43,12 @@ class Reranked:
         return await self.provider.place(id)
 
 
-def _shortened(one: Evidence) -> str:
+def _shorten(one: Evidence) -> str:
     """What is read of a passage: the last of its headings, and the sentences around the question's words."""
     return f"{one.heading.rsplit(' › ', 1)[-1] or one.title}. {one.excerpt}"
 
 
-def ordered(evidence: Sequence[Evidence], near: Sequence[float]) -> list[Evidence]:
+def reorder(evidence: Sequence[Evidence], near: Sequence[float]) -> list[Evidence]:
     """Best first, by words and meaning. The best score stays what it was: it says how much of the question is held."""
     most = max(one.score for one in evidence) or 1.0
     worth = [one.score / most + MEANING * meaning for one, meaning in zip(evidence, near, strict=True)]

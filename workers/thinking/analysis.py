@@ -53,7 +53,7 @@ class Said(BaseModel):
             return {"statement": given}
         if not isinstance(given, dict):
             return given
-        names = [name for key in _FROM for name in _listed(given.get(key))]
+        names = [name for key in _FROM for name in _as_list(given.get(key))]
         said = next((given[key] for key in _STATEMENT if isinstance(given.get(key), str)), "")
         return {"from": names, "statement": said}
 
@@ -114,7 +114,7 @@ async def thought(
             return f"The passages:\n{fence(numbered.text)}\n\n{question}", shape(list(numbered.places))
 
         async def heard(said: AllSaid, sent: list[Numbered] = sent) -> None:
-            if choices := chosen(said, sent[0], questions):
+            if choices := select_choices(said, sent[0], questions):
                 await hear(with_choices(reading.answers, choices, thinking.name))
 
         try:
@@ -139,7 +139,7 @@ def _answers(
     said: AllSaid, reading: Reading, numbered: Numbered, questions: Sequence[str], thinking: Thinking
 ) -> tuple[list[Answer] | None, list[str]]:
     """What holds of all that was said, and what a reader should know about it."""
-    choices = chosen(said, numbered, questions)
+    choices = select_choices(said, numbered, questions)
     of = f"{len(numbered.passages)} of {len(reading.passages)} passages"
     if not choices:
         if said.findings and not thinking.missing:
@@ -148,7 +148,7 @@ def _answers(
     return with_choices(reading.answers, choices, thinking.name), [f"{thinking.name} read {of}."]
 
 
-def chosen(said: AllSaid, numbered: Numbered, questions: Sequence[str]) -> list[Choice]:
+def select_choices(said: AllSaid, numbered: Numbered, questions: Sequence[str]) -> list[Choice]:
     """What holds of a model's findings, in its order, none twice.
 
     A statement whose words are not in the sentences it names is not shown, but they are. Where it stands in other
@@ -213,6 +213,6 @@ def _progress(thinking: Thinking, numbered: Numbered, beside: int) -> str:
     return f"{thinking.name} reads {count} passage{'' if count == 1 else 's'}{about}"
 
 
-def _listed(given: Any) -> list[str]:
+def _as_list(given: Any) -> list[str]:
     found = given if isinstance(given, list) else [] if given is None else [given]
     return [str(one) for one in found if isinstance(one, str | int)]

@@ -44,8 +44,8 @@ class Numbered:
         self.passages: list[Passage] = []
         self.places: dict[str, Place] = {}
         each = min(EACH.stop, max(EACH.start, room // AMONG - TITLE))
-        for item in _ordered(reading):
-            shown, places = _shown(len(self.passages) + 1, item, _window(item, reading, each))
+        for item in _order(reading):
+            shown, places = _number_units(len(self.passages) + 1, item, _window(item, reading, each))
             if len(self.text) + len(shown) > room:
                 break
             self.text += shown
@@ -80,7 +80,7 @@ def _name(name: str) -> str:
     return name.strip().strip("[]().:#").casefold()
 
 
-def _ordered(reading: Reading) -> list[Passage]:
+def _order(reading: Reading) -> list[Passage]:
     """Those that are shown as they are shown, then the others."""
     shown = [one.run.passage for answer in reading.answers for one in answer.shown]
     return list({item.evidence.id: item for item in [*shown, *reading.passages]}.values())
@@ -100,7 +100,7 @@ def _window(item: Passage, reading: Reading, each: int) -> range:
     return range(first, last + 1)
 
 
-def _shown(number: int, item: Passage, units: Sequence[int]) -> tuple[str, dict[str, Place]]:
+def _number_units(number: int, item: Passage, units: Sequence[int]) -> tuple[str, dict[str, Place]]:
     above = " > ".join(part for part in (item.evidence.title, item.evidence.heading) if part)
     named = {f"p{number}.{count}": Place(item, at) for count, at in enumerate(_speaking(item, units), 1)}
     lines = (f"[{name}] {_line(item.units[place.at].text)}\n" for name, place in named.items())

@@ -54,7 +54,7 @@ async def more(ask: Ask, first: Found, provider: Provider, thinking: Thinking, c
         elif isinstance(other, BaseException):
             raise other
     found = [other for other in others if isinstance(other, Found)]
-    added = _added(ask, first, found)
+    added = _select_new(ask, first, found)
     asked = f"{thinking.name} also asked: {' · '.join(proposed)}"
     return replace(
         first,
@@ -94,7 +94,7 @@ def _answers(ask: Ask, found: Found) -> bool:
     return bool(found.evidence) and bool(analyse(ask.question, intake).answered)
 
 
-def _added(ask: Ask, first: Found, others: Sequence[Found]) -> list[Evidence]:
+def _select_new(ask: Ask, first: Found, others: Sequence[Found]) -> list[Evidence]:
     """The best new passages: as many as the limit has room for, at least one of each search; they rank behind."""
     known = {item.id for item in first.evidence}
     lowest = min((item.score for item in first.evidence), default=1.0)

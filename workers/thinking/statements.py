@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from workers.answering.passage import wording
 from workers.language.languages import language_of
 from workers.language.questions import content
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.language.words import terms
 from workers.thinking.numbered import Place, flat
 
@@ -49,7 +49,7 @@ def holds(statement: str, places: Sequence[Place]) -> bool:
         return False
     said = frozenset[str]().union(*(place.passage.said[place.at] | place.passage.above for place in places))
     languages = {place.passage.language for place in places}
-    held = _held(statement, said, languages)
+    held = _match_words(statement, said, languages)
     return (len(held) >= FEWEST or bool(_numbers([statement]))) and held.count(False) <= len(held) // ODD
 
 
@@ -57,15 +57,15 @@ def echoes(statement: str, questions: Iterable[str]) -> bool:
     """Whether a statement says nothing that a question does not say itself."""
     if statement.rstrip().endswith(("?", "？")):
         return True
-    asked = ((frozenset(terms(normalized(one), language_of(one))), {language_of(one)}) for one in questions)
-    return any(all(_held(statement, said, languages)) for said, languages in asked)
+    asked = ((frozenset(terms(normalize(one), language_of(one))), {language_of(one)}) for one in questions)
+    return any(all(_match_words(statement, said, languages)) for said, languages in asked)
 
 
 def repeats(statement: str, quotation: str, language: str) -> bool:
     """Whether a statement only says again what is quoted: it is in there, or is most of it."""
     if flat(statement).rstrip(".") in flat(quotation):
         return True
-    quoted, said = terms(normalized(quotation), language), frozenset(terms(normalized(statement), language))
+    quoted, said = terms(normalize(quotation), language), frozenset(terms(normalize(statement), language))
     return bool(quoted) and sum(term in said for term in quoted) >= SAME * len(quoted)
 
 
@@ -85,13 +85,13 @@ def _is_statement(text: str) -> bool:
     return 0 < len(text) <= MAX_STATEMENT and len(set(words)) >= VARIED * len(words)
 
 
-def _held(statement: str, said: frozenset[str], languages: Iterable[str]) -> list[bool]:
+def _match_words(statement: str, said: frozenset[str], languages: Iterable[str]) -> list[bool]:
     """For each word of a statement that counts, whether it is among the terms."""
     return [word.held(said) for word in content(statement, language_of(statement), languages)]
 
 
 def _numbers(texts: Iterable[str]) -> frozenset[str]:
-    found = (number for text in texts for number in _NUMBER.findall(normalized(text).lower()))
+    found = (number for text in texts for number in _NUMBER.findall(normalize(text).lower()))
     return frozenset(number.replace(",", "") for number in found)
 
 

@@ -14,7 +14,7 @@ from shared.conversation import Ask, Message
 from tests.support.fakes import Suite
 from tests.workers.test_analyzer import Ctx
 from workers import analyzer, reporter
-from workers.answering.given import PASSAGE_CHARACTERS, given
+from workers.answering.given import PASSAGE_CHARACTERS, collect_input
 
 KEPT = "The broker keeps messages for seven days by default."
 TEXT = f"{KEPT}\n\nThe kitchen is painted green."
@@ -37,7 +37,7 @@ def texts(documents: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("message", [f"{ASKED}\n\n{TEXT}", f"{ASKED} {TEXT}", f"{TEXT}\n\n{ASKED}", f"{TEXT} {ASKED}"])
 def test_a_message_holds_a_question_and_a_text(message: str) -> None:
-    found = given(step(message))
+    found = collect_input(step(message))
 
     assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
 
@@ -45,18 +45,18 @@ def test_a_message_holds_a_question_and_a_text(message: str) -> None:
 def test_a_question_after_a_long_text_is_found_and_one_that_never_comes_is_not_looked_for_for_ever() -> None:
     long = "\n".join([KEPT] * 1_000)
 
-    assert given(step(f"{long}\n{ASKED}")).question == ASKED
-    assert given(step("a" + "\n" * 100_000 + "b")).question == ""  # took seven minutes
+    assert collect_input(step(f"{long}\n{ASKED}")).question == ASKED
+    assert collect_input(step("a" + "\n" * 100_000 + "b")).question == ""  # took seven minutes
 
 
 def test_a_text_without_a_question_asks_nothing() -> None:
-    found = given(step(TEXT))
+    found = collect_input(step(TEXT))
 
     assert (found.question, texts(found.documents), found.missing) == ("", [TEXT], ())
 
 
 def test_a_question_alone_says_that_a_text_is_missing() -> None:
-    found = given(step(ASKED))
+    found = collect_input(step(ASKED))
 
     assert (found.question, found.documents) == (ASKED, {})
     assert found.missing[0].why == "There was only a question. Send the text to answer it from, too."
@@ -64,7 +64,7 @@ def test_a_question_alone_says_that_a_text_is_missing() -> None:
 
 def test_a_text_beside_a_description_is_the_document_of_that_question() -> None:
     for input in (TEXT, {"text": TEXT}, {"text": TEXT, "question": ASKED}):
-        found = given(step(input, ASKED))
+        found = collect_input(step(input, ASKED))
 
         assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
 
@@ -73,8 +73,8 @@ def test_earlier_turns_are_documents() -> None:
     ask = chat(TEXT, "What do you want to know?", ASKED)
     messages = [{"role": m.role, "content": m.content} for m in ask.messages[:-1]]
 
-    by_chat = given(step(ASKED), ask)
-    by_context = given(
+    by_chat = collect_input(step(ASKED), ask)
+    by_context = collect_input(
         step(ASKED, context={"messages": [*messages, 3, {"role": 1}, {"role": "system", "content": "x"}]})
     )
 
@@ -85,7 +85,7 @@ def test_earlier_turns_are_documents() -> None:
 def test_a_question_that_others_follow_is_no_document() -> None:
     ask = Ask((Message("user", TEXT), Message("user", ASKED), Message("system", "Be brief.")))
 
-    found = given(step(ASKED), ask)
+    found = collect_input(step(ASKED), ask)
 
     assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
 
@@ -93,7 +93,7 @@ def test_a_question_that_others_follow_is_no_document() -> None:
 def test_what_steps_before_delivered_comes_first() -> None:
     upstream: dict[str, Any] = {"research": {"evidence": []}}
 
-    found = given(step(TEXT, ASKED, upstream=upstream))
+    found = collect_input(step(TEXT, ASKED, upstream=upstream))
 
     assert (found.question, found.documents) == (ASKED, upstream)
 
@@ -103,7 +103,7 @@ def test_a_long_text_is_cut_at_its_blank_lines_and_none_is_lost() -> None:
     paragraphs.append("x" * (3 * PASSAGE_CHARACTERS))
     message = "\n\n".join(paragraphs)
 
-    passages = texts(given(step(message)).documents)
+    passages = texts(collect_input(step(message)).documents)
 
     assert max(map(len, passages)) <= PASSAGE_CHARACTERS + 2
     assert "".join(passages).replace("\n", "") == message.replace("\n", "").strip()

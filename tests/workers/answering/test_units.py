@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from workers.answering.units import MAX_SENTENCE, cut
+from workers.answering.units import MAX_SENTENCE, split_units
 
 LOCKS = "There are three kinds of locks.\n\n- shared, for readers\n\n- exclusive\n\n1. Ask.\n\n2. Wait."
 
 
 def kinds(text: str) -> list[tuple[str, str]]:
-    return [(unit.kind, unit.text) for unit in cut(text)]
+    return [(unit.kind, unit.text) for unit in split_units(text)]
 
 
 def test_prose_is_cut_into_sentences():
-    units = cut("The first one. The second, e.g. This one!\nThe third?")
+    units = split_units("The first one. The second, e.g. This one!\nThe third?")
 
     assert [u.text for u in units] == ["The first one.", "The second, e.g. This one!", "The third?"]
     assert [u.before for u in units] == ["", " ", " "]
@@ -24,11 +24,11 @@ def test_prose_is_cut_into_sentences():
 
 @pytest.mark.parametrize("text", ["营业时间是早上九点。到晚上六点！", "会議室は三階にあります。鍵は机の上です。"])
 def test_text_without_spaces_has_sentences_too(text):
-    assert len(cut(text)) == 2
+    assert len(split_units(text)) == 2
 
 
 def test_items_and_steps_keep_their_marks_and_stand_together():
-    units = cut(LOCKS)
+    units = split_units(LOCKS)
 
     assert [u.text for u in units][1:] == ["- shared, for readers", "- exclusive", "1. Ask.", "2. Wait."]
     assert [u.before for u in units] == ["", "\n\n", "\n", "\n", "\n"]
@@ -36,8 +36,8 @@ def test_items_and_steps_keep_their_marks_and_stand_together():
 
 def test_what_stands_before_a_list_announces_it():
     """Whether it ends in a colon or not."""
-    assert [u.announces for u in cut(LOCKS)] == [True, False, False, False, False]
-    assert cut("Note this:\n\nAnd that.")[0].announces
+    assert [u.announces for u in split_units(LOCKS)] == [True, False, False, False, False]
+    assert split_units("Note this:\n\nAnd that.")[0].announces
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_a_list_that_was_glued_into_a_paragraph_is_a_list():
 def test_a_long_definition_is_its_first_sentence_and_what_follows():
     text = "--since — Show newer ones. " + "It has a long story. " * 20
 
-    assert [u.kind for u in cut(text)][:3] == ["item", "sentence", "sentence"]
+    assert [u.kind for u in split_units(text)][:3] == ["item", "sentence", "sentence"]
 
 
 def test_text_without_an_end_is_cut():
-    units = cut("word " * 1_000 + "x" * 5_000)
+    units = split_units("word " * 1_000 + "x" * 5_000)
 
     assert max(len(u.text) for u in units) <= MAX_SENTENCE
     assert sum(u.text.count("x") for u in units) == 5_000
@@ -102,6 +102,6 @@ def test_text_without_an_end_is_cut():
 def test_hostile_text_takes_no_time(text):
     began = time.process_time()
 
-    cut(text)
+    split_units(text)
 
     assert time.process_time() - began < 2

@@ -46,7 +46,7 @@ def test_code_is_cut_between_lines():
 def test_location_has_the_anchor_nearest_above_the_excerpt():
     blocks = (Block("A long story of the moon. " * 30), Block("low() Says how low the ebb is.", "low"))
     with closing(store.in_memory()) as connection:
-        store.put(connection, "sea.html", Document("Sea", (Section(("Sea",), "sea", blocks),)))
+        store.put_document(connection, "sea.html", Document("Sea", (Section(("Sea",), "sea", blocks),)))
         ranked = ranking.rank(connection, "How low is the ebb?", store.Scope())
 
         [found] = evidence(ranked.hits, ranked.asked, "local")

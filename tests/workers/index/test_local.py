@@ -80,7 +80,7 @@ def docs(tmp_path) -> Path:
 
 
 async def ask(docs: Path, tmp_path: Path, question: str, **wish):
-    async with local.opened(docs, tmp_path / "state") as provider:
+    async with local.open_local(docs, tmp_path / "state") as provider:
         return await provider.search(Ask(question, wish.pop("limit", 8), **wish), Step())
 
 
@@ -197,7 +197,7 @@ async def test_repeated_text_is_shown_once(docs, tmp_path):
 
 
 async def test_a_file_just_saved_is_found_by_the_next_question(docs, tmp_path):
-    async with local.opened(docs, tmp_path / "state") as provider:
+    async with local.open_local(docs, tmp_path / "state") as provider:
         await provider.search(Ask("tide", 8), Step())
         (docs / "tides.md").write_text("# Whales\n\nA whale sings at night.\n")
         (docs / "boats.html").unlink()
@@ -212,7 +212,7 @@ async def test_a_file_just_saved_is_found_by_the_next_question(docs, tmp_path):
 async def test_looking_takes_a_part_of_the_time_only(docs, tmp_path):
     """Questions that come one after another share a look, for four times as long as it took."""
     clock = Clock()
-    async with local.opened(docs, tmp_path / "state", now=clock) as provider:
+    async with local.open_local(docs, tmp_path / "state", now=clock) as provider:
         await provider.search(Ask("tide", 8), Step())
         provider.progress.look_seconds = 1.0
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
@@ -226,7 +226,7 @@ async def test_looking_takes_a_part_of_the_time_only(docs, tmp_path):
 
 async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypatch):
     """The index answers, and says as of when; a question later finds what was saved."""
-    async with local.opened(docs, tmp_path / "state") as provider:
+    async with local.open_local(docs, tmp_path / "state") as provider:
         await provider.search(Ask("tide", 8), Step())
         look, slow = files.look, threading.Event()
         monkeypatch.setattr(files, "look", lambda folder: slow.wait(20) and look(folder))
@@ -393,7 +393,7 @@ async def test_state_dir_that_cannot_be_written_is_named(docs, tmp_path):
 
 
 async def test_folder_that_appears_later_is_found(tmp_path):
-    async with local.opened(tmp_path / "docs", tmp_path / "state") as provider:
+    async with local.open_local(tmp_path / "docs", tmp_path / "state") as provider:
         with pytest.raises(WorkerFault):
             await provider.search(Ask("tide", 8), Step())
         (tmp_path / "docs").mkdir()
@@ -409,7 +409,7 @@ async def test_steps_wait_for_the_first_indexing_and_say_how_far_it_is(many, tmp
     monkeypatch.setattr(local, "REPORT_SECONDS", 0.02)
     steps = [Step(), Step()]
     ticks = 0
-    async with local.opened(many, tmp_path / "state") as provider:
+    async with local.open_local(many, tmp_path / "state") as provider:
         searches = asyncio.gather(*(provider.search(Ask("tide", 5), step) for step in steps))
         while not searches.done():
             await asyncio.sleep(0.01)
@@ -424,7 +424,7 @@ async def test_steps_wait_for_the_first_indexing_and_say_how_far_it_is(many, tmp
 
 async def test_step_without_time_searches_what_is_indexed(many, tmp_path):
     """A first indexing longer than the step is no failure of the step once something is there."""
-    async with local.opened(many, tmp_path / "state") as provider:
+    async with local.open_local(many, tmp_path / "state") as provider:
         await asyncio.to_thread(_wait_for, lambda: provider.progress.done >= 60)
         found = await provider.search(Ask("tide", 5), Step(seconds=local.SPARE_SECONDS))
 
@@ -433,7 +433,7 @@ async def test_step_without_time_searches_what_is_indexed(many, tmp_path):
 
 
 async def test_service_ends_while_indexing(many, tmp_path):
-    async with local.opened(many, tmp_path / "state") as provider:
+    async with local.open_local(many, tmp_path / "state") as provider:
         assert isinstance(provider, Local)
         began = time.monotonic()
 
@@ -448,7 +448,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.workers.index.test_local import Step, local, Ask
 async def main():
-    async with local.opened(Path(sys.argv[2]), Path(sys.argv[3])) as provider:
+    async with local.open_local(Path(sys.argv[2]), Path(sys.argv[3])) as provider:
         found = await provider.search(Ask("tide", 5), Step())
         print(len(found.evidence), found.searched)
 asyncio.run(main())

@@ -28,7 +28,7 @@ def test_right_page_is_among_the_first_three_sources(documentation):
     """Three of four everyday questions have a right page among the first three sources."""
     with closing(store.in_memory()) as connection:
         for file in files.look(documentation).files:
-            store.put(connection, file.path, opened.opened(file.where, file.path).document)
+            store.put_document(connection, file.path, opened.read_file(file.where, file.path).document)
         missed = [
             each for each in QUESTIONS if not set(each["pages"]) & set(_sources(connection, each["question"])[:3])
         ]
@@ -41,7 +41,7 @@ def test_evidence_reads_well(documentation):
     """Every excerpt is short, says something, and starts where a sentence starts; every anchor exists in its page."""
     with closing(store.in_memory()) as connection:
         for file in files.look(documentation).files:
-            store.put(connection, file.path, opened.opened(file.where, file.path).document)
+            store.put_document(connection, file.path, opened.read_file(file.where, file.path).document)
         found = [each for question in QUESTIONS for each in _evidence(connection, question["question"])]
 
     assert len(found) > 100
@@ -86,7 +86,7 @@ def _fetch(cache: Path, ready: Path) -> None:
 
 def _evidence(connection, question):
     ranked = ranking.rank(connection, question, store.Scope())
-    return evidence(ranking.chosen(ranked.hits, 8), ranked.asked, "local")
+    return evidence(ranking.select(ranked.hits, 8), ranked.asked, "local")
 
 
 def _sources(connection, question):

@@ -30,7 +30,7 @@ def found(asked: str, *pages: tuple[str, str, str], title: str = "Manual") -> Ra
     with closing(store.in_memory()) as connection:
         for path, heading, text in pages:
             blocks = tuple(Block(part) for part in text.split("\n\n"))
-            store.put(connection, path, Document(title, (Section((heading,), "", blocks),)))
+            store.put_document(connection, path, Document(title, (Section((heading,), "", blocks),)))
         return ranking.rank(connection, asked, Scope())
 
 
@@ -51,13 +51,13 @@ def searched(asked: str, *pages: tuple[str, str, str]) -> dict[str, str]:
 def test_weak_passages_do_not_fill_the_places():
     hits = [ranked("a", 1, 0.9), ranked("b", 2, 0.5), ranked("c", 3, 0.2)]
 
-    assert [each.hit.path for each in ranking.chosen(hits, 8)] == ["a", "b"]
+    assert [each.hit.path for each in ranking.select(hits, 8)] == ["a", "b"]
 
 
 def test_three_of_a_page_stand_among_the_first_eight():
     of_one = [ranked("a", number, 0.9) for number in range(5)]
     others = [ranked(f"b{number}", 5 + number, 0.5) for number in range(7)]
-    paths = [each.hit.path for each in ranking.chosen(of_one + others, 12)]
+    paths = [each.hit.path for each in ranking.select(of_one + others, 12)]
 
     assert paths == ["a"] * 3 + [f"b{number}" for number in range(5)] + ["a", "a", "b5", "b6"]
 
@@ -67,7 +67,7 @@ def test_what_covers_little_takes_no_place():
     of_one = [ranked("a", number, 0.9 - number / 100) for number in range(5)]
     others = [ranked(f"b{number}", 5 + number, 0.5, 0.4) for number in range(5)]
 
-    assert [each.hit.path for each in ranking.chosen(of_one + others, 8)] == ["a"] * 5 + ["b0", "b1", "b2"]
+    assert [each.hit.path for each in ranking.select(of_one + others, 8)] == ["a"] * 5 + ["b0", "b1", "b2"]
 
 
 def test_title_heading_and_name_of_the_file_count():
@@ -188,9 +188,9 @@ def test_what_a_document_said_before_is_gone_with_it():
     """The terms are taken out as they were put in, and a word that nobody has any longer corrects nothing."""
     with closing(store.in_memory()) as connection:
         old, new = (Document("Café", (Section((), "", (Block(text),)),)) for text in ("Der Kühlraum", "The cellar"))
-        store.put(connection, "a.md", old)
-        store.put(connection, "b.md", new)
-        store.put(connection, "a.md", new)
+        store.put_document(connection, "a.md", old)
+        store.put_document(connection, "b.md", new)
+        store.put_document(connection, "a.md", new)
         store.remove(connection, "b.md")
 
         assert store.matching(connection, '"kuhlraum"') == set()
@@ -223,7 +223,7 @@ def test_no_question_takes_long(asked):
     pages = [(f"{number}.md", "A", f"a in out カナ {number}") for number in range(2_000)]
     with closing(store.in_memory()) as connection:
         for path, heading, text in pages:
-            store.put(connection, path, Document("A", (Section((heading,), "", (Block(text),)),)))
+            store.put_document(connection, path, Document("A", (Section((heading,), "", (Block(text),)),)))
         began = time.monotonic()
         ranking.rank(connection, asked, Scope())
 
@@ -253,7 +253,7 @@ def test_ranking_is_quick_among_many_passages():
         for page in range(200):
             texts = (" ".join(["backup", *chance.choices(names, k=25)]) for _ in range(100))
             sections = (Section((f"Part {number}",), "", (Block(text),)) for number, text in enumerate(texts))
-            store.put(connection, f"{page}.md", Document(f"Page {page}", tuple(sections)))
+            store.put_document(connection, f"{page}.md", Document(f"Page {page}", tuple(sections)))
         connection.execute("COMMIT")
         began = time.perf_counter()
         hits = ranking.rank(connection, f"When is the backup of the {names[0]} and {names[1]} made?", Scope()).hits

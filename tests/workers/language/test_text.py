@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.language.text import normalized
+from workers.language.text import normalize
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from workers.language.text import normalized
     ],
 )
 def test_one_spelling(written, read):
-    assert normalized(written) == read
+    assert normalize(written) == read

@@ -14,7 +14,7 @@ from workers.reading.formats import separated, source
 
 
 def read(text: str | bytes, suffix: str):
-    return readers.parsed(text if isinstance(text, bytes) else text.encode(), suffix)
+    return readers.parse(text if isinstance(text, bytes) else text.encode(), suffix)
 
 
 def said(text: str | bytes, suffix: str) -> list[tuple[str, list[str]]]:

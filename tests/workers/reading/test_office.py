@@ -12,7 +12,7 @@ from workers.reading.office import packed as bounds
 
 
 def read(data: bytes, suffix: str) -> Document:
-    return readers.parsed(data, suffix)
+    return readers.parse(data, suffix)
 
 
 def said(document: Document) -> list[tuple[str, list[str]]]:

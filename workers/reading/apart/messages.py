@@ -30,7 +30,7 @@ def request(line: bytes) -> Request:
     return Request(*json.loads(line))
 
 
-def packed(opened: Opened) -> bytes:
+def pack(opened: Opened) -> bytes:
     """The whole answer. What cannot be encoded in UTF-8 (half a surrogate pair) becomes `?`: it cannot be stored."""
     document = opened.document
     sections = [
@@ -41,7 +41,7 @@ def packed(opened: Opened) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def unpacked(data: bytes) -> Opened:
+def unpack(data: bytes) -> Opened:
     title, sections, note, modified, again = json.loads(data)
     found = tuple(
         Section(tuple(heading), anchor, tuple(Block(text, own) for text, own in blocks))

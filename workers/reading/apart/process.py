@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 
 from workers.reading.apart import messages
-from workers.reading.opened import opened, unread
+from workers.reading.opened import read_file, unread
 
 MEMORY_BYTES = 400_000_000  # of addresses; what is really used stays under 300 MB, so that the service fits beside it
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -29,9 +29,9 @@ def run(requests: int, answers: int) -> None:
             request = messages.request(line)
             signal.setitimer(signal.ITIMER_REAL, request.seconds)
             try:
-                answer = messages.packed(opened(request.where, request.path))
+                answer = messages.pack(read_file(request.where, request.path))
             except MemoryError:
-                answer = messages.packed(unread("needs more memory to read than is available"))
+                answer = messages.pack(unread("needs more memory to read than is available"))
             signal.setitimer(signal.ITIMER_REAL, 0)  # to write may take as long as the service is busy
             out.write(answer)
             out.flush()

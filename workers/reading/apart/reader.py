@@ -84,14 +84,14 @@ class Reader:
         opened: Opened | None = None
         for attempt in (1, 2):
             try:
-                opened = messages.unpacked(self._received(seconds + LATE_SECONDS))
+                opened = messages.unpack(self._received(seconds + LATE_SECONDS))
                 break
             except _Ended as ended:
                 self._end()
                 if ended.signal_number == signal.SIGALRM:
                     opened = unread(f"takes longer than {seconds:.0f} s to read")
                 elif attempt == 2:
-                    opened = unread(f"crashes the process that reads it ({_called(ended.signal_number)})")
+                    opened = unread(f"crashes the process that reads it ({_signal_name(ended.signal_number)})")
                 for each in list(ahead)[1 if opened else 0 :]:
                     self._ask(each)
                 if opened:
@@ -154,7 +154,7 @@ class Reader:
             self._bytes(len(messages.READY), time.monotonic() + START_SECONDS)
         except _Ended as exc:
             self._end()
-            how = _called(exc.signal_number)
+            how = _signal_name(exc.signal_number)
             raise ReaderUnavailable(f"the process that reads documents exits during startup ({how})") from exc
         return self._process
 
@@ -174,7 +174,7 @@ def _seconds(file: File) -> float:
     return min(MAX_SECONDS, READ_SECONDS + file.size / BYTES_A_SECOND)
 
 
-def _called(signal_number: int) -> str:
+def _signal_name(signal_number: int) -> str:
     try:
         return signal.Signals(signal_number).name if signal_number else "it exits"
     except ValueError:

@@ -34,7 +34,7 @@ def text_of(data: bytes, encoding: str | None = None) -> str:
 
     `encoding` is what the outside says, by any label that the web's Encoding Standard knows.
     """
-    text = data.decode(_known(encoding) or charset(data), errors="replace")
+    text = data.decode(_codec_name(encoding) or charset(data), errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
 
 
@@ -48,11 +48,11 @@ def charset(data: bytes) -> str:
     if _is_utf8(data):
         return "utf-8"
     declared = _DECLARED.search(data[:4_000])
-    named = _known((declared[1] or declared[2] or declared[3]).decode("ascii")) if declared else None
-    return named if named and named != "utf-8" else _guessed(data)
+    named = _codec_name((declared[1] or declared[2] or declared[3]).decode("ascii")) if declared else None
+    return named if named and named != "utf-8" else _guess(data)
 
 
-def _known(label: str | None) -> str | None:
+def _codec_name(label: str | None) -> str | None:
     """Python's name for a label of the Encoding Standard: `iso-8859-1` means windows-1252, `gb2312` means gbk."""
     import webencodings
 
@@ -83,7 +83,7 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _guessed(data: bytes) -> str:
+def _guess(data: bytes) -> str:
     """windows-1252 where the whole file reads well in it, else what its words look like."""
     try:
         western = not _NOT_WESTERN.search(data.decode("cp1252"))

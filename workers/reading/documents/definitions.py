@@ -7,7 +7,7 @@ from collections.abc import Sequence
 MAX_TERMS = 120  # characters of terms before an explanation; longer ones, as of functions, stay blocks of their own
 
 
-def explained(terms: Sequence[str], text: str) -> list[str]:
+def explain(terms: Sequence[str], text: str) -> list[str]:
     """The blocks for some terms and the first paragraph that explains them.
 
     A term that ends in a colon is a label; a question, and what a list or code explains, stay apart from it.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from workers.language.sentences import sentences
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.language.words import count
 
 PASSAGE_WORDS = 400  # of 144 questions, twelve passages of 150, 250, 400 words held the answer of 123, 126, 125
@@ -61,21 +61,21 @@ class Passage:
 def passages(document: Document) -> Iterator[Passage]:
     """The document's passages in reading order; a section is cut at ends of blocks into parts of like length."""
     for section in document.sections:
-        whole = (Block(normalized(block.text), block.anchor) for block in section.blocks)
+        whole = (Block(normalize(block.text), block.anchor) for block in section.blocks)
         blocks = [part for block in whole for part in _short(block)]
         total = sum(_size(block.text) for block in blocks)
         if not total:
             continue
         target = total / -(-total // PASSAGE_WORDS)
-        heading = normalized(" › ".join(part for part in section.heading if part != document.title))
+        heading = normalize(" › ".join(part for part in section.heading if part != document.title))
         anchor = section.anchor
-        for group in _grouped(blocks, target):
+        for group in _group(blocks, target):
             passage = _passage(heading, anchor, group)
             anchor = passage.anchors[-1][1]
             yield passage
 
 
-def unanchored(document: Document) -> Document:
+def strip_anchors(document: Document) -> Document:
     """Our anchors do not exist on a third-party page."""
     sections = (
         Section(each.heading, "", tuple(Block(block.text) for block in each.blocks)) for each in document.sections
@@ -83,7 +83,7 @@ def unanchored(document: Document) -> Document:
     return replace(document, sections=tuple(sections))
 
 
-def indented(code: str) -> str:
+def indent(code: str) -> str:
     """Code as a block of text: no blank lines inside (a blank line ends a block), each line four spaces in."""
     return "\n".join(CODE + line.rstrip() for line in code.expandtabs(4).splitlines() if line.strip())
 
@@ -108,7 +108,7 @@ def _passage(heading: str, anchor: str, blocks: list[Block]) -> Passage:
     return Passage(heading, "\n\n".join(block.text for block in blocks), tuple(anchors))
 
 
-def _grouped(blocks: Iterable[Block], target: float) -> Iterator[list[Block]]:
+def _group(blocks: Iterable[Block], target: float) -> Iterator[list[Block]]:
     group: list[Block] = []
     size = 0
     for block in blocks:
@@ -133,7 +133,7 @@ def _short(block: Block) -> Iterator[Block]:
     code = block.text.startswith(CODE)
     parts = block.text.splitlines() if code else sentences(block.text)
     parts = [piece for part in parts for piece in _pieces(part)]
-    for group in _grouped((Block(part) for part in parts), PASSAGE_WORDS / 2):
+    for group in _group((Block(part) for part in parts), PASSAGE_WORDS / 2):
         yield Block(("\n" if code else " ").join(part.text for part in group), block.anchor)
 
 

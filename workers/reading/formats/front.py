@@ -25,7 +25,7 @@ class Front:
     modified: str = ""
 
 
-def split(text: str) -> tuple[Front, str]:
+def split_front(text: str) -> tuple[Front, str]:
     """What the front matter says, and the text after it."""
     if found := _TOML.match(text):
         return _front(_toml(found[1])), text[found.end() :]

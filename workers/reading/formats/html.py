@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from workers.reading.documents import decoding
-from workers.reading.documents.document import Document, unanchored
+from workers.reading.documents.document import Document, strip_anchors
 from workers.reading.formats import plaintext
 from workers.reading.hypertext.line import tidy
 from workers.reading.hypertext.walk import Walk
@@ -44,7 +44,7 @@ def read(data: bytes, encoding: str | None = None) -> Document:
 
 def of(markup: str, *, judged: bool = False) -> Document:
     """A piece of HTML as a document; `judged`: as a page, which has more on it than its author's text."""
-    page = _parsed(markup)
+    page = _parse(markup)
     if page is None:
         return Document("", (), "has no text in it")
     body = page if page.body is None else page.body
@@ -52,14 +52,14 @@ def of(markup: str, *, judged: bool = False) -> Document:
     if not judged:
         walk = Walk().over(body)
         return Document(_title(title, walk.tops), tuple(walk.sections))
-    walk = _judged(page, body)
+    walk = _choose_reading(page, body)
     note = _note(page, body) if walk.words < FEW_WORDS else ""
     if (plain := _plain(walk)) is not None:
-        return Document(plain.title or title, plain.sections, note, _modified(page))
-    return Document(_title(title, walk.tops), tuple(walk.sections), note, _modified(page))
+        return Document(plain.title or title, plain.sections, note, _find_date(page))
+    return Document(_title(title, walk.tops), tuple(walk.sections), note, _find_date(page))
 
 
-def _parsed(markup: str) -> HtmlElement | None:
+def _parse(markup: str) -> HtmlElement | None:
     from lxml import etree, html
 
     for nested in (True, False):
@@ -74,7 +74,7 @@ def _parsed(markup: str) -> HtmlElement | None:
     return page
 
 
-def _judged(page: HtmlElement, body: HtmlElement) -> Walk:
+def _choose_reading(page: HtmlElement, body: HtmlElement) -> Walk:
     """The strictest reading that leaves something."""
     found = Walk(judged=True, links=False).over(_main(page, body))
     for judged in (True, False):
@@ -115,7 +115,7 @@ def _plain(walk: Walk) -> Document | None:
     marks = sum(code.count(mark) for mark in "(){}[]=;_<>")
     if len(code) < MIN_PLAIN or len(code) <= MOSTLY_CODE * letters or marks > MAX_MARKS * len(code):
         return None
-    return unanchored(plaintext.read(code))
+    return strip_anchors(plaintext.read(code))
 
 
 def _title(title: str, tops: list[str]) -> str:
@@ -125,7 +125,7 @@ def _title(title: str, tops: list[str]) -> str:
     return _SITE.sub("", title) or (tops[0] if tops else "")
 
 
-def _modified(page: HtmlElement) -> str:
+def _find_date(page: HtmlElement) -> str:
     """The date that the page gives itself, in its head or in its data for search engines."""
     named = {
         (meta.get("property") or meta.get("name") or meta.get("http-equiv") or "").lower(): meta.get("content", "")

@@ -44,7 +44,7 @@ _NAMED = re.compile(r"[:{ ]*([\w-]+)\}?[ \t]*(?:\[([^\]]+)\])?(.*)")
 
 def read(text: str) -> Document:
     """Title (of the front matter, else the first heading) and sections; text without Markdown's marks."""
-    said, body = front.split(text)
+    said, body = front.split_front(text)
     parser = _parser()
     tokens = parser.parse(_RUN.sub(lambda run: run[1] * 3, body))
     taken: dict[str, int] = {}
@@ -54,7 +54,7 @@ def read(text: str) -> Document:
             name, anchor = _heading(inline, taken)
             token.attrSet("id", anchor)
             title = title or name
-    markup = parser.renderer.render(list(_adapted(tokens)), parser.options, {})
+    markup = parser.renderer.render(list(_adapt_tokens(tokens)), parser.options, {})
     document = html.of(markup)
     return replace(document, title=said.title or title, modified=said.modified)
 
@@ -77,10 +77,10 @@ def _box(_: Any, tokens: Sequence[Token], at: int, *__: Any) -> str:
     """`:::tip Title` and `:::{note}`, as VitePress, Docusaurus, Pandoc and MyST have them."""
     if tokens[at].nesting != 1:
         return "</div>\n"
-    return "<div>\n" + _titled(tokens[at].info)
+    return "<div>\n" + _title_of(tokens[at].info)
 
 
-def _titled(info: str) -> str:
+def _title_of(info: str) -> str:
     named = _NAMED.match(info.strip())
     title = (named[2] or named[3].strip(" }")) if named else ""
     if not title or title[0] in "{.#=":
@@ -99,7 +99,7 @@ def _heading(inline: Token, taken: dict[str, int]) -> tuple[str, str]:
     return name.strip(), own[1] if own else slug(name, taken)
 
 
-def _adapted(tokens: Sequence[Token]) -> Iterator[Token]:
+def _adapt_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
     """The tokens without what only other programs understand."""
     from markdown_it.token import Token
 
@@ -110,7 +110,7 @@ def _adapted(tokens: Sequence[Token]) -> Iterator[Token]:
             _adapt(token.children or [], first_of_item=at > 1 and tokens[at - 2].type == "list_item_open")
         elif token.type == "html_block":
             token.content = _TEMPLATE.sub("", token.content)
-        elif token.type == "fence" and token.info.startswith("{") and (title := _titled(token.info)):
+        elif token.type == "fence" and token.info.startswith("{") and (title := _title_of(token.info)):
             token = Token("html_block", "", 0, content=f"<div>\n{title}{_parser().render(token.content)}</div>\n")
         yield token
         if token.type == "blockquote_open" and at + 2 < len(tokens) and tokens[at + 2].type == "inline":
@@ -119,7 +119,7 @@ def _adapted(tokens: Sequence[Token]) -> Iterator[Token]:
                 children = tokens[at + 2].children or []
                 ends = next((n for n, child in enumerate(children) if "break" in child.type), len(children))
                 tokens[at + 2].children = children[ends + 1 :]
-                yield Token("html_block", "", 0, content=_titled(f"{alert[1]} {alert[2]}"))
+                yield Token("html_block", "", 0, content=_title_of(f"{alert[1]} {alert[2]}"))
 
 
 def _adapt(children: list[Token], *, first_of_item: bool) -> None:

@@ -28,20 +28,20 @@ def read(data: bytes) -> Document:
 
 def _parts(cell: dict[str, object]) -> list[str]:
     """A cell as Markdown."""
-    source = _joined(cell.get("source", cell.get("input", "")))
+    source = _join(cell.get("source", cell.get("input", "")))
     if cell["cell_type"] != "code":
         return [_DATA.sub("", source)]
     outputs = cell.get("outputs")
-    printed = [_printed(each) for each in outputs] if isinstance(outputs, list) else []
+    printed = [_output_text(each) for each in outputs] if isinstance(outputs, list) else []
     whole = "\n\n".join(text.strip("\n") for text in (source, *printed) if text.strip())
     return [f"{FENCE}\n{whole}\n{FENCE}"] if whole else []
 
 
-def _printed(output: dict[str, object]) -> str:
+def _output_text(output: dict[str, object]) -> str:
     data = output.get("data")
-    text = _joined(data.get("text/plain", "") if isinstance(data, dict) else output.get("text", ""))
+    text = _join(data.get("text/plain", "") if isinstance(data, dict) else output.get("text", ""))
     return "\n".join(text.splitlines()[:MAX_OUTPUT_LINES])
 
 
-def _joined(text: object) -> str:
+def _join(text: object) -> str:
     return "".join(str(line) for line in text) if isinstance(text, list) else str(text)

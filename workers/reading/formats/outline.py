@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from workers.reading.documents import definitions, tables
-from workers.reading.documents.document import Block, Document, Section, indented, slug
+from workers.reading.documents.document import Block, Document, Section, indent, slug
 
 MAX_DEPTH = 8  # of lists in lists, as they are shown
 
@@ -49,7 +49,7 @@ class Outline:
             self._add(f"{'  ' * min(depth, MAX_DEPTH)}{mark} {said}")
 
     def code(self, text: str) -> None:
-        self._add(indented(text))
+        self._add(indent(text))
 
     def row(self, header: Sequence[str], cells: Sequence[str]) -> None:
         """A row of a table with the names of its columns, if it has them."""
@@ -64,7 +64,7 @@ class Outline:
 
     def explained(self, terms: Sequence[str], text: str) -> None:
         """What a list of definitions names, and the first paragraph that explains it."""
-        for block in definitions.explained([said for term in terms if (said := tidy(term))], tidy(text)):
+        for block in definitions.explain([said for term in terms if (said := tidy(term))], tidy(text)):
             self._add(block)
 
     def take(self, document: Document, *, level: int) -> None:

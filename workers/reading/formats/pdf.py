@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.reading.documents.document import CODE, Block, Document, Section
-from workers.reading.plain.paragraphs import joined
+from workers.reading.plain.paragraphs import join_lines
 from workers.reading.printed import flow, running
 from workers.reading.printed.page import Line, lines
 
@@ -52,12 +52,12 @@ def read(data: bytes) -> Document:
         except pypdfium2.PdfiumError as exc:
             return Document("", (), "is encrypted" if "password" in str(exc).lower() else "is a broken PDF")
         try:
-            return _read(document)
+            return _read_document(document)
         finally:
             document.close()
 
 
-def _read(document: PdfDocument) -> Document:
+def _read_document(document: PdfDocument) -> Document:
     said = document.get_metadata_dict()
     pages: list[list[list[Line]]] = []
     pictures = broken = 0
@@ -69,7 +69,7 @@ def _read(document: PdfDocument) -> Document:
     total, pages = len(pages), [running.without_contents(page) for page in running.without(pages)]
     marks = _bookmarks(document, pages) or _larger(pages)
     title = " ".join(said.get("Title", "").split())
-    title = _printed_title(pages) if _NO_TITLE.match(title) else title
+    title = _find_title(pages) if _NO_TITLE.match(title) else title
     dated = _DATE.match(said.get("ModDate") or said.get("CreationDate") or "")
     notes = [
         *([f"{pictures} of {total} pages have no text (scanned?)"] if pictures else []),
@@ -102,7 +102,7 @@ def _page(document: PdfDocument, at: int) -> tuple[list[list[Line]] | None, bool
 def _bookmarks(document: PdfDocument, pages: Sequence[list[list[Line]]]) -> list[_Mark]:
     marks: list[_Mark] = []
     for bookmark in document.get_toc():
-        name = " ".join(normalized(bookmark.get_title()).split())
+        name = " ".join(normalize(bookmark.get_title()).split())
         target = bookmark.get_dest()
         page = target.get_index() if target else None
         if not name or target is None or page is None or not 0 <= page < len(pages):
@@ -136,7 +136,7 @@ def _heading_line(page: Sequence[list[Line]], name: str, height: float | None) -
 
 
 def _letters(text: str) -> str:
-    return "".join(char for char in normalized(text).lower() if char.isalnum())
+    return "".join(char for char in normalize(text).lower() if char.isalnum())
 
 
 def _larger(pages: Sequence[list[list[Line]]]) -> list[_Mark]:
@@ -158,7 +158,7 @@ def _larger(pages: Sequence[list[list[Line]]]) -> list[_Mark]:
             while at + len(group) < len(page) and round(page[at + len(group)][0].size, 1) == size:
                 group.append(page[at + len(group)])
             taken = at + len(group) - 1
-            name = joined([each[0].text for each in group])
+            name = join_lines([each[0].text for each in group])
             if len(name) <= MAX_HEADING and any(char.isalpha() for char in name):
                 found.append((size, _Mark(0, name, number, at, len(group))))
     if len(found) < FEW:
@@ -167,14 +167,14 @@ def _larger(pages: Sequence[list[list[Line]]]) -> list[_Mark]:
     return [_Mark(levels.index(size), mark.name, mark.page, mark.line, mark.lines) for size, mark in found]
 
 
-def _printed_title(pages: Sequence[list[list[Line]]]) -> str:
+def _find_title(pages: Sequence[list[list[Line]]]) -> str:
     """The largest text of the first page that has text."""
     first = next((page for page in pages if page), [])
     if not first:
         return ""
     largest = max(round(line[0].size, 1) for line in first)
-    title = joined([piece.text for line in first for piece in line if round(line[0].size, 1) == largest])
-    return title if len(title) <= MAX_TITLE else joined([piece.text for piece in first[0]])[:MAX_TITLE]
+    title = join_lines([piece.text for line in first for piece in line if round(line[0].size, 1) == largest])
+    return title if len(title) <= MAX_TITLE else join_lines([piece.text for piece in first[0]])[:MAX_TITLE]
 
 
 def _sections(pages: Sequence[list[list[Line]]], marks: Sequence[_Mark]) -> Iterator[Section]:
@@ -203,7 +203,7 @@ def _between(pages: Sequence[list[list[Line]]], begin: tuple[int, int], end: tup
         for at, block in enumerate(_blocks(part, number + 1)):
             if last is not None and at == 0 and _goes_on(last.text, block.text):
                 code = last.text.startswith(CODE)
-                last = Block(f"{last.text}\n{block.text}" if code else joined([last.text, block.text]), last.anchor)
+                last = Block(f"{last.text}\n{block.text}" if code else join_lines([last.text, block.text]), last.anchor)
                 continue
             if last is not None:
                 yield last

@@ -30,13 +30,13 @@ _RUN = re.compile(r"([^\w\s])\1{199,}")  # a mark so many times is a line: short
 
 def read(text: str) -> Document:
     """Title and sections. Page breaks, running heads, tables of contents and legal boilerplate are left out."""
-    said, text = front.split(text)
+    said, text = front.split_front(text)
     text = _RUN.sub(lambda run: run[1] * 80, _OVERSTRUCK.sub("", text) if "\x08" in text else text)
     rfc = _RFC_NUMBER.search(text[:3_000])
-    lines = list(_unpaged(text)) if "\f" in text or rfc else text.splitlines()
-    title, lines = _titled(lines)
+    lines = list(_strip_pages(text)) if "\f" in text or rfc else text.splitlines()
+    title, lines = _find_title(lines)
     found = _Reader()
-    for head, body in _split(lines):
+    for head, body in _split_sections(lines):
         found.add(head, body)
     sections = found.sections
     if rfc:
@@ -81,7 +81,7 @@ class _Reader:
         return self.marks.index(head.mark) if head.mark else PLAIN_LEVEL
 
 
-def _titled(lines: list[str]) -> tuple[str, list[str]]:
+def _find_title(lines: list[str]) -> tuple[str, list[str]]:
     """The title that a manual page's head or a short first line gives; the lines without heads and feet."""
     first = next((at for at, line in enumerate(lines) if line.strip()), None)
     if first is None:
@@ -95,7 +95,7 @@ def _titled(lines: list[str]) -> tuple[str, list[str]]:
     return (line if is_title else ""), lines
 
 
-def _unpaged(text: str) -> Iterator[str]:
+def _strip_pages(text: str) -> Iterator[str]:
     """Lines without page feet and running heads; a paragraph that went over a page break is whole again."""
     said: list[str] = []
     broken = False
@@ -114,7 +114,7 @@ def _unpaged(text: str) -> Iterator[str]:
     yield from said
 
 
-def _split(lines: list[str]) -> Iterator[tuple[Heading | None, list[str]]]:
+def _split_sections(lines: list[str]) -> Iterator[tuple[Heading | None, list[str]]]:
     current: Heading | None = None
     body: list[str] = []
     at = 0

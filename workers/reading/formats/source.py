@@ -37,7 +37,7 @@ def read(data: bytes, name: str) -> Document:
     outline = Outline(untitled=True)
     for is_prose, part in _parts(text, _lexer(name)):
         if is_prose:
-            for paragraph in _PARAGRAPH.split(_unmarked(part)):
+            for paragraph in _PARAGRAPH.split(_strip_markers(part)):
                 outline.say(paragraph)
         else:
             for block in _PARAGRAPH.split(part):
@@ -94,7 +94,7 @@ def _is_prose(kind: _TokenType) -> bool:
     return (kind in Comment and kind not in Comment.Preproc and kind not in Comment.PreprocFile) or kind in String.Doc
 
 
-def _unmarked(comment: str) -> str:
+def _strip_markers(comment: str) -> str:
     """What a comment says, without the characters that make it one; lines that only draw a rule are dropped."""
     lines = [_MARKS.sub("", _MARKS.sub("", line)) for line in comment.splitlines()]
     return "\n".join(line if any(char.isalnum() for char in line) else "" for line in lines)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from workers.language.text import normalized
+from workers.language.text import normalize
 from workers.reading.hypertext import scripts
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Line:
 
 def tidy(text: str) -> str:
     """Text of one line: single spaces, one spelling, no data in addresses."""
-    text = " ".join(normalized(text).split())
+    text = " ".join(normalize(text).split())
     return _DATA.sub("", text).strip() if "data:" in text else text
 
 
@@ -158,7 +158,7 @@ class Parts:
         self._walk.skip_subtree()
 
 
-def said(element: HtmlElement) -> Said:
+def read_text(element: HtmlElement) -> Said:
     """All of an element's text, a paragraph for each block in it."""
     line = Line()
     taken: list[Said] = []
@@ -191,7 +191,7 @@ def code_of(element: HtmlElement) -> str:
             parts.append("\n" if part.tag == "br" else part.text)
         elif event == "tail":
             parts.append(part.tail)
-    return normalized("".join(part for part in parts if part))
+    return normalize("".join(part for part in parts if part))
 
 
 def is_sentence(text: str) -> bool:

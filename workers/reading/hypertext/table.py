@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workers.reading.documents import definitions, tables
-from workers.reading.hypertext.line import Said, said
+from workers.reading.hypertext.line import Said, read_text
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -33,15 +33,15 @@ def blocks(table: HtmlElement, *, links: bool) -> Iterator[tuple[str, str]]:
     spans: dict[int, tuple[int, str]] = {}  # cells that go on in the rows below, by column
     for row in table.iter("tr"):
         cells = [each for each in row if each.tag in ("td", "th")]
-        read = [said(cell) for cell in cells]
-        texts = _placed(cells, read, spans)
+        read = [read_text(cell) for cell in cells]
+        texts = _place(cells, read, spans)
         anchor = row.get("id") or next((cell.get("id") for cell in cells if cell.get("id")), None) or ""
         is_header = all(cell.tag == "th" for cell in cells) or (not header and _in_head(row))
-        if not any(texts) or (not links and not header and not is_header and _linked(read) > LINKS_ONLY):
+        if not any(texts) or (not links and not header and not is_header and _linked_share(read) > LINKS_ONLY):
             continue
         if len(cells) == 1 and not is_header and len(read[0].paragraphs) > 1:
             first, second, *others = read[0].paragraphs
-            for text in (*definitions.explained([first], second), *others):
+            for text in (*definitions.explain([first], second), *others):
                 yield anchor, text
         elif not header and len(cells) == 2 and cells[0].tag == "th" and cells[1].tag == "td":
             yield anchor, f"{texts[0].rstrip(':')}: {texts[1]}"
@@ -53,7 +53,7 @@ def blocks(table: HtmlElement, *, links: bool) -> Iterator[tuple[str, str]]:
         header = texts if is_header else header
 
 
-def _placed(cells: list[HtmlElement], read: list[Said], spans: dict[int, tuple[int, str]]) -> list[str]:
+def _place(cells: list[HtmlElement], read: list[Said], spans: dict[int, tuple[int, str]]) -> list[str]:
     """The row's texts by column, with those of cells above that reach down into it."""
     placed: list[str] = []
     for cell, text in zip(cells, (" ".join(each.paragraphs).replace("\n", " ") for each in read), strict=True):
@@ -83,6 +83,6 @@ def _in_head(row: HtmlElement) -> bool:
     return above is not None and above.tag == "thead"
 
 
-def _linked(read: list[Said]) -> float:
+def _linked_share(read: list[Said]) -> float:
     letters = sum(each.letters for each in read)
     return sum(each.linked * each.letters for each in read) / max(1, letters)

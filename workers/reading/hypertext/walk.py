@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workers.reading.documents import definitions
-from workers.reading.documents.document import Block, Section, indented
+from workers.reading.documents.document import Block, Section, indent
 from workers.reading.hypertext import table
-from workers.reading.hypertext.line import BLOCKS, INLINE, Line, Parts, Said, are_numbers, code_of, is_sentence, said
+from workers.reading.hypertext.line import (
+    BLOCKS,
+    INLINE,
+    Line,
+    Parts,
+    Said,
+    are_numbers,
+    code_of,
+    is_sentence,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -97,7 +107,7 @@ class Walk:
         tag = part.tag
         if tag in HEADINGS:
             self._flush()
-            self._head(int(tag[1]), said(part), part)
+            self._head(int(tag[1]), read_text(part), part)
         elif tag == "pre":
             self._flush()
             self.code.append(code_of(part))
@@ -106,7 +116,7 @@ class Walk:
             self._flush()
             self._unexplained()
             for caption in part.iterchildren("caption"):
-                self._add_all(said(caption))
+                self._add_all(read_text(caption))
             for anchor, text in table.blocks(part, links=self.links):
                 self._block_anchor = anchor or self._block_anchor
                 self._add(text)
@@ -201,7 +211,7 @@ class Walk:
 
     def _code(self, code: str, anchor: str) -> None:
         self._block_anchor = anchor or self._block_anchor
-        text = indented(code)
+        text = indent(code)
         if not text or are_numbers(text.split()):
             return
         self._unexplained()
@@ -242,7 +252,7 @@ class Walk:
         for text in taken.paragraphs:
             if self._terms:
                 terms, self._terms, linked = self._terms, [], False
-                *whole, text = definitions.explained(terms, text)
+                *whole, text = definitions.explain(terms, text)
                 for term in whole:
                     self._add(term)
             item = self._items[-1] if self._items else None

@@ -32,7 +32,7 @@ def read(data: bytes) -> Document:
     changed = "" if meta is None else meta.findtext(".//{http://purl.org/dc/elements/1.1/}date") or ""
     content = packed.xml("content.xml")
     outline = Outline(title, untitled=content.find(f".//{OFFICE}spreadsheet") is not None)
-    walk = _Walk(outline, _numbered(content), _parents(content))
+    walk = _Walk(outline, _numbered_styles(content), _parents(content))
     for body in content.iter(OFFICE + "text", OFFICE + "spreadsheet", OFFICE + "presentation"):
         walk.blocks(body)
     walk.flush()
@@ -142,7 +142,7 @@ def _text(element: _Element) -> str:
     return "".join(said)
 
 
-def _numbered(content: _Element) -> frozenset[tuple[str, int]]:
+def _numbered_styles(content: _Element) -> frozenset[tuple[str, int]]:
     return frozenset(
         (style.get(STYLE + "name") or "", int(level.get(TEXT + "level") or 1) - 1)
         for style in content.iter(TEXT + "list-style")

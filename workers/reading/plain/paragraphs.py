@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from workers.reading.documents import definitions, tables
-from workers.reading.documents.document import indented
+from workers.reading.documents.document import indent
 
 Lines = list[str]
 
@@ -46,7 +46,7 @@ def blocks(lines: Iterable[str], *, drawn: bool = True) -> Iterator[str]:
             yield from _blocks_of(part, within, drawn=drawn)
 
 
-def joined(lines: Sequence[str]) -> str:
+def join_lines(lines: Sequence[str]) -> str:
     """The lines of one paragraph as text; without spaces between Chinese and Japanese characters."""
     said = ""
     for line in lines:
@@ -147,23 +147,23 @@ def _blocks_of(part: Lines, within: list[int], *, drawn: bool) -> Iterator[str]:
         within.clear()
     if _OPTION.match(first) and (option := _option(part)):
         yield from option
-    elif len(part) > 1 and _indent(part[1]) > column and (defined := _defined(part)):
+    elif len(part) > 1 and _indent(part[1]) > column and (defined := _match_definition(part)):
         yield from defined
     elif _LABEL.match(first) and len(part) <= 2:
-        yield joined(part)
+        yield join_lines(part)
     elif drawn and (rows := _rows(part)):
         yield from rows
     elif drawn and _is_code(part, column=0 if deep else column):
         margin = min(map(_indent, part))
-        yield indented("\n".join(line[margin:] for line in part))
+        yield indent("\n".join(line[margin:] for line in part))
     elif len(part) > 2 and _are_lines(part):
         yield from (f"- {_SPACE.sub(' ', line.strip())}" for line in part)
     else:
-        yield ("  " if deep else "") + joined(part)
+        yield ("  " if deep else "") + join_lines(part)
 
 
 def _item(part: Lines, *, level: int) -> str:
-    text = joined(part)
+    text = join_lines(part)
     if number := _NUMBER.match(text):
         text = f"{number[1]}. {text[number.end() :]}"
     elif bullet := _BULLET.match(text):
@@ -183,10 +183,10 @@ def _option(part: Lines) -> list[str]:
         found = _OPTION_SAID.match(line.strip())
         terms.append(found[1] if found else line.strip())
         said += [found[2]] if found else []
-    return definitions.explained([term.rstrip(",") for term in terms], joined(said)) if said else []
+    return definitions.explain([term.rstrip(",") for term in terms], join_lines(said)) if said else []
 
 
-def _defined(part: Lines) -> list[str]:
+def _match_definition(part: Lines) -> list[str]:
     """A term above its explanation, which is further in; [] where the first line is none."""
     term = part[0].strip().replace("`", "")
     said = part[1].strip()
@@ -194,7 +194,7 @@ def _defined(part: Lines) -> list[str]:
         return []
     if said[0].islower() or is_item(said) or _CODE_END.search(said) or _GAP.search(term):
         return []
-    return definitions.explained([term], joined(part[1:]))
+    return definitions.explain([term], join_lines(part[1:]))
 
 
 def _rows(part: Lines) -> list[str]:

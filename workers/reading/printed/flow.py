@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from workers.reading.documents import tables
-from workers.reading.documents.document import indented
+from workers.reading.documents.document import indent
 from workers.reading.plain.paragraphs import blocks, is_item
 from workers.reading.printed.page import Line
 
@@ -47,7 +47,7 @@ def _code(rows: Sequence[Row]) -> str:
     letter = _letter(rows)
     left = min(row[0].left for row in rows)
     said = ("   ".join(piece.text for piece in row) for row in rows)
-    return indented("\n".join(" " * _column(row, left, letter) + text for row, text in zip(rows, said, strict=True)))
+    return indent("\n".join(" " * _column(row, left, letter) + text for row, text in zip(rows, said, strict=True)))
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

@@ -180,14 +180,14 @@ def _rows(pieces: Sequence[Line]) -> Iterator[list[Line]]:
     for piece in sorted(pieces, key=lambda each: -(each.top + each.bottom)):
         middle = (piece.top + piece.bottom) / 2
         if row and not min(each.bottom for each in row[:1]) <= middle <= max(each.top for each in row[:1]):
-            yield _joined(row)
+            yield _join_pieces(row)
             row = []
         row.append(piece)
     if row:
-        yield _joined(row)
+        yield _join_pieces(row)
 
 
-def _joined(row: list[Line]) -> list[Line]:
+def _join_pieces(row: list[Line]) -> list[Line]:
     joined: list[Line] = []
     for piece in sorted(row, key=lambda each: each.left):
         last = joined[-1] if joined else None
