@@ -49,7 +49,7 @@ async def list_agents(
         if (capability is None or capability in i.registration.capabilities) and (status is None or i.status is status)
     ]
     if cursor is not None:
-        last = tuple(pagination.opened(cursor, 2))
+        last = tuple(pagination.decode_cursor(cursor, 2))
         found = [i for i in found if (i.name, i.id) > last]
     page = found[:limit]
     following = pagination.cursor(page[-1].name, page[-1].id) if len(found) > limit else None

@@ -46,11 +46,11 @@ class Parts:
         return round(self.now() - self.started, 3)
 
 
-async def opened(request: Request) -> Parts:
+async def get_parts(request: Request) -> Parts:
     parts: Parts | None = request.app.state.parts
     if parts is None:
         raise Unavailable("The coordinator is starting.", retry_after=1)
     return parts
 
 
-Opened = Annotated[Parts, Depends(opened)]
+Opened = Annotated[Parts, Depends(get_parts)]

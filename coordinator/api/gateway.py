@@ -40,18 +40,18 @@ class GatewayTimeout(MusterError):
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
 async def forward(name: str, path: str, request: Request, parts: Opened) -> Response:
     """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
-    return await _forwarded(name, _rest(request, prefix=2), request, parts)
+    return await _forward(name, _rest(request, prefix=2), request, parts)
 
 
 @router.api_route("/{namespace}/agent/{name}", methods=METHODS, tags=["agents"], include_in_schema=False)
 @router.api_route("/{namespace}/agent/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
 async def forward_in_namespace(namespace: str, name: str, request: Request, parts: Opened, path: str = "") -> Response:
     """The same at the paths of KAOS's gateway; there is one namespace here, whatever it is called."""
-    return await _forwarded(name, _rest(request, prefix=3), request, parts)
+    return await _forward(name, _rest(request, prefix=3), request, parts)
 
 
-async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Response:
-    instance = _chosen(name, parts)
+async def _forward(name: str, rest: str, request: Request, parts: Parts) -> Response:
+    instance = _choose(name, parts)
     uploaded = asyncio.Event()
     sends = request.method not in ("GET", "OPTIONS", "DELETE")
     sent = parts.http.build_request(
@@ -67,18 +67,18 @@ async def _forwarded(name: str, rest: str, request: Request, parts: Parts) -> Re
     try:
         answer = await unless_hung_up(parts.http.send(sent, stream=True), request.receive, uploaded=uploaded)
     except DeadlineExceeded as exc:
-        _ended(parts, instance, str(exc))
+        _record_end(parts, instance, str(exc))
         raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
     except httpx.TransportError as exc:
-        _ended(parts, instance, str(exc))
+        _record_end(parts, instance, str(exc))
         raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
     except (asyncio.CancelledError, ClientDisconnect):
-        _ended(parts, instance, "the client disconnected")
+        _record_end(parts, instance, "the client disconnected")
         raise
-    return _Relay(answer, lambda error: _ended(parts, instance, error))
+    return _Relay(answer, lambda error: _record_end(parts, instance, error))
 
 
-def _chosen(name: str, parts: Parts) -> Instance:
+def _choose(name: str, parts: Parts) -> Instance:
     instance = parts.agents.registry.choose(capability=None, agent=name)
     if instance is not None:
         return instance
@@ -138,5 +138,5 @@ def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_FORWARDED]
 
 
-def _ended(parts: Parts, instance: Instance, error: str | None) -> None:
+def _record_end(parts: Parts, instance: Instance, error: str | None) -> None:
     parts.agents.registry.ended(instance, seconds=None, error=error, blame=False)

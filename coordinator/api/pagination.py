@@ -13,11 +13,11 @@ def utc(seconds: float | None) -> datetime | None:
 
 
 def cursor(*values: str) -> str:
-    """An opaque place in a list; `opened` gives the values back."""
+    """An opaque place in a list; `decode_cursor` gives the values back."""
     return base64.urlsafe_b64encode("\x00".join(values).encode()).decode()
 
 
-def opened(cursor: str, count: int) -> list[str]:
+def decode_cursor(cursor: str, count: int) -> list[str]:
     """The values of a cursor; raises `BadRequest` for an invalid one."""
     try:
         values = base64.urlsafe_b64decode(cursor).decode().split("\x00")

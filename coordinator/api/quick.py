@@ -6,7 +6,7 @@ from fastapi import Request, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from coordinator.api.dependencies import opened
+from coordinator.api.dependencies import get_parts
 from coordinator.api.report_format import Wanted
 from coordinator.api.tasks import execute_task
 
@@ -17,7 +17,7 @@ class Quick(Route):
     """Takes what has no query, and does what FastAPI's own route does, which OpenAPI shows and which takes the rest."""
 
     def __init__(self) -> None:
-        super().__init__(PATH, _executed, methods=["POST"], include_in_schema=False)
+        super().__init__(PATH, _execute, methods=["POST"], include_in_schema=False)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         mine = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH
@@ -26,11 +26,11 @@ class Quick(Route):
         return Match.NONE, {}
 
 
-async def _executed(request: Request) -> Response:
+async def _execute(request: Request) -> Response:
     headers = request.headers
     return await execute_task(
         request,
-        await opened(request),
+        await get_parts(request),
         Wanted(),
         prefer=headers.get("prefer", ""),
         accept=headers.get("accept", ""),

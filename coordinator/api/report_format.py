@@ -45,7 +45,7 @@ async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = 
 Asked = Annotated[Wanted, Depends(_wanted)]
 
 
-def accepted(accept: str) -> Format | None:
+def choose_format(accept: str) -> Format | None:
     """The format that an Accept header prefers (RFC 9110, section 12.5.1); None if it names no known one."""
     liked: list[tuple[float, Format]] = []
     for part in accept.split(","):

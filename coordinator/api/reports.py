@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from coordinator.api.dependencies import Opened, Parts
-from coordinator.api.report_format import TYPES, Asked, accepted
-from coordinator.api.sources import SourceView, place, seen
+from coordinator.api.report_format import TYPES, Asked, choose_format
+from coordinator.api.sources import SourceView, place, view_source
 from coordinator.reports.document import report
 from coordinator.tasks.task import Task
 from shared import rendering
@@ -31,8 +31,8 @@ async def get_report(
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """The report as Markdown, HTML or JSON, by `.md`, `.html`, `.json` or by Accept."""
-    task = await _ended(task_id, parts)
-    format = _FORMAT_OF.get(suffix) or accepted(accept) or task.format
+    task = await _get_ended(task_id, parts)
+    format = _FORMAT_OF.get(suffix) or choose_format(accept) or task.format
     return await as_report(task, format, request, parts, here="")
 
 
@@ -45,11 +45,11 @@ async def get_source(
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """A source of the report: the passage between what comes before and after it; HTML unless Accept says else."""
-    task = await _ended(task_id, parts)
+    task = await _get_ended(task_id, parts)
     found = await place(task, number, parts)
-    format = accepted(accept) or "html"
+    format = choose_format(accept) or "html"
     if format == "json":
-        return wanted.json(seen(task, found))
+        return wanted.json(view_source(task, found))
     if format == "markdown":
         text = await asyncio.to_thread(rendering.passage_to_markdown, found)
     else:
@@ -72,7 +72,7 @@ async def as_report(task: Task, format: Format, request: Request, parts: Parts, 
     )
 
 
-async def _ended(task_id: str, parts: Parts) -> Task:
+async def _get_ended(task_id: str, parts: Parts) -> Task:
     task = await parts.dispatcher.task(task_id)
     if not task.ended:
         raise Conflict(f"Task {task_id} is {task.status}; its report is available when it has ended.")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from coordinator.agents.registry import Instance
 from coordinator.api.dependencies import Parts
-from coordinator.reports.document import document, listed, outputs
+from coordinator.reports.document import collect_items, document, outputs
 from coordinator.tasks.task import Task
 from shared.contracts import AgentStatus
 from shared.errors import NotFound
@@ -48,7 +48,7 @@ class SourceView(BaseModel):
     note: str
 
 
-def seen(task: Task, place: Place) -> SourceView:
+def view_source(task: Task, place: Place) -> SourceView:
     """A place for programs."""
     source = place.source
     return SourceView(
@@ -74,26 +74,26 @@ async def place(task: Task, number: int, parts: Parts) -> Place:
     source = next((source for source in report.sources if source.number == number), None)
     if source is None:
         raise NotFound(f"The report of task {task.id} has no source {number}; it has {len(report.sources)}.")
-    kept = Place(source, _kept(task, source), question=report.title, words=report.words)
+    kept = Place(source, _find_kept(task, source), question=report.title, words=report.words)
     if web_url(source.location):
-        return _noted(kept, OF_THE_WEB)
-    found = await _asked(source.id, _researchers(task, source.id, parts), parts.http)
+        return _with_note(kept, OF_THE_WEB)
+    found = await _ask_researchers(source.id, _researchers(task, source.id, parts), parts.http)
     if not isinstance(found, PlacedPassage):
-        return _noted(kept, found)
+        return _with_note(kept, found)
     now = {"title": found.title, "heading": found.heading, "location": found.location}
     date = {"modified": found.modified or source.modified, "language": found.language or source.language}
     fresh = source.model_copy(update=now | date)
     return Place(fresh, found.text, found.before, found.after, question=report.title, words=report.words)
 
 
-def _noted(kept: Place, note: str) -> Place:
+def _with_note(kept: Place, note: str) -> Place:
     return Place(kept.source, kept.text, note=note, question=kept.question, words=kept.words)
 
 
-def _kept(task: Task, source: NumberedSource) -> str:
+def _find_kept(task: Task, source: NumberedSource) -> str:
     """The passage that the steps handed on, else the excerpt in the report."""
     for capability, name in (("research", "evidence"), ("analyze", "sources")):
-        for item in listed(outputs(task, capability), name):
+        for item in collect_items(outputs(task, capability), name):
             if isinstance(item, dict) and item.get("id") == source.id:
                 try:
                     if text := Evidence.model_validate(item).text.strip():
@@ -108,7 +108,7 @@ def _researchers(task: Task, id: str, parts: Parts) -> list[Instance]:
     found_by = {
         step.instance
         for step in task.steps
-        if any(isinstance(e, dict) and e.get("id") == id for e in listed([step.output], "evidence"))
+        if any(isinstance(e, dict) and e.get("id") == id for e in collect_items([step.output], "evidence"))
     }
     able = [
         instance
@@ -118,7 +118,7 @@ def _researchers(task: Task, id: str, parts: Parts) -> list[Instance]:
     return sorted(able, key=lambda instance: instance.id not in found_by)
 
 
-async def _asked(id: str, researchers: Iterable[Instance], http: httpx.AsyncClient) -> PlacedPassage | str:
+async def _ask_researchers(id: str, researchers: Iterable[Instance], http: httpx.AsyncClient) -> PlacedPassage | str:
     """The passage from the first that has it, within two seconds; else a sentence that says why there is none."""
     why = AWAY
     if not _ID.match(id):

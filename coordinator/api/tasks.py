@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from coordinator.api import pagination
 from coordinator.api.dependencies import Opened, Parts
 from coordinator.api.event_stream import event_stream
-from coordinator.api.report_format import WITHOUT_OUTPUTS, Asked, Wanted, accepted
+from coordinator.api.report_format import WITHOUT_OUTPUTS, Asked, Wanted, choose_format
 from coordinator.api.reports import as_report
 from coordinator.reports.view import view
 from coordinator.tasks.task import Task
@@ -76,10 +76,10 @@ async def execute_task(
         return _stream(task.id, parts, after=0, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
         return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
-    task = await _waited(task, parts)
+    task = await _wait(task, parts)
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         raise TaskFailed(task, brief=asked.brief)
-    format = accepted(accept)
+    format = choose_format(accept)
     if format in ("markdown", "html"):
         return await as_report(task, format, request, parts, here=f"tasks/{task.id}/")
     return asked.json(view(task), headers={"Location": f"/tasks/{task.id}"})
@@ -108,7 +108,7 @@ async def list_tasks(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """One page of tasks, newest first. Raises `BadRequest` for a cursor that is none."""
-    before = pagination.opened(cursor, 2) if cursor is not None else None
+    before = pagination.decode_cursor(cursor, 2) if cursor is not None else None
     if before and not _NUMBER.match(before[0]):
         raise BadRequest("Invalid cursor.")
     at = (float(before[0]), before[1]) if before else None
@@ -163,7 +163,7 @@ async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
 # --- how it is done -------------------------------------------------------------------------------
 
 
-async def _waited(task: Task, parts: Parts) -> Task:
+async def _wait(task: Task, parts: Parts) -> Task:
     """The task's end; raises `Unavailable` with Location when this process stops, or cannot write the end."""
     if task.ended:
         return task

@@ -39,7 +39,7 @@ def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
     with connect_sse(client, "POST", "/execute_task", json=body, timeout=limits) as source:
         if source.response.status_code != 200:
             source.response.read()
-            raise AskFailed(said(source.response))
+            raise AskFailed(explain(source.response))
         for event in source.iter_sse():
             yield event.event, json.loads(event.data)
 
@@ -50,7 +50,7 @@ def unreachable(client: httpx.Client, exc: httpx.HTTPError) -> str:
     return f"{client.base_url} cannot be reached: {why}. Is it running? Try 'make run', or name another with --url."
 
 
-def said(response: httpx.Response) -> str:
+def explain(response: httpx.Response) -> str:
     """What a problem answer says, in one line."""
     try:
         return f"HTTP {response.status_code}: {response.json()['detail']}"

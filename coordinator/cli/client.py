@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from coordinator.cli.address import NoAddress, http_url
-from coordinator.cli.ask import said, unreachable
+from coordinator.cli.ask import explain, unreachable
 from coordinator.cli.console import fail
 from shared.settings import Settings, load_settings
 
@@ -30,19 +30,19 @@ def client_of(url: str, key: str | None) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=30, verify=checks_tls)
 
 
-def checked(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
+def request(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
     """The answer, which is a success; ends the command with a sentence where there is none."""
     try:
         answer = client.request(method, path, params=params)
     except httpx.HTTPError as exc:
         fail(unreachable(client, exc))
     if not answer.is_success:
-        fail(said(answer))
+        fail(explain(answer))
     return answer
 
 
-def got(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
+def get_json(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
     """The JSON object at `path`."""
     with client_of(url, key) as client:
-        found: dict[str, Any] = checked(client, "GET", path, params).json()
+        found: dict[str, Any] = request(client, "GET", path, params).json()
     return found

@@ -134,11 +134,11 @@ def tasks(
     limit: Annotated[int, typer.Option(help="How many.")] = 20,
 ) -> None:
     """List tasks, newest first."""
-    from coordinator.cli.client import got
+    from coordinator.cli.client import get_json
     from coordinator.cli.console import out, table
 
     params = {"limit": limit} | ({"status": status} if status else {})
-    rows = got(url, key, "/tasks", params)["tasks"]
+    rows = get_json(url, key, "/tasks", params)["tasks"]
     out.print(
         table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
     )
@@ -201,10 +201,10 @@ def vacuum(
 @cli.command()
 def agents(url: Url = URL, key: Key = None) -> None:
     """List the agents and how they are."""
-    from coordinator.cli.client import got
+    from coordinator.cli.client import get_json
     from coordinator.cli.console import out, table
 
-    rows = got(url, key, "/agents", {})["agents"]
+    rows = get_json(url, key, "/agents", {})["agents"]
     shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
     out.print(table(rows, shown | {"last_error": "last error"}))
 
@@ -217,20 +217,20 @@ def report(
     format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
 ) -> None:
     """Print a task's report."""
-    from coordinator.cli.client import checked, client_of
+    from coordinator.cli.client import client_of, request
 
     with client_of(url, key) as client:
-        typer.echo(checked(client, "GET", f"/tasks/{task_id}/report.{format}").text)
+        typer.echo(request(client, "GET", f"/tasks/{task_id}/report.{format}").text)
 
 
 @cli.command()
 def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: Key = None) -> None:
     """Stop a task and everything that works on it."""
-    from coordinator.cli.client import checked, client_of
+    from coordinator.cli.client import client_of, request
     from coordinator.cli.console import out
 
     with client_of(url, key) as client:
-        answer = checked(client, "POST", f"/tasks/{task_id}/cancel").json()
+        answer = request(client, "POST", f"/tasks/{task_id}/cancel").json()
     out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
 
 
@@ -284,9 +284,9 @@ def render_command(
     What is left out is named on stderr; if something cannot be translated, nothing is written and it ends with 2.
     """
     from coordinator.cli.console import err
-    from coordinator.cli.manifests.convert import rendered
+    from coordinator.cli.manifests.convert import render
 
-    text, problems = rendered(manifests)
+    text, problems = render(manifests)
     for problem in problems:
         err.print(str(problem), style="red" if problem.fatal else "yellow", highlight=False, markup=False)
     if any(problem.fatal for problem in problems):

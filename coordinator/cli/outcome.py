@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import typer
 
-from coordinator.cli.client import checked
+from coordinator.cli.client import request
 from coordinator.cli.console import err, fail, out
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
@@ -21,9 +21,9 @@ UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
 def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None) -> None:
     """Prints what a task found out, formatted on a terminal and as Markdown elsewhere, and writes the page."""
     path = f"/tasks/{task['task_id']}/report"
-    report = None if _is_foreign(task) else Report.model_validate_json(checked(client, "GET", f"{path}.json").content)
+    report = None if _is_foreign(task) else Report.model_validate_json(request(client, "GET", f"{path}.json").content)
     if report is None:
-        _print_foreign(checked(client, "GET", f"{path}.md").text)
+        _print_foreign(request(client, "GET", f"{path}.md").text)
     elif out.is_terminal:
         from coordinator.cli.printed import print_report
 
@@ -32,7 +32,7 @@ def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | No
         typer.echo(answer_to_markdown(report, link), nl=False)
     err.print(f"Task {task['task_id']}: {task['status']} in {task['duration_seconds']:.2f} s.", highlight=False)
     if html is not None:
-        page = to_html(report, link) if report else checked(client, "GET", f"{path}.html").text
+        page = to_html(report, link) if report else request(client, "GET", f"{path}.html").text
         _write(html, page)
 
 

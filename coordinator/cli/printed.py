@@ -112,7 +112,7 @@ def _source(source: NumberedSource, seen: Shown, link: Link, *, plain_links: boo
 
 def _block(block: Block, mark: Marking) -> RenderableType:
     if isinstance(block, Paragraph):
-        return _marked(block.text, mark)
+        return _highlight(block.text, mark)
     if isinstance(block, Code):
         return Padding(Text(block.text, style="green", overflow="fold"), (0, 0, 0, 4))
     if isinstance(block, Listing):
@@ -129,7 +129,7 @@ def _list(block: Listing, mark: Marking) -> Table:
     for item in block.items:
         inside = [_block(inner, mark) for inner in item.inside]
         sign = "•" if item.number is None else f"{item.number}."
-        grid.add_row(Text(sign, style="dim"), Group(_marked(item.text, mark), *inside))
+        grid.add_row(Text(sign, style="dim"), Group(_highlight(item.text, mark), *inside))
     return grid
 
 
@@ -138,7 +138,7 @@ def _terms(block: Terms, mark: Marking) -> Table:
     grid.add_column(overflow="fold", style="bold")
     grid.add_column(overflow="fold")
     for term, said in block.pairs:
-        grid.add_row(_marked(term, mark), _marked(said, mark))
+        grid.add_row(_highlight(term, mark), _highlight(said, mark))
     return grid
 
 
@@ -147,9 +147,9 @@ def _rows(header: Sequence[str], rows: Sequence[Sequence[str]], mark: Marking) -
     for at in range(len(rows[0])):
         table.add_column(Text(clean(header[at])) if header else "", overflow="fold", style="bold" if at == 0 else "")
     for row in rows:
-        table.add_row(*(_marked(cell, mark) for cell in row))
+        table.add_row(*(_highlight(cell, mark) for cell in row))
     return table
 
 
-def _marked(text: str, mark: Marking) -> Text:
+def _highlight(text: str, mark: Marking) -> Text:
     return Text.assemble(*((piece, "bold" if is_marked else "") for piece, is_marked in mark(clean(text))))

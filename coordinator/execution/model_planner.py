@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from coordinator.agents.registry import Instance
-from coordinator.tasks.plan import proposed
+from coordinator.tasks.plan import check_proposal
 from coordinator.tasks.task import Step, Task
 from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage
 from shared.errors import Invalid, ModelFailed
@@ -95,7 +95,7 @@ class Planner:
         if said.cut:  # the end of a plan is its most important step
             return Proposal(why=said.cut, usage=said.usage)
         try:
-            return Proposal(steps=proposed(_plan(said.value, task), capabilities=offered), usage=said.usage)
+            return Proposal(steps=check_proposal(_plan(said.value, task), capabilities=offered), usage=said.usage)
         except (Invalid, ValidationError) as exc:
             why = exc.detail if isinstance(exc, Invalid) else exc.errors(include_url=False)[0]["msg"]
             return Proposal(why=f"The model's plan is invalid: {why}", usage=said.usage)

@@ -19,8 +19,8 @@ from coordinator.execution.step_runner import Allowance, Ended, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
 from coordinator.tasks.frontier import Frontier
-from coordinator.tasks.task import Step, Task, ended_with, missing, moved, outcome, with_step
-from coordinator.tasks.unfinished import broke, unfinished
+from coordinator.tasks.task import Step, Task, end_with, missing, move, outcome, with_step
+from coordinator.tasks.unfinished import end_unfinished, internal_error
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
@@ -82,7 +82,7 @@ class Conductor:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
         except Exception as exc:  # a bug of ours costs what was not done, never the answer
             logs.get().error("task.broke", exc_info=exc)
-            live.task = changed(live.task, error=broke(exc))
+            live.task = changed(live.task, error=internal_error(exc))
         await self._end(live)
 
     async def _run(self, live: Live) -> None:
@@ -248,7 +248,7 @@ class Conductor:
             raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
-            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, broke(exc)))
+            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, internal_error(exc)))
         delegated = await self._delegated(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
@@ -265,7 +265,7 @@ class Conductor:
         """Makes a step's end durable, then part of the task."""
         step = ended.step
         is_last = live.frontier.left == 1 and not live.ending and not live.cancelled
-        last = ended_with(live.task, step, at=self._wall()) if is_last else None
+        last = end_with(live.task, step, at=self._wall()) if is_last else None
 
         async def write() -> bool:
             return await self._store.finish_step(
@@ -299,10 +299,10 @@ class Conductor:
             if step.id in live.sent_before:
                 self._runner.forget(live.task, step)
             if not step.ended:
-                status, error = unfinished(live.task, step, cancelled=live.cancelled)
+                status, error = end_unfinished(live.task, step, cancelled=live.cancelled)
                 await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._never(step, status, error)))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
-        ended = changed(moved(live.task, status), finished_at=self._wall())
+        ended = changed(move(live.task, status), finished_at=self._wall())
         if not await self._durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended

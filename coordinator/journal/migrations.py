@@ -113,7 +113,7 @@ MIGRATIONS = (
         idempotency_key TEXT,
         request_digest TEXT NOT NULL,
         agents TEXT NOT NULL,           -- JSON: names of those who answered
-        body BLOB,                      -- packed: the columns below, steps and events; NULL: they are in their rows
+        body BLOB,                      -- packed: the columns below, steps and events; NULL: they stand in their rows
         request TEXT,
         plan TEXT,
         traceparent TEXT,

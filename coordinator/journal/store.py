@@ -16,7 +16,7 @@ from coordinator.journal import lists, packed, sql
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
-from coordinator.tasks.delegation_log import FINISHED, cut_off, with_delegated
+from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Registration, StepError
 from shared.db.database import Database, Query, Row, Statement
@@ -165,12 +165,12 @@ class Store:
             steps[row[0]].append(row)
         logs = await self._delegations()
         tasks = [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
-        return [with_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
+        return [add_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
 
     async def end_cut_off(self) -> None:
         """Ends the delegations of open tasks that an earlier process has begun: whoever asked for them is gone."""
         for task_id, log in (await self._delegations()).items():
-            for end in cut_off(log):
+            for end in close_cut_off(log):
                 self.note(task_id, FINISHED, end)
 
     async def _delegations(self) -> dict[str, list[tuple[str, dict[str, Any]]]]:

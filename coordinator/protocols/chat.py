@@ -14,8 +14,8 @@ from pydantic import JsonValue, ValidationError
 from coordinator.api.dependencies import Parts
 from coordinator.api.tasks import LATE_SECONDS, TaskFailed
 from coordinator.journal.rows import CODE_VERSION
-from coordinator.questions.followups import completed, points_back
-from coordinator.reports.document import in_words, reported
+from coordinator.questions.followups import complete, points_back
+from coordinator.reports.document import has_report, in_words
 from coordinator.reports.view import view
 from coordinator.tasks.task import Task
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
@@ -85,7 +85,7 @@ class CoordinatorFace:
         async with aclosing(self.watched(task, stays=ask.stays)) as notes:
             async for note in notes:
                 yield note
-                text = _begun(task, note, parts.settings.public_url) if isinstance(note, _Begun) else ""
+                text = _beginning(task, note, parts.settings.public_url) if isinstance(note, _Begun) else ""
                 if len(text) > len(said) and text.startswith(said):
                     yield Delta(text[len(said) :])
                     said = text
@@ -127,7 +127,7 @@ class CoordinatorFace:
                     location=f"/tasks/{task.id}",
                 )
             try:
-                async with asyncio.timeout(_left(task, parts)):
+                async with asyncio.timeout(_seconds_left(task, parts)):
                     await parts.dispatcher.ended(task.id)
             except TimeoutError as exc:
                 why = "The task's result cannot be saved yet. Retry at its Location."
@@ -144,7 +144,7 @@ class CoordinatorFace:
         if not earlier and self._memory is not None and ask.session:
             events = await self._memory.events(session=ask.session, type="user_message", limit=RECALLED)
             earlier = _before(ask.text, [str(event.content) for event in events])
-        question = completed(ask.text, earlier)
+        question = complete(ask.text, earlier)
         return replace(
             ask, messages=tuple(replace(m, content=question) if m is ask.question else m for m in ask.messages)
         )
@@ -199,7 +199,7 @@ async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
         while True:
             following = asyncio.ensure_future(anext(events, _END))
             try:
-                left = _left(task, parts)
+                left = _seconds_left(task, parts)
                 await asyncio.wait({following, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if not following.done():
@@ -207,14 +207,14 @@ async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
                     await asyncio.wait({following})
             if following.cancelled() or (event := following.result()) is _END:
                 return
-            if event is not None and (note := _noted(event.type, event.fields)):
+            if event is not None and (note := _to_note(event.type, event.fields)):
                 yield note
     finally:
         stop.cancel()
         await events.aclose()
 
 
-def _left(task: Task, parts: Parts) -> float:
+def _seconds_left(task: Task, parts: Parts) -> float:
     """Seconds until whoever waits for a task gets an answer whatever happens."""
     return max(0.0, task.deadline - parts.wall()) + LATE_SECONDS
 
@@ -229,7 +229,7 @@ class _Begun(Note):
     report: Any = None
 
 
-def _noted(type: str, data: dict[str, Any]) -> Note | None:
+def _to_note(type: str, data: dict[str, Any]) -> Note | None:
     step = data.get("step_id", "")
     if type == "step.progress":
         return _Begun(f"{step}: {data.get('message', '')}", data.get("fraction"), data.get("report"))
@@ -252,9 +252,9 @@ def _final(task: Task, public_url: str | None) -> Final:
     )
 
 
-def _begun(task: Task, note: _Begun, public_url: str | None) -> str:
+def _beginning(task: Task, note: _Begun, public_url: str | None) -> str:
     """The first words of the report; "" where it is not the one report of its only analysis that will be shown."""
-    if note.report is None or not reported(task) or sum(step.capability == "analyze" for step in task.steps) != 1:
+    if note.report is None or not has_report(task) or sum(step.capability == "analyze" for step in task.steps) != 1:
         return ""
     try:
         return beginning_to_markdown(Report.model_validate(note.report), _link(task, public_url))
@@ -268,6 +268,6 @@ def _link(task: Task, public_url: str | None) -> Link:
 
 def _words(task: Task, report: JsonValue, public_url: str | None) -> str:
     """The answer in words: without a title, which would repeat the question; sources are linked by whole addresses."""
-    if not reported(task):
+    if not has_report(task):
         return spoken(report)
     return in_words(task, _link(task, public_url))

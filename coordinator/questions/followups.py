@@ -39,7 +39,7 @@ _UNSPACED = re.compile(
 )
 
 
-def completed(question: str, earlier: Sequence[str]) -> str:
+def complete(question: str, earlier: Sequence[str]) -> str:
     """The question, with the last of the `earlier` ones (oldest first) that has a topic, where it has none itself."""
     if not points_back(question):
         return question

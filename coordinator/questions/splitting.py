@@ -38,25 +38,25 @@ def parts(description: str) -> list[str]:
     text = description.strip()
     items = [m.group(1).strip() for m in _ITEM.finditer(text)]
     if len(items) >= 2:
-        return _listed(text, items)
+        return _split_list(text, items)
     sentences = [s.strip() for s in _SENTENCE.split(text) if s.strip()]
     asked = [s for s in sentences if s.endswith("?") and _STARTS.match(s)]
     if len(asked) < 2 and len(sentences) != 1:
         return [text]
-    found = [part for sentence in (asked if len(asked) >= 2 else sentences) for part in _joined(sentence)]
-    return _distinct(_pointed(found)) if len(found) > 1 else [text]
+    found = [part for sentence in (asked if len(asked) >= 2 else sentences) for part in _split_joined(sentence)]
+    return _distinct(_resolve_references(found)) if len(found) > 1 else [text]
 
 
-def _listed(text: str, items: list[str]) -> list[str]:
+def _split_list(text: str, items: list[str]) -> list[str]:
     if all(item.endswith("?") for item in items):
-        return _distinct(_pointed(items))
+        return _distinct(_resolve_references(items))
     if "?" in _ITEM.sub("", text):
         return [text]
     lead = " ".join(text[: next(_ITEM.finditer(text)).start()].split()).rstrip(" :")
     return _distinct([f"{lead}: {item}" if lead and len(lead) <= MAX_LEAD else item for item in items])
 
 
-def _joined(sentence: str) -> list[str]:
+def _split_joined(sentence: str) -> list[str]:
     if not _STARTS.match(sentence):
         return [sentence]
     pieces = [p.strip(" ,;") for p in _JOINT.split(sentence)]
@@ -65,7 +65,7 @@ def _joined(sentence: str) -> list[str]:
     return [p[:1].upper() + p[1:].removesuffix("?") + "?" for p in pieces]
 
 
-def _pointed(found: list[str]) -> list[str]:
+def _resolve_references(found: list[str]) -> list[str]:
     subject = _topic(found[0])
     return [found[0]] + [
         f"{p} ({subject})" if subject and _POINTS_BACK.search(p) and not set(subject.split()) <= set(p.split()) else p

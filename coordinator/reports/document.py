@@ -58,7 +58,7 @@ def foreign_text(task: Task) -> str | None:
     return None
 
 
-def reported(task: Task) -> bool:
+def has_report(task: Task) -> bool:
     """Whether the task's plan has a report, delivered or not."""
     return any(step.capability == "report" for step in task.steps)
 
@@ -68,7 +68,7 @@ def outputs(task: Task, capability: str) -> list[Any]:
     return [s.output for s in task.steps if s.capability == capability and s.status is Status.COMPLETED]
 
 
-def listed(found: Iterable[JsonValue], name: str) -> list[Any]:
+def collect_items(found: Iterable[JsonValue], name: str) -> list[Any]:
     """The items of a list of that name in each output."""
     lists = [output.get(name) for output in found if isinstance(output, dict)]
     return [item for one in lists if isinstance(one, list) for item in one]

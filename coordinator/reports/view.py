@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from coordinator.reports.document import document, listed, outputs, report, reported
+from coordinator.reports.document import collect_items, document, has_report, outputs, report
 from coordinator.tasks.task import Step, Task, last_steps, missing
 from shared.contracts import Status, StepView, TaskResult, TaskView
 from shared.copying import constructed
@@ -38,18 +38,18 @@ def _result(task: Task) -> TaskResult | None:
     done = [s for s in task.steps if s.status is Status.COMPLETED]
     if not done:
         return None
-    answered, confidence = _judged(task)
+    answered, confidence = _judge(task)
     return TaskResult(
         report=_report_value(task),
         format=task.format,
         answered=answered,
         confidence=confidence,
-        findings=listed(outputs(task, "analyze"), "findings"),
+        findings=collect_items(outputs(task, "analyze"), "findings"),
         sources=_sources(task),
     )
 
 
-def _judged(task: Task) -> tuple[bool | None, float]:
+def _judge(task: Task) -> tuple[bool | None, float]:
     """Whether the question is answered, and how much of it: as the report says, else as the analyses do."""
     reports = [o.get("document") for o in outputs(task, "report") if isinstance(o, dict)]
     said: list[Any] = [o for o in reports if isinstance(o, dict)] or outputs(task, "analyze")
@@ -60,7 +60,7 @@ def _judged(task: Task) -> tuple[bool | None, float]:
 
 
 def _report_value(task: Task) -> JsonValue:
-    if reported(task):
+    if has_report(task):
         return report(task, task.format) if task.format != "json" else document(task).model_dump(mode="json")
     last: dict[str, JsonValue] = {s.id: s.output for s in last_steps(task)}
     return next(iter(last.values())) if len(last) == 1 else last
@@ -70,7 +70,7 @@ def _sources(task: Task) -> list[JsonValue]:
     """Sources in the report's order, else the most relevant first; no passage twice."""
     documents: list[Any] = [o.get("document") for o in outputs(task, "report") if isinstance(o, dict)]
     for found in (documents, outputs(task, "analyze"), outputs(task, "research")):
-        sources = listed(found, "sources") or listed(found, "evidence")
+        sources = collect_items(found, "sources") or collect_items(found, "evidence")
         if sources:
             shown = ("id", "title", "location", "provider", "score", "excerpt", "number")
             plain = {str(s.get("id", s)): {k: s[k] for k in shown if k in s} for s in sources if isinstance(s, dict)}

@@ -15,7 +15,7 @@ STARTED, FINISHED = "delegation.started", "delegation.finished"
 Log = Sequence[tuple[str, Mapping[str, Any]]]  # types and data of the events of a task's delegations
 
 
-def cut_off(log: Log) -> list[dict[str, Any]]:
+def close_cut_off(log: Log) -> list[dict[str, Any]]:
     """The data with which each delegation ends that a kill cut off, the youngest first.
 
     It was a call at least, and has used what was delegated under it.
@@ -36,13 +36,13 @@ def cut_off(log: Log) -> list[dict[str, Any]]:
     return ends
 
 
-def with_delegated(task: Task, log: Log) -> Task:
+def add_delegated(task: Task, log: Log) -> Task:
     """The task with what was delegated for its open steps in their usage.
 
     A delegation that has ended says what it has used, with all that was delegated under it.
     """
     spent: defaultdict[str, Usage] = defaultdict(lambda: NO_USAGE)
-    for data in [*(data for type, data in log if type == FINISHED), *cut_off(log)]:
+    for data in [*(data for type, data in log if type == FINISHED), *close_cut_off(log)]:
         spent[data["parent"]] += Usage.model_validate(data["usage"])
     steps = (s if s.ended else changed(s, usage=s.usage + spent[s.id]) for s in task.steps)
     return changed(task, steps=tuple(steps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from coordinator.tasks.task import Step, Task, blocked
+from coordinator.tasks.task import Step, Task, why_blocked
 from shared.contracts import Status
 
 
@@ -56,7 +56,7 @@ class Frontier:
         found: list[tuple[Step, str | None]] = []
         for id in sorted(self._due & self._open.keys(), key=self._places.__getitem__):
             step = task.step(id)
-            why, open_needs = blocked(task, step), self._open[id]
+            why, open_needs = why_blocked(task, step), self._open[id]
             if open_needs and (why is None or step.needs_any):
                 continue
             del self._open[id]

@@ -20,7 +20,7 @@ PLANNING = "plan"  # the id of the step in which a model plans the others
 def plan(request: TaskRequest, *, known_agents: Container[str]) -> tuple[Step, ...]:
     """The steps for a request; raises `Invalid`, naming the field, for a plan that cannot run."""
     if request.plan is not None:
-        return _given(request.plan, known_agents)
+        return _check(request.plan, known_agents)
     if request.agents is not None:
         return _fan_out(request.agents, known_agents)
     return _default(request)
@@ -32,7 +32,7 @@ def can_be_planned(request: TaskRequest) -> bool:
     return request.plan is None and request.agents is None and not documents
 
 
-def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[Step, ...]:
+def check_proposal(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[Step, ...]:
     """The steps of a model's plan; raises `Invalid`, naming the field, for one that cannot run.
 
     Losing one step loses nothing else, and the later a step comes, the more of the task's time it may take.
@@ -47,7 +47,7 @@ def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[St
             *(_error(f"/plan/{i}/id", f"{PLANNING!r} is taken") for i, s in enumerate(steps) if s.id == PLANNING),
         ]
     )
-    checked = _given(steps, set())
+    checked = _check(steps, set())
     height: dict[str, int] = {}
     while len(height) < len(checked):  # no circle: each round adds a step whose users are all known
         for step in checked:
@@ -58,7 +58,7 @@ def proposed(steps: list[PlanStep], *, capabilities: Container[str]) -> tuple[St
     return tuple(changed(step, needs_any=True, latest=ends[min(height[step.id], 2)]) for step in checked)
 
 
-def _given(steps: list[PlanStep], known: Container[str]) -> tuple[Step, ...]:
+def _check(steps: list[PlanStep], known: Container[str]) -> tuple[Step, ...]:
     places = {step.id: n for n, step in reversed([*enumerate(steps)])}  # of two with one id, the first's
     errors = [
         *(_error(f"/plan/{i}/id", f"duplicate id {s.id!r}") for i, s in enumerate(steps) if places[s.id] != i),

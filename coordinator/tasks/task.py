@@ -137,7 +137,7 @@ class Task:
         return self.steps[self.places[step_id]]
 
 
-def moved(task: Task, to: Status) -> Task:
+def move(task: Task, to: Status) -> Task:
     """The task in its next state; raises `Conflict` for a move that the table does not have."""
     if to not in MOVES.get(task.status, ()):
         raise Conflict(f"Task {task.id} is {task.status}; it cannot become {to}.")
@@ -153,7 +153,7 @@ def with_step(task: Task, step: Step) -> Task:
     return new
 
 
-def blocked(task: Task, step: Step) -> str | None:
+def why_blocked(task: Task, step: Step) -> str | None:
     """Why a step will never start, or None: something it needs has failed."""
     needed = [task.step(n) for n in step.needs]
     bad = [n for n in needed if n.ended and n.status is not Status.COMPLETED]
@@ -189,10 +189,10 @@ def outcome(task: Task) -> Status:
     return Status.TIMED_OUT
 
 
-def ended_with(task: Task, step: Step, *, at: float) -> Task:
+def end_with(task: Task, step: Step, *, at: float) -> Task:
     """The task as it ends with this step, its last: nothing is sent between the two."""
     done = with_step(task, step)
-    return changed(moved(done, outcome(done)), finished_at=at)
+    return changed(move(done, outcome(done)), finished_at=at)
 
 
 def missing(task: Task) -> list[Missing]:

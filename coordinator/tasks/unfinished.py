@@ -8,7 +8,7 @@ from shared.contracts import Status, StepError
 _BROKE = "internal_error"
 
 
-def unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, StepError]:
+def end_unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, StepError]:
     """How the step ends, and why: its task was cancelled, crashed, or timed out."""
     if cancelled:
         return Status.CANCELLED, StepError(type="cancelled", detail="The task was cancelled.")
@@ -19,6 +19,6 @@ def unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, Step
     return Status.TIMED_OUT, StepError(type="timeout", detail=detail)
 
 
-def broke(exc: Exception) -> StepError:
+def internal_error(exc: Exception) -> StepError:
     """The error of a task or a step after a bug."""
     return StepError(type=_BROKE, detail=f"Internal error in the coordinator: {type(exc).__name__}.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.cli.manifests.convert import rendered
+from coordinator.cli.manifests.convert import render
 from tests.coordinator.cli.test_manifests import AGENTS, GOOD, MODEL, OLD, PROXY, TOOLS
 from tests.support.docker import run
 from tests.support.stack import Stack
@@ -45,7 +45,7 @@ spec:
 
 def written(folder: Path, *documents: str) -> Path:
     (folder / "agents.yaml").write_text("---".join(documents))
-    text, problems = rendered([folder / "agents.yaml"])
+    text, problems = render([folder / "agents.yaml"])
     assert text, problems
     (folder / "docker-compose.agents.yml").write_text(text)
     return folder / "docker-compose.agents.yml"

@@ -132,7 +132,7 @@ def container_of(
         memory_limit=host.get("Memory") or 0,
         memory_share=share,
         networks=tuple(sorted((one.get("NetworkSettings") or {}).get("Networks") or {})),
-        published=tuple(_published(host.get("PortBindings") or {})),
+        published=tuple(_addresses(host.get("PortBindings") or {})),
         environ={name: environ[name] for name in READ_ENVIRON if environ.get(name)},
         log=log,
         disks=disks,
@@ -177,11 +177,11 @@ def _labels(one: Mapping[str, Any]) -> dict[str, str]:
     return one["Config"].get("Labels") or {}
 
 
-def _removed_meanwhile(exc: BaseException) -> bool:
+def _was_removed(exc: BaseException) -> bool:
     return isinstance(exc, DockerFailed) and "no such object" in str(exc).lower()
 
 
-@retry(retry=retry_if_exception(_removed_meanwhile), stop=stop_after_attempt(5), reraise=True)
+@retry(retry=retry_if_exception(_was_removed), stop=stop_after_attempt(5), reraise=True)
 def _every_container(run: Run) -> list[dict[str, Any]]:
     """What Compose made here, of any project; again where one of them goes between the list and the look."""
     listed = run(["ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}project"]).split()
@@ -198,7 +198,7 @@ def _no_project(name: str | None) -> Unseen:
 def _project_of(inspected: Sequence[Mapping[str, Any]], *, port: int, folder: Path) -> str | None:
     """The project whose coordinator publishes the port, or whose compose file is in the folder."""
     for one in inspected:
-        bound = [where.rsplit(":", 1)[-1] for where in _published(one["HostConfig"].get("PortBindings") or {})]
+        bound = [where.rsplit(":", 1)[-1] for where in _addresses(one["HostConfig"].get("PortBindings") or {})]
         if _labels(one).get(LABEL + "service") == COORDINATOR and str(port) in bound:
             return _labels(one)[LABEL + "project"]
     here = [
@@ -210,7 +210,7 @@ def _project_of(inspected: Sequence[Mapping[str, Any]], *, port: int, folder: Pa
     return here[0] if len(set(here)) == 1 else None
 
 
-def _published(bindings: Mapping[str, Any]) -> list[str]:
+def _addresses(bindings: Mapping[str, Any]) -> list[str]:
     found = [b for bound in bindings.values() for b in bound or () if b.get("HostPort")]
     return [
         f"{b['HostIp'] if b.get('HostIp') not in (None, '', '0.0.0.0') else '127.0.0.1'}:{b['HostPort']}" for b in found

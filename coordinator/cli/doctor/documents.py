@@ -22,13 +22,13 @@ def documents(facts: Facts) -> list[Finding]:
         named = "; ".join(f"{each.what} {each.why}" for each in failed[:MAX_NAMED])
         more = f"; and {len(failed) - MAX_NAMED} more" if len(failed) > MAX_NAMED else ""
         what = (
-            f"{_counted(len(failed), 'document or folder', 'documents or folders')} could not be read, or only in part."
+            f"{_count(len(failed), 'document or folder', 'documents or folders')} could not be read, or only in part."
         )
         found.append(_finding("warning", what, f"{named}{more}.", mend))
     ruled = [each for each in index.skipped if not each.failed]
     if count := sum(each.files for each in ruled):
         why = f"{_by_reason(ruled)}."
-        found.append(_finding("warning", f"{_counted(count, 'file is', 'files are')} left out by rule.", why, mend))
+        found.append(_finding("warning", f"{_count(count, 'file is', 'files are')} left out by rule.", why, mend))
     return found
 
 
@@ -50,7 +50,7 @@ def _by_reason(ruled: list[Skipped]) -> str:
     return "; ".join(said)
 
 
-def _counted(number: int, one: str, many: str) -> str:
+def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 

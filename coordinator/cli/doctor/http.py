@@ -26,14 +26,14 @@ def look(
         base_url=url, headers=headers, timeout=HTTP_SECONDS, trust_env=False, transport=transport
     ) as client:
         try:
-            return _asked(client, url)
+            return _ask(client, url)
         except httpx.TimeoutException:
             return Coordinator(url=url, silent=f"No answer within {HTTP_SECONDS:.0f} s"), []
         except httpx.HTTPError as exc:
             return Coordinator(url=url, silent=str(exc) or type(exc).__name__), []
 
 
-def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
+def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
     health = client.get("/health")
     name = _object(health).get("name")
     if name != COORDINATOR:
@@ -43,7 +43,7 @@ def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
     missing = None if ready.is_success else str(_object(ready).get("missing", f"HTTP {ready.status_code}"))
     answer = client.get("/agents", params={"limit": 1_000})
     if not answer.is_success:
-        return Coordinator(url=url, missing=missing), [_refused(answer)]
+        return Coordinator(url=url, missing=missing), [_explain_refusal(answer)]
     agents = tuple(_agent(agent, _server_time(answer)) for agent in _object(answer).get("agents", ()))
     index, unseen = _index(client, agents)
     stats = _object(client.get("/stats"))
@@ -56,7 +56,7 @@ def _asked(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
         running=now.get("running", 0),
         queued=now.get("queued", 0),
         refused=_refusals(client.get("/metrics").text),
-        failed=_failed(client, at),
+        failed=_count_failures(client, at),
         last_error=str(last.get("detail", "")),
         last_error_type=str(last.get("type", "")),
         index=index,
@@ -77,7 +77,7 @@ def _index(client: httpx.Client, agents: Sequence[SeenAgent]) -> tuple[IndexStat
         return None, [Unseen(what="the researcher's documents", why=why)]
 
 
-def _refused(answer: httpx.Response) -> Unseen:
+def _explain_refusal(answer: httpx.Response) -> Unseen:
     what = "agents, tasks and limits"
     if answer.status_code in (401, 403):
         why = "the coordinator requires a key and rejected the one sent"
@@ -113,7 +113,7 @@ def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
     )
 
 
-def _failed(client: httpx.Client, at: datetime) -> int:
+def _count_failures(client: httpx.Client, at: datetime) -> int:
     """Tasks that failed in the last ten minutes, as many as one page shows."""
     found = 0
     for status in ("failed", "timed_out"):

@@ -22,7 +22,7 @@ def model(facts: Facts) -> list[Finding]:
         unlisted = f" It has: {_some(seen.names)}." if seen.names and seen.name not in seen.names else ""
         return [_finding("problem", f"Model {seen.name} cannot be called.", f"{seen.silent}{unlisted}", ask)]
     found = []
-    if len(seen.names) > 1 and not _listed(seen):  # with one, llama.cpp asks for no name
+    if len(seen.names) > 1 and not _is_listed(seen):  # with one, llama.cpp asks for no name
         what = f"The server answers, but lists no model {seen.name!r}."
         found.append(_finding("warning", what, f"It has: {_some(seen.names)}.", ask))
     if seen.format in FORMS or not seen.shaped:
@@ -55,7 +55,7 @@ def well(facts: Facts) -> str:
     return f"Model {seen.name} at {seen.url} {', '.join(part for part in parts if part)}."
 
 
-def _listed(seen: SeenModel) -> bool:
+def _is_listed(seen: SeenModel) -> bool:
     """Whether its server lists it; Ollama lists `qwen3` as `qwen3:latest`."""
     return seen.name in seen.names or f"{seen.name}:latest" in seen.names
 

@@ -21,7 +21,7 @@ def reach(facts: Facts) -> list[Finding]:
     down = _down(facts)
     if down is not None:
         return [down]
-    lost = [(c, finding) for c in facts.containers if (finding := _lost_worker(facts, c))]
+    lost = [(c, finding) for c in facts.containers if (finding := _check_worker(facts, c))]
     found = [finding for _, finding in lost]
     explained = {c.name for c, _ in lost}
     for agent in seen.agents or ():
@@ -31,7 +31,7 @@ def reach(facts: Facts) -> list[Finding]:
     if seen.agents is not None and not found:
         found += _nobody(facts)
     if not found and seen.failed and seen.last_error_type in AWAY:
-        found.append(_failed(facts))
+        found.append(_check_failures(facts))
     return found
 
 
@@ -71,7 +71,7 @@ def _down(facts: Facts) -> Finding | None:
     return _problem(what, f"Its container is running, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
 
 
-def _lost_worker(facts: Facts, worker: Container) -> Finding | None:
+def _check_worker(facts: Facts, worker: Container) -> Finding | None:
     """A worker that says it cannot reach the coordinator, or shares no network with it."""
     home = facts.project.service(COORDINATOR) if facts.project else None
     if not worker.well or worker.service == COORDINATOR or (home is not None and not home.well):
@@ -149,7 +149,7 @@ def _nobody(facts: Facts) -> list[Finding]:
     return [Finding(check="reach", severity="warning", what=what, why=why, mend=mend)]
 
 
-def _failed(facts: Facts) -> Finding:
+def _check_failures(facts: Facts) -> Finding:
     what = f"{facts.coordinator.failures} failed in the last ten minutes."
     mend = f"{CLI} tasks --status failed --url {facts.coordinator.url}"
     return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

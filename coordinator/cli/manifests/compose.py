@@ -99,10 +99,10 @@ def _server(server: MCPServer) -> dict[str, Any]:
 
 def _agent(agent: Agent, found: Manifests) -> dict[str, Any]:
     model = _model_of(agent, found)
-    servers = [found.servers[s] for s in _known(agent, "mcpServers", agent.servers, found.servers, found.broken)]
+    servers = [found.servers[s] for s in _select_known(agent, "mcpServers", agent.servers, found.servers, found.broken)]
     peers = [
         found.agents[p]
-        for p in _known(agent, "agentNetwork.access", agent.peers, found.agents, found.broken)
+        for p in _select_known(agent, "agentNetwork.access", agent.peers, found.agents, found.broken)
         if p != agent.name
     ]
     wired = {
@@ -142,7 +142,7 @@ def _model_of(agent: Agent, found: Manifests) -> ModelAPI | None:
         if "MODEL_API_URL" not in agent.env:
             agent.fields.wrong("modelAPI", "is missing: the ModelAPI that the agent uses")
         return None
-    known = _known(agent, "modelAPI", (agent.model_api,), found.models, found.broken)
+    known = _select_known(agent, "modelAPI", (agent.model_api,), found.models, found.broken)
     return found.models[known[0]] if known else None
 
 
@@ -176,7 +176,9 @@ def _peer_settings(peers: list[Agent]) -> dict[str, str]:
     return {"PEER_AGENTS": ",".join(p.name for p in peers), **urls}
 
 
-def _known(agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]) -> list[str]:
+def _select_known(
+    agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]
+) -> list[str]:
     """The names that are in the manifests; the others are reported, unless that was done already."""
     for name in names:
         if name in broken:

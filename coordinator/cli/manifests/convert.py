@@ -19,7 +19,7 @@ HEAD = """\
 """
 
 
-def rendered(files: Sequence[Path]) -> tuple[str, list[Problem]]:
+def render(files: Sequence[Path]) -> tuple[str, list[Problem]]:
     """The compose file, and all that is wrong with the manifests or left out of them; empty if something is wrong."""
     problems: list[Problem] = []
 

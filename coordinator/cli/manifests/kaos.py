@@ -141,10 +141,10 @@ def _model(name: str, spec: Fields) -> ModelAPI | None:
     if mode not in ("hosted", "proxy"):
         spec.wrong("mode", "must be Hosted or Proxy")
         return None
-    return _hosted(name, spec) if mode == "hosted" else _proxy(name, spec)
+    return _read_hosted(name, spec) if mode == "hosted" else _read_proxy(name, spec)
 
 
-def _hosted(name: str, spec: Fields) -> ModelAPI | None:
+def _read_hosted(name: str, spec: Fields) -> ModelAPI | None:
     config = spec.child("serverConfig" if spec.has("serverConfig") else "hostedConfig")
     own = spec.child("container")
     image, overrides = _container(own, spec)
@@ -161,7 +161,7 @@ def _hosted(name: str, spec: Fields) -> ModelAPI | None:
     )
 
 
-def _proxy(name: str, spec: Fields) -> ModelAPI | None:
+def _read_proxy(name: str, spec: Fields) -> ModelAPI | None:
     config = spec.child("proxyConfig")
     provider, base = config.text("provider"), config.text("apiBase")
     env = config.env() | spec.child("container").env()

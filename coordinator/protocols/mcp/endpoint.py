@@ -96,7 +96,7 @@ class _Sessions:
 
     async def _own(self, ready: asyncio.Future[ASGIApp]) -> None:
         try:
-            served = await asyncio.to_thread(_loaded, self._face)
+            served = await asyncio.to_thread(_load, self._face)
             async with served() as handler:
                 ready.set_result(handler)
                 await self._stop.wait()
@@ -108,7 +108,7 @@ class _Sessions:
             self._ready = None
 
 
-def _loaded(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
+def _load(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
     from coordinator.protocols.mcp.server import serving  # 1.5 s of imports, and 25 MB
 
     return serving(face)

@@ -21,7 +21,7 @@ from coordinator.api.report_format import WITHOUT_OUTPUTS
 from coordinator.protocols.chat import CoordinatorFace
 from coordinator.protocols.mcp.resources import REPORT
 from coordinator.protocols.mcp.scope_keys import GONE, TRACE
-from coordinator.reports.document import in_words, report, reported
+from coordinator.reports.document import has_report, in_words, report
 from coordinator.reports.view import view
 from coordinator.tasks.task import Task
 from shared import logs
@@ -220,7 +220,7 @@ class Tools:
 
     async def _shown(self, task_id: str) -> CallToolResult:
         task = await self._face.parts().dispatcher.task(task_id)
-        content: list[ContentBlock] = [_text(await _said(task))]
+        content: list[ContentBlock] = [_text(await _as_text(task))]
         if task.ended and task.status not in _UNANSWERED:
             uri = REPORT.format(task_id=task.id)
             content.append(ResourceLink(uri=uri, name=f"report-{task.id}", mime_type="text/markdown"))
@@ -234,12 +234,12 @@ class Tools:
 _UNANSWERED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)
 
 
-async def _said(task: Task) -> str:
+async def _as_text(task: Task) -> str:
     """A task as text: its report, or its status."""
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         return tasks.TaskFailed(task).detail
     if task.ended and task.status is not Status.CANCELLED:
-        if task.format == "markdown" and reported(task):
+        if task.format == "markdown" and has_report(task):
             return await asyncio.to_thread(in_words, task)  # begins with the answer, or with the admission
         return await asyncio.to_thread(report, task, task.format)
     steps = ", ".join(f"{step.id} {step.status}" for step in task.steps)

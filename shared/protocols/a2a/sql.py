@@ -7,7 +7,7 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY,
         context_id TEXT NOT NULL,
         state INTEGER NOT NULL,         -- a2a TaskState
-        phase TEXT NOT NULL,            -- open (being worked on), waiting (for its user), ended
+        phase TEXT NOT NULL,            -- open (somebody works on it), waiting (for its user), ended
         updated INTEGER NOT NULL,       -- Unix nanoseconds of its status, 0: it has none
         body BLOB NOT NULL              -- a2a Task
     );

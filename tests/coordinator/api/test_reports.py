@@ -12,7 +12,7 @@ import pytest
 from fastapi import APIRouter
 from lxml import html as lxml_html
 
-from coordinator.api.report_format import accepted
+from coordinator.api.report_format import choose_format
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.errors import NotFound
@@ -144,7 +144,7 @@ async def test_a_report_that_cannot_be_is_a_problem_in_any_format(coordinator: S
     ],
 )
 def test_the_format_is_the_one_that_accept_likes_best(accept: str, format: str | None) -> None:
-    assert accepted(accept) == format
+    assert choose_format(accept) == format
 
 
 async def test_the_brief_view_leaves_out_what_steps_delivered(answering: Suite) -> None:

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
-from coordinator.cli.manifests.convert import rendered
+from coordinator.cli.manifests.convert import render
 
 MODEL = """
 apiVersion: kaos.tools/v1alpha1
@@ -134,7 +134,7 @@ def made(folder: Path, *documents: str) -> tuple[dict[str, Any], list[str]]:
     """The compose file as data, and what was said."""
     file = folder / "agents.yaml"
     file.write_text("---".join(documents))
-    text, problems = rendered([file])
+    text, problems = render([file])
     return yaml.safe_load(text) or {}, [str(problem) for problem in problems]
 
 
@@ -415,7 +415,7 @@ def test_a_list_of_resources_and_several_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"kind: List\nitems:\n- {textwrap.indent(PROXY.strip(), '  ').strip()}\n")
     (tmp_path / "b.yaml").write_text(GOOD)
 
-    text, problems = rendered([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    text, problems = render([tmp_path / "a.yaml", tmp_path / "b.yaml"])
 
     assert problems == []
     assert "agent-a" in yaml.safe_load(text)["services"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from coordinator.questions.followups import MAX_TOPIC, completed, points_back
+from coordinator.questions.followups import MAX_TOPIC, complete, points_back
 from coordinator.questions.splitting import parts
 from tests.support.fakes import Network, Suite
 
@@ -33,31 +33,31 @@ def listed(questions: str) -> list[str]:
 def test_a_question_without_a_topic_takes_the_last_ones(question):
     mark = "" if question.endswith(("?", "？")) else "?"
 
-    assert completed(question, [FIRST]) == f"{question}{mark} ({FIRST})"
+    assert complete(question, [FIRST]) == f"{question}{mark} ({FIRST})"
 
 
 @pytest.mark.parametrize("question", [FIRST, "", *listed(WITH_TOPIC)])
 def test_a_question_with_a_topic_keeps_it(question):
-    assert completed(question, [FIRST]) == question
+    assert complete(question, [FIRST]) == question
 
 
 def test_the_topic_is_that_of_the_last_question_that_has_one():
-    assert completed("Why?", ["Tides?", FIRST, "And where?"]) == f"Why? ({FIRST})"
+    assert complete("Why?", ["Tides?", FIRST, "And where?"]) == f"Why? ({FIRST})"
 
 
 def test_without_an_earlier_question_it_stays_as_it_is():
-    assert completed("And where?", ["Why?", " "]) == "And where?"
+    assert complete("And where?", ["Why?", " "]) == "And where?"
 
 
 def test_a_long_topic_is_cut():
-    assert len(completed("Why?", ["word " * 1_000])) < MAX_TOPIC + 20
+    assert len(complete("Why?", ["word " * 1_000])) < MAX_TOPIC + 20
 
 
 @pytest.mark.parametrize("topic", [FIRST, "What is WAL and how does it survive a crash?", "- one?\n- two?"])
 def test_a_completed_question_is_one_question(topic):
     """The coordinator does not ask the earlier one again."""
     for question in ("And where?", "and why"):
-        assert len(parts(completed(question, [topic]))) == 1
+        assert len(parts(complete(question, [topic]))) == 1
 
 
 def test_no_text_is_too_long_to_be_judged():

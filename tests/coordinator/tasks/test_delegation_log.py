@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.tasks.delegation_log import cut_off, with_delegated
+from coordinator.tasks.delegation_log import add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status, Usage
 
@@ -22,7 +22,7 @@ def finished(child: str, parent: str, calls: int) -> Line:
 def calls(*log: Line) -> dict[str, int]:
     done = Step(id="done", status=Status.COMPLETED, usage=Usage(calls=9))
     task = Task(id="t", description="", created_at=0.0, deadline=1.0, steps=(Step(id="a"), Step(id="b.c"), done))
-    return {step.id: step.usage.calls for step in with_delegated(task, log).steps}
+    return {step.id: step.usage.calls for step in add_delegated(task, log).steps}
 
 
 def test_each_generation_counts_once_and_what_has_not_ended_as_a_call() -> None:
@@ -39,7 +39,7 @@ def test_each_generation_counts_once_and_what_has_not_ended_as_a_call() -> None:
 def test_what_was_cut_off_ends_youngest_first_and_counts_as_before() -> None:
     log = [*(started(child, child[:-2]) for child in ("a.1", "a.1.1", "a.1.2", "a.2")), finished("a.1.1", "a.1", 4)]
 
-    ends = cut_off(log)
+    ends = close_cut_off(log)
 
     assert [(end["step_id"], end["status"], end["usage"]["calls"]) for end in ends] == [
         ("a.2", "cut_off", 1),
@@ -47,5 +47,5 @@ def test_what_was_cut_off_ends_youngest_first_and_counts_as_before() -> None:
         ("a.1", "cut_off", 1 + 4 + 1),
     ]
     after = [*log, *(("delegation.finished", end) for end in ends)]
-    assert cut_off(after) == []
+    assert close_cut_off(after) == []
     assert calls(*after) == calls(*log) == {"a": 7, "b.c": 0, "done": 9}

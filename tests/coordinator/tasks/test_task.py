@@ -14,12 +14,12 @@ from coordinator.tasks.task import (
     MOVES,
     Step,
     Task,
-    blocked,
     last_steps,
     missing,
-    moved,
+    move,
     outcome,
     upstream,
+    why_blocked,
     with_step,
 )
 from shared.contracts import Missing, Status, StepError, Usage
@@ -58,7 +58,7 @@ def searched(plan: Task) -> list[tuple[Step, str | None]]:
     """What is due, looked for instead of counted."""
     found = []
     for one in (s for s in plan.steps if s.status is Status.QUEUED):
-        why, waits = blocked(plan, one), any(not plan.step(n).ended for n in one.needs)
+        why, waits = why_blocked(plan, one), any(not plan.step(n).ended for n in one.needs)
         if (why and not (one.needs_any and waits)) or not (why or waits):
             found.append((one, why))
     return found
@@ -107,7 +107,7 @@ def test_every_plan_ends_with_each_step_ended_once_and_never_before_what_it_need
         if s.status is DONE:
             fatal = [n for n in s.needs if plan.step(n).status is not DONE and plan.step(n).on_failure == "fail"]
             assert fatal == []
-    end = moved(replace(plan, status=Status.RUNNING), outcome(plan))
+    end = move(replace(plan, status=Status.RUNNING), outcome(plan))
     assert end.ended
     assert (end.status is DONE) == (len(done) == len(plan.steps))
     assert (end.status is Status.PARTIAL) == (0 < len(done) < len(plan.steps))
@@ -138,10 +138,10 @@ def test_what_has_ended_moves_no_more() -> None:
         here = task(status=status)
         for to in Status:
             if to in MOVES.get(status, ()):
-                assert moved(here, to).status is to
+                assert move(here, to).status is to
             else:
                 with pytest.raises(Conflict):
-                    moved(here, to)
+                    move(here, to)
     assert not ENDED & set(MOVES)
 
 
