@@ -153,7 +153,7 @@ def subclasses(kind: type) -> set[type]:
     return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
 
 
-def test_every_error_is_on_the_page_about_failures_with_its_status():
+def test_every_error_is_documented_with_its_status():
     """`WorkerFault` fails a step and is never the answer to a request."""
     page = (ROOT / "docs/deadlines-and-failures.md").read_text().split("## Problem types")[1]
     rows = re.findall(r"^\| (`[^|]+) \| (\d{3}) \|", page, re.MULTILINE)

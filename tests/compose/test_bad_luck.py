@@ -44,7 +44,7 @@ def test_port_taken(make_stack):
     stack.up("coordinator")  # the same command, once the port is free
 
 
-def test_without_an_env_file_and_with_the_example_as_one(make_stack, tmp_path: Path):
+def test_starts_without_an_env_file_and_with_example(make_stack, tmp_path: Path):
     """`cp .env.example .env` changes nothing but what it says."""
     stack = make_stack()
     shutil.copy(ROOT / ".env.example", stack.env_file)
@@ -160,7 +160,7 @@ def test_a_second_stack_on_the_same_host(make_stack):
     assert not hosts[0] & hosts[1]
 
 
-def test_docker_compose_1_29_knows_the_file_and_brings_it_up(make_stack):
+def test_docker_compose_1_29_brings_it_up(make_stack):
     """`config` and a first `up` are promised; to update, version 2 is needed."""
     stack = make_stack(program=V1)
     assert "coordinator:" in stack.compose("config").stdout

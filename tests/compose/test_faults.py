@@ -119,7 +119,8 @@ def test_all_four_crash_at_once(stack):
     assert_nothing_lost(stack, traffic, "all four crashed", outage=outage)
 
 
-def test_the_same_key_after_a_crash_gives_the_same_task_and_its_answer(stack):
+def test_same_key_after_crash_gives_same_task(stack):
+    """The same key after a crash gives the same task and its answer."""
     body = {"task_description": "How does Muster survive a crash?", "timeout_seconds": TIMEOUT_SECONDS}
     headers = {"Idempotency-Key": secrets.token_hex(8)}
     with stack.client() as client:

@@ -29,7 +29,8 @@ def test_it_is_small(image):
     assert above <= MOST_BYTES
 
 
-def test_it_runs_as_nobody_special_who_may_write_only_its_state(image):
+def test_runs_unprivileged_and_writes_only_its_state(image):
+    """It runs as nobody special who may write only its state."""
     assert inspected(image)["Config"]["User"] == "muster"
     assert inside(image, "id -u; id -g").split() == ["10001", "10001"]
     writable = inside(
@@ -47,7 +48,7 @@ def test_it_runs_as_nobody_special_who_may_write_only_its_state(image):
     assert rw.split() == ["/data", "/tmp"]
 
 
-def test_nothing_to_build_or_to_fetch_with_came_with_it(image):
+def test_image_holds_no_build_tools(image):
     """What the base ships stays: the venv has no pip, and nothing of the first stage's caches came along."""
     ours = inside(image, "ls /opt/muster/bin")
     assert not re.search(r"\bpip|easy_install|wheel|uv\b", ours)
@@ -90,7 +91,7 @@ def test_its_health_probe_is_a_shell(image):
     assert inside(image, f"{look} 2>/dev/null; echo $?").splitlines()[-1] == "1"
 
 
-def test_a_probe_of_a_ready_service_stays_and_sees_it_go(image):
+def test_probe_process_stays_and_notices_a_lost_service(image):
     """The first look returns at once; the process of the second one is there when the service ends."""
     server = (
         "import http.server as h; k = type('K', (h.BaseHTTPRequestHandler,), "

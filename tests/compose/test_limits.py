@@ -76,7 +76,7 @@ def test_out_of_memory(image, service):
         assert_nothing_lost(stack, traffic, f"{service} out of memory", outage=outage)
 
 
-def test_a_task_that_kills_every_worker_it_meets_ends_and_the_others_go_on(image):
+def test_task_that_kills_workers_ends_others_go_on(image):
     """Three deaths are enough; the queue moves on."""
     patient = {
         "image": image,

@@ -33,7 +33,8 @@ def test_a_client_on_this_machine_hands_over_a_task(stack):
     assert answer.structured_content["result"]["sources"]
 
 
-def test_a_client_in_the_network_asks_by_the_services_name(stack):
+def test_client_in_the_network_uses_the_service_name(stack):
+    """A client in the network asks by the services name."""
     said = stack.exec("analyzer", "python", "-c", FROM_INSIDE)
 
     assert said.strip() == "['cancel_task', 'execute_task', 'get_task', 'list_agents']"

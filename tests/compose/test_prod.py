@@ -86,7 +86,7 @@ def test_an_empty_key_is_none(image, tmp_path):
         stack.wait_for(lambda: said in run("docker", "logs", container).stderr, why=said)
 
 
-def test_a_key_that_the_service_may_not_read_is_named(image, key_file):
+def test_unreadable_key_file_is_named(image, key_file):
     """`make secrets` makes the folder private, not the file."""
     key_file.chmod(0o600)
     with Stack(image, file=FILE, env={"API_KEY_FILE": str(key_file)}) as stack:
@@ -103,7 +103,7 @@ def keys_file() -> dict[str, Any]:
     return found
 
 
-def test_keys_of_a_model_and_a_search_provider_come_from_files(image, key_file, tmp_path):
+def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
     """As the page on operations says, under both versions of Compose and as a stack."""
     env = {"API_KEY_FILE": str(key_file)}
     for name in ("MODEL_API_KEY", "SEARCH_API_KEY"):

@@ -68,7 +68,8 @@ def test_this_machine_has_a_name_in_the_container(stack, service):
     assert stack.exec(service, "getent", "hosts", "host.docker.internal")
 
 
-def test_only_the_coordinator_is_published_and_only_on_this_machine(stack):
+def test_only_the_coordinator_is_published_on_localhost(stack):
+    """Only the coordinator is published and only on this machine."""
     ports = {service: inspected(stack.container(service))["HostConfig"]["PortBindings"] for service in SERVICES}
     assert ports == {
         "coordinator": {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]},
@@ -102,7 +103,8 @@ def test_network_is_a_bridge(stack):
     assert inspected(f"{stack.name}_muster")["Driver"] == "bridge"
 
 
-def test_logs_are_json_lines_without_a_word_from_the_question(stack):
+def test_logs_are_json_lines_without_the_question(stack):
+    """Logs are json lines without a word from the question."""
     with stack.client() as client:
         client.post("/execute_task", json={"task_description": "What is a lighthouse-word for?"})
     for service in SERVICES:

@@ -34,7 +34,8 @@ def test_the_slope_tells_how_fast_it_grows(cost, slope):
     assert (line.slope <= LINEAR) == (slope <= 1)
 
 
-def test_a_size_of_nothing_and_too_few_sizes_have_no_slope():
+def test_too_few_sizes_have_no_slope():
+    """A size of nothing and too few sizes have no slope."""
     assert Line("x", [(0, 5.0), (10, 5.0)]).slope is None
     assert Line("x", [(0, 5.0), (10, 5.0), (100, 50.0)]).slope == pytest.approx(1)
 

@@ -82,7 +82,7 @@ def test_refusals_count_as_failures_and_in_no_latency():
     assert summed.retry_after == 3
 
 
-def test_a_rate_is_over_the_time_until_nearly_all_were_answered():
+def test_rate_covers_the_time_of_nearly_all_answers():
     """40 tasks that took 4 s each in a step of 1 s are 10 a second, not 40."""
     calls = [Call(0, 4.0, "completed")] * 40
 
@@ -95,7 +95,8 @@ def test_one_straggler_does_not_bend_the_rate():
     assert row(calls, label="1", x=1, began=0, seconds=1).per_second == 99
 
 
-def test_the_rate_of_one_stretch_among_others_is_what_was_answered_in_it():
+def test_rate_of_a_stretch_counts_its_own_answers():
+    """The rate of one stretch among others is what was answered in it."""
     calls = [Call(n / 10, 1.0, "completed") for n in range(20)]
 
     early, late = (
@@ -153,7 +154,7 @@ def test_what_breaks(rows, why):
         ([at(5, rate=1, p95=9, success=0)], Knee(None, "success")),
     ],
 )
-def test_the_knee_is_the_least_concurrency_with_nearly_the_best_rate(rows, found):
+def test_knee_is_the_least_concurrency_near_the_best(rows, found):
     """The row that broke does not count."""
     assert knee(rows, min_success=80) == found
 
@@ -174,7 +175,8 @@ def test_the_suggestion_is_littles_law():
     assert "100.0 tasks/s x 0.100 s = 10.0" in suggested.why
 
 
-def test_a_limit_that_holds_tasks_back_is_to_be_raised():
+def test_limit_that_holds_tasks_back_is_named():
+    """A limit that holds tasks back is to be raised."""
     seen = Observed(samples=10, peak_running=4, peak_queued=4, queued_share=1.0, agents=(agent(),))
 
     suggested = suggestion(at(20, rate=100, p95=0.2), seen)
@@ -183,7 +185,8 @@ def test_a_limit_that_holds_tasks_back_is_to_be_raised():
     assert suggested.max_concurrent_tasks == 8
 
 
-def test_more_tasks_than_a_full_agent_can_take_are_not_suggested():
+def test_advice_never_exceeds_a_full_agent():
+    """More tasks than a full agent can take are not suggested."""
     seen = Observed(samples=10, peak_running=6, peak_queued=4, queued_share=1.0, agents=(agent(full=0.9),))
 
     suggested = suggestion(at(20, rate=100, p95=0.2), seen)
@@ -296,7 +299,8 @@ def test_agents_are_summed_up_over_their_instances():
     assert seen.agents == (AgentSeen("worker", 2, 4, 4, 1.0, 10, 0, 3.0),)
 
 
-def test_recovery_is_when_the_last_failure_and_the_last_slow_second_are_over():
+def test_recovery_starts_after_the_last_bad_second():
+    """Recovery is when the last failure and the last slow second are over."""
     usual = [Call(n / 10, 0.1, "completed") for n in range(200)]
     failed = [Call(10.0, 0.5, "connection_failed", carried=False), Call(10.1, 1.4, "partial")]
 
@@ -321,7 +325,7 @@ def test_the_coordinator_shows_an_instance_gone_and_back():
 # --- sending --------------------------------------------------------------------------------------
 
 
-async def test_time_counts_from_when_a_task_was_meant_to_start():
+async def test_time_counts_from_the_planned_start():
     """A sender that was held up for 0.2 s does not make the tasks behind it look fast."""
     collected = Collected()
 
@@ -554,7 +558,8 @@ def test_ctrl_c_ends_a_run_with_what_it_has(fragile, tmp_path):
     assert "Stopped early" in out
 
 
-def test_worker_dies_kills_whom_it_was_told_and_says_what_was_felt(fragile):
+def test_worker_death_command_kills_and_reports(fragile):
+    """Worker dies kills whom it was told and says what was felt."""
     url, _ = fragile
     victim = subprocess.Popen(["sleep", "60"])
 

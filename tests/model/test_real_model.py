@@ -61,9 +61,8 @@ def becomes(served: Served, *, busy: bool, seconds: float) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_nothing_is_worse_nothing_is_late_and_some_answers_are_the_models(
-    plain: httpx.Client, thinking: httpx.Client
-) -> None:
+def test_real_model_makes_nothing_worse_or_late(plain: httpx.Client, thinking: httpx.Client) -> None:
+    """Nothing is worse nothing is late and some answers are the models."""
     helped = 0
     for question in QUESTIONS:
         without, with_ = asked(plain, question), asked(thinking, question)

@@ -65,7 +65,8 @@ def test_a_wrong_answer_gets_no_mark():
     assert scoring.marks(KEPT, told) == Marks()
 
 
-def test_an_answer_below_the_first_is_shown_but_not_first():
+def test_lower_answer_counts_as_shown_not_first():
+    """An answer below the first is shown but not first."""
     told = Answer(("We keep bees.",), ("We keep backups for a month.",), ("bees.md", "backups.md"), ())
 
     assert scoring.marks(KEPT, told) == Marks(shown=True, document_in_three=True)
@@ -92,7 +93,8 @@ def test_one_of_two_parts_is_no_answer():
         Answer(("A recipe for 30 days.",), answered=False),
     ],
 )
-def test_an_admission_is_right_only_where_the_documents_do_not_answer(told):
+def test_admission_is_right_only_without_an_answer(told):
+    """An admission is right only where the documents do not answer."""
     assert scoring.marks(ABSENT, told) == Marks(admitted=True)
     assert scoring.marks(KEPT, told) == Marks(wrong_nothing=True)
 
@@ -113,7 +115,8 @@ def test_noise_instead_of_an_admission_gets_no_mark():
         ("old", "cold", False),
     ],
 )
-def test_phrases_are_found_whatever_their_case_markup_and_line_ends(phrase, text, found):
+def test_phrases_match_despite_case_and_markup(phrase, text, found):
+    """Phrases are found whatever their case markup and line ends."""
     assert scoring.holds(text, [[phrase]]) is found
 
 

@@ -44,7 +44,7 @@ class Fixed:
         return None
 
 
-async def test_what_answers_comes_first_and_as_many_passages_as_were_asked_for(reranker):
+async def test_best_passages_come_first_in_the_asked_number(reranker):
     """More are compared than are handed on: what answers stood eleventh."""
     found = await Reranked(Fixed(FOUND), reranker).search(Ask(QUESTION, 8), Step())
 
@@ -57,7 +57,8 @@ async def test_what_answers_comes_first_and_as_many_passages_as_were_asked_for(r
 @pytest.mark.parametrize(
     ("question", "seconds"), [("Warum ist mein Anschluss so langsam?", 30.0), (QUESTION + " Why?", 0.0)]
 )
-async def test_the_order_stays_where_the_question_is_german_or_the_time_is_over(reranker, question, seconds):
+async def test_order_stays_for_german_and_without_time(reranker, question, seconds):
+    """The order stays where the question is german or the time is over."""
     found = await Reranked(Fixed(FOUND), reranker).search(Ask(question, 8), Step(seconds=seconds))
 
     assert found.evidence == FOUND[:8]
@@ -99,7 +100,7 @@ async def analysed(found: list[Evidence], *, semantic: bool) -> Analysis:
     return Analysis.model_validate(reply.output)
 
 
-async def test_the_analyzer_answers_with_the_run_that_means_the_question():
+async def test_analyzer_answers_with_the_run_that_fits():
     """Two runs of one passage have one word of the question each."""
     glue = "The glue is slow: wait a day for the two pipes."
     between = "The plumber is away on Sundays. " * 12

@@ -22,7 +22,8 @@ def test_a_text_says_the_same_as_itself(reranker):
     assert reranker.scores(BUSY, [BUSY], 10) == [pytest.approx(1, abs=0.001)]
 
 
-def test_a_text_in_another_language_is_neither_preferred_nor_put_last(reranker):
+def test_other_languages_are_neither_preferred_nor_last(reranker):
+    """A text in another language is neither preferred nor put last."""
     pipes, german, busy = reranker.scores(QUESTION, [PIPES, GERMAN, BUSY], 10)
 
     assert pipes < german < busy
@@ -48,7 +49,7 @@ def test_no_time_no_scores(reranker):
     assert time.monotonic() - began < 1
 
 
-def test_twenty_long_passages_take_less_than_half_a_second_of_processor_time(reranker):
+def test_twenty_passages_cost_half_a_second_at_most(reranker):
     """Measured: 0.3 s. What is beyond the first 80 tokens is not read."""
     texts = [f"{number} {BUSY * 20}" for number in range(20)]
     began = time.process_time()

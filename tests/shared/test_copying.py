@@ -27,7 +27,9 @@ def test_a_field_that_is_not_there_is_refused():
         changed(Point(1), z=3)
 
 
-def test_what_was_cached_of_the_old_value_is_not_the_new_one_s():
+def test_copy_does_not_share_cached_values():
+    """What was cached of the old value is not the new one s."""
+
     @dataclass(frozen=True)
     class Square:
         side: int

@@ -86,7 +86,7 @@ def test_the_secrets_of_a_service_are_its_secret_settings() -> None:
     assert sorted(logs.secrets_of(settings)) == ["one", "two"]
 
 
-def test_a_line_for_no_terminal_forges_no_other_and_shows_no_secret() -> None:
+def test_log_line_cannot_forge_or_reveal() -> None:
     """What others have sent cannot begin a line of its own, and no short secret slips through."""
     said = {"why": "two\nlines", "said": 'a "b"', "path": "/x\x1b[31m", "own": "hush", "api_key": "k", "ms": 1.5}
 

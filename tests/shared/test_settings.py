@@ -47,7 +47,7 @@ def test_a_wrong_value_is_named_with_its_setting(monkeypatch, capsys, kind, name
     [(Settings, "API_KEY"), (ModelSettings, "MODEL_API_KEY"), (SearchSettings, "SEARCH_API_KEY")],
 )
 @pytest.mark.parametrize("value", ["schlüssel", "two\nlines"])
-def test_a_key_that_no_header_can_carry_is_named_and_not_shown(monkeypatch, capsys, kind, name, value):
+def test_invalid_key_is_named_and_hidden(monkeypatch, capsys, kind, name, value):
     """It would lock everybody out, and nobody would be told why."""
     monkeypatch.setenv(name, value)
 

@@ -183,9 +183,10 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-async def test_an_agent_that_misbehaves_fails_its_own_step_by_name_and_in_time(
+async def test_misbehaving_agent_fails_its_step_in_time(
     suite: Suite, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An agent that misbehaves fails its own step by name and in time."""
     behaviour, type, said = BEHAVIOURS[name]
     seconds = OUT_OF_TIME if type == "timeout" else IN_TIME
     monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.1)
@@ -264,9 +265,7 @@ async def fault(http: httpx.AsyncClient, behaviour: Behaviour) -> tuple[str, str
     return caught.value.type, caught.value.detail, caught.value.blames_agent
 
 
-async def test_a_pause_of_the_coordinator_s_own_breaks_off_no_stream(
-    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_own_pause_breaks_no_stream(coordinator: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pings that came meanwhile are read before anybody is called silent."""
     monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.9)
     paused = asyncio.Event()
@@ -291,9 +290,7 @@ async def test_a_pause_of_the_coordinator_s_own_breaks_off_no_stream(
     assert (step.status, step.attempt) == ("completed", 1)
 
 
-async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_own_pause_is_no_silence_of_agents(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `docker pause` every lease had run out, and every step was cut off, before a single beat was read."""
     monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
     held = Held()
@@ -313,7 +310,7 @@ async def test_a_pause_of_the_coordinator_s_own_is_no_silence_of_its_agents(
         assert (await coordinator.ended(task_id)).results[0].attempt == 1
 
 
-async def test_the_steps_of_a_killed_agent_run_side_by_side_as_soon_as_it_is_back(coordinator: Suite) -> None:
+async def test_killed_agents_steps_run_once_it_returns(coordinator: Suite) -> None:
     """Its death is one failure, however many steps it took along: they waited for one trial's end, and were lost."""
     held, connections = Held(), list[Writer]()
 
@@ -343,7 +340,8 @@ async def test_the_steps_of_a_killed_agent_run_side_by_side_as_soon_as_it_is_bac
 # --- agents that are not there --------------------------------------------------------------------
 
 
-async def test_an_endpoint_nobody_listens_on_is_taken_shown_unreachable_and_slows_nobody(suite: Suite) -> None:
+async def test_dead_endpoint_is_unreachable_and_slows_nobody(suite: Suite) -> None:
+    """An endpoint nobody listens on is taken shown unreachable and slows nobody."""
     port = free_port()
     registered = await suite.register("ghost", f"http://127.0.0.1:{port}", "research")
     assert registered["status"] == "pending"
@@ -367,7 +365,8 @@ async def test_a_capability_nobody_ever_had_fails_at_once(suite: Suite) -> None:
     assert task.missing[0].why == "No agent has ever registered for capability 'paint'."
 
 
-async def test_a_capability_whose_agents_are_away_is_waited_for_half_of_the_time_left(coordinator: Suite) -> None:
+async def test_absent_capability_is_awaited_half_the_time(coordinator: Suite) -> None:
+    """A capability whose agents are away is waited for half of the time left."""
     port = free_port()
     await coordinator.register("away", f"http://127.0.0.1:{port}", "work")
     began = time.monotonic()
@@ -379,7 +378,8 @@ async def test_a_capability_whose_agents_are_away_is_waited_for_half_of_the_time
     assert "Connection refused" in task.missing[0].why
 
 
-async def test_an_agent_that_comes_back_while_a_step_waits_gets_it(coordinator: Suite) -> None:
+async def test_returning_agent_gets_the_waiting_step(coordinator: Suite) -> None:
+    """An agent that comes back while a step waits gets it."""
     port = free_port()
     await coordinator.register("late", f"http://127.0.0.1:{port}", "work")
     task_id = await coordinator.begin(plan=[{"id": "only", "capability": "work"}], timeout_seconds=10)
@@ -389,7 +389,8 @@ async def test_an_agent_that_comes_back_while_a_step_waits_gets_it(coordinator: 
     assert (await coordinator.ended(task_id)).results[0].agent == "prompt"
 
 
-async def test_the_first_call_to_an_agent_that_has_gone_is_repeated_at_another_at_once(coordinator: Suite) -> None:
+async def test_failed_first_call_moves_at_once(coordinator: Suite) -> None:
+    """The first call to an agent that has gone is repeated at another at once."""
     for host in ("one", "two", "three"):
         await coordinator.add(agent("echo", "echo"), host=host)
     coordinator.network.unplug("one")
@@ -406,7 +407,9 @@ async def test_the_first_call_to_an_agent_that_has_gone_is_repeated_at_another_a
 # --- the rest of the task ---------------------------------------------------------------------------
 
 
-async def test_when_all_research_is_lost_the_caller_gets_500_with_the_task_in_it(suite: Suite) -> None:
+async def test_lost_research_is_500_with_the_task(suite: Suite) -> None:
+    """When all research is lost the caller gets 500 with the task in it."""
+
     async def fails(request: httpx.Request) -> httpx.Response:
         return httpx.Response(404)
 
@@ -423,7 +426,8 @@ async def test_when_all_research_is_lost_the_caller_gets_500_with_the_task_in_it
     assert "HTTP 404" in problem["detail"]
 
 
-async def test_when_nothing_at_all_was_ready_at_the_deadline_the_task_timed_out(suite: Suite) -> None:
+async def test_nothing_ready_at_the_deadline_is_timed_out(suite: Suite) -> None:
+    """When nothing at all was ready at the deadline the task timed out."""
     suite.network.delay("researcher", 60)
     began = time.monotonic()
 
@@ -434,7 +438,9 @@ async def test_when_nothing_at_all_was_ready_at_the_deadline_the_task_timed_out(
     assert answer.json()["task"]["status"] == "timed_out"
 
 
-async def test_what_is_ready_at_the_deadline_is_the_answer_with_a_report_and_what_is_missing(suite: Suite) -> None:
+async def test_deadline_answers_with_what_is_ready(suite: Suite) -> None:
+    """What is ready at the deadline is the answer with a report and what is missing."""
+
     async def slow_for_neap(step: StepRequest, ctx: Context) -> Reply:
         if "neap" in step.input["question"]:
             await asyncio.sleep(60)
@@ -458,9 +464,8 @@ async def test_what_is_ready_at_the_deadline_is_the_answer_with_a_report_and_wha
 
 
 @pytest.mark.parametrize(("lost", "step"), [("analyzer", "analyze"), ("reporter", "report")])
-async def test_without_analysis_or_reporter_the_coordinator_renders_a_report_itself(
-    suite: Suite, lost: str, step: str
-) -> None:
+async def test_coordinator_renders_without_analysis_or_reporter(suite: Suite, lost: str, step: str) -> None:
+    """Without analysis or reporter the coordinator renders a report itself."""
     suite.network.delay(lost, 60)
 
     task = await suite.execute(timeout_seconds=2)
@@ -471,7 +476,8 @@ async def test_without_analysis_or_reporter_the_coordinator_renders_a_report_its
     assert f"{step} (capability '{step}')" in [m.what for m in task.missing]
 
 
-async def test_a_failed_step_that_may_fail_leaves_those_that_need_it_running(suite: Suite) -> None:
+async def test_optional_step_may_fail(suite: Suite) -> None:
+    """A failed step that may fail leaves those that need it running."""
     plan = [
         {"id": "paint", "capability": "paint", "on_failure": "continue"},
         {"id": "frame", "capability": "paint"},
@@ -505,9 +511,10 @@ async def test_cancel_stops_every_running_child_within_two_seconds(coordinator: 
     assert time.monotonic() - began < 2
 
 
-async def test_cancel_reaches_the_agent_and_an_answer_after_it_changes_nothing(
+async def test_cancel_reaches_the_agent_late_answers_nothing(
     coordinator: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Cancel reaches the agent and an answer after it changes nothing."""
     monkeypatch.setattr(worker_client, "CANCEL_SECONDS", 4.0)
     answers = asyncio.Event()
 
@@ -533,7 +540,8 @@ async def test_cancel_reaches_the_agent_and_an_answer_after_it_changes_nothing(
     assert (again.status_code, again.json()["status"]) == (202, "cancelled")
 
 
-async def test_a_step_out_of_time_is_cancelled_at_its_agent(coordinator: Suite) -> None:
+async def test_step_out_of_time_is_canceled(coordinator: Suite) -> None:
+    """A step out of time is cancelled at its agent."""
     async with bad_peer(hangs) as peer:
         await coordinator.register("slow", peer.url, "work")
         await coordinator.sees(peer.host, "healthy")
@@ -556,7 +564,8 @@ async def test_what_has_ended_cannot_be_cancelled(suite: Suite) -> None:
 # --- breaker, draining, budgets, overload -----------------------------------------------------------
 
 
-async def test_an_agent_that_fails_five_times_is_left_alone_and_tried_again_with_one_call(coordinator: Suite) -> None:
+async def test_agent_failing_five_times_gets_one_trial(coordinator: Suite) -> None:
+    """An agent that fails five times is left alone and tried again with one call."""
     held = Held()
 
     async def answers(request: httpx.Request) -> httpx.Response:
@@ -581,7 +590,8 @@ async def test_an_agent_that_fails_five_times_is_left_alone_and_tried_again_with
     assert (await coordinator.agents())["moody"].breaker == "closed"
 
 
-async def test_an_agent_that_hangs_until_the_deadline_opens_its_breaker(coordinator: Suite) -> None:
+async def test_hanging_agent_opens_its_breaker(coordinator: Suite) -> None:
+    """An agent that hangs until the deadline opens its breaker."""
     async with bad_peer(hangs) as peer:
         await coordinator.register("hung", peer.url, "work")
         await coordinator.sees(peer.host, "healthy")
@@ -592,7 +602,9 @@ async def test_an_agent_that_hangs_until_the_deadline_opens_its_breaker(coordina
         assert (await coordinator.agents())[peer.host].breaker != "closed"
 
 
-async def test_an_agent_that_fails_for_a_reason_of_the_task_is_not_left_alone(coordinator: Suite) -> None:
+async def test_failures_of_the_task_open_no_breaker(coordinator: Suite) -> None:
+    """An agent that fails for a reason of the task is not left alone."""
+
     async def refuses(step: StepRequest, ctx: Context) -> Reply:
         raise WorkerFault("This is no question.", type="bad_input")
 
@@ -604,7 +616,8 @@ async def test_an_agent_that_fails_for_a_reason_of_the_task_is_not_left_alone(co
     assert (await coordinator.agents())["picky"].breaker == "closed"
 
 
-async def test_a_draining_agent_finishes_what_it_has_and_gets_nothing_new(coordinator: Suite) -> None:
+async def test_draining_agent_finishes_gets_nothing_new(coordinator: Suite) -> None:
+    """A draining agent finishes what it has and gets nothing new."""
     held = Held()
     app = await coordinator.add(agent("old", "work", held))
     task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
@@ -642,7 +655,9 @@ async def test_retries_count_as_calls(coordinator: Suite) -> None:
     assert task.usage.calls == 2
 
 
-async def test_what_an_agent_reports_as_spent_counts_and_ends_the_budget(coordinator: Suite) -> None:
+async def test_reported_spending_ends_the_budget(coordinator: Suite) -> None:
+    """What an agent reports as spent counts and ends the budget."""
+
     async def spends(step: StepRequest, ctx: Context) -> Reply:
         return Reply("said", usage=Usage(calls=4, input_tokens=90, output_tokens=20))
 
@@ -657,9 +672,7 @@ async def test_what_an_agent_reports_as_spent_counts_and_ends_the_budget(coordin
     assert by_calls.results[1].error.detail == "The task's 5 calls are spent."
 
 
-async def test_more_context_than_memory_may_hold_gets_429_until_tasks_have_ended(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_much_context_is_429_until_tasks_end(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start takes up all open tasks: more than memory holds would end every start."""
     monkeypatch.setattr(admission, "MAX_WEIGHT", 100_000)
     held, small, many = Held(), "x" * 40_000, [[]] * 900  # as lists, these take 20 times their JSON
@@ -676,7 +689,8 @@ async def test_more_context_than_memory_may_hold_gets_429_until_tasks_have_ended
         assert (await suite.execute(agents=["slow"], context=small)).status == "completed"
 
 
-async def test_more_tasks_than_may_wait_get_429_with_retry_after(network: Network) -> None:
+async def test_full_queue_is_429_with_retry_after(network: Network) -> None:
+    """More tasks than may wait get 429 with retry after."""
     held = Held()
     async with Suite(network, agent("slow", "work", held), max_concurrent_tasks=2, max_queued_tasks=3) as suite:
         plan = [{"id": "s", "capability": "work"}]
@@ -692,7 +706,8 @@ async def test_more_tasks_than_may_wait_get_429_with_retry_after(network: Networ
     assert all(int(a.headers["retry-after"]) >= 1 for a in refused)
 
 
-async def test_higher_priority_starts_first_and_within_one_first_come_first_served(network: Network) -> None:
+async def test_higher_priority_starts_first_then_in_order(network: Network) -> None:
+    """Higher priority starts first and within one first come first served."""
     held = Held()
     async with Suite(network, agent("slow", "work", held), max_concurrent_tasks=1) as suite:
         plan = [{"id": "s", "capability": "work"}]
@@ -706,7 +721,8 @@ async def test_higher_priority_starts_first_and_within_one_first_come_first_serv
     assert [s.task_description for s in held.began] == ["first", "high", "middle", "middle, later", "low"]
 
 
-async def test_a_task_that_waited_for_its_place_until_its_end_says_so(network: Network) -> None:
+async def test_task_that_only_waited_says_so(network: Network) -> None:
+    """A task that waited for its place until its end says so."""
     async with Suite(network, agent("slow", "work", Held()), max_concurrent_tasks=1) as suite:
         plan = [{"id": "s", "capability": "work"}]
         await suite.begin(plan=plan)
@@ -717,7 +733,8 @@ async def test_a_task_that_waited_for_its_place_until_its_end_says_so(network: N
     assert task.missing[0].why == "The task timed out while queued."
 
 
-async def test_a_caller_that_waits_at_shutdown_gets_503_with_the_place_to_ask_later(suite: Suite) -> None:
+async def test_waiting_caller_gets_503_and_location(suite: Suite) -> None:
+    """A caller that waits at shutdown gets 503 with the place to ask later."""
     suite.network.delay("researcher", 60)
     waiting = asyncio.create_task(suite.ask())
     await eventually(lambda: suite.network.calls("researcher"))
@@ -785,7 +802,8 @@ serve_worker(lambda state_dir: Agent(name="slow", description="Waits.", capabili
 """
 
 
-async def test_the_step_of_a_killed_worker_goes_to_another_and_back_when_that_one_is_killed_too(tmp_path: Path) -> None:
+async def test_step_of_a_killed_worker_moves_twice(tmp_path: Path) -> None:
+    """The step of a killed worker goes to another and back when that one is killed too."""
     async with started(tmp_path, workers=2) as (client, workers):
 
         async def began(number: int) -> fakes.Process:

@@ -73,7 +73,8 @@ async def history(coordinator: Coordinator, disk: Disk) -> History:
     return History(disk.seen / "muster.db")
 
 
-async def test_on_a_full_disk_new_tasks_are_refused_and_reads_go_on(client, coordinator, disk):
+async def test_full_disk_refuses_tasks_reads_go_on(client, coordinator, disk):
+    """On a full disk new tasks are refused and reads go on."""
     done = (await client.post("/execute_task", json=task())).json()["task_id"]
     disk.fill()
 
@@ -90,7 +91,7 @@ async def test_on_a_full_disk_new_tasks_are_refused_and_reads_go_on(client, coor
     assert coordinator.process.alive
 
 
-async def test_freed_space_is_enough_to_go_on_within_five_seconds(client, coordinator, disk):
+async def test_freed_space_is_enough_within_five_seconds(client, coordinator, disk):
     """Three times over; nothing accepted is lost and the file is sound."""
     accepted = []
     for _ in range(3):
@@ -109,9 +110,7 @@ async def test_freed_space_is_enough_to_go_on_within_five_seconds(client, coordi
     assert (await history(coordinator, disk)).problems(accepted=accepted) == []
 
 
-async def test_tasks_that_run_while_the_disk_fills_end_with_their_results_once_there_is_room(
-    client, coordinator, disk, agents
-):
+async def test_results_wait_for_room(client, coordinator, disk, agents):
     """Their steps ended on a full disk: the results are kept, written later, and not made again."""
     ids = [await begin(client, delay_ms=400) for _ in range(10)]
     disk.fill()
@@ -135,7 +134,7 @@ async def _ended(client: httpx.AsyncClient, id: str) -> bool:
     return await status(client, id) not in ("queued", "running")
 
 
-async def test_a_result_that_waited_for_room_beyond_the_deadline_is_still_part_of_the_answer(client, coordinator, disk):
+async def test_late_written_result_is_in_the_answer(client, coordinator, disk):
     """The step was done in time; only the disk was not."""
     id = await begin(client, timeout_seconds=2.0, delay_ms=300)
     await asyncio.sleep(0.1)
@@ -152,7 +151,7 @@ async def test_a_result_that_waited_for_room_beyond_the_deadline_is_still_part_o
     assert (await history(coordinator, disk)).problems(accepted=[id], late_seconds=10.0) == []
 
 
-async def test_a_waiting_caller_is_answered_by_its_deadline_whatever_the_disk_does(client, disk):
+async def test_caller_is_answered_whatever_the_disk_does(client, disk):
     """Some end before the disk is full, the others hear where their task is to be found."""
     answers: list[tuple[Answer, httpx.Response]] = []
 
@@ -199,7 +198,7 @@ async def test_a_disk_that_fills_up_under_load_loses_nothing(client, coordinator
     assert [id for id, was in zip(accepted, seen, strict=True) if was == "completed" and id in crashed.open_tasks] == []
 
 
-async def test_an_agent_that_registers_on_a_full_disk_is_kept_once_there_is_room(client, coordinator, disk):
+async def test_registration_on_a_full_disk_is_kept(client, coordinator, disk):
     """Its first call is refused with a name; the same call again makes it durable."""
     body = {"name": "late", "endpoint": "http://127.0.0.1:9", "capabilities": ["late"]}
     disk.fill()
@@ -215,9 +214,8 @@ async def test_an_agent_that_registers_on_a_full_disk_is_kept_once_there_is_room
     assert (await client.get("/agents/late")).status_code == 200
 
 
-async def test_sigterm_on_a_full_disk_ends_within_ten_seconds_and_what_could_not_be_written_is_done_again(
-    client, coordinator, disk
-):
+async def test_sigterm_on_a_full_disk_loses_nothing(client, coordinator, disk):
+    """Sigterm on a full disk ends within ten seconds and what could not be written is done again."""
     ids = [await begin(client, delay_ms=300) for _ in range(10)]
     disk.fill()
     await asyncio.sleep(1.0)
@@ -238,7 +236,8 @@ async def test_sigterm_on_a_full_disk_ends_within_ten_seconds_and_what_could_not
     assert (await history(coordinator, disk)).problems(accepted=ids) == []
 
 
-def test_a_start_on_a_full_disk_is_refused_in_a_sentence(disk, tmp_path):
+def test_start_on_a_full_disk_is_refused_clearly(disk, tmp_path):
+    """A start on a full disk is refused in a sentence."""
     disk.fill()
     with Coordinator(tmp_path / "c", journal=disk.path / "muster.db", through=disk.through) as coordinator:
         coordinator.start()
@@ -250,7 +249,7 @@ def test_a_start_on_a_full_disk_is_refused_in_a_sentence(disk, tmp_path):
         assert "Traceback" not in coordinator.process.out
 
 
-def test_after_a_start_on_a_full_disk_nothing_is_in_the_way_of_the_next(coordinator, disk):
+def test_refused_start_leaves_nothing_behind(coordinator, disk):
     """The journal is there already; it opens again once there is room."""
     coordinator.kill()
     disk.fill()

@@ -249,7 +249,7 @@ class Bench:
 NOTHING_WRONG = {"lost": 0, "ended twice": 0, "not ended": 0, "finished steps run again": 0}
 
 
-async def test_sixty_kills_at_random_moments_lose_nothing_and_repeat_nothing(tmp_path):
+async def test_sixty_random_kills_lose_and_repeat_nothing(tmp_path):
     """Every other one falls into work, the others into starts and recoveries."""
     bench = Bench(tmp_path, SEED)
     async with bench.open():
@@ -263,7 +263,7 @@ async def test_sixty_kills_at_random_moments_lose_nothing_and_repeat_nothing(tmp
     assert figures.items() >= NOTHING_WRONG.items()
 
 
-async def test_a_kill_at_every_named_write_and_send_loses_nothing_and_repeats_nothing(tmp_path):
+async def test_kill_at_every_point_loses_nothing(tmp_path):
     """Before a write is begun, when it is written and not committed, and when it is committed and nobody knows."""
     bench = Bench(tmp_path, SEED + 1)
     async with bench.open():
@@ -278,7 +278,7 @@ async def test_a_kill_at_every_named_write_and_send_loses_nothing_and_repeats_no
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_kill_while_a_cancelled_task_ends_leaves_it_open_or_ended_and_never_both(tmp_path, moment):
+async def test_kill_during_cancel_leaves_open_or_ended(tmp_path, moment):
     """Its steps were: so is the task, after the restart at the latest."""
     with suite(tmp_path) as (coordinator, _):
         coordinator.kill()
@@ -322,7 +322,7 @@ async def _steps(http: httpx.AsyncClient, task_id: str) -> dict[str, str]:
     return {s["step_id"]: s["status"] for s in (await http.get(f"/tasks/{task_id}")).json()["results"]}
 
 
-async def test_a_waiting_caller_gets_its_answer_after_the_restart_with_the_same_key(tmp_path):
+async def test_caller_gets_its_answer_after_the_restart(tmp_path):
     """Its connection breaks; the task is the same, and so is what was done of it. Started as everybody starts it."""
     with Coordinator(tmp_path / "c", warm=False) as coordinator:
         coordinator.start().ready()
@@ -358,7 +358,7 @@ async def test_a_waiting_caller_gets_its_answer_after_the_restart_with_the_same_
             assert [step for _, _, step in agents.executions()].count("a") == 1
 
 
-async def test_a_reader_that_comes_back_with_last_event_id_sees_every_event_once(tmp_path):
+async def test_returning_reader_sees_every_event_once(tmp_path):
     """Three kills while it reads; positions only grow, and the stream of a task that has ended ends too."""
     with suite(tmp_path) as (coordinator, _):
         async with httpx.AsyncClient(base_url=coordinator.url, timeout=20.0) as http:
@@ -395,7 +395,8 @@ async def _read_all(http: httpx.AsyncClient, id: str, seen: list[tuple[int, str]
         await asyncio.sleep(0.02)
 
 
-async def test_a_key_asked_for_a_thousand_times_over_a_kill_is_one_task(tmp_path):
+async def test_key_asked_a_thousand_times_makes_one(tmp_path):
+    """A key asked for a thousand times over a kill is one task."""
     with suite(tmp_path) as (coordinator, agents):
         async with aiohttp.ClientSession(coordinator.url, connector=aiohttp.TCPConnector(limit=200)) as http:
 

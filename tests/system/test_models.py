@@ -81,7 +81,7 @@ async def test_a_task_is_thought_through_by_a_model(coordinator: Suite, docs: Pa
     assert (task.usage.calls, task.usage.input_tokens, task.usage.output_tokens) == (4, 7, 5)
 
 
-async def test_a_chat_hears_the_answer_while_the_model_still_writes(coordinator: Suite, docs: Path) -> None:
+async def test_chat_hears_the_answer_while_it_is_written(coordinator: Suite, docs: Path) -> None:
     """The words that come early are the beginning of the report, and nothing is said twice."""
     whole = json.dumps({"findings": [{"from": ["p1.1"], "statement": SAID}, {"from": ["p1.2"], "statement": ""}]})
     at = whole.index("}") + 1
@@ -173,7 +173,8 @@ async def test_without_a_model_nothing_is_missing(coordinator: Suite, docs: Path
     assert "Made without a model" in task.result.report
 
 
-def test_steps_that_start_later_keep_a_call_and_their_share_of_the_tokens() -> None:
+def test_later_steps_keep_a_share_of_tokens() -> None:
+    """Steps that start later keep a call and their share of the tokens."""
     ledger = Ledger(max_calls=9, max_tokens=900)
 
     first, calls, tokens = ledger.reserve(sharers=2, later=2)

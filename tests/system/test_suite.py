@@ -36,7 +36,8 @@ async def test_a_question_becomes_a_report_with_findings_and_sources(suite: Suit
     assert task.missing == []
 
 
-async def test_the_view_of_a_task_says_when_how_long_and_where_to_look(suite: Suite) -> None:
+async def test_view_tells_times_and_links(suite: Suite) -> None:
+    """The view of a task says when how long and where to look."""
     before = datetime.now(UTC)
 
     answer = await suite.ask(timeout_seconds=20)
@@ -81,7 +82,8 @@ async def test_several_questions_are_researched_side_by_side(suite: Suite) -> No
     assert [f["question"] for f in task.result.findings] == [s.output["question"] for s in research]
 
 
-async def test_a_plan_of_ones_own_runs_in_the_order_of_its_needs(coordinator: Suite) -> None:
+async def test_own_plan_runs_in_order(coordinator: Suite) -> None:
+    """A plan of ones own runs in the order of its needs."""
     seen: dict[str, StepRequest] = {}
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
@@ -103,7 +105,8 @@ async def test_a_plan_of_ones_own_runs_in_the_order_of_its_needs(coordinator: Su
     assert task.result.report == "sum of None"
 
 
-async def test_the_last_outputs_are_the_result_of_a_plan_without_a_report(coordinator: Suite) -> None:
+async def test_last_outputs_are_the_result_without_report(coordinator: Suite) -> None:
+    """The last outputs are the result of a plan without a report."""
     await coordinator.add(agent("echo", "echo"))
     plan = [{"id": id, "capability": "echo"} for id in ("a", "b")]
 
@@ -112,7 +115,9 @@ async def test_the_last_outputs_are_the_result_of_a_plan_without_a_report(coordi
     assert {id: output["by"] for id, output in task.result.report.items()} == {"a": "echo", "b": "echo"}
 
 
-async def test_agents_are_asked_all_at_once_and_one_that_fails_costs_only_its_own_part(coordinator: Suite) -> None:
+async def test_agents_run_in_parallel_and_fail_alone(coordinator: Suite) -> None:
+    """Agents are asked all at once and one that fails costs only its own part."""
+
     async def fails(step: StepRequest, ctx: Context) -> Reply:
         raise ValueError("bad day")
 
@@ -174,9 +179,8 @@ async def test_an_instance_never_runs_more_steps_than_it_takes(coordinator: Suit
         ("json", ".json", "application/json", '"title"'),
     ],
 )
-async def test_the_report_comes_in_the_format_asked_for_and_in_every_other(
-    suite: Suite, format: str, suffix: str, type: str, sign: str
-) -> None:
+async def test_report_comes_in_every_format(suite: Suite, format: str, suffix: str, type: str, sign: str) -> None:
+    """The report comes in the format asked for and in every other."""
     task = await suite.execute(format=format)
     other = await suite.execute()
 
@@ -192,7 +196,8 @@ async def test_the_report_comes_in_the_format_asked_for_and_in_every_other(
     assert by_suffix.text == by_accept.text
 
 
-async def test_a_report_is_not_there_before_the_task_has_ended(suite: Suite) -> None:
+async def test_report_is_missing_before_the_end(suite: Suite) -> None:
+    """A report is not there before the task has ended."""
     suite.network.delay("researcher", 60)
     task_id = await suite.begin()
 
@@ -201,7 +206,9 @@ async def test_a_report_is_not_there_before_the_task_has_ended(suite: Suite) -> 
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:muster:problem:conflict")
 
 
-async def test_finding_nothing_is_a_result_and_says_where_was_looked(suite: Suite) -> None:
+async def test_finding_nothing_is_a_result(suite: Suite) -> None:
+    """Finding nothing is a result and says where was looked."""
+
     async def finds_nothing(step: StepRequest, ctx: Context) -> Reply:
         question = step.input["question"]
         return Reply({"question": question, "provider": "fake", "searched": "all 12 files of docs/", "evidence": []})
@@ -215,7 +222,9 @@ async def test_finding_nothing_is_a_result_and_says_where_was_looked(suite: Suit
     assert "Your documents do not seem to answer this" in task.result.report
 
 
-async def test_what_an_agent_could_not_deliver_is_missing_from_a_completed_task(coordinator: Suite) -> None:
+async def test_undelivered_part_is_missing(coordinator: Suite) -> None:
+    """What an agent could not deliver is missing from a completed task."""
+
     async def half(step: StepRequest, ctx: Context) -> Reply:
         return Reply("half", missing=[{"what": "page 2", "why": "It is torn."}])
 
@@ -229,7 +238,8 @@ async def test_what_an_agent_could_not_deliver_is_missing_from_a_completed_task(
 # --- asking without waiting ---------------------------------------------------------------------------
 
 
-async def test_respond_async_answers_202_with_the_place_of_the_task(suite: Suite) -> None:
+async def test_respond_async_is_202_with_location(suite: Suite) -> None:
+    """Respond async answers 202 with the place of the task."""
     answer = await suite.ask(headers={"Prefer": "Respond-Async, wait=10"})
 
     body = answer.json()
@@ -258,7 +268,8 @@ async def test_execute_task_streams_its_events_and_then_the_result(suite: Suite)
     assert all({"type", "task_id", "at"} <= set(json.loads(e.data)) for e in told[:-1])
 
 
-async def test_events_go_on_after_the_last_one_a_client_has_seen(suite: Suite) -> None:
+async def test_events_continue_after_the_last_seen(suite: Suite) -> None:
+    """Events go on after the last one a client has seen."""
     task = await suite.execute()
     path = f"/tasks/{task.task_id}/events"
     async with serving(suite.app, lifespan=False) as url, httpx.AsyncClient(base_url=url) as client:
@@ -268,7 +279,8 @@ async def test_events_go_on_after_the_last_one_a_client_has_seen(suite: Suite) -
             assert [e.id for e in rest] == [e.id for e in whole[at + 1 :]]
 
 
-async def test_two_watchers_of_a_running_task_see_the_same_and_its_end(suite: Suite) -> None:
+async def test_two_watchers_see_the_same(suite: Suite) -> None:
+    """Two watchers of a running task see the same and its end."""
     held = Held()
     await suite.add(agent("slow", "wait", held))
     task_id = await suite.begin(plan=[{"id": "s", "capability": "wait"}])
@@ -298,7 +310,8 @@ async def test_a_stop_ends_open_streams_at_once(suite: Suite) -> None:
 # --- the same task again ------------------------------------------------------------------------------
 
 
-async def test_an_idempotency_key_joins_the_running_task_and_replays_the_ended_one(suite: Suite) -> None:
+async def test_idempotency_key_joins_and_replays(suite: Suite) -> None:
+    """An idempotency key joins the running task and replays the ended one."""
     suite.network.delay("researcher", 0.2)
     headers = {"Idempotency-Key": "order-66"}
 
@@ -310,7 +323,8 @@ async def test_an_idempotency_key_joins_the_running_task_and_replays_the_ended_o
     assert len((await suite.client.get("/tasks")).json()["tasks"]) == 1
 
 
-async def test_an_idempotency_key_gives_a_failed_task_its_failure_again(coordinator: Suite) -> None:
+async def test_idempotency_key_repeats_a_failure(coordinator: Suite) -> None:
+    """An idempotency key gives a failed task its failure again."""
     headers = {"Idempotency-Key": "fails"}
 
     first, second = [await coordinator.ask(headers=headers) for _ in range(2)]
@@ -335,7 +349,8 @@ async def test_tasks_keys_events_and_agents_outlive_a_restart(tmp_path: Path) ->
     assert network.calls("researcher") == []
 
 
-async def test_a_task_cut_off_by_a_stop_goes_on_and_finished_steps_are_not_repeated(tmp_path: Path) -> None:
+async def test_interrupted_task_repeats_no_finished_steps(tmp_path: Path) -> None:
+    """A task cut off by a stop goes on and finished steps are not repeated."""
     journal = f"sqlite:///{tmp_path}/muster.db"
     agents = (fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER)
     async with Suite(Network(), *agents, database_url=journal) as suite:
@@ -354,7 +369,7 @@ async def test_a_task_cut_off_by_a_stop_goes_on_and_finished_steps_are_not_repea
 # --- lists, counts, keys ------------------------------------------------------------------------------
 
 
-async def test_a_step_for_an_agent_by_name_waits_for_it_after_everything_was_stopped(tmp_path: Path) -> None:
+async def test_step_by_name_waits_after_a_full_stop(tmp_path: Path) -> None:
     """It withdrew before the coordinator stopped, and comes back a moment after the coordinator."""
     plan = [{"id": "a", "agent": "worker"}]
     journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
@@ -448,7 +463,8 @@ async def test_usage_is_the_sum_of_what_the_steps_say(coordinator: Suite) -> Non
     assert task.usage == Usage(calls=6, input_tokens=20, output_tokens=6)
 
 
-async def test_with_a_key_everything_but_health_and_ready_wants_it(network: Network) -> None:
+async def test_key_protects_everything_but_health_and_ready(network: Network) -> None:
+    """With a key everything but health and ready wants it."""
     async with Suite(network, agent("echo", "echo"), api_key="hunter2") as suite:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(suite.app), base_url="http://coordinator") as client:
             for path in ("/health", "/ready"):
@@ -478,9 +494,10 @@ async def test_the_traceparent_of_the_caller_reaches_the_agent(coordinator: Suit
     assert call.headers["traceparent"] == trace
 
 
-async def test_the_built_in_workers_answer_from_a_folder_of_documents(
+async def test_built_in_workers_answer_from_documents(
     coordinator: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The built in workers answer from a folder of documents."""
     from workers import analyzer, reporter, researcher
 
     (tmp_path / "docs").mkdir()

@@ -72,7 +72,7 @@ def answers(question: str, *items: Evidence) -> list[str]:
 # --- what is shown
 
 
-async def test_what_is_shown_is_quoted_and_points_at_its_evidence():
+async def test_answer_is_quoted_with_its_evidence():
     """A finding stands in the passage it cites, and every id stands in the sources."""
     found, _ = await analysed(
         {"research": research(evidence(f"{KEPT} Clients may change it."), evidence(LOSSES, "b.md"))}
@@ -156,7 +156,7 @@ def test_labels_answer_both_parts_of_a_question():
     assert "190.00 EUR" in shown[0]
 
 
-def test_two_documents_with_other_numbers_are_shown_side_by_side():
+def test_conflicting_numbers_are_shown_side_by_side():
     """Nobody can know which is right: a reader must see both, each with its source."""
     one = evidence("The office opens at 9.00 on Monday.", "a.md")
     two = evidence("The office opens at 10.30 on Monday.", "b.md")
@@ -166,7 +166,7 @@ def test_two_documents_with_other_numbers_are_shown_side_by_side():
     assert shown == [one.text, two.text]
 
 
-async def test_a_source_that_says_the_same_is_cited_with_it():
+async def test_agreeing_source_is_cited_too():
     """One statement with two sources, not two statements."""
     same = "By default, the broker keeps messages for seven days."
 
@@ -252,7 +252,8 @@ async def test_without_the_name_asked_for_there_is_no_answer(name):
     assert [w.word for w in found.words if not w.passages] == [name.lower()]
 
 
-def test_a_word_that_was_searched_in_another_spelling_counts_as_found():
+def test_respelled_word_counts_as_found():
+    """A word that was searched in another spelling counts as found."""
     words = [AskedWord(word="firewal", searched="firewall", weight=3.0, passages=4)]
     items = [evidence("The firewall drops all packets.")]
     question = "What does the firewal do?"

@@ -116,7 +116,8 @@ async def test_a_plain_agent_shows_who_it_is(team: Team) -> None:
     assert [s["id"] for s in (await plain.client.get("/.well-known/agent-card.json")).json()["skills"]] == ["chat"]
 
 
-async def test_who_may_delegate_says_so_even_if_nobody_is_there(team: Team) -> None:
+async def test_delegating_agent_says_so_without_peers(team: Team) -> None:
+    """Who may delegate says so even if nobody is there."""
     boss = await team.add("boss", "Hello", agent_sub_agents="worker-1:http://nowhere")
 
     card = (await boss.client.get("/.well-known/agent")).json()
@@ -161,7 +162,8 @@ async def test_a_delegation_is_remembered_on_both_sides(team: Team, asks: Any) -
     assert await worker.contents("agent_response") == ["It's 4, None less."]
 
 
-async def test_a_worker_that_is_down_is_an_event_and_the_model_decides(team: Team) -> None:
+async def test_dead_worker_is_an_event(team: Team) -> None:
+    """A worker that is down is an event and the model decides."""
     boss = await team.add("boss", fence("gone", "Hello?"), "Nobody is there.", agent_sub_agents="gone:http://gone")
 
     assert await boss.chat("Ask") == "Nobody is there."
@@ -234,7 +236,8 @@ async def test_too_many_steps_are_no_answer_to_remember(team: Team) -> None:
     assert (await boss.types())[-1] == "delegation_response"
 
 
-async def test_an_answer_that_is_cut_at_a_limit_says_so_everywhere(team: Team, coordinator: Suite) -> None:
+async def test_answer_cut_at_a_limit_says_so(team: Team, coordinator: Suite) -> None:
+    """An answer that is cut at a limit says so everywhere."""
     async with fake_model(Says("The tides are", finish="length")) as model:
         one = await team.add("one", model=model)
         thinks = LanguageModel(url=model.url, name="fake")
@@ -256,7 +259,8 @@ async def test_an_answer_that_is_cut_at_a_limit_says_so_everywhere(team: Team, c
     ]
 
 
-async def test_an_agent_whose_model_used_up_its_tokens_without_a_word_says_why(team: Team) -> None:
+async def test_silent_model_explains_its_tokens(team: Team) -> None:
+    """An agent whose model used up its tokens without a word says why."""
     async with fake_model(Says("", finish="length")) as model:
         one = await team.add("one", model=model)
         answer = await one.client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "Why?"}]})
@@ -268,7 +272,8 @@ async def test_an_agent_whose_model_used_up_its_tokens_without_a_word_says_why(t
 # --- sessions -----------------------------------------------------------------------------------------
 
 
-async def test_a_session_is_remembered_in_the_prompt_and_others_are_not(team: Team) -> None:
+async def test_session_is_remembered_others_are_not(team: Team) -> None:
+    """A session is remembered in the prompt and others are not."""
     async with fake_model("Hello Ann.", "Hello Bob.", "You are Ann.") as model:
         one = await team.add("one", model=model)
         await one.chat("I am Ann.", session="ann")
@@ -334,7 +339,8 @@ async def test_how_a_reply_is_drawn_reaches_the_model(team: Team, coordinator: S
     }
 
 
-async def test_options_that_are_none_in_a_tasks_context_change_nothing(coordinator: Suite) -> None:
+async def test_unknown_options_change_nothing(coordinator: Suite) -> None:
+    """Options that are none in a tasks context change nothing."""
     async with fake_model("Fine.") as model:
         thinks = LanguageModel(url=model.url, name="fake")
         await coordinator.add(agent(settings("thinker"), thinks, Memory("thinker")))
@@ -390,7 +396,7 @@ async def test_a_tool_is_shown_called_and_remembered(team: Team, monkeypatch: py
         assert await one.contents("tool_result") == [{"tool": "add", "result": {"result": 5}}]
 
 
-async def test_it_is_ready_once_its_tools_and_cards_are_known(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ready_once_tools_and_cards_are_known(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     """A card lists them from the first moment that somebody may ask for it."""
     worker = team.add("worker", "Hello.", agent_description="Adds.")
     async with calculator() as url:
@@ -438,9 +444,10 @@ async def test_tools_that_are_away_are_missing_and_not_silent(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_chat_says_which_tools_are_away_and_shows_no_call_of_them(
+async def test_chat_names_absent_tools_and_hides_calls(
     team: Team, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
+    """A chat says which tools are away and shows no call of them."""
     monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9")
     one = await team.add("one", '{"tool": "add", "arguments": {"a": 2, "b": 3}}', "I cannot add.", mcp_servers="gone")
 
@@ -452,7 +459,8 @@ async def test_a_chat_says_which_tools_are_away_and_shows_no_call_of_them(
     assert '"missing":[{"what":"tools of gone"' in said.replace(": ", ":").replace(", ", ",")
 
 
-async def test_a_tool_server_that_is_away_costs_its_tools_only(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_absent_tool_server_costs_only_its_tools(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool server that is away costs its tools only."""
     monkeypatch.setenv("MCP_SERVER_GONE_URL", "http://127.0.0.1:9")
     one = await team.add("one", "Still here.", mcp_servers="gone")
 
@@ -481,7 +489,8 @@ async def test_a_plan_asks_it_by_name_and_by_capability(coordinator: Suite) -> N
     assert len(await memory.sessions()) == 2
 
 
-async def test_what_the_steps_before_gave_is_in_the_prompt_as_data(coordinator: Suite) -> None:
+async def test_earlier_results_are_data_in_the_prompt(coordinator: Suite) -> None:
+    """What the steps before gave is in the prompt as data."""
     async with fake_model("First.", "Second.") as model:
         memory = Memory("thinker")
         one = agent(settings("thinker"), LanguageModel(url=model.url, name="fake"), memory)
@@ -517,7 +526,8 @@ async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> 
         assert len(await memory.sessions()) == 4
 
 
-async def test_what_follows_the_question_of_a_chat_is_not_taken_for_it(coordinator: Suite) -> None:
+async def test_text_after_the_question_is_no_question(coordinator: Suite) -> None:
+    """What follows the question of a chat is not taken for it."""
     async with fake_model("Pomme.") as model:
         await coordinator.add(agent(settings("thinker"), LanguageModel(url=model.url, name="fake"), Memory("thinker")))
         turns = [("system", "Be brief."), ("user", "What is it?"), ("system", "In French.")]

@@ -85,7 +85,7 @@ async def test_the_summary_comes_first_and_cites():
     )
 
 
-async def test_every_citation_has_its_source_and_every_source_is_cited():
+async def test_citations_and_sources_match():
     """Numbers lead somewhere, and nothing is listed that nobody cites."""
     out = await reported({"analyze": ANALYSIS.model_dump()})
 
@@ -127,7 +127,8 @@ async def test_nothing_found_is_admitted_without_empty_headings():
     assert out.document.sections == []
 
 
-async def test_a_part_that_nothing_answers_is_admitted_beside_the_others():
+async def test_unanswered_part_is_admitted_beside_others():
+    """A part that nothing answers is admitted beside the others."""
     answers = [ANALYSIS.findings[0].model_copy(update={"answers": True})]
     parts = ANALYSIS.model_copy(
         update={"answered": True, "findings": answers, "contradictions": [], "unanswered": ["And why?"]}

@@ -33,7 +33,8 @@ def test_a_service_that_lacks_its_packages_refuses_to_start(worker, tmp_path):
     assert "Traceback" not in run.stdout + run.stderr
 
 
-def test_nothing_of_it_is_loaded_where_it_is_not_set():
+def test_nothing_loads_where_it_is_off():
+    """Nothing of it is loaded where it is not set."""
     code = f"import sys, workers.researcher, workers.analyzer; print(set(sys.modules) & set({minilm.PACKAGES!r}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
 

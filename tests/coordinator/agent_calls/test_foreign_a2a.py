@@ -229,9 +229,7 @@ async def test_every_bad_end_has_its_name(
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_one_that_hangs_costs_its_step_and_is_told_to_stop(
-    coordinator: Suite, poets: Poets, streaming: bool
-) -> None:
+async def test_hanging_call_fails_its_step_and_is_canceled(coordinator: Suite, poets: Poets, streaming: bool) -> None:
     """Without a stream its task is found by its context."""
     poet = await hired(coordinator, await poets("hangs", streaming=streaming))
     await coordinator.add(agent("worker", "work"))
@@ -377,9 +375,10 @@ async def odd() -> AsyncIterator[Odd]:
         ([(200, WORKING), (200, error(-32001))], "agent_lost", "Not so. (-32001)"),
     ],
 )
-async def test_a_wrong_answer_fails_its_step_and_says_what_was_wrong(
+async def test_wrong_answer_fails_its_step_with_the_reason(
     coordinator: Suite, odd: Odd, answers: list[tuple[int, Any]], type: str, text: str
 ) -> None:
+    """A wrong answer fails its step and says what was wrong."""
     odd.answers = answers
     await coordinator.register("poet", odd.url, "write", protocol="a2a")
     await coordinator.sees(odd.host, "healthy")
@@ -392,7 +391,7 @@ async def test_a_wrong_answer_fails_its_step_and_says_what_was_wrong(
     assert text in found.detail
 
 
-async def test_one_that_does_not_wait_is_looked_at_until_it_is_done(coordinator: Suite, odd: Odd) -> None:
+async def test_non_blocking_agent_is_polled_until_done(coordinator: Suite, odd: Odd) -> None:
     """Also one that shows no card: it is asked at its endpoint."""
     odd.answers = [
         (200, WORKING),
@@ -408,7 +407,7 @@ async def test_one_that_does_not_wait_is_looked_at_until_it_is_done(coordinator:
     assert [c["method"] for c in odd.calls] == ["SendMessage", "GetTask", "GetTask"]
 
 
-async def test_a_stop_in_the_middle_leaves_its_task_to_the_next_start(tmp_path: Path, odd: Odd) -> None:
+async def test_interrupted_step_leaves_its_task_to_the_restart(tmp_path: Path, odd: Odd) -> None:
     """It was cancelled there when the coordinator was restarted, and asked for again."""
     odd.answers = [(200, WORKING), (200, LOOKED_AT)]
     journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
@@ -429,7 +428,7 @@ async def test_a_stop_in_the_middle_leaves_its_task_to_the_next_start(tmp_path: 
     assert (methods.count("SendMessage"), methods.count("CancelTask")) == (1, 0)
 
 
-async def test_a_task_whose_time_was_over_before_the_next_start_is_cancelled_there(tmp_path: Path, odd: Odd) -> None:
+async def test_overdue_task_is_canceled_after_the_restart(tmp_path: Path, odd: Odd) -> None:
     """Nobody looks for it any more, and it would work on."""
     odd.answers = [(200, WORKING), (200, LOOKED_AT)]
     journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
@@ -448,7 +447,8 @@ async def test_a_task_whose_time_was_over_before_the_next_start_is_cancelled_the
     assert odd.calls[-1]["params"] == {"id": "t1"}
 
 
-async def test_a_stream_that_ends_too_early_is_followed_by_looking(coordinator: Suite, odd: Odd) -> None:
+async def test_stream_that_ends_early_is_followed_by_polling(coordinator: Suite, odd: Odd) -> None:
+    """A stream that ends too early is followed by looking."""
     odd.answers = [
         (200, [WORKING, result(statusUpdate={"taskId": "t1", "status": {"state": "TASK_STATE_WORKING"}})]),
         (200, {"jsonrpc": "2.0", "id": 1, "result": task_in("COMPLETED", **MOON)}),
@@ -459,7 +459,8 @@ async def test_a_stream_that_ends_too_early_is_followed_by_looking(coordinator: 
     assert (await coordinator.execute(plan=PLAN)).results[0].output == "The moon."
 
 
-async def test_an_agent_that_cannot_list_its_tasks_is_asked_again(coordinator: Suite, odd: Odd) -> None:
+async def test_agent_that_cannot_list_tasks_is_asked_again(coordinator: Suite, odd: Odd) -> None:
+    """An agent that cannot list its tasks is asked again."""
     done = result(task=task_in("COMPLETED", **MOON))
     odd.answers = [(200, error(-32603)), (200, error(-32601)), (200, done)]
     await coordinator.register("poet", odd.url, "write", protocol="a2a")
@@ -469,9 +470,7 @@ async def test_an_agent_that_cannot_list_its_tasks_is_asked_again(coordinator: S
     assert [c["method"] for c in odd.calls] == ["SendMessage", "ListTasks", "SendMessage"]
 
 
-async def test_a_card_that_does_not_come_is_not_waited_for(
-    coordinator: Suite, odd: Odd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missing_card_is_not_waited_for(coordinator: Suite, odd: Odd, monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs seconds, not the step's whole time, and nothing has been begun: another instance may be asked."""
     monkeypatch.setattr(foreign_http, "CARD_SECONDS", 0.1)
     odd.card_seconds = 60.0
@@ -485,7 +484,7 @@ async def test_a_card_that_does_not_come_is_not_waited_for(
     assert odd.calls == []
 
 
-async def test_an_agent_that_has_moved_is_found_by_its_new_card(coordinator: Suite, odd: Odd, poets: Poets) -> None:
+async def test_moved_agent_is_found_by_its_new_card(coordinator: Suite, odd: Odd, poets: Poets) -> None:
     """A card is believed for a while, but not after it has led nowhere."""
     poet = await poets()
     odd.answers = [(404, "")]
@@ -501,7 +500,8 @@ async def test_an_agent_that_has_moved_is_found_by_its_new_card(coordinator: Sui
     assert after.results[0].output == "The moon is there."
 
 
-async def test_a_card_without_json_rpc_of_a2a_1_is_refused_by_name(coordinator: Suite, odd: Odd) -> None:
+async def test_card_without_json_rpc_is_refused_by_name(coordinator: Suite, odd: Odd) -> None:
+    """A card without json rpc of a2a 1 is refused by name."""
     odd.card = {
         "supportedInterfaces": [
             {"url": "grpc://x", "protocolBinding": "GRPC", "protocolVersion": "1.0"},
@@ -523,7 +523,8 @@ def card(url: str, **more: Any) -> dict[str, Any]:
     return {"supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0", **more}]}
 
 
-def test_a_card_that_says_localhost_means_the_address_it_came_from() -> None:
+def test_card_that_says_localhost_means_its_address() -> None:
+    """A card that says localhost means the address it came from."""
     known = Registration(name="x", endpoint="http://x:8000", capabilities=[], metadata={"api_key": "k"})
 
     found = foreign_a2a.interface(card("http://localhost:9999/a2a"), known)
@@ -531,7 +532,8 @@ def test_a_card_that_says_localhost_means_the_address_it_came_from() -> None:
     assert (found.url, found.headers) == ("http://x:8000/a2a", {"Authorization": "Bearer k"})
 
 
-def test_a_key_is_not_sent_where_a_card_points_to() -> None:
+def test_key_is_not_sent_where_a_card_points() -> None:
+    """A key is not sent where a card points to."""
     known = Registration(name="x", endpoint="http://x:8000", capabilities=[], metadata={"api_key": "k"})
 
     found = foreign_a2a.interface(card("http://y:8000/a2a", tenant="t1"), known)

@@ -182,9 +182,8 @@ async def test_it_may_do_the_research_of_the_default_plan(coordinator: Suite, po
     assert "[1](#source-1)" in str(task.result.report)
 
 
-async def test_its_name_is_the_model_its_endpoint_may_end_in_v1_and_its_key_is_sent(
-    coordinator: Suite, poet: Poet
-) -> None:
+async def test_endpoint_may_end_in_v1_key_is_sent(coordinator: Suite, poet: Poet) -> None:
+    """Its name is the model its endpoint may end in v1 and its key is sent."""
     await coordinator.register("poet", f"{poet.url}/v1", "write", protocol="openai", metadata={"api_key": "s3cret"})
     await coordinator.sees(f"{poet.host}/v1", "healthy")
 
@@ -262,9 +261,10 @@ ODD = [  # behaviour, type of the error, a part of its text, how often it was as
 
 
 @pytest.mark.parametrize(("behaviour", "type", "text", "times"), ODD)
-async def test_a_wrong_answer_fails_its_step_and_says_what_was_wrong(
+async def test_wrong_answer_fails_its_step_with_the_reason(
     coordinator: Suite, poet: Poet, behaviour: Behaviour, type: str, text: str, times: int
 ) -> None:
+    """A wrong answer fails its step and says what was wrong."""
     poet.behaviour = behaviour
     await hired(coordinator, poet)
 
@@ -278,9 +278,8 @@ async def test_a_wrong_answer_fails_its_step_and_says_what_was_wrong(
 
 
 @pytest.mark.parametrize("first", [says(429, ERROR, retry_after="0"), says(503, "", retry_after="0"), says(500, "")])
-async def test_a_step_that_may_help_to_repeat_is_repeated_under_its_key(
-    coordinator: Suite, poet: Poet, first: Behaviour
-) -> None:
+async def test_repeatable_step_is_repeated_under_its_key(coordinator: Suite, poet: Poet, first: Behaviour) -> None:
+    """A step that may help to repeat is repeated under its key."""
     poet.behaviour = in_turn(first, writes)
     await hired(coordinator, poet)
 
@@ -291,7 +290,8 @@ async def test_a_step_that_may_help_to_repeat_is_repeated_under_its_key(
     assert one == another
 
 
-async def test_nobody_at_the_endpoint_is_no_agent_and_costs_others_nothing(coordinator: Suite) -> None:
+async def test_dead_endpoint_is_no_agent_and_delays_nobody(coordinator: Suite) -> None:
+    """Nobody at the endpoint is no agent and costs others nothing."""
     await coordinator.register("poet", "http://nowhere.invalid", "write", protocol="openai")
     await coordinator.sees("nowhere.invalid", "unreachable")
 
@@ -304,7 +304,8 @@ async def test_nobody_at_the_endpoint_is_no_agent_and_costs_others_nothing(coord
 # --- deadline, cancel, death
 
 
-async def test_one_that_hangs_costs_its_step_and_is_hung_up_on(coordinator: Suite, poet: Poet) -> None:
+async def test_hanging_call_fails_its_step_and_is_closed(coordinator: Suite, poet: Poet) -> None:
+    """One that hangs costs its step and is hung up on."""
     poet.behaviour = hangs
     await hired(coordinator, poet)
     await coordinator.add(agent("worker", "work"))
@@ -317,7 +318,8 @@ async def test_one_that_hangs_costs_its_step_and_is_hung_up_on(coordinator: Suit
     await eventually(lambda: poet.hung_up == 1)
 
 
-async def test_one_that_stops_in_the_middle_of_a_stream_costs_its_step_alone(coordinator: Suite, poet: Poet) -> None:
+async def test_broken_stream_fails_its_step_alone(coordinator: Suite, poet: Poet) -> None:
+    """One that stops in the middle of a stream costs its step alone."""
     poet.behaviour = streams(chunk({"content": "It's "}), chunk({"content": "late"}), pause=60)
     await hired(coordinator, poet)
 
@@ -344,7 +346,7 @@ def real(tmp_path: Path) -> Iterator[Coordinator]:
         yield one
 
 
-async def test_kill_9_in_the_middle_asks_again_under_the_same_key(real: Coordinator, poet: Poet) -> None:
+async def test_kill_9_repeats_the_call_under_its_key(real: Coordinator, poet: Poet) -> None:
     """The protocol has no way to ask for what became of a completion: only a server that knows the key works once."""
     poet.behaviour = in_turn(hangs, writes)
     await asyncio.to_thread(lambda: real.start().ready())
@@ -403,7 +405,8 @@ def test_material_cannot_close_its_fence() -> None:
     assert re.findall(r"<\s*/\s*data", text, re.IGNORECASE) == ["</data"]
 
 
-def test_what_is_missing_and_a_report_are_told_in_words() -> None:
+def test_missing_parts_and_reports_are_told_in_words() -> None:
+    """What is missing and a report are told in words."""
     text = brief(step(upstream={"r": {"report": "# Tides"}}, missing=[Missing(what="a", why="b")], input="Tides"))
 
     assert '<data from="step r">\n# Tides\n</data>' in text

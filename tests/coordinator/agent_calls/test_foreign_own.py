@@ -63,9 +63,10 @@ async def test_a_worker_takes_a_step_as_a_conversation(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_worker_that_wants_a_key_gets_the_one_of_its_registration(
+async def test_protected_worker_gets_the_key_of_its_registration(
     coordinator: Suite, start: Start, protocol: str
 ) -> None:
+    """A worker that wants a key gets the one of its registration."""
     url = await start(agent("poet", "write", says), api_key=SecretStr("s3cret"))
     await hired(coordinator, url, protocol, api_key="s3cret")
     await coordinator.register("stranger", url, "guess", protocol=protocol, instance="other")

@@ -19,7 +19,8 @@ def docs(tmp_path):
     return folder
 
 
-def test_one_folder_is_one_whatever_it_is_called_and_while_files_change(docs, tmp_path):
+def test_a_folder_keeps_its_identity_while_files_change(docs, tmp_path):
+    """One folder is one whatever it is called and while files change."""
     before = identity.of(docs)
     (tmp_path / "link").symlink_to(docs)
     shutil.rmtree(docs / "none", ignore_errors=True)

@@ -66,9 +66,8 @@ def test_an_agent_is_pending_until_a_probe_got_through(registry: Registry) -> No
     assert not registry.probed("a", None)
 
 
-def test_a_lease_lapses_after_three_missed_beats_and_a_beat_and_a_probe_bring_it_back(
-    registry: Registry, clock: Clock
-) -> None:
+def test_lease_lapses_after_three_beats_and_comes_back(registry: Registry, clock: Clock) -> None:
+    """A lease lapses after three missed beats and a beat and a probe bring it back."""
     instance = adds(registry)
     clock.passes(LEASE_SECONDS)
     assert registry.lapsed() == []
@@ -91,9 +90,8 @@ def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clo
     assert chosen(registry) == "a"
 
 
-def test_an_agent_silent_for_long_is_forgotten_but_neither_name_nor_capability(
-    registry: Registry, clock: Clock
-) -> None:
+def test_long_silent_agent_is_forgotten_its_name_stays(registry: Registry, clock: Clock) -> None:
+    """An agent silent for long is forgotten but neither name nor capability."""
     adds(registry)
     clock.passes(FORGET_SECONDS + LEASE_SECONDS + 1)
     registry.lapsed()
@@ -105,7 +103,8 @@ def test_an_agent_silent_for_long_is_forgotten_but_neither_name_nor_capability(
     assert not registry.known(capability=None, agent="painter")
 
 
-def test_a_worker_that_is_back_at_another_endpoint_replaces_its_silent_self(registry: Registry, clock: Clock) -> None:
+def test_worker_at_new_endpoint_replaces_its_old_self(registry: Registry, clock: Clock) -> None:
+    """A worker that is back at another endpoint replaces its silent self."""
     adds(registry, "old", instance="w1")
     adds(registry, "other", instance="w2")
     clock.passes(LEASE_SECONDS + 1)
@@ -128,7 +127,7 @@ def test_the_thousand_and_first_agent_is_refused(registry: Registry) -> None:
 # --- who is next --------------------------------------------------------------------------------------
 
 
-def test_a_newcomer_that_has_not_answered_yet_gets_no_more_than_its_share(registry: Registry) -> None:
+def test_unproven_newcomer_gets_no_more_than_its_share(registry: Registry) -> None:
     """A slow one beside quick ones would otherwise get every step until its first answer."""
     quick, _ = adds(registry, "quick"), adds(registry, "newcomer")
     registry.began(quick)
@@ -193,7 +192,8 @@ def test_nobody_gets_more_than_it_takes(registry: Registry) -> None:
     assert chosen(registry) is None
 
 
-def test_one_that_was_tried_is_taken_only_when_there_is_no_other(registry: Registry) -> None:
+def test_tried_instance_is_chosen_only_as_the_last(registry: Registry) -> None:
+    """One that was tried is taken only when there is no other."""
     adds(registry, "one")
     assert chosen(registry, avoid={"one"}) == "one"
     adds(registry, "two")
@@ -244,7 +244,8 @@ def test_one_success_between_failures_keeps_it_closed(registry: Registry, clock:
     assert instance.breaker(clock()) == "closed"
 
 
-def test_after_a_pause_one_trial_goes_through_and_its_end_decides(registry: Registry, clock: Clock) -> None:
+def test_one_trial_after_a_pause_decides(registry: Registry, clock: Clock) -> None:
+    """After a pause one trial goes through and its end decides."""
     instance = adds(registry)
     fails(registry, instance, 5)
     clock.passes(1.3)
@@ -274,7 +275,8 @@ def test_the_pause_grows_to_a_minute_and_no_further(registry: Registry, clock: C
     assert instance.breaker(clock()) == "half_open"
 
 
-def test_failures_the_agent_is_not_to_blame_for_do_not_count(registry: Registry, clock: Clock) -> None:
+def test_failures_beyond_the_agents_control_do_not_count(registry: Registry, clock: Clock) -> None:
+    """Failures the agent is not to blame for do not count."""
     instance = adds(registry)
     for _ in range(20):
         registry.began(instance)
@@ -283,7 +285,8 @@ def test_failures_the_agent_is_not_to_blame_for_do_not_count(registry: Registry,
     assert (instance.breaker(clock()), instance.load) == ("closed", 0)
 
 
-def test_a_suspect_is_left_alone_until_a_probe_got_through(registry: Registry) -> None:
+def test_suspect_gets_no_steps_until_a_probe_succeeds(registry: Registry) -> None:
+    """A suspect is left alone until a probe got through."""
     instance = adds(registry)
     registry.suspect(instance, "Connection refused")
     assert (instance.status, chosen(registry)) == (UNREACHABLE, None)
@@ -313,7 +316,7 @@ def test_replicas_that_are_alike_share_alike(registry: Registry) -> None:
     assert set(shares(registry)) == {"a", "b", "c"}
 
 
-def test_a_slow_one_is_left_alone_and_tried_again_after_a_while(registry: Registry, clock: Clock) -> None:
+def test_slow_instance_rests_and_is_tried_again(registry: Registry, clock: Clock) -> None:
     """A first answer with cold caches is no verdict for ever."""
     works(registry, adds(registry, "quick"), 0.02)
     slow = adds(registry, "slow")
@@ -326,7 +329,7 @@ def test_a_slow_one_is_left_alone_and_tried_again_after_a_while(registry: Regist
     assert shares(registry) == {"quick": 1.0}
 
 
-def test_what_was_under_way_when_the_breaker_opened_does_not_keep_it_open(registry: Registry, clock: Clock) -> None:
+def test_older_calls_do_not_keep_the_breaker_open(registry: Registry, clock: Clock) -> None:
     """Twenty steps on an agent that stands still fail at the same moment: that is one outage, not twenty."""
     instance = adds(registry)
     for _ in range(20):
@@ -345,7 +348,7 @@ def folder(place: str, *files: str) -> dict[str, Any]:
     return {"folder": {"path": f"/{place}", "place": place, "sketch": list(files)}}
 
 
-def test_an_instance_of_the_same_name_with_other_documents_is_refused_while_the_first_lives(registry, clock):
+def test_instance_with_other_documents_is_refused(registry, clock):
     """It says who is there and what to do. It gets the name when the first has fallen silent; then that is refused."""
     first, second = folder("1", "a", "b"), folder("2", "c", "d")
     adds(registry, "a", metadata=first)
@@ -386,7 +389,7 @@ def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
     assert len(registry.all()) == 3
 
 
-def test_among_many_the_free_and_healthy_are_chosen_evenly_and_the_only_one_is_found(registry: Registry) -> None:
+def test_choice_among_healthy_instances_is_even(registry: Registry) -> None:
     """Of 300 only some are looked at: none is forgotten, and one that can is found wherever it stands."""
     for n in range(300):
         adds(registry, f"w{n}")
@@ -398,7 +401,8 @@ def test_among_many_the_free_and_healthy_are_chosen_evenly_and_the_only_one_is_f
     assert chosen(registry) == registry.all()[-1].id
 
 
-def test_what_an_agent_can_do_is_what_it_said_last(registry: Registry) -> None:
+def test_agent_can_do_what_it_said_last(registry: Registry) -> None:
+    """What an agent can do is what it said last."""
     one = adds(registry, "w", name="w", capabilities=["old", "both"])
     registry.register(one.id, one.registration.model_copy(update={"capabilities": ["both", "new"]}))
 

@@ -150,7 +150,8 @@ WRONG_TASKS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_TASKS)
-async def test_a_task_of_the_wrong_shape_is_422_and_names_the_field(coordinator: Suite, name: str) -> None:
+async def test_task_of_wrong_shape_is_422_naming_field(coordinator: Suite, name: str) -> None:
+    """A task of the wrong shape is 422 and names the field."""
     body, pointer = WRONG_TASKS[name]
     await coordinator.register("echo", "http://echo", "research")
 
@@ -186,7 +187,8 @@ FINE_TASKS = {
 
 
 @pytest.mark.parametrize("name", FINE_TASKS)
-async def test_what_is_odd_but_within_the_limits_is_a_task(coordinator: Suite, name: str) -> None:
+async def test_odd_tasks_within_the_limits_are_accepted(coordinator: Suite, name: str) -> None:
+    """What is odd but within the limits is a task."""
     body = ASKED | FINE_TASKS[name]
 
     answer = await coordinator.client.post("/execute_task", json=body, headers={"Prefer": "respond-async"})
@@ -217,9 +219,8 @@ async def test_a_body_of_more_than_two_megabytes_is_413(coordinator: Suite) -> N
 
 @pytest.mark.parametrize("size", [2_000_001, 7_900_000, 9_000_000])
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_client_that_sends_too_much_gets_the_answer_and_no_reset(
-    coordinator: Suite, size: int, announced: bool
-) -> None:
+async def test_client_that_sends_too_much_gets_an_answer(coordinator: Suite, size: int, announced: bool) -> None:
+    """A client that sends too much gets the answer and no reset."""
     async with serving(coordinator.app, lifespan=False) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         length = f"content-length: {size}" if announced else "transfer-encoding: chunked"
@@ -311,7 +312,8 @@ WRONG_AGENTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_AGENTS)
-async def test_an_agent_of_the_wrong_shape_is_422_and_names_the_field(coordinator: Suite, name: str) -> None:
+async def test_agent_of_wrong_shape_is_422_naming_field(coordinator: Suite, name: str) -> None:
+    """An agent of the wrong shape is 422 and names the field."""
     changes, pointer = WRONG_AGENTS[name]
     body = {field: value for field, value in (AGENT | changes).items() if value is not ...}
 
@@ -321,13 +323,15 @@ async def test_an_agent_of_the_wrong_shape_is_422_and_names_the_field(coordinato
     assert await stored(coordinator) == []
 
 
-async def test_fields_of_a_later_version_are_ignored_when_an_agent_registers(coordinator: Suite) -> None:
+async def test_unknown_registration_fields_are_ignored(coordinator: Suite) -> None:
+    """Fields of a later version are ignored when an agent registers."""
     answer = await coordinator.client.post("/register_agent", json=AGENT | {"contract": 2, "colour": "blue"})
 
     assert answer.status_code == 201
 
 
-async def test_loopback_and_private_agents_are_refused_where_the_policy_says_so(network: Network) -> None:
+async def test_loopback_and_private_agents_follow_the_policy(network: Network) -> None:
+    """Loopback and private agents are refused where the policy says so."""
     async with Suite(network, private_agents=False) as suite:
         for host in ("127.0.0.1", "[::1]", "10.0.0.1", "192.168.1.1", "172.16.0.1", "[fd00::1]"):
             answer = await suite.client.post("/register_agent", json=AGENT | {"endpoint": f"http://{host}:8000"})
@@ -335,9 +339,8 @@ async def test_loopback_and_private_agents_are_refused_where_the_policy_says_so(
         assert await stored(suite) == []
 
 
-async def test_one_agent_too_many_is_refused_and_the_others_still_beat(
-    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_agent_over_the_limit_is_refused_others_beat(coordinator: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One agent too many is refused and the others still beat."""
     monkeypatch.setattr(registry, "MAX_AGENTS", 3)
 
     def body(i: int) -> dict[str, Any]:
@@ -458,16 +461,18 @@ async def test_what_is_not_there_is_404(coordinator: Suite, method: str, path: s
         ("PATCH", "/agents", "GET"),
     ],
 )
-async def test_the_wrong_method_is_405_and_says_the_right_one(
+async def test_wrong_method_is_405_and_names_the_right(
     coordinator: Suite, method: str, path: str, allowed: str
 ) -> None:
+    """The wrong method is 405 and says the right one."""
     answer = await coordinator.client.request(method, path)
 
     assert problem(answer, 405)["type"] == "urn:muster:problem:method_not_allowed"
     assert answer.headers["allow"] == allowed
 
 
-async def test_a_request_id_that_could_forge_a_log_line_is_replaced(coordinator: Suite) -> None:
+async def test_request_id_that_forges_log_lines_is_replaced(coordinator: Suite) -> None:
+    """A request id that could forge a log line is replaced."""
     kept = await coordinator.client.get("/health", headers={"X-Request-ID": "order-66:retry.1"})
     replaced = await coordinator.client.get("/health", headers={"X-Request-ID": "a b"})
 
@@ -475,7 +480,9 @@ async def test_a_request_id_that_could_forge_a_log_line_is_replaced(coordinator:
     assert replaced.headers["x-request-id"] not in ("", "a b")
 
 
-async def test_a_bug_of_ours_is_a_500_problem_without_its_text_and_with_a_request_id(coordinator: Suite) -> None:
+async def test_bug_is_a_500_with_a_request_id(coordinator: Suite) -> None:
+    """A bug of ours is a 500 problem without its text and with a request id."""
+
     @coordinator.app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("secret of the house")
@@ -517,7 +524,8 @@ def anything(chance: Random, fields: list[str]) -> dict[str, Any]:
     return body
 
 
-async def test_whatever_is_sent_no_answer_is_a_500_and_every_refusal_is_a_problem(coordinator: Suite) -> None:
+async def test_random_requests_never_cause_a_500(coordinator: Suite) -> None:
+    """Whatever is sent no answer is a 500 and every refusal is a problem."""
     chance = Random(7)
     await coordinator.register("echo", "http://echo", "echo")
     tasks, agents = list(TaskRequest.model_fields), list(Registration.model_fields)
@@ -536,7 +544,8 @@ async def test_whatever_is_sent_no_answer_is_a_500_and_every_refusal_is_a_proble
     assert seen == {200, 201, 202, 422}
 
 
-async def test_whatever_an_agent_answers_its_step_ends_with_a_name(coordinator: Suite) -> None:
+async def test_random_agent_answers_end_with_a_type(coordinator: Suite) -> None:
+    """Whatever an agent answers its step ends with a name."""
     chance = Random(8)
 
     async def anything_at_all(request: httpx.Request) -> httpx.Response:

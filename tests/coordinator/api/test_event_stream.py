@@ -35,7 +35,8 @@ class Log:
         return [event and event.type async for event in following]
 
 
-async def test_the_past_comes_first_in_pages_and_then_what_happens() -> None:
+async def test_past_events_come_in_pages_before_new_ones() -> None:
+    """The past comes first in pages and then what happens."""
     log = Log()
     log.write("task.accepted", "task.planned", "step.started")
     following = asyncio.create_task(log.followed())
@@ -48,7 +49,8 @@ async def test_the_past_comes_first_in_pages_and_then_what_happens() -> None:
     assert await following == ["task.accepted", "task.planned", "step.started", "step.finished", "task.finished"]
 
 
-async def test_an_event_written_while_the_past_is_read_is_neither_lost_nor_doubled() -> None:
+async def test_event_written_while_reading_is_sent_once() -> None:
+    """An event written while the past is read is neither lost nor doubled."""
     for turns in range(6):
         log = Log()
         log.write("task.accepted")
@@ -62,7 +64,8 @@ async def test_an_event_written_while_the_past_is_read_is_neither_lost_nor_doubl
         assert await following == ["task.accepted", "step.started", "task.finished"]
 
 
-async def test_a_feed_of_an_ended_task_ends_wherever_it_is_resumed() -> None:
+async def test_feed_of_an_ended_task_ends_from_anywhere() -> None:
+    """A feed of an ended task ends wherever it is resumed."""
     log = Log()
     log.write("task.accepted", "step.started", "task.finished")
     log.open = False

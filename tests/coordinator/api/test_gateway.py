@@ -94,7 +94,8 @@ async def test_the_paths_of_kaos_lead_to_the_agent_too(coordinator: Suite, path:
     assert (said["path"], said["query"], said["body"]) == (*seen, "x")
 
 
-async def test_what_belongs_to_one_hop_or_is_secret_stays_there(coordinator: Suite) -> None:
+async def test_hop_by_hop_and_secret_headers_stay(coordinator: Suite) -> None:
+    """What belongs to one hop or is secret stays there."""
     async with mirrored(coordinator) as client:
         answer = await client.get(
             "/agents/mirror/x", headers={"Authorization": "Bearer secret", "Cookie": "a=b", "TE": "trailers"}
@@ -112,7 +113,9 @@ async def test_a_header_that_is_no_ascii_goes_through(coordinator: Suite) -> Non
         assert answer.json()["headers"]["x-name"] == "Zoë"
 
 
-async def test_an_answer_with_a_header_of_any_bytes_goes_through_and_gives_the_place_back(coordinator: Suite) -> None:
+async def test_any_header_bytes_pass_and_the_place_returns(coordinator: Suite) -> None:
+    """An answer with a header of any bytes goes through and gives the place back."""
+
     async def answers(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write("HTTP/1.1 200 OK\r\nX-Name: ✓\r\nContent-Length: 2\r\n\r\nok".encode())
 
@@ -127,14 +130,16 @@ async def test_an_answer_with_a_header_of_any_bytes_goes_through_and_gives_the_p
         assert (await coordinator.agents())[peer.host].load == 0
 
 
-async def test_a_caller_that_waits_to_be_told_to_go_on_is_told_by_the_coordinator(coordinator: Suite) -> None:
+async def test_expect_continue_is_answered_by_the_coordinator(coordinator: Suite) -> None:
+    """A caller that waits to be told to go on is told by the coordinator."""
     async with mirrored(coordinator) as client:
         answer = await client.post("/agents/mirror/x", content=b"x", headers={"Expect": "100-continue"})
 
         assert (answer.json()["body"], "expect" in answer.json()["headers"]) == ("x", False)
 
 
-async def test_who_hangs_up_between_head_and_body_is_no_load_any_more(coordinator: Suite) -> None:
+async def test_hang_up_after_the_head_ends_the_load(coordinator: Suite) -> None:
+    """Who hangs up between head and body is no load any more."""
     gone = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -214,7 +219,8 @@ async def test_an_agent_that_cannot_be_reached_is_502(coordinator: Suite) -> Non
     assert answer.json()["type"] == "urn:muster:problem:agent_unreachable"
 
 
-async def test_an_agent_that_goes_away_under_the_call_is_502(coordinator: Suite, network: Network) -> None:
+async def test_agent_that_dies_during_the_call_is_502(coordinator: Suite, network: Network) -> None:
+    """An agent that goes away under the call is 502."""
     async with serving(mirror()) as url:
         await coordinator.register("mirror", url)
         await coordinator.sees(url.partition("//")[2], "healthy")
@@ -233,7 +239,8 @@ async def test_an_agent_that_is_too_slow_is_504(network: Network) -> None:
         assert (await suite.agents())[peer.host].load == 0
 
 
-async def test_calls_through_the_gateway_count_as_load_while_they_run(coordinator: Suite) -> None:
+async def test_running_gateway_calls_count_as_load(coordinator: Suite) -> None:
+    """Calls through the gateway count as load while they run."""
     async with bad_peer(hangs) as peer:
         await coordinator.register("slow", peer.url)
         await coordinator.sees(peer.host, "healthy")
@@ -250,7 +257,8 @@ async def test_calls_through_the_gateway_count_as_load_while_they_run(coordinato
         assert await load() == 0
 
 
-async def test_who_hangs_up_in_the_middle_of_a_body_is_no_load_any_more(coordinator: Suite) -> None:
+async def test_hang_up_during_a_body_ends_the_load(coordinator: Suite) -> None:
+    """Who hangs up in the middle of a body is no load any more."""
     async with bad_peer(hangs) as peer, serving(coordinator.app, lifespan=False) as url:
         await coordinator.register("slow", peer.url)
         await coordinator.sees(peer.host, "healthy")

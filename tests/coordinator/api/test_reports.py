@@ -124,7 +124,8 @@ async def test_everybody_else_gets_the_taskview(answering: Suite, accept: str) -
     assert answer.json()["status"] == "completed"
 
 
-async def test_a_report_that_cannot_be_is_a_problem_in_any_format(coordinator: Suite) -> None:
+async def test_missing_report_is_a_problem_in_any_format(coordinator: Suite) -> None:
+    """A report that cannot be is a problem in any format."""
     answer = await coordinator.ask(timeout_seconds=0.2, headers={"Accept": "text/html"})
 
     assert answer.status_code == 500
@@ -198,7 +199,7 @@ async def test_a_browser_gets_a_page_that_leads_back(answering: Suite) -> None:
 
 
 @pytest.mark.parametrize("why", ["The document has changed", "The researcher is unavailable"])
-async def test_a_source_that_cannot_be_opened_is_shown_as_it_was(admitting: Suite, why: str) -> None:
+async def test_unreadable_source_shows_what_was_cited(admitting: Suite, why: str) -> None:
     """And says which of both it is."""
     task = await admitting.execute()
     if "researcher" in why:
@@ -217,7 +218,9 @@ async def test_a_passage_that_is_no_passage_costs_nothing(network: Network) -> N
     assert (found["text"], found["current"]) == (MOON, False)
 
 
-async def test_a_source_of_the_web_is_shown_as_it_was_read_and_linked(network: Network) -> None:
+async def test_web_source_shows_what_was_read_with_link(network: Network) -> None:
+    """A source of the web is shown as it was read and linked."""
+
     async def first_of_the_web(step: StepRequest, ctx: Context) -> Reply:
         reply = await researching(step, ctx)
         return Reply(reply.output | {"evidence": reply.output["evidence"][::-1]})
@@ -246,12 +249,14 @@ async def test_no_id_of_a_stranger_leads_elsewhere(network: Network, id: str) ->
     assert all(path.startswith(b"/passages/") and path.count(b"/") == 2 for path in asked), asked
 
 
-async def test_a_number_that_the_report_does_not_have_is_not_found(answering: Suite) -> None:
+async def test_unknown_source_number_is_not_found(answering: Suite) -> None:
+    """A number that the report does not have is not found."""
     assert (await source(answering, 9)).status_code == 404
     assert (await source(answering, 0)).status_code == 422
 
 
-async def test_a_source_is_not_there_before_the_task_has_ended(answering: Suite) -> None:
+async def test_source_is_missing_before_the_task_has_ended(answering: Suite) -> None:
+    """A source is not there before the task has ended."""
     answering.network.delay("researcher", 60)
     task = await answering.begin()
 
@@ -270,7 +275,8 @@ async def test_a_page_links_its_sources_from_wherever_it_stands(answering: Suite
     assert f"(http://coordinator/tasks/{task}/sources/1)" in text.text
 
 
-async def test_a_chat_says_the_admission_first_and_a_program_can_tell(admitting: Suite) -> None:
+async def test_chat_states_the_admission_first_and_as_data(admitting: Suite) -> None:
+    """A chat says the admission first and a program can tell."""
     body = {"model": "coordinator", "messages": [{"role": "user", "content": "Norway?"}]}
     whole = (await admitting.client.post("/v1/chat/completions", json=body)).json()
     streamed = await admitting.client.post("/v1/chat/completions", json=body | {"stream": True})

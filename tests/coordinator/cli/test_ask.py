@@ -101,7 +101,8 @@ async def test_into_a_pipe_goes_markdown_and_nothing_else(url: str, tmp_path: Pa
     assert "completed in" in err
 
 
-async def test_on_a_terminal_it_is_formatted_in_its_width_with_links(url: str, tmp_path: Path) -> None:
+async def test_terminal_output_has_its_width_and_links(url: str, tmp_path: Path) -> None:
+    """On a terminal it is formatted in its width with links."""
     code, said, _ = await asked(url, tmp_path, terminal=44)
 
     assert code == 0
@@ -130,13 +131,16 @@ async def test_a_task_that_failed_ends_the_command_so(tmp_path: Path) -> None:
     assert "failed in" in err or "timed_out in" in err
 
 
-async def test_a_page_that_is_saved_leads_back_to_the_coordinator(url: str, tmp_path: Path) -> None:
+async def test_saved_page_links_back_to_the_coordinator(url: str, tmp_path: Path) -> None:
+    """A page that is saved leads back to the coordinator."""
     await asked(url, tmp_path, "--html", "report.html")
 
     assert re.search(rf'href="{re.escape(url)}/tasks/\w+/sources/1"', (tmp_path / "report.html").read_text())
 
 
-async def test_a_report_of_somebody_else_is_printed_as_it_is(tmp_path: Path) -> None:
+async def test_foreign_report_is_printed_unchanged(tmp_path: Path) -> None:
+    """A report of somebody else is printed as it is."""
+
     async def run(step: StepRequest, ctx: Context) -> Reply:
         return Reply("# Mine\n\n*All* of it.")
 

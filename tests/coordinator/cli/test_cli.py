@@ -61,7 +61,7 @@ def test_where_nobody_answers_is_a_sentence(command, url, said):
     assert "Errno" not in done.output
 
 
-def test_what_tasks_and_agents_say_is_text_on_a_terminal():
+def test_task_and_agent_texts_are_safe_on_terminals():
     """Neither markup, which ended the command in a traceback, nor anything that a terminal obeys."""
     said = io.StringIO()
     terminal = Console(file=said, width=120, force_terminal=True, color_system=None)
@@ -86,7 +86,7 @@ def test_a_wrong_setting_is_a_sentence(tmp_path, monkeypatch):
     assert "REQUEST_TIMEOUT: " in done.output
 
 
-def test_a_port_that_is_taken_is_named_before_anything_starts():
+def test_taken_port_is_named_before_anything_starts():
     """Else the workers of this suite registered at the coordinator of the one that has the port."""
     ports, lines = free_ports(4), []
     with socket.socket() as other:

@@ -505,7 +505,8 @@ def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
     assert unseen == []
 
 
-def test_what_docker_does_not_say_is_named_and_the_rest_is_seen():
+def test_what_docker_hides_is_named_the_rest_shown():
+    """What docker does not say is named and the rest is seen."""
     failed = DockerFailed("docker stats did not respond within 10 s")
     run = FakeDocker(inspected("coordinator"), stats=failed, logs=DockerFailed("no log"), exec=DockerFailed("gone"))
 
@@ -653,7 +654,8 @@ def test_documents_that_are_not_searched_are_named():
     assert unread.mend == left_out.mend == f"curl -s {URL}/agents/researcher/index"
 
 
-def test_a_folder_without_documents_is_a_problem_and_a_whole_one_is_well():
+def test_folder_without_documents_is_a_problem():
+    """A folder without documents is a problem and a whole one is well."""
     assert [f.what for f in bad(indexed(files=0))] == ["The researcher has no documents below /docs."]
     assert bad(indexed(Skipped(what=".git/", why="is hidden", files=0))) == []
     assert "7 documents below /docs are searched." in [f.what for f in examine(indexed())]
@@ -704,7 +706,7 @@ def test_another_machine_is_not_looked_for_here(tmp_path):
     assert "on another machine" in facts.unseen[-1].why
 
 
-def test_stopped_containers_are_not_those_of_a_process_that_answers(tmp_path):
+def test_stopped_containers_are_told_from_live_processes(tmp_path):
     """`make run` on the port of a project that was stopped."""
     run = FakeDocker(inspected("coordinator", Status="exited"))
     well = answers({"/health": httpx.Response(200, json={"name": "coordinator"})})

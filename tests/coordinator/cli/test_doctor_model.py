@@ -86,7 +86,8 @@ async def test_a_model_that_cannot_be_asked_says_why(url, why):
     assert why in seen.silent
 
 
-def test_in_containers_it_is_tried_out_where_it_is_asked(tmp_path: Path):
+def test_model_in_containers_is_tried_where_it_runs(tmp_path: Path):
+    """In containers it is tried out where it is asked."""
     ran = []
 
     def run(command):

@@ -39,7 +39,8 @@ def test_help_loads_no_command(arguments):
     assert {name for name in modules if name.startswith("shared")} == set()
 
 
-def test_ask_sends_its_question_before_it_loads_what_shows_the_answer():
+def test_ask_sends_before_it_loads_the_renderer():
+    """Ask sends its question before it loads what shows the answer."""
     modules = loaded("ask", "--url", "http://127.0.0.1:9", "What is a tide?")
 
     assert "httpx" in modules

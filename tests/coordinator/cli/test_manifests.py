@@ -138,7 +138,8 @@ def made(folder: Path, *documents: str) -> tuple[dict[str, Any], list[str]]:
     return yaml.safe_load(text) or {}, [str(problem) for problem in problems]
 
 
-def test_every_agent_is_a_service_that_knows_its_model_its_peers_and_its_tools(tmp_path: Path) -> None:
+def test_agent_becomes_a_service_with_its_settings(tmp_path: Path) -> None:
+    """Every agent is a service that knows its model its peers and its tools."""
     found, said = made(tmp_path, MODEL, TOOLS, AGENTS)
 
     assert said == []
@@ -179,7 +180,8 @@ def test_every_agent_is_a_service_that_knows_its_model_its_peers_and_its_tools(t
     assert (lead["read_only"], lead["cap_drop"], lead["networks"]) == (True, ["ALL"], ["muster"])
 
 
-def test_a_service_s_own_environment_and_limits_are_its_container_s(tmp_path: Path) -> None:
+def test_service_environment_and_limits_reach_the_container(tmp_path: Path) -> None:
+    """A service s own environment and limits are its container s."""
     found, _ = made(tmp_path, MODEL, TOOLS, AGENTS)
 
     worker = found["services"]["agent-worker-1"]
@@ -190,7 +192,8 @@ def test_a_service_s_own_environment_and_limits_are_its_container_s(tmp_path: Pa
     assert found["services"]["agent-worker-2"]["mem_limit"] == "${WORKER_MEMORY:-512m}"
 
 
-def test_a_hosted_model_is_pulled_and_healthy_when_it_is_there(tmp_path: Path) -> None:
+def test_hosted_model_is_pulled_and_then_healthy(tmp_path: Path) -> None:
+    """A hosted model is pulled and healthy when it is there."""
     found, _ = made(tmp_path, MODEL, TOOLS, AGENTS)
 
     ollama = found["services"]["modelapi-small"]
@@ -227,7 +230,8 @@ def test_a_provider_s_names_of_models_are_its_own(tmp_path: Path) -> None:
     assert (env["MODEL_API_URL"], env["MODEL_NAME"]) == ("https://api.openai.com", "gpt-oss-120b")
 
 
-def test_a_hosted_model_s_container_is_as_given_but_for_its_start(tmp_path: Path) -> None:
+def test_hosted_model_container_keeps_its_own_settings(tmp_path: Path) -> None:
+    """A hosted model s container is as given but for its start."""
     spec = """{mode: Hosted, hostedConfig: {model: m}, container: {image: me/ollama, args: [serve],
       env: [{name: OLLAMA_DEBUG, value: "1"}], resources: {limits: {memory: 2Gi}}}}"""
     found, said = made(tmp_path, API % spec, AGENT % "{modelAPI: small}")
@@ -267,7 +271,8 @@ def test_the_manifests_of_earlier_generations_are_understood(tmp_path: Path) -> 
     assert services["agent-worker"]["environment"]["MODEL_NAME"] == "smollm2:135m"
 
 
-def test_an_image_of_one_s_own_is_started_as_given(tmp_path: Path) -> None:
+def test_own_image_is_started_as_given(tmp_path: Path) -> None:
+    """An image of one s own is started as given."""
     tools = SERVER.replace("name: s", "name: x") % "{container: {image: me/x, command: [run], args: [$A]}}"
     one = (
         "kind: Agent\nmetadata: {name: a}\nspec: {modelAPI: small, model: m, mcpServers: [x], container: {image: me/a}}"
@@ -436,7 +441,8 @@ def test_the_command_writes_the_file_or_prints_it(tmp_path: Path) -> None:
     assert out.read_text().startswith("# Made by `python -m coordinator.cli render agents.yaml`")
 
 
-def test_the_command_ends_with_2_and_writes_nothing_when_something_is_wrong(tmp_path: Path) -> None:
+def test_wrong_manifest_ends_with_2_and_writes_nothing(tmp_path: Path) -> None:
+    """The command ends with 2 and writes nothing when something is wrong."""
     (tmp_path / "agents.yaml").write_text(GOOD)
     out = tmp_path / "out.yml"
 

@@ -16,7 +16,8 @@ from tests.support.fakes import Held, Network, Suite, agent, eventually
 AGENT = {"name": "echo", "endpoint": "http://echo", "capabilities": ["echo", "repeat"]}
 
 
-async def test_the_first_registration_is_201_and_each_further_one_200(coordinator: Suite) -> None:
+async def test_first_registration_is_201_later_ones_200(coordinator: Suite) -> None:
+    """The first registration is 201 and each further one 200."""
     first, second = [await coordinator.client.post("/register_agent", json=AGENT) for _ in range(2)]
 
     assert (first.status_code, second.status_code) == (201, 200)
@@ -27,7 +28,8 @@ async def test_the_first_registration_is_201_and_each_further_one_200(coordinato
     }
 
 
-async def test_what_is_wrong_about_a_registration_is_said_every_time(coordinator: Suite) -> None:
+async def test_wrong_registration_is_refused_every_time(coordinator: Suite) -> None:
+    """What is wrong about a registration is said every time."""
     wrong = AGENT | {"endpoint": "http://169.254.169.254"}
 
     answers = [await coordinator.client.post("/register_agent", json=wrong) for _ in range(2)]
@@ -35,14 +37,16 @@ async def test_what_is_wrong_about_a_registration_is_said_every_time(coordinator
     assert [a.status_code for a in answers] == [422, 422]
 
 
-async def test_an_agent_that_registers_with_something_new_is_seen_so(coordinator: Suite) -> None:
+async def test_agent_that_registers_anew_is_updated(coordinator: Suite) -> None:
+    """An agent that registers with something new is seen so."""
     for description in ("one", "two", "two", "one"):
         await coordinator.client.post("/register_agent", json=AGENT | {"description": description})
 
         assert (await coordinator.agents())["echo"].description == description
 
 
-def test_a_heartbeat_is_checked_once_and_nothing_large_is_kept() -> None:
+def test_heartbeat_is_checked_once_and_kept_small() -> None:
+    """A heartbeat is checked once and nothing large is kept."""
     registrations = Registrations(private=True)
     small, large = [json.dumps(AGENT | {"metadata": {"text": "x" * size}}).encode() for size in (10, 5_000)]
 
@@ -50,7 +54,8 @@ def test_a_heartbeat_is_checked_once_and_nothing_large_is_kept() -> None:
     assert registrations.read(large) is not registrations.read(large)
 
 
-def test_no_more_registrations_are_kept_than_there_may_be_agents() -> None:
+def test_registrations_are_bounded_by_the_agents_limit() -> None:
+    """No more registrations are kept than there may be agents."""
     registrations = Registrations(private=True)
     first = registrations.read(json.dumps(AGENT).encode())
 
@@ -60,7 +65,8 @@ def test_no_more_registrations_are_kept_than_there_may_be_agents() -> None:
     assert registrations.read(json.dumps(AGENT).encode()) is not first
 
 
-async def test_the_view_of_an_agent_has_what_the_contract_says(coordinator: Suite) -> None:
+async def test_view_of_an_agent_follows_the_contract(coordinator: Suite) -> None:
+    """The view of an agent has what the contract says."""
     await coordinator.add(agent("echo", "echo", version="1.2.3", max_concurrency=7))
     await coordinator.execute(agents=["echo"])
 
@@ -104,9 +110,8 @@ async def test_agents_come_page_by_page(coordinator: Suite) -> None:
     assert sorted(seen) == [f"http://host-{i}" for i in range(5)]
 
 
-async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewhere(
-    coordinator: Suite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_agents_step_goes_elsewhere(coordinator: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent whose beat stops falls silent and its step goes elsewhere."""
     monkeypatch.setattr(registry, "LEASE_SECONDS", 0.3)
     held = Held()
     await coordinator.add(agent("worker", "work", held), host="one")
@@ -126,7 +131,8 @@ async def test_an_agent_whose_beat_stops_falls_silent_and_its_step_goes_elsewher
     assert "went silent during the step" in events
 
 
-async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_nothing(network: Network) -> None:
+async def test_beating_but_unreachable_agent_gets_no_steps(network: Network) -> None:
+    """An agent that beats but cannot be called is unreachable and gets nothing."""
     async with Suite(network, agent("echo", "echo"), health_check_interval=0.1) as suite:
         network.unplug("echo")
         view = await suite.sees("echo", "unreachable")
@@ -142,7 +148,8 @@ async def test_an_agent_that_beats_but_cannot_be_called_is_unreachable_and_gets_
         assert (await suite.execute(agents=["echo"])).status == "completed"
 
 
-async def test_a_withdrawn_agent_is_gone_and_what_it_works_on_goes_on(coordinator: Suite) -> None:
+async def test_withdrawn_agent_is_gone_its_work_goes_on(coordinator: Suite) -> None:
+    """A withdrawn agent is gone and what it works on goes on."""
     held = Held()
     await coordinator.add(agent("worker", "work", held))
     task_id = await coordinator.begin(agents=["worker"])
@@ -169,7 +176,8 @@ async def test_agents_are_known_and_probed_again_after_a_restart(tmp_path: Path)
         assert (await suite.register("ghost", "http://ghost", "haunt"))["status"] in ("pending", "unreachable")
 
 
-async def test_an_agent_that_starts_to_listen_a_moment_after_it_registered_is_healthy_soon(coordinator: Suite) -> None:
+async def test_late_listener_is_healthy_soon(coordinator: Suite) -> None:
+    """An agent that starts to listen a moment after it registered is healthy soon."""
     await coordinator.register("late", "http://late", "work")
     asyncio.get_running_loop().call_later(0.3, coordinator.network.answer, "late", None)
 

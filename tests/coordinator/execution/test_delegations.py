@@ -269,7 +269,7 @@ async def test_the_true_agent_is_answered(asking):
     }
 
 
-async def test_a_lie_about_depth_and_limits_is_of_no_use(asking, coordinator):
+async def test_false_depth_and_limits_do_not_help(asking, coordinator):
     """The coordinator knows itself who holds the step, and how deep it is."""
     lie = replace(asking.true, depth=-9, calls=10**9, milliseconds=10**9)
 
@@ -329,7 +329,7 @@ async def test_what_a_delegated_step_delegates_ends_with_it(asking, coordinator)
     assert (await asking_on[0]).status_code == 502
 
 
-async def test_a_second_attempt_has_left_what_the_first_did_not_delegate(coordinator):
+async def test_second_attempt_keeps_the_rest_of_its_delegations(coordinator):
     """Of ten calls: the two attempts, and five that were delegated."""
     envelopes = []
 

@@ -25,7 +25,8 @@ def dispatcher_of(suite: Suite) -> Dispatcher:
     return dispatcher
 
 
-async def test_a_cancel_before_the_task_s_first_turn_ends_it(coordinator: Suite) -> None:
+async def test_early_cancel_ends_the_task(coordinator: Suite) -> None:
+    """A cancel before the task s first turn ends it."""
     dispatcher = dispatcher_of(coordinator)
 
     task, _ = await dispatcher.accept(REQUEST)
@@ -38,9 +39,7 @@ async def test_a_cancel_before_the_task_s_first_turn_ends_it(coordinator: Suite)
 
 
 @pytest.mark.parametrize(("key", "status"), [("the-one", Status.COMPLETED), (None, Status.CANCELLED)])
-async def test_who_leaves_while_a_task_is_made_durable_leaves_none_that_nobody_carries(
-    coordinator: Suite, key: str | None, status: Status
-) -> None:
+async def test_caller_that_leaves_early_leaves_no_orphan(coordinator: Suite, key: str | None, status: Status) -> None:
     """Its row is written all the same: it ends, with work where somebody may come back with the key."""
     dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
     await coordinator.add(agent("worker", "work"))
@@ -60,7 +59,7 @@ async def test_who_leaves_while_a_task_is_made_durable_leaves_none_that_nobody_c
         assert (await dispatcher.ended(line.id)).status is status
 
 
-async def test_who_asks_for_a_task_between_its_commit_and_its_start_waits_for_its_end(coordinator: Suite) -> None:
+async def test_reader_between_commit_and_start_waits(coordinator: Suite) -> None:
     """A second caller with the same key may find the task in the journal before the first one has begun it."""
     dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
     await coordinator.add(agent("worker", "work"))
@@ -80,7 +79,7 @@ async def test_who_asks_for_a_task_between_its_commit_and_its_start_waits_for_it
         assert (await waiting).status is Status.COMPLETED
 
 
-async def test_a_second_result_is_kept_and_counted_and_not_merged(coordinator: Suite) -> None:
+async def test_second_result_is_counted_and_not_merged(coordinator: Suite) -> None:
     """Somebody else's result was there first: the task goes on with that one."""
     held = Held(output="second")
     await coordinator.add(agent("worker", "work", held))
@@ -126,7 +125,7 @@ async def test_no_end_is_shown_before_it_is_durable(network: Network, tmp_path: 
     assert after.status == "completed"
 
 
-async def test_a_cancel_that_was_taken_is_finished_when_the_process_stops(network: Network, tmp_path: Path) -> None:
+async def test_accepted_cancel_is_finished_before_the_stop(network: Network, tmp_path: Path) -> None:
     """After the restart the task does not go on."""
     settings = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
     async with Suite(network, agent("worker", "work", Held()), **settings) as suite:
@@ -139,7 +138,7 @@ async def test_a_cancel_that_was_taken_is_finished_when_the_process_stops(networ
 
 
 @pytest.mark.parametrize("point", ["store.start_task", "store.finish_step"])
-async def test_a_bug_in_a_task_s_life_costs_what_was_not_done_and_not_the_answer(
+async def test_bug_in_a_task_costs_only_its_rest(
     coordinator: Suite, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     """The task ends as failed, says so, and gives its place back."""
@@ -163,9 +162,7 @@ async def test_a_bug_in_a_task_s_life_costs_what_was_not_done_and_not_the_answer
     assert (await coordinator.execute(plan=PLAN)).status == "completed"
 
 
-async def test_results_that_a_full_disk_kept_back_are_written_when_there_is_room(
-    network: Network, tmp_path: Path
-) -> None:
+async def test_results_held_by_a_full_disk_are_written(network: Network, tmp_path: Path) -> None:
     """Even when the deadline passes meanwhile: what was done counts as done."""
     full = False
 

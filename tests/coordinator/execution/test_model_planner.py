@@ -54,7 +54,8 @@ async def planned_by(*script: Entry, **task: Any) -> tuple[Any, list[str], FakeM
     return done, [line.partition(": ")[2] for line in told.splitlines() if line.startswith("event:")], model
 
 
-async def test_a_models_plan_takes_the_place_of_the_default_one() -> None:
+async def test_models_plan_replaces_the_default() -> None:
+    """A models plan takes the place of the default one."""
     task, events, model = await planned_by(steps())
 
     assert task.status == "completed"
@@ -75,7 +76,7 @@ async def test_a_models_plan_takes_the_place_of_the_default_one() -> None:
     assert "Why are there tides?" in prompt
 
 
-async def test_a_need_may_be_the_capability_of_the_one_step_that_has_it() -> None:
+async def test_need_may_name_the_capability_of_one_step() -> None:
     """A 0.5B writes `needs: ["research"]` where the step is called otherwise."""
     plan = [PLAN[0], PLAN[2] | {"needs": ["research"]}, PLAN[3] | {"needs": ["analyze"]}]
 
@@ -129,7 +130,8 @@ async def test_the_steps_of_a_models_plan_get_its_questions() -> None:
         (Says(steps()[:-40], finish="length"), "token limit before its answer was complete"),
     ],
 )
-async def test_a_plan_that_cannot_run_gives_way_to_the_default_one(entry: Entry, why: str) -> None:
+async def test_impossible_plan_gives_way_to_the_default(entry: Entry, why: str) -> None:
+    """A plan that cannot run gives way to the default one."""
     task, events, _ = await planned_by(entry)
 
     assert task.status == "completed"
@@ -140,7 +142,8 @@ async def test_a_plan_that_cannot_run_gives_way_to_the_default_one(entry: Entry,
     assert fakes.MOON in str(task.result.report)
 
 
-async def test_a_model_that_hangs_takes_a_fifth_of_the_time() -> None:
+async def test_hanging_model_takes_a_fifth_of_the_time() -> None:
+    """A model that hangs takes a fifth of the time."""
     task, _, _ = await planned_by(Hangs(), timeout_seconds=3)
 
     assert (task.status, [s.step_id for s in task.results]) == ("completed", DEFAULT)
@@ -182,7 +185,8 @@ async def test_without_agents_nobody_is_asked() -> None:
     assert "No agents are available to plan with." in task.missing[-1].why
 
 
-async def test_a_task_that_is_cancelled_while_it_is_planned_ends() -> None:
+async def test_task_canceled_while_planning_ends() -> None:
+    """A task that is cancelled while it is planned ends."""
     async with fake_model(Hangs()) as model, planning(model) as suite:
         task_id = await suite.begin(timeout_seconds=60)
         await eventually(lambda: model.asked)
@@ -193,7 +197,7 @@ async def test_a_task_that_is_cancelled_while_it_is_planned_ends() -> None:
     assert task.status == "cancelled"
 
 
-async def test_a_task_cut_off_while_it_is_planned_goes_on_with_the_default_plan(tmp_path: Path) -> None:
+async def test_restart_while_planning_uses_the_default_plan(tmp_path: Path) -> None:
     """It was durable before the model was asked; which agents will be back, nobody knows then."""
     journal = f"sqlite:///{tmp_path}/muster.db"
     async with fake_model(Hangs(), steps()) as model:
@@ -208,7 +212,8 @@ async def test_a_task_cut_off_while_it_is_planned_goes_on_with_the_default_plan(
     assert len(model.asked) == 1
 
 
-async def test_a_models_plan_outlives_a_restart_and_is_not_made_twice(tmp_path: Path) -> None:
+async def test_models_plan_outlives_a_restart(tmp_path: Path) -> None:
+    """A models plan outlives a restart and is not made twice."""
     journal = f"sqlite:///{tmp_path}/muster.db"
     async with fake_model(steps(), Refuses(500)) as model:
         async with planning(model, database_url=journal) as suite:
@@ -232,7 +237,7 @@ async def test_a_planner_without_a_model_does_not_start() -> None:
 
 
 @pytest.mark.parametrize("moment", ["queued", "written", "committed"])
-async def test_a_kill_while_a_plan_is_written_leaves_the_one_plan_or_the_other(tmp_path: Path, moment: str) -> None:
+async def test_kill_while_writing_leaves_one_plan(tmp_path: Path, moment: str) -> None:
     """Real processes and `kill -9`: the task is there, its steps are those of its plan, and it ends once."""
     said = Says(json.dumps({"steps": [{"id": "a", "capability": "plain"}]}), seconds=0.3)
     async with fake_model(said) as model, AsyncExitStack() as stack:

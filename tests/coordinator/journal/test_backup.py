@@ -35,7 +35,8 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_copy_holds_what_the_log_holds_and_is_one_file(journal, tmp_path):
+def test_copy_is_one_file_with_everything(journal, tmp_path):
+    """Copy holds what the log holds and is one file."""
     shares = []
 
     size = backup(f"sqlite:///{tmp_path}/muster.db", tmp_path / "backup", tell=shares.append)
@@ -72,7 +73,7 @@ def test_copy_is_one_state_while_the_journal_is_written(journal, tmp_path):
     writer.join()
 
 
-async def test_conversations_and_a2a_tasks_are_in_it_and_back_after_a_restore(tmp_path):
+async def test_conversations_and_a2a_tasks_come_back_on_restore(tmp_path):
     """What clients of other protocols can ask for is backed up with the tasks behind it."""
     said = {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": "What is a lease?"}]}
     message = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": said}}
@@ -90,7 +91,8 @@ async def test_conversations_and_a2a_tasks_are_in_it_and_back_after_a_restore(tm
         assert (await suite.client.get("/memory/sessions")).json()["sessions"] == [task["contextId"]]
 
 
-def test_what_is_beside_the_journal_no_more_is_not_left_from_an_earlier_backup(journal, tmp_path):
+def test_older_backups_leave_nothing_behind(journal, tmp_path):
+    """What is beside the journal no more is not left from an earlier backup."""
     beside = tmp_path / "memory.db"
     with sqlite3.connect(beside) as connection:
         connection.execute("CREATE TABLE sessions (id TEXT)")
@@ -114,7 +116,8 @@ def test_what_cannot_be_copied(tmp_path, url, said):
         backup(url, tmp_path / "backup")
 
 
-def test_the_journals_own_folder_is_no_place_for_its_backup(journal, tmp_path):
+def test_backup_into_the_journals_folder_is_refused(journal, tmp_path):
+    """The journals own folder is no place for its backup."""
     with pytest.raises(BackupFailed, match="own folder"):
         backup(f"sqlite:///{tmp_path}/muster.db", tmp_path)
 

@@ -73,7 +73,7 @@ async def ended(client: httpx.AsyncClient, id: str, *, seconds: float = 30.0) ->
 # --- who may open it ------------------------------------------------------------------------------
 
 
-def test_a_second_coordinator_on_the_same_file_refuses_to_start(tmp_path):
+def test_second_coordinator_on_the_file_is_refused(tmp_path):
     """One sentence names the file and who holds it; the first one notices nothing."""
     with suite(tmp_path) as (first, _), Coordinator(tmp_path / "second", warm=False, journal=first.journal) as second:
         second.start()
@@ -169,7 +169,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("damage", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_journal_that_cannot_be_trusted_is_refused_in_a_sentence_and_left_alone(used, tmp_path, damage, why):
+def test_untrustworthy_journal_is_refused_and_left_alone(used, tmp_path, damage, why):
     """Never opened as if it were empty, never written to, and no traceback."""
     journal = tmp_path / "state" / "muster.db"
     journal.parent.mkdir()
@@ -188,7 +188,7 @@ def test_a_journal_that_cannot_be_trusted_is_refused_in_a_sentence_and_left_alon
     assert {name: after[name] for name in before} == before
 
 
-def test_a_crashed_journal_that_is_damaged_keeps_its_log_too(tmp_path):
+def test_damaged_journal_keeps_its_log(tmp_path):
     """What had not been copied from the log into the file is not thrown away with the refusal."""
     with suite(tmp_path) as (coordinator, _):
         httpx.post(f"{coordinator.url}/execute_task", json=task(), timeout=30)
@@ -203,7 +203,8 @@ def test_a_crashed_journal_that_is_damaged_keeps_its_log_too(tmp_path):
         assert log.read_bytes() == before
 
 
-def test_a_folder_in_the_place_of_the_journal_is_refused(tmp_path):
+def test_folder_in_place_of_the_journal_is_refused(tmp_path):
+    """A folder in the place of the journal is refused."""
     journal = tmp_path / "muster.db"
     journal.mkdir()
     with Coordinator(tmp_path / "c", journal=journal) as coordinator:
@@ -224,7 +225,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         ]
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+def test_file_in_place_of_the_folder_is_refused(tmp_path):
+    """A file in the place of the folder is refused."""
     (tmp_path / "data").write_text("a file")
     with Coordinator(tmp_path / "c", journal=tmp_path / "data" / "muster.db") as coordinator:
         assert coordinator.start().process.wait(20) == 2
@@ -235,7 +237,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 # --- how it ends ----------------------------------------------------------------------------------
 
 
-async def test_sigterm_under_load_ends_within_ten_seconds_and_everything_goes_on_after_the_restart(tmp_path):
+async def test_sigterm_under_load_loses_nothing(tmp_path):
     """With a hundred open streams; who waits hears 503 and where the task is to be found."""
     with suite(tmp_path, max_concurrent_tasks=40) as (coordinator, agents):
         streams: list[int] = []
@@ -281,7 +283,7 @@ async def test_sigterm_under_load_ends_within_ten_seconds_and_everything_goes_on
     print(f"ended {seconds:.2f} s after SIGTERM, with 80 open tasks, 20 waiting callers and 100 streams")
 
 
-async def test_a_stop_in_the_middle_of_a_recovery_loses_nothing(tmp_path):
+async def test_stop_during_recovery_loses_nothing(tmp_path):
     """SIGTERM and SIGKILL right after the start, before everything has been taken up again."""
     with suite(tmp_path, max_concurrent_tasks=4) as (coordinator, _):
         async with talking_to(coordinator) as client:
@@ -301,7 +303,7 @@ async def test_a_stop_in_the_middle_of_a_recovery_loses_nothing(tmp_path):
         assert History(coordinator.journal).problems(accepted=accepted) == []
 
 
-async def test_a_disk_that_fails_ends_the_process_with_code_1_and_nothing_accepted_is_lost(tmp_path):
+async def test_failing_disk_ends_the_process_loses_nothing(tmp_path):
     """A real error of write(2): the file may not grow any more."""
     with suite(tmp_path) as (coordinator, _):
         async with talking_to(coordinator) as client:
@@ -329,7 +331,7 @@ async def test_a_disk_that_fails_ends_the_process_with_code_1_and_nothing_accept
         assert History(coordinator.journal).problems(accepted=accepted) == []
 
 
-def test_a_loop_that_dies_ends_the_process_with_code_1(tmp_path):
+def test_dead_loop_ends_the_process_with_1(tmp_path):
     """Compose restarts what exits, and leaves alone what merely stopped working."""
     (tmp_path / "dies.py").write_text(
         "import asyncio, sys\n"
@@ -354,7 +356,8 @@ def test_a_loop_that_dies_ends_the_process_with_code_1(tmp_path):
         assert "ValueError: a bug" in process.out
 
 
-async def test_a_loop_that_returns_or_raises_is_told_by_its_name_and_one_that_is_stopped_is_not():
+async def test_dead_loop_is_named_a_stopped_one_not():
+    """A loop that returns or raises is told by its name and one that is stopped is not."""
     died: list[str] = []
 
     async def returns() -> None:
@@ -404,7 +407,7 @@ async def _kept(journal: Path, tasks: list[Task], *, done: list[Task]) -> None:
     await store.close()
 
 
-async def test_two_thousand_open_tasks_are_carried_on_after_a_restart(stopped_suite):
+async def test_two_thousand_open_tasks_survive_a_restart(stopped_suite):
     """Half of them at their second step; none of the first steps runs again."""
     coordinator, agents = stopped_suite
     deadline = time.time() + 90.0
@@ -426,7 +429,8 @@ async def test_two_thousand_open_tasks_are_carried_on_after_a_restart(stopped_su
     assert runs == {"a": 1_000, "b": 2_000}
 
 
-async def test_tasks_whose_time_passed_while_nobody_was_there_end_at_once_with_what_was_there(stopped_suite):
+async def test_overdue_tasks_end_at_start_with_their_results(stopped_suite):
+    """Tasks whose time passed while nobody was there end at once with what was there."""
     coordinator, agents = stopped_suite
     tasks = [_task(uuid4().hex, deadline=time.time() - 5.0) for _ in range(200)]
     await _kept(coordinator.journal, tasks, done=tasks[::2])
@@ -444,7 +448,7 @@ async def test_tasks_whose_time_passed_while_nobody_was_there_end_at_once_with_w
     assert seconds < 5.0
 
 
-async def test_attempts_cut_off_by_the_coordinator_s_own_death_do_not_count(tmp_path):
+async def test_attempts_cut_off_by_restarts_do_not_count(tmp_path):
     """Five deaths in the middle of one step, and then it completes: more attempts than the three that may fail."""
     with suite(tmp_path) as (coordinator, _):
         async with talking_to(coordinator) as client:
@@ -464,7 +468,7 @@ async def test_attempts_cut_off_by_the_coordinator_s_own_death_do_not_count(tmp_
         assert max(step["attempt"] for step in end.steps.values()) > 3
 
 
-async def test_agents_that_are_replaced_by_others_do_not_pile_up_in_the_journal(tmp_path):
+async def test_replaced_agents_do_not_pile_up(tmp_path):
     """Containers are made anew under new names: the silent one's place is taken, also in the file."""
     with Coordinator(tmp_path) as coordinator:
         coordinator.start().ready()

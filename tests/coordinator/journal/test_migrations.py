@@ -117,7 +117,7 @@ async def test_what_an_earlier_format_has_stays_readable(tmp_path):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("point", ["begun", "part=5", "part=15", "written", "committed"])
-def test_a_kill_in_the_middle_of_a_migration_costs_nothing(tmp_path, point):
+def test_kill_during_a_migration_costs_nothing(tmp_path, point):
     """The file is of the old format, untouched, or of the new one; the next start goes on."""
     journal = tmp_path / "state" / "muster.db"
     journal.parent.mkdir()

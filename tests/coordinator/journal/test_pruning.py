@@ -49,7 +49,8 @@ def ids(journal: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_kill_while_history_goes_leaves_whole_tasks_or_none(tmp_path, point):
+async def test_kill_during_pruning_leaves_whole_tasks(tmp_path, point):
+    """A kill while history goes leaves whole tasks or none."""
     journal = tmp_path / "state" / "muster.db"
     await fill(journal, old=400, new=3, text="x" * 20_000)
     whole = journal.stat().st_size

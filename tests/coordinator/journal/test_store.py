@@ -137,7 +137,8 @@ async def test_an_accepted_task_comes_back_as_it_was(journal):
     assert [event.type for event in await journal.store.events("t1")] == ["task.accepted", "task.planned"]
 
 
-async def test_the_first_task_under_a_key_stays_and_the_second_writes_nothing(journal):
+async def test_second_task_under_a_key_writes_nothing(journal):
+    """The first task under a key stays and the second writes nothing."""
     assert await journal.store.accept(task("t1", idempotency_key="key"))
 
     assert not await journal.store.accept(task("t2", idempotency_key="key"))
@@ -157,7 +158,8 @@ async def test_a_key_stays_taken_when_its_task_has_ended(journal):
     assert await journal.count("tasks") == 0
 
 
-async def test_of_a_thousand_tasks_under_one_key_at_once_one_is_accepted(journal):
+async def test_thousand_tasks_under_one_key_make_one(journal):
+    """Of a thousand tasks under one key at once one is accepted."""
     tasks = [task(f"t{i}", idempotency_key="key") for i in range(1_000)]
 
     accepted = await asyncio.gather(*(journal.store.accept(t) for t in tasks))
@@ -208,7 +210,8 @@ async def test_an_older_attempt_cannot_take_the_step_back(journal):
     assert (await journal.store.task("t1")).step("research").attempt == 2
 
 
-async def test_an_attempt_cannot_begin_in_a_step_that_has_ended(journal):
+async def test_attempt_cannot_begin_in_an_ended_step(journal):
+    """An attempt cannot begin in a step that has ended."""
     await journal.store.accept(task())
     await finish(journal, task(), done(task()))
 
@@ -219,7 +222,7 @@ async def test_an_attempt_cannot_begin_in_a_step_that_has_ended(journal):
     assert "step.started" not in [e.type for e in journal.told]
 
 
-async def test_a_result_for_a_task_that_has_ended_touches_nothing(journal):
+async def test_result_for_an_ended_task_changes_nothing(journal):
     """Its rows are gone; none is made again."""
     await journal.store.accept(task())
     send(journal, task(), attempt=1)
@@ -270,7 +273,7 @@ async def test_a_finished_step_comes_back_with_everything(journal):
     assert replace(found, failed_attempts=0) == finished
 
 
-async def test_attempts_that_failed_count_and_those_cut_off_do_not(file, tmp_path):
+async def test_failed_attempts_count_interrupted_ones_do_not(file, tmp_path):
     """The first failed, the second was running when the coordinator died."""
     await file.store.accept(task())
     send(file, task(), attempt=1)
@@ -303,7 +306,8 @@ async def test_the_events_tell_of_each_attempt(journal):
     assert times == [(1_000.5, 1_001.5)]
 
 
-async def test_what_is_spent_is_written_with_the_step_where_there_is_a_limit(journal):
+async def test_spending_is_written_with_its_step(journal):
+    """What is spent is written with the step where there is a limit."""
     limited = task(max_calls=9)
     await journal.store.accept(limited)
     ledger = Ledger(max_calls=9, spent_calls=2, reserved_calls=3, spent_tokens=40, reserved_tokens=50)
@@ -317,7 +321,8 @@ async def test_what_is_spent_is_written_with_the_step_where_there_is_a_limit(jou
 # --- events ---------------------------------------------------------------------------------------
 
 
-async def test_a_task_s_events_stand_in_the_order_of_what_happened(journal):
+async def test_events_are_in_order(journal):
+    """A task s events stand in the order of what happened."""
     await journal.store.accept(task())
     journal.store.start_task(task(started_at=1_000.5))
     send(journal, task(), attempt=1)
@@ -377,7 +382,8 @@ async def test_positions_are_never_used_twice(file, tmp_path):
 # --- coming back ----------------------------------------------------------------------------------
 
 
-async def test_two_thousand_open_tasks_come_back_each_with_its_finished_steps(file, tmp_path):
+async def test_open_tasks_come_back_with_finished_steps(file, tmp_path):
+    """Two thousand open tasks come back each with its finished steps."""
     tasks = [task(f"t{i:04}", created_at=1_000.0 + i, deadline=2_000.0 + i) for i in range(2_000)]
     await asyncio.gather(*(file.store.accept(t) for t in tasks))
     await asyncio.gather(*(finish(file, t, done(t, output=t.id)) for t in tasks[::2]))
@@ -403,7 +409,8 @@ async def test_the_secret_is_made_once(file, tmp_path):
     await again.store.close()
 
 
-async def test_agents_come_back_and_those_that_left_are_remembered_as_gone(journal):
+async def test_agents_come_back_withdrawn_ones_stay_gone(journal):
+    """Agents come back and those that left are remembered as gone."""
     here = Registration(name="here", endpoint="http://here", capabilities=["research"])
     gone = Registration(name="gone", endpoint="http://gone", capabilities=["report"])
     await journal.store.save_agent("here-1", here)
@@ -446,7 +453,7 @@ async def test_lists_are_filtered_by_status_agent_and_time(journal):
     assert await ids(since=1_002.0) == ["t3", "t2"]
 
 
-async def test_pruning_removes_every_row_of_old_tasks_and_nothing_else(journal):
+async def test_pruning_removes_old_tasks_and_nothing_else(journal):
     """Open tasks stay however old they are."""
     for id, ended_at in (("old-1", 1_010.0), ("old-2", 1_020.0), ("new", 5_000.0), ("open", None)):
         one = task(id, webhook_url="https://example.org/hook")
@@ -468,7 +475,7 @@ async def test_pruning_removes_every_row_of_old_tasks_and_nothing_else(journal):
     assert after == dict.fromkeys(TABLES, 1) | {"late_results": 2, "events": 6}
 
 
-async def test_pruning_forgets_agents_that_left_long_ago_and_what_was_told_of_them(journal):
+async def test_pruning_forgets_long_gone_agents(journal):
     """An agent that flaps for a year fills no disk. The store's clock stands at 1,000."""
     for name in ("here", "gone"):
         registration = Registration(name=name, endpoint=f"http://{name}", capabilities=["research"])
@@ -487,7 +494,7 @@ async def test_pruning_forgets_agents_that_left_long_ago_and_what_was_told_of_th
 # --- the named points -----------------------------------------------------------------------------
 
 
-async def test_every_write_of_a_task_s_life_is_a_named_point(tmp_path):
+async def test_every_write_is_a_named_point(tmp_path):
     """What `tests/system/test_kill.py` kills at is all there is."""
     reached: list[str] = []
     for db in (Sqlite(tmp_path / "muster.db", at=reached.append), Memory(at=reached.append)):

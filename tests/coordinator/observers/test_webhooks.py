@@ -102,7 +102,8 @@ async def test_a_receiver_that_is_away_harms_no_task(suite: Suite) -> None:
         "not a url",
     ],
 )
-async def test_a_webhook_that_must_not_be_called_is_refused_by_name(suite: Suite, url: str) -> None:
+async def test_forbidden_webhook_is_refused_by_name(suite: Suite, url: str) -> None:
+    """A webhook that must not be called is refused by name."""
     answer: httpx.Response = await suite.ask("Why are there tides?", webhook_url=url)
 
     assert answer.status_code == 422

@@ -68,7 +68,8 @@ async def test_tools_are_listed_with_what_they_take_and_give(url: str, mode: Any
 
 
 @both
-async def test_a_task_tells_its_progress_and_answers_with_its_report(url: str, mode: Any) -> None:
+async def test_task_reports_progress_and_returns_its_report(url: str, mode: Any) -> None:
+    """A task tells its progress and answers with its report."""
     told: list[tuple[float, str | None]] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -142,7 +143,8 @@ async def test_agents_are_listed_and_chosen(url: str) -> None:
     assert (nobody.structured_content, nobody.is_error) == ({"agents": []}, False)
 
 
-async def test_an_agent_without_capabilities_is_listed_with_the_way_to_ask_it(url: str, suite: Suite) -> None:
+async def test_agent_without_capabilities_is_listed(url: str, suite: Suite) -> None:
+    """An agent without capabilities is listed with the way to ask it."""
     poet = {"name": "poet", "endpoint": "http://poet", "capabilities": [], "description": "Odes."}
     await suite.client.post("/register_agent", json=poet)
     async with Client(url) as client:
@@ -171,7 +173,8 @@ async def test_a_task_may_be_begun_looked_at_and_cancelled() -> None:
     assert cancelled.structured_content["status"] == again.structured_content["status"] == "cancelled"
 
 
-async def test_who_waits_for_a_task_hears_that_another_cancelled_it() -> None:
+async def test_waiting_caller_hears_of_a_cancel() -> None:
+    """Who waits for a task hears that another cancelled it."""
     async with holding() as (_, url, held), Client(url) as client:
         waiting = asyncio.create_task(client.call_tool("execute_task", SLOW))
         await eventually(lambda: held.began)
@@ -185,7 +188,9 @@ async def test_who_waits_for_a_task_hears_that_another_cancelled_it() -> None:
 
 
 @both
-async def test_a_task_that_fails_is_an_error_with_its_reason(coordinator: Suite, mode: Any) -> None:
+async def test_failed_task_is_an_error_with_its_reason(coordinator: Suite, mode: Any) -> None:
+    """A task that fails is an error with its reason."""
+
     async def fails(step: StepRequest, ctx: Context) -> Reply:
         raise ValueError("bad day")
 
@@ -339,7 +344,8 @@ def test_names_of_others_are_refused(host: str | None, origin: str | None, refus
         check(host, origin, names=names)
 
 
-async def test_a_foreign_host_is_421_and_the_names_of_settings_are_not() -> None:
+async def test_foreign_host_is_421_and_reveals_nothing() -> None:
+    """A foreign host is 421 and the names of settings are not."""
     settings = {"public_url": "https://muster.example.com", "mcp_allowed_hosts": "box,host.docker.internal"}
     async with Suite(None, **settings) as suite:
         found = {}
@@ -355,7 +361,8 @@ async def test_a_foreign_host_is_421_and_the_names_of_settings_are_not() -> None
 
 
 @pytest.mark.parametrize("hosts", ["http://box", "box:8000", "box,,other", "a b", "*"])
-def test_a_setting_that_is_no_list_of_names_is_refused(hosts: str) -> None:
+def test_malformed_host_list_is_refused(hosts: str) -> None:
+    """A setting that is no list of names is refused."""
     with pytest.raises(ValueError, match="mcp_allowed_hosts"):
         coordinator_settings(mcp_allowed_hosts=hosts)
 

@@ -41,7 +41,8 @@ def test_a_question_with_a_topic_keeps_it(question):
     assert complete(question, [FIRST]) == question
 
 
-def test_the_topic_is_that_of_the_last_question_that_has_one():
+def test_topic_is_that_of_the_last_question():
+    """The topic is that of the last question that has one."""
     assert complete("Why?", ["Tides?", FIRST, "And where?"]) == f"Why? ({FIRST})"
 
 
@@ -119,7 +120,7 @@ async def test_a_repeat_under_its_key_is_the_same_question(client: httpx.AsyncCl
     assert task["task_description"] == f"And where? ({FIRST})"
 
 
-async def test_an_agent_that_is_asked_by_name_gets_what_was_said(client: httpx.AsyncClient) -> None:
+async def test_named_agent_gets_the_conversation(client: httpx.AsyncClient) -> None:
     """It has the conversation itself."""
     await client.post("/v1/chat/completions", json=chat(FIRST, "And where?") | {"model": "researcher"})
 

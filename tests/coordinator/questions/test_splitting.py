@@ -77,11 +77,13 @@ def test_one_question_stays_whole(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", SEVERAL)
-def test_several_questions_are_taken_apart_in_order_and_keep_what_they_are_about(text: str) -> None:
+def test_questions_are_split_in_order_with_their_topic(text: str) -> None:
+    """Several questions are taken apart in order and keep what they are about."""
     assert parts(text) == SEVERAL[text]
 
 
-def test_more_than_eight_questions_become_eight_and_none_is_lost() -> None:
+def test_more_than_eight_questions_become_eight() -> None:
+    """More than eight questions become eight and none is lost."""
     asked = [f"What is number {i}?" for i in range(12)]
 
     found = parts(" ".join(asked))
@@ -92,7 +94,8 @@ def test_more_than_eight_questions_become_eight_and_none_is_lost() -> None:
 
 
 @given(st.text(alphabet="ab ?.,;\n-1é whatndhowi", max_size=200))
-def test_any_text_gives_one_to_eight_parts_that_say_something(text: str) -> None:
+def test_any_text_gives_one_to_eight_parts(text: str) -> None:
+    """Any text gives one to eight parts that say something."""
     found = parts(text)
 
     assert 1 <= len(found) <= MAX_PARTS

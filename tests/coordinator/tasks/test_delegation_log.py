@@ -25,7 +25,8 @@ def calls(*log: Line) -> dict[str, int]:
     return {step.id: step.usage.calls for step in add_delegated(task, log).steps}
 
 
-def test_each_generation_counts_once_and_what_has_not_ended_as_a_call() -> None:
+def test_each_generation_and_open_call_counts_once() -> None:
+    """Each generation counts once and what has not ended as a call."""
     log = [
         *(started("a.1", "a"), started("a.1.1", "a.1"), started("a.1.1.1", "a.1.1"), finished("a.1.1", "a.1", 4)),
         *(started("a.2", "a"), started("a.2.1", "a.2"), finished("a.2.1", "a.2", 2), finished("a.2", "a", 5)),
@@ -36,7 +37,8 @@ def test_each_generation_counts_once_and_what_has_not_ended_as_a_call() -> None:
     assert calls(*log) == {"a": (1 + 4) + 5, "b.c": 3, "done": 9}
 
 
-def test_what_was_cut_off_ends_youngest_first_and_counts_as_before() -> None:
+def test_interrupted_calls_end_youngest_first_and_count() -> None:
+    """What was cut off ends youngest first and counts as before."""
     log = [*(started(child, child[:-2]) for child in ("a.1", "a.1.1", "a.1.2", "a.2")), finished("a.1.1", "a.1", 4)]
 
     ends = close_cut_off(log)

@@ -53,7 +53,8 @@ def test_losing_one_of_several_questions_loses_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
-def test_documents_named_in_the_context_are_shared_out_and_none_is_left(count: int) -> None:
+def test_all_documents_of_the_context_are_shared_out(count: int) -> None:
+    """Documents named in the context are shared out and none is left."""
     documents = [f"d{i}.md" for i in range(count)]
 
     research = [s for s in planned(context={"documents": documents}) if s.capability == "research"]
@@ -62,7 +63,8 @@ def test_documents_named_in_the_context_are_shared_out_and_none_is_left(count: i
     assert sorted(d for s in research for d in s.input["documents"]) == sorted(documents)
 
 
-def test_each_of_the_named_agents_is_asked_once_and_may_fail() -> None:
+def test_each_named_agent_is_asked_once() -> None:
+    """Each of the named agents is asked once and may fail."""
     steps = planned(("one", "two"), agents=["two", "one"])
 
     assert [(s.id, s.agent, s.on_failure, s.needs) for s in steps] == [
@@ -71,7 +73,8 @@ def test_each_of_the_named_agents_is_asked_once_and_may_fail() -> None:
     ]
 
 
-def test_a_plan_of_ones_own_is_taken_as_it_is() -> None:
+def test_own_plan_is_kept() -> None:
+    """A plan of ones own is taken as it is."""
     (first, second) = planned(
         ("clerk",),
         plan=[
@@ -99,7 +102,8 @@ def can_be_done(graph: list[dict[str, Any]]) -> bool:
 
 
 @given(graphs())
-def test_a_plan_is_refused_exactly_when_it_holds_a_circle_and_the_circle_is_named(graph: list[dict[str, Any]]) -> None:
+def test_circular_plan_is_refused_and_named(graph: list[dict[str, Any]]) -> None:
+    """A plan is refused exactly when it holds a circle and the circle is named."""
     if can_be_done(graph):
         assert [s.id for s in planned(plan=graph)] == [s["id"] for s in graph]
         return

@@ -69,9 +69,8 @@ def due(plan: Task) -> list[tuple[str, str | None]]:
 
 
 @given(plans(), st.data())
-def test_every_plan_ends_with_each_step_ended_once_and_never_before_what_it_needs(
-    plan: Task, data: st.DataObject
-) -> None:
+def test_every_plan_ends_in_order_of_its_needs(plan: Task, data: st.DataObject) -> None:
+    """Every plan ends with each step ended once and never before what it needs."""
     ended: list[str] = []
     running: list[str] = []
     frontier = Frontier(plan.steps)
@@ -145,7 +144,8 @@ def test_what_has_ended_moves_no_more() -> None:
     assert not ENDED & set(MOVES)
 
 
-def test_a_failed_step_stops_those_that_need_it_unless_it_may_fail() -> None:
+def test_failed_step_stops_steps_that_need_it() -> None:
+    """A failed step stops those that need it unless it may fail."""
     plan = task(step("a", FAILED), step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "a", "b"))
     lenient = task(step("b", FAILED, on_failure="continue"), step("c", Status.QUEUED, "b"))
 
@@ -153,7 +153,8 @@ def test_a_failed_step_stops_those_that_need_it_unless_it_may_fail() -> None:
     assert due(lenient) == [("c", None)]
 
 
-def test_a_step_that_needs_any_runs_with_what_is_left_and_not_with_nothing() -> None:
+def test_step_that_needs_any_runs_with_some() -> None:
+    """A step that needs any runs with what is left and not with nothing."""
     a, b = step("a", FAILED, on_failure="continue"), step("b", DONE, on_failure="continue", output=1)
     c = step("c", Status.QUEUED, "a", "b", needs_any=True)
 
@@ -163,7 +164,8 @@ def test_a_step_that_needs_any_runs_with_what_is_left_and_not_with_nothing() -> 
     assert due(task(a, replace(b, status=Status.RUNNING), c)) == []
 
 
-def test_missing_says_what_was_asked_of_whom_and_why_it_is_not_there_each_once() -> None:
+def test_missing_names_step_agent_and_reason_once() -> None:
+    """Missing says what was asked of whom and why it is not there each once."""
     torn = Missing(what="page 2", why="It is torn.")
     refused = StepError(type="agent_refused", detail="HTTP 404")
     ended = task(
@@ -181,7 +183,8 @@ def test_missing_says_what_was_asked_of_whom_and_why_it_is_not_there_each_once()
     ]
 
 
-def test_the_answer_of_a_plan_without_report_is_what_nobody_used() -> None:
+def test_answer_without_report_is_the_unused_outputs() -> None:
+    """The answer of a plan without report is what nobody used."""
     plan = task(step("a", DONE), step("b", DONE, "a"), step("c", FAILED, "b"), step("d", DONE))
 
     assert [s.id for s in last_steps(plan)] == ["b", "d"]

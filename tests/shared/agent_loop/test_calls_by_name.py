@@ -139,7 +139,7 @@ async def test_words_beside_it_may_go_out_and_no_call(text: str, size: int) -> N
 
 
 @pytest.mark.parametrize("text", [text for text, _ in FORMS.values()], ids=list(FORMS))
-def test_wherever_its_limit_of_tokens_cuts_it_no_half_call_is_an_answer(text: str) -> None:
+def test_cut_call_is_never_an_answer(text: str) -> None:
     """A reply that is cut is a call that is whole, one that is told to be cut, or words before half a call."""
     for end in range(1, len(text)):
         said = text[:end]
@@ -167,7 +167,8 @@ def test_wherever_its_limit_of_tokens_cuts_it_no_half_call_is_an_answer(text: st
         '{"agent": "Smith", "age": 7}',
     ],
 )
-def test_what_only_has_a_tools_name_in_it_is_an_answer(text: str) -> None:
+def test_mention_of_a_tool_is_an_answer(text: str) -> None:
+    """What only has a tools name in it is an answer."""
     assert wanted(text) == []
     cut = f"{text}\n\nThat is"
     assert unfinished_from(cut, KNOWN) == len(cut)
@@ -184,7 +185,8 @@ def test_what_only_has_a_tools_name_in_it_is_an_answer(text: str) -> None:
         "`delegate_to_worker-1`",
     ],
 )
-def test_what_is_marked_as_a_call_and_cannot_be_one_is_told_and_not_shown(text: str) -> None:
+def test_impossible_call_is_reported_and_hidden(text: str) -> None:
+    """What is marked as a call and cannot be one is told and not shown."""
     assert [action.kind for action in parse_written_calls(text, KNOWN, plain=True)] == ["invalid"]
 
 
@@ -211,7 +213,8 @@ def test_a_reply_made_to_take_long_does_not(text: str) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_near_name_comes_back_as_the_call_that_may_be_meant() -> None:
+def test_near_name_is_offered_as_a_correction() -> None:
+    """A near name comes back as the call that may be meant."""
     [action] = parse_written_calls('{"name": "weatherArguments", "arguments": {"city": "Oslo"}}', KNOWN, plain=True)
 
     assert action.why.endswith(f"did you mean weather? Write {json.dumps(json.loads(CALL))}")

@@ -100,7 +100,7 @@ async def test_it_calls_a_tool_as_text() -> None:
     assert told.text == told.said == "It is sunny."
 
 
-async def test_it_calls_a_tool_by_a_name_that_it_has_made_up() -> None:
+async def test_invented_tool_name_is_corrected() -> None:
     """It gets the call back that it may mean, which small models copy."""
     tool = Weather()
     async with (
@@ -115,7 +115,8 @@ async def test_it_calls_a_tool_by_a_name_that_it_has_made_up() -> None:
     assert told.text == "It is sunny."
 
 
-async def test_it_insists_on_a_name_that_it_has_made_up() -> None:
+async def test_repeated_invented_name_is_refused() -> None:
+    """It insists on a name that it has made up."""
     made_up = call("weatherArguments", city="Oslo")
 
     told = await ran(made_up, made_up, made_up, tools=Weather())
@@ -129,7 +130,8 @@ async def test_a_plain_answer_is_one() -> None:
     assert told.text == "The capital of France is Paris."
 
 
-async def test_half_a_call_at_the_end_of_an_answer_is_left_out() -> None:
+async def test_half_a_call_at_the_end_is_dropped() -> None:
+    """Half a call at the end of an answer is left out."""
     said = 'I have looked. It is sunny.\nweather(city="Os'
     async with (
         fake_model(Says(said, finish="length")) as server,
@@ -145,7 +147,8 @@ async def test_half_a_call_at_the_end_of_an_answer_is_left_out() -> None:
 @pytest.mark.parametrize(
     "half", ['weather(city="Os', "<tool_call>\n<function=weather>\n<param", "Action: weather\nAct"]
 )
-async def test_a_reply_that_is_only_half_a_call_is_asked_for_again(half: str) -> None:
+async def test_reply_of_half_a_call_is_repeated(half: str) -> None:
+    """A reply that is only half a call is asked for again."""
     tool = Weather()
     async with (
         fake_model(Says(half, finish="length"), call("weather", city="Oslo"), "It is sunny.") as server,

@@ -90,7 +90,8 @@ def test_every_way_to_write_a_call_is_understood(text: str, asks: Any) -> None:
         ('[{"name": "weather", "arguments": {"city": "Oslo"}}, {"name": "wea', OSLO),
     ],
 )
-def test_json_that_is_nearly_right_is_read_as_it_was_meant(text: str, asks: Any) -> None:
+def test_nearly_valid_json_is_repaired(text: str, asks: Any) -> None:
+    """Json that is nearly right is read as it was meant."""
     assert wanted(text) == [asks]
 
 
@@ -140,7 +141,8 @@ def test_an_unknown_tool_gets_the_near_name_back(name: str) -> None:
         '{"tool_calls": [{"name": "sunny, 21 degrees"}]}',
     ],
 )
-def test_what_is_meant_as_a_call_and_is_none_is_told_and_not_shown(text: str) -> None:
+def test_malformed_call_is_reported_and_hidden(text: str) -> None:
+    """What is meant as a call and is none is told and not shown."""
     assert [a.kind for a in parse_written_calls(text, KNOWN, plain=True)] == ["invalid"]
 
 
@@ -202,7 +204,8 @@ async def streamed(text: str, size: int) -> str:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("size", [1, 3, 1_000])
-async def test_no_letter_of_a_call_goes_out_while_it_streams(call: str, size: int) -> None:
+async def test_no_letter_of_a_call_is_streamed(call: str, size: int) -> None:
+    """No letter of a call goes out while it streams."""
     words = "Let me see what I can find out about it. " * 10
 
     assert (await streamed(words + call, size)).rstrip() == words.rstrip()
@@ -213,7 +216,8 @@ async def test_no_letter_of_a_call_goes_out_while_it_streams(call: str, size: in
     "text",
     ["if (a < b) { return [1]; }\n" * 20, "```python\nprint({1: [2]})\n```\n" * 20, "The weather is fine.\n" * 20],
 )
-async def test_what_only_looks_a_little_like_one_goes_out_at_once(text: str) -> None:
+async def test_text_resembling_a_call_is_streamed_at_once(text: str) -> None:
+    """What only looks a little like one goes out at once."""
     assert (await streamed(text, 3)).rstrip("`\n") == text.rstrip("`\n")
 
 

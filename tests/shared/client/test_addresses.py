@@ -96,7 +96,8 @@ def test_a_name_is_no_address() -> None:
         "instance-data.ec2.internal",
     ],
 )
-def test_a_forbidden_host_is_refused_in_any_spelling_with_a_reason(host: str) -> None:
+def test_forbidden_host_is_refused_in_any_spelling(host: str) -> None:
+    """A forbidden host is refused in any spelling with a reason."""
     reason = literal_refusal(host)
 
     assert reason is not None

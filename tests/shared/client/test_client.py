@@ -145,7 +145,8 @@ async def test_an_unknown_host_is_its_own_error() -> None:
     assert not reached(caught.value)
 
 
-async def test_a_look_up_that_takes_too_long_is_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_lookup_is_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look up that takes too long is an unknown host."""
     loop = asyncio.get_running_loop()
 
     async def slow(*args: object, **kwargs: object) -> list[object]:
@@ -171,7 +172,8 @@ async def test_a_broken_tls_handshake_never_carried_the_call(serve: Serve) -> No
     assert not reached(caught.value)
 
 
-async def test_a_connection_that_does_not_open_is_a_connect_timeout() -> None:
+async def test_connection_that_does_not_open_times_out() -> None:
+    """A connection that does not open is a connect timeout."""
     with socket.socket() as deaf, contextlib.ExitStack() as waiting:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -186,7 +188,8 @@ async def test_a_connection_that_does_not_open_is_a_connect_timeout() -> None:
     assert not reached(caught.value)
 
 
-async def test_no_free_connection_is_a_pool_timeout_and_the_place_comes_back(serve: Serve) -> None:
+async def test_pool_timeout_gives_the_place_back(serve: Serve) -> None:
+    """No free connection is a pool timeout and the place comes back."""
     hanging, answering = await serve(hangs), await serve(keeps_answering)
     async with transport.client(max_connections=1, connect_seconds=0.05) as client:
         first = asyncio.create_task(client.get(hanging), name="first")
@@ -209,7 +212,8 @@ async def test_a_line_break_in_a_header_is_never_sent(serve: Serve) -> None:
     assert not reached(caught.value)
 
 
-async def test_a_host_that_the_library_cannot_read_is_an_error_of_the_call() -> None:
+async def test_unreadable_host_is_an_error_of_the_call() -> None:
+    """A host that the library cannot read is an error of the call."""
     async with transport.client() as client:
         with pytest.raises(httpx.LocalProtocolError, match="host") as caught:
             await client.get("http://xn--/")
@@ -339,7 +343,7 @@ async def test_a_broken_answer_may_have_been_reached(
     assert caught.value.request.url == url
 
 
-async def test_a_head_that_is_cut_is_named_and_not_shown(serve: Serve) -> None:
+async def test_cut_head_is_named_and_hidden(serve: Serve) -> None:
     """Its fields are nobody's business: the error stands in tasks and logs."""
     url = await serve(says(b"HTTP/1.1 200 OK\r\nset-cookie: s3cret\r\n"))
     async with transport.client() as client:
@@ -559,7 +563,8 @@ async def test_a_cancelled_call_closes_its_connection(serve: Serve, head: bytes)
     assert call.cancelled()
 
 
-async def test_a_stream_left_early_closes_its_connection_and_frees_its_place(serve: Serve) -> None:
+async def test_stream_left_early_frees_its_connection(serve: Serve) -> None:
+    """A stream left early closes its connection and frees its place."""
     url, other = await serve(never_ends), await serve(keeps_answering)
     async with transport.client(max_connections=1, connect_seconds=0.5) as client:
         async with client.stream("GET", url) as answer:
@@ -605,7 +610,8 @@ async def settled(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_a_client_is_made_without_a_loop_and_works_under_uvloop() -> None:
+def test_client_needs_no_loop_and_runs_under_uvloop() -> None:
+    """A client is made without a loop and works under uvloop."""
     client = transport.client(seconds=5)
 
     async def calls() -> list[str]:

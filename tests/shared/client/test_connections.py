@@ -171,9 +171,8 @@ async def test_the_answer_to_head_has_no_body(http: httpx.AsyncClient, serve: Se
         pytest.param(b"\x00\xff", id="noise"),
     ],
 )
-async def test_what_follows_an_answer_is_not_taken_for_the_next(
-    http: httpx.AsyncClient, serve: Serve, more: bytes
-) -> None:
+async def test_surplus_bytes_are_not_the_next_answer(http: httpx.AsyncClient, serve: Serve, more: bytes) -> None:
+    """What follows an answer is not taken for the next."""
     connections, answer = counts(OK + more, OK)
     url = await serve(answer)  # type: ignore[arg-type]
 
@@ -245,9 +244,7 @@ async def test_a_large_body_arrives_as_it_is(http: httpx.AsyncClient, serve: Ser
 # --- connections that are kept --------------------------------------------------------------------
 
 
-async def test_a_kept_connection_that_the_peer_has_closed_costs_no_call_that_may_be_repeated(
-    http: httpx.AsyncClient, serve: Serve
-) -> None:
+async def test_closed_kept_connection_costs_no_call(http: httpx.AsyncClient, serve: Serve) -> None:
     """A GET goes out again over a new one; of a POST nobody knows whether it arrived."""
 
     async def closes_after_one(reader: Reader, writer: Writer) -> None:
@@ -319,7 +316,8 @@ async def test_deadline_and_cap_hold_past_httpx_s_objects(http: httpx.AsyncClien
         await posted(http, await serve(says(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n", bomb)))
 
 
-async def test_a_stream_is_held_to_both_as_it_is_read(http: httpx.AsyncClient, serve: Serve) -> None:
+async def test_stream_limits_hold_while_it_is_read(http: httpx.AsyncClient, serve: Serve) -> None:
+    """A stream is held to both as it is read."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 
     async def dripping(reader: Reader, writer: Writer) -> None:
@@ -345,7 +343,8 @@ async def test_a_stream_is_held_to_both_as_it_is_read(http: httpx.AsyncClient, s
         await read(url, max_bytes=5)
 
 
-async def test_a_slow_reader_holds_the_peer_up_and_not_the_memory(http: httpx.AsyncClient, serve: Serve) -> None:
+async def test_slow_reader_holds_the_peer_not_the_memory(http: httpx.AsyncClient, serve: Serve) -> None:
+    """A slow reader holds the peer up and not the memory."""
     sent = 0
 
     async def floods(reader: Reader, writer: Writer) -> None:
@@ -411,7 +410,8 @@ async def answered(pieces: list[bytes]) -> Whole | httpx.TransportError:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=bodies, framing=framings, cuts=st.lists(st.integers(0, 1_000), max_size=6))
-def test_however_an_answer_is_cut_into_pieces_it_is_the_same(body: bytes, framing: str, cuts: list[int]) -> None:
+def test_answer_is_the_same_however_it_is_cut(body: bytes, framing: str, cuts: list[int]) -> None:
+    """However an answer is cut into pieces it is the same."""
     found = asyncio.run(answered(split(framed(body, framing, cuts), cuts)))
 
     assert isinstance(found, Whole), found
@@ -425,9 +425,10 @@ def test_however_an_answer_is_cut_into_pieces_it_is_the_same(body: bytes, framin
     cuts=st.lists(st.integers(0, 1_000), max_size=4),
     changes=st.lists(st.tuples(st.integers(0, 1_000), st.binary(max_size=3)), min_size=1, max_size=4),
 )
-def test_whatever_a_peer_says_is_an_answer_or_an_error_of_the_transport(
+def test_random_peers_give_answers_or_transport_errors(
     body: bytes, framing: str, cuts: list[int], changes: list[tuple[int, bytes]]
 ) -> None:
+    """Whatever a peer says is an answer or an error of the transport."""
     data = bytearray(framed(body, framing, cuts))
     for at, put in changes:
         at %= len(data) + 1
@@ -439,7 +440,8 @@ def test_whatever_a_peer_says_is_an_answer_or_an_error_of_the_transport(
     assert not isinstance(found, DeadlineExceeded), bytes(data)
 
 
-async def test_a_coding_that_is_none_is_a_fault_of_the_answer(http: httpx.AsyncClient, serve: Serve) -> None:
+async def test_invalid_coding_is_a_fault_of_the_answer(http: httpx.AsyncClient, serve: Serve) -> None:
+    """A coding that is none is a fault of the answer."""
     url = await serve(says(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-encoding: gzip\r\n\r\nnope"))
 
     with pytest.raises(BadCoding):

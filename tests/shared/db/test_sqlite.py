@@ -73,7 +73,8 @@ async def file(tmp_path: Path) -> AsyncIterator[Sqlite]:
 # --- one unit -------------------------------------------------------------------------------------
 
 
-async def test_a_unit_returns_the_rows_of_each_of_its_statements(db):
+async def test_unit_returns_the_rows_of_its_statements(db):
+    """A unit returns the rows of each of its statements."""
     rows = await db.write("notes", add("a"), Statement("UPDATE notes SET text = 'seen'"), add("b"))
 
     assert rows == [[(1,)], [], [(2,)]]
@@ -140,7 +141,8 @@ async def test_a_bad_unit_fails_alone(db, statement):
 # --- posted ---------------------------------------------------------------------------------------
 
 
-async def test_what_is_posted_is_written_before_what_is_written_later(db):
+async def test_posted_writes_come_before_later_ones(db):
+    """What is posted is written before what is written later."""
     for number in range(100):
         db.post("notes", add(f"p{number}"))
         await db.write("notes", add(f"w{number}")) if number % 10 == 0 else None
@@ -183,7 +185,8 @@ async def test_then_that_raises_keeps_nobody_from_an_answer(file):
 # --- many -----------------------------------------------------------------------------------------
 
 
-async def test_thousands_of_concurrent_writes_are_all_written_once_and_in_order(db):
+async def test_concurrent_writes_are_written_once_in_order(db):
+    """Thousands of concurrent writes are all written once and in order."""
     count = 5_000
 
     rows = await asyncio.gather(*(db.write("notes", add(f"n{i}")) for i in range(count)))
@@ -248,7 +251,8 @@ async def test_close_writes_what_was_posted(tmp_path):
         assert await db.read(COUNT) == [(1_000,)]
 
 
-async def test_a_write_after_the_close_is_refused_and_does_not_hang(tmp_path):
+async def test_write_after_close_is_refused_at_once(tmp_path):
+    """A write after the close is refused and does not hang."""
     async with opened(Sqlite(tmp_path / "notes.db")) as db:
         pass
 
@@ -275,7 +279,7 @@ async def test_a_read_that_fails_has_a_name(file):
 
 
 @pytest.mark.parametrize("point", ["notes.written", "notes.queued"])
-async def test_a_full_disk_fails_the_whole_commit_and_nothing_of_it_is_written(tmp_path, point):
+async def test_full_disk_fails_the_whole_commit(tmp_path, point):
     """Also the units that had been written already; each caller may try again."""
     full = True
 
@@ -325,7 +329,7 @@ async def test_a_disk_that_fails_is_never_written_to_again(tmp_path, code):
         assert await db.read("SELECT name FROM notes") == [("good",)]
 
 
-async def test_a_bug_at_a_point_does_not_silence_the_writer(tmp_path):
+async def test_bug_at_a_point_does_not_stop_writing(tmp_path):
     """Whatever happens in the writer's thread, those who wait get an answer."""
 
     def at(point: str) -> None:
@@ -341,7 +345,7 @@ async def test_a_bug_at_a_point_does_not_silence_the_writer(tmp_path):
 # --- files ----------------------------------------------------------------------------------------
 
 
-async def test_a_second_one_on_the_same_file_is_refused_by_every_path_to_it(tmp_path):
+async def test_second_opener_is_refused_by_every_path(tmp_path):
     """A symbolic link, or a path with dots, is the same journal."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.db"
@@ -365,7 +369,7 @@ async def test_the_lock_goes_with_its_holder(tmp_path):
         assert connection.execute(COUNT).fetchone() == (3,)
 
 
-async def test_a_migration_of_an_older_file_keeps_what_is_in_it(tmp_path):
+async def test_migration_keeps_the_content(tmp_path):
     """Only the missing migrations run, in their order, each once."""
     more = (
         *MIGRATIONS,
@@ -397,7 +401,7 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path):
         assert await db.read("SELECT * FROM notes") == [(1, "old", "")]
 
 
-async def test_a_new_file_whose_making_was_cut_off_is_made_again(tmp_path):
+async def test_half_made_file_is_made_again(tmp_path):
     """A start that was killed leaves half a file under another name, never an empty journal."""
     (tmp_path / "notes.db.new").write_bytes(b"SQLite format 3\x00 and then the power went")
     (tmp_path / "notes.db.new-journal").write_bytes(b"half")
@@ -408,7 +412,8 @@ async def test_a_new_file_whose_making_was_cut_off_is_made_again(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.db", "notes.db.lock"]
 
 
-async def test_nobody_else_on_the_machine_reads_the_file_and_its_logs(tmp_path):
+async def test_file_and_logs_are_private(tmp_path):
+    """Nobody else on the machine reads the file and its logs."""
     before = os.umask(0o022)
     try:
         async with opened(Sqlite(tmp_path / "journal.db")) as db:

@@ -58,7 +58,8 @@ async def contents(memory: Memory, **filters: Any) -> list[Any]:
 # --- kept and given back ------------------------------------------------------------------------------
 
 
-async def test_events_come_back_in_order_with_their_session_and_type(memory: Memory) -> None:
+async def test_events_return_in_order_with_session_and_type(memory: Memory) -> None:
+    """Events come back in order with their session and type."""
     await memory.record("a", "user_message", "Hello")
     await memory.record("b", "tool_call", {"tool": "add", "arguments": {"x": [1, None, "é\n'\""]}})
     await memory.record("a", "agent_response", "Hi", durable=True)
@@ -90,7 +91,7 @@ async def test_events_are_filtered_by_session_type_time_and_position(tmp_path: P
         assert await contents(memory, session="nobody") == []
 
 
-async def test_what_is_no_text_for_a_file_is_kept_as_far_as_it_is_one(memory: Memory) -> None:
+async def test_text_no_file_can_hold_is_kept_partly(memory: Memory) -> None:
     """Lone surrogates, a NUL, a session id of a megabyte."""
     await memory.record("s" * 1_000_000, "user_message", "a\ud800b\0c 🌊 None", durable=True)
 
@@ -164,7 +165,8 @@ async def test_history_is_the_last_answered_turns_that_fit(memory: Memory) -> No
     assert await memory.history("s", max_tokens=4) == []
 
 
-async def test_a_question_that_got_no_answer_is_kept_with_the_next(memory: Memory) -> None:
+async def test_unanswered_question_is_kept_with_the_next(memory: Memory) -> None:
+    """A question that got no answer is kept with the next."""
     await memory.record("s", "user_message", "lost")
     await memory.record("s", "error", "Error processing message: …")
     await said(memory, "s", "again", "answer")
@@ -314,7 +316,8 @@ async def test_a_full_disk_costs_memory_and_no_answer(tmp_path: Path) -> None:
     assert len(kept) < 7
 
 
-async def test_what_is_recorded_after_the_end_is_lost_in_silence(tmp_path: Path) -> None:
+async def test_records_after_the_end_are_dropped(tmp_path: Path) -> None:
+    """What is recorded after the end is lost in silence."""
     async with remembering(tmp_path) as memory:
         await said(memory, "s", "Hello")
     await memory.record("s", "agent_response", "too late", durable=True)
@@ -370,7 +373,8 @@ async def test_a_chat_is_remembered_before_its_end_is_told(memory: Memory) -> No
     assert (await memory.sessions())[0][1].startswith("session_")
 
 
-async def test_every_user_message_and_delegation_of_a_new_session_is_an_event(memory: Memory) -> None:
+async def test_messages_and_delegations_of_sessions_are_events(memory: Memory) -> None:
+    """Every user message and delegation of a new session is an event."""
     await chat(
         Remembering(Echo(), memory), ("user", "context"), ("assistant", "earlier"), ("task-delegation", "the task")
     )
@@ -390,7 +394,8 @@ async def test_a_client_that_sends_all_again_doubles_nothing(memory: Memory) -> 
     assert [content for _, content in await happened(memory, session="mine")] == ["one", "one", "two", "two"]
 
 
-async def test_sessions_without_a_name_are_apart_and_a_repeat_is_the_same(memory: Memory) -> None:
+async def test_nameless_sessions_are_apart_repeats_the_same(memory: Memory) -> None:
+    """Sessions without a name are apart and a repeat is the same."""
     face, echo = Remembering(Echo(), memory), Echo()
     await chat(face, ("user", "one"))
     await chat(face, ("user", "one"))

@@ -140,7 +140,8 @@ async def test_a_script_calls_tools(entry):
 
 
 @pytest.mark.parametrize("entry", [{"agent": "a", "task": "t"}, 7, None, ["x"], {"tool_calls": "none"}])
-async def test_other_json_in_a_script_is_said_as_it_is(entry):
+async def test_unknown_json_in_a_script_is_plain_text(entry):
+    """Other json in a script is said as it is."""
     text, _ = await LanguageModel(script=[entry]).text(instructions="", data="x", seconds=5)
 
     assert replies(text) == (tuple(entry) if isinstance(entry, list) else (entry,))
@@ -221,7 +222,7 @@ async def test_a_shape_is_filled():
     assert found.usage == Usage(calls=1, input_tokens=7, output_tokens=5)
 
 
-async def test_another_shape_is_a_failure_that_says_what_it_cost():
+async def test_wrong_shape_is_a_failure_with_its_cost():
     """It is not asked for again: a small model copies what it is told about its mistakes."""
     async with fake_model(Says('{"cause": 1}')) as server, model_at(server.url) as model:
         with pytest.raises(ModelFailed, match="not answer in the requested format") as failure:
@@ -265,7 +266,8 @@ async def test_nobody_waits_a_day():
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_model_that_is_busy_for_a_moment_is_asked_again(status):
+async def test_busy_model_is_asked_again(status):
+    """A model that is busy for a moment is asked again."""
     async with fake_model(Refuses(status, headers={"retry-after-ms": "20"}), "Here.") as server:
         turn = await asked(server.url)
 
@@ -320,7 +322,7 @@ def test_data_cannot_end_its_own_fence():
     assert text.count("</data ") == 1
 
 
-def test_a_fence_is_the_same_for_the_same_text_alone():
+def test_fence_depends_on_the_text_alone():
     """A server finds it in its cache; whoever writes another text cannot know the marks that it will have."""
     assert fence("same") == fence("same")
     assert fence("same").splitlines()[0] != fence("Same").splitlines()[0]

@@ -76,7 +76,8 @@ async def test_first_come_first_served():
     assert order == ["a", "b", "c", "d"]
 
 
-async def test_who_cannot_be_served_in_his_time_is_told_at_once():
+async def test_call_without_a_chance_is_refused_at_once():
+    """Who cannot be served in his time is told at once."""
     clock = Clock()
     places = Places(1, clock)
     async with places.taken(10.0, within=20.0):
@@ -120,7 +121,7 @@ def test_a_silent_model_is_left_alone_for_a_while():
     assert not breaker.refusal()
 
 
-def test_a_wait_at_the_server_is_planned_for_while_it_is_crowded():
+def test_wait_at_a_crowded_server_is_planned():
     """Other processes ask it, too; a minute later it may be free."""
     pace = measured()
     pace.add(Measured(0.0, read=100, reading_seconds=1.0, waited=8.0))
@@ -130,12 +131,14 @@ def test_a_wait_at_the_server_is_planned_for_while_it_is_crowded():
     assert pace.waiting(61.0) == 0.0
 
 
-def test_a_reply_is_expected_to_be_about_as_long_as_the_last_ones():
+def test_expected_reply_is_as_long_as_recent_ones():
+    """A reply is expected to be about as long as the last ones."""
     assert [measured().usual_reply(most, 1.0) for most in (2_500, 100)] == [100, 100]
     assert Pace().usual_reply(2_500, 1.0) == 2_500
 
 
-async def test_no_more_calls_are_in_flight_than_the_server_has_places():
+async def test_calls_in_flight_never_exceed_the_places():
+    """No more calls are in flight than the server has places."""
     places = Places(8)
     places.narrow(1)
     async with places.taken(5.0, within=10.0):

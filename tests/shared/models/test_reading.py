@@ -90,7 +90,8 @@ def test_reading_never_fails(value):
         assert found is None or isinstance(found[0], Answer)
 
 
-def test_a_list_that_goes_wrong_in_the_middle_is_kept_so_far():
+def test_list_is_kept_up_to_its_error():
+    """A list that goes wrong in the middle is kept so far."""
     found = parse_reply(f'{{"findings": [{json.dumps(ONE)}, {json.dumps(TWO)}], oops}}', Answer)
 
     assert found is not None
@@ -142,7 +143,8 @@ def test_thoughts_are_no_words_however_they_are_cut(text, said, size):
     assert heard == said or speech.closed_alone
 
 
-def test_a_model_whose_template_opens_its_thoughts_is_heard_when_they_end():
+def test_unclosed_thinking_is_understood_at_its_end():
+    """A model whose template opens its thoughts is heard when they end."""
     speech = Speech(holds=True)
 
     heard = [speech.hear(piece) for piece in ("Hm, the ", "sun?", "\n</think>", "\n\nThe ", "moon.")]

@@ -57,7 +57,8 @@ ANSWER = Says(f'{{"causes": [{ONE}, {TWO}]}}')
 # --- how it is asked ------------------------------------------------------------------------------
 
 
-async def test_a_shape_is_asked_for_by_a_small_schema_and_an_example():
+async def test_shape_is_a_small_schema_and_an_example():
+    """A shape is asked for by a small schema and an example."""
     async with fake_model(ANSWER) as server, model_at(server) as model:
         assert causes(await filled(model)) == ["the moon", "the sun"]
 
@@ -95,7 +96,9 @@ async def test_a_server_with_one_system_message_only_is_served():
     ],
 )
 @pytest.mark.parametrize("status", [400, 422, 500])
-async def test_a_weaker_format_is_sent_where_one_is_refused_and_that_is_remembered(message, takes, status):
+async def test_refused_format_gives_way_and_is_remembered(message, takes, status):
+    """A weaker format is sent where one is refused and that is remembered."""
+
     def picky(body):
         kind = body.get("response_format", {}).get("type")
         return ANSWER if kind is None or kind in takes else Refuses(status, message)
@@ -112,7 +115,9 @@ async def test_a_weaker_format_is_sent_where_one_is_refused_and_that_is_remember
 
 
 @pytest.mark.parametrize("field", ["temperature", "top_p", "seed", "stop", "stream_options"])
-async def test_a_field_that_is_refused_is_left_out_from_then_on(field):
+async def test_refused_field_is_left_out_afterwards(field):
+    """A field that is refused is left out from then on."""
+
     def picky(body):
         return Refuses(400, f"Unsupported value: '{field}' does not support 0.5") if field in body else Says("Aye.")
 
@@ -124,7 +129,9 @@ async def test_a_field_that_is_refused_is_left_out_from_then_on(field):
         assert [field in body for body in server.asked] == [True, False, False]
 
 
-async def test_a_reply_is_bounded_by_the_field_that_the_server_takes():
+async def test_reply_is_bounded_by_the_accepted_field():
+    """A reply is bounded by the field that the server takes."""
+
     def newer(body):
         why = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
         return Refuses(400, why) if "max_tokens" in body else Says("Aye.")
@@ -226,7 +233,8 @@ async def test_marks_of_data_that_are_copied_are_taken_off(size):
     assert found.text.split() == ["The", "moon.", "1", "<data>", "2", "</d"]
 
 
-async def test_a_model_that_does_not_think_is_not_said_to():
+async def test_plain_model_is_not_told_to_think():
+    """A model that does not think is not said to."""
     told = []
 
     async def progress(sentence):
@@ -268,7 +276,8 @@ async def test_whole_items_before_a_cut_are_kept():
     assert "token limit" in found.cut
 
 
-async def test_what_came_by_the_deadline_is_kept_with_what_it_cost():
+async def test_partial_reply_is_kept_with_its_cost():
+    """What came by the deadline is kept with what it cost."""
     said = Says([f'{{"causes": [{ONE}', f", {TWO}", ', {"cause": "th'], hangs=True)
     async with fake_model(said) as server, model_at(server) as model:
         began = time.monotonic()
@@ -294,7 +303,8 @@ async def test_what_came_before_a_reply_broke_off_is_kept(dies):
         assert len(server.asked) == 1
 
 
-async def test_of_a_reply_that_broke_off_before_anything_was_whole_nothing_is_kept():
+async def test_reply_without_a_whole_part_is_dropped():
+    """Of a reply that broke off before anything was whole nothing is kept."""
     async with fake_model(HalfAChunk()) as server, model_at(server) as model:
         with pytest.raises(ModelFailed, match="was cut off"):
             await filled(model)
@@ -325,7 +335,8 @@ async def test_a_shape_is_told_as_it_grows():
         (500, "the prompt does not fit the context window of 2048 tokens"),
     ],
 )
-async def test_a_context_that_is_too_small_is_told_with_its_size(status, message):
+async def test_small_context_is_reported_with_its_size(status, message):
+    """A context that is too small is told with its size."""
     async with fake_model(Refuses(status, message)) as server, model_at(server) as model:
         with pytest.raises(ContextTooSmall) as failure:
             await turn(model)
@@ -337,7 +348,8 @@ async def test_a_context_that_is_too_small_is_told_with_its_size(status, message
     assert room.prompt_tokens > 1_000
 
 
-async def test_what_does_not_fit_a_known_context_is_not_sent():
+async def test_prompt_beyond_the_context_is_not_sent():
+    """What does not fit a known context is not sent."""
     async with fake_model("Aye.") as server, model_at(server, context=512) as model:
         with pytest.raises(ContextTooSmall, match="reads 512 tokens"):
             await model.text(instructions="", data="word " * 1_000, seconds=5)
@@ -345,7 +357,7 @@ async def test_what_does_not_fit_a_known_context_is_not_sent():
         assert server.asked == []
 
 
-async def test_a_server_that_cuts_a_prompt_is_found_out_and_said():
+async def test_server_that_cuts_prompts_is_detected():
     """Ollama reads its last 2,048 tokens and says nothing."""
     cut = Says("Aye.", usage={"prompt_tokens": 2_048, "completion_tokens": 2})
     async with fake_model(cut) as server, model_at(server) as model:
@@ -384,7 +396,8 @@ async def test_a_model_that_is_being_loaded_is_waited_for():
     assert (found.text, found.usage.calls) == ("Here.", 1)
 
 
-async def test_a_model_that_is_loaded_for_longer_than_there_is_time_ends_by_the_deadline():
+async def test_slow_model_load_ends_at_the_deadline():
+    """A model that is loaded for longer than there is time ends by the deadline."""
     async with fake_model(Refuses(503, "Loading model")) as server, model_at(server) as model:
         began = time.monotonic()
         with pytest.raises(ModelFailed):
@@ -393,7 +406,8 @@ async def test_a_model_that_is_loaded_for_longer_than_there_is_time_ends_by_the_
         assert time.monotonic() - began < 2
 
 
-async def test_a_call_that_cannot_end_in_its_time_is_not_begun():
+async def test_hopeless_call_is_not_begun():
+    """A call that cannot end in its time is not begun."""
     slow = Says("Aye.", seconds=0.5, usage={"prompt_tokens": 100, "completion_tokens": 2})
     async with fake_model(slow) as server, model_at(server) as model:
         await turn(model)
@@ -414,7 +428,7 @@ async def test_a_reply_is_as_long_as_its_time():
         assert 20 < server.asked[1]["max_tokens"] < 100
 
 
-async def test_eight_at_once_on_one_place_all_end_and_none_is_given_up():
+async def test_eight_calls_on_one_place_all_end():
     """Who cannot be served in his time is told at once; the others are served."""
     said = Says(["a"] * 10, between=0.03, usage={"prompt_tokens": 100, "completion_tokens": 10})
     async with fake_model(said) as server, model_at(server, places=1) as model:
@@ -433,7 +447,7 @@ async def test_eight_at_once_on_one_place_all_end_and_none_is_given_up():
         assert len(server.asked) == 1 + len(served)
 
 
-async def test_what_is_sent_is_what_fits_when_the_turn_has_come():
+async def test_prompt_fits_the_time_left_at_its_turn():
     """The first of many does not take all the time for itself; those behind it make do with what is left."""
     said = Says(ANSWER.text, seconds=0.3, usage={"prompt_tokens": 300, "completion_tokens": 10})
     rooms = []
@@ -456,7 +470,8 @@ async def test_what_is_sent_is_what_fits_when_the_turn_has_come():
         assert 0 < rooms[2] < rooms[0] < 0.6 * model.server.pace.reading(time.monotonic()) * 3.0
 
 
-async def test_a_silent_model_is_not_asked_by_the_next_step():
+async def test_silent_model_is_not_asked_again():
+    """A silent model is not asked by the next step."""
     async with fake_model(Hangs()) as server, model_at(server) as model:
         with pytest.raises(ModelFailed, match="did not answer within"):
             await turn(model, seconds=0.3)
@@ -476,7 +491,7 @@ async def test_a_model_that_is_back_is_used_again():
         assert (await turn(model)).text == "Here."
 
 
-async def test_a_cold_start_that_the_server_tells_is_waited_for():
+async def test_announced_cold_start_is_waited_for():
     """The first call of the process is made at the start; a step waits for it within its own time."""
     async with fake_model("Here.") as server:
         server.loading = "says"
@@ -492,7 +507,7 @@ async def test_a_cold_start_that_the_server_tells_is_waited_for():
             assert server.warmed == 1
 
 
-async def test_a_cold_start_that_nobody_tells_of_is_nobody_s_step():
+async def test_silent_cold_start_is_nobodys_failure():
     """Ollama holds the call while it loads for minutes; the call that loads is not given up, and steps go on."""
     async with fake_model("Here.") as server:
         server.loading = "hangs"

@@ -137,7 +137,8 @@ async def speaks(step: StepRequest, ctx: Context) -> Reply:
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
-async def test_a_message_becomes_a_task_with_the_answer_as_its_artifact(binding: str) -> None:
+async def test_message_becomes_a_task_with_an_artifact(binding: str) -> None:
+    """A message becomes a task with the answer as its artifact."""
     async with worker(echoes) as url, client(url, binding=binding, streaming=False) as one:
         task = await sent(one, question("Why?"))
 
@@ -148,7 +149,8 @@ async def test_a_message_becomes_a_task_with_the_answer_as_its_artifact(binding:
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
-async def test_a_stream_begins_with_the_task_and_carries_notes_and_words_as_they_come(binding: str) -> None:
+async def test_stream_begins_with_the_task_then_words(binding: str) -> None:
+    """A stream begins with the task and carries notes and words as they come."""
     async with worker(speaks) as url, client(url, binding=binding) as one:
         events = await heard(one.send_message(question()))
 
@@ -169,7 +171,8 @@ def _says(event: StreamResponse) -> bool:
     return event.WhichOneof("payload") == "status_update" and event.status_update.status.HasField("message")
 
 
-async def test_an_answer_that_is_more_than_words_comes_as_data_too() -> None:
+async def test_structured_answer_comes_as_data_too() -> None:
+    """An answer that is more than words comes as data too."""
     async with worker() as url, client(url, streaming=False) as one:
         data = Part()
         ParseDict({"data": {"depth": 3}}, data)
@@ -180,7 +183,8 @@ async def test_an_answer_that_is_more_than_words_comes_as_data_too() -> None:
         assert MessageToDict(found.parts[0].data) == {"by": "echo", "input": 'Look at\n{"depth": 3}', "upstream": []}
 
 
-async def test_the_coordinator_answers_with_the_report_of_a_task_of_its_own(suite: Suite) -> None:
+async def test_coordinator_answers_with_the_report(suite: Suite) -> None:
+    """The coordinator answers with the report of a task of its own."""
     async with serving(suite.app, lifespan=False) as url, client(url) as one:
         events = await heard(one.send_message(question("Why are there tides?")))
 
@@ -192,7 +196,8 @@ async def test_the_coordinator_answers_with_the_report_of_a_task_of_its_own(suit
         assert "research finished" in notes
 
 
-async def test_the_coordinator_asks_one_agent_where_the_metadata_names_it(suite: Suite) -> None:
+async def test_metadata_may_name_one_agent(suite: Suite) -> None:
+    """The coordinator asks one agent where the metadata names it."""
     async with serving(suite.app, lifespan=False) as url, client(url, streaming=False) as one:
         task = await sent(one, question(metadata={"model": "researcher", "timeout_seconds": 20}))
 
@@ -214,7 +219,8 @@ async def test_two_tasks_run_at_once_and_are_told_apart() -> None:
         assert [task.history[0].parts[0].text for task in tasks] == ["first", "second"]
 
 
-async def test_tasks_are_listed_in_pages_the_latest_first_and_by_context() -> None:
+async def test_tasks_are_paged_latest_first_by_context() -> None:
+    """Tasks are listed in pages the latest first and by context."""
     async with worker(echoes) as url, client(url, streaming=False) as one:
         made = [await sent(one, question(str(n), context_id="even" if n % 2 == 0 else "odd")) for n in range(5)]
 
@@ -276,7 +282,8 @@ async def test_who_subscribes_later_hears_the_rest() -> None:
         assert rest[-1].status_update.status.state == TaskState.TASK_STATE_COMPLETED
 
 
-async def test_the_work_goes_on_when_the_caller_hangs_up_and_can_be_asked_for_later() -> None:
+async def test_work_goes_on_after_the_caller_hangs_up() -> None:
+    """The work goes on when the caller hangs up and can be asked for later."""
     held = Held("done")
     async with worker(held) as url:
         async with client(url) as one:
@@ -291,7 +298,8 @@ async def test_the_work_goes_on_when_the_caller_hangs_up_and_can_be_asked_for_la
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_a_repeat_under_the_same_key_joins_the_task_and_gets_its_answer(streaming: bool) -> None:
+async def test_repeat_under_its_key_joins_the_task(streaming: bool) -> None:
+    """A repeat under the same key joins the task and gets its answer."""
     held = Held("done")
     async with worker(held) as url, client(url, streaming=streaming, headers={"Idempotency-Key": "k1"}) as one:
         both = [asyncio.create_task(heard(one.send_message(question()))) for _ in range(2)]
@@ -316,7 +324,8 @@ def _last(events: list[StreamResponse]) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_a_task_at_work_refuses_another_message_instead_of_losing_it(streaming: bool) -> None:
+async def test_working_task_refuses_another_message(streaming: bool) -> None:
+    """A task at work refuses another message instead of losing it."""
     held = Held("Because.")
     async with worker(held) as url, client(url, streaming=False) as first, client(url, streaming=streaming) as one:
         task_id = (await sent(first, question(now=True))).id
@@ -330,7 +339,8 @@ async def test_a_task_at_work_refuses_another_message_instead_of_losing_it(strea
         assert len(held.began) == 1
 
 
-async def test_the_same_message_id_without_a_key_is_another_task() -> None:
+async def test_same_message_id_without_key_is_new() -> None:
+    """The same message id without a key is another task."""
     async with worker(echoes) as url, client(url, streaming=False) as one:
         tasks = [await sent(one, question()) for _ in range(2)]
 
@@ -355,7 +365,8 @@ async def test_what_an_agent_may_spend_comes_with_its_question() -> None:
     assert [(e.calls, e.depth, e.ancestry, e.milliseconds) for e in seen] == [(3, 1, ("planner",), 5_000)]
 
 
-async def test_a_client_of_0_3_is_answered_in_its_own_words() -> None:
+async def test_client_of_0_3_gets_its_own_format() -> None:
+    """A client of 0 3 is answered in its own words."""
     async with worker(echoes) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         message = {"messageId": "m1", "role": "user", "kind": "message", "parts": [{"kind": "text", "text": "Why?"}]}
         body = {"jsonrpc": "2.0", "id": 7, "method": "message/send", "params": {"message": message}}
@@ -369,7 +380,8 @@ async def test_a_client_of_0_3_is_answered_in_its_own_words() -> None:
 # --- the card -------------------------------------------------------------------------------------
 
 
-async def test_the_card_says_where_it_was_asked_or_what_public_url_says() -> None:
+async def test_card_states_the_address_or_public_url() -> None:
+    """The card says where it was asked or what public url says."""
     for public, expected in ((None, "http://echo.test:81"), ("https://agents.test/", "https://agents.test")):
         async with worker(public_url=public) as url, httpx.AsyncClient(base_url=url) as http:
             answer = await http.get("/.well-known/agent-card.json", headers={"Host": "echo.test:81"})
@@ -411,7 +423,8 @@ async def test_the_card_waits_for_no_body() -> None:
         writer.close()
 
 
-async def test_the_card_is_cached_by_its_tag_and_leaves_old_fields_out_for_who_speaks_1_0() -> None:
+async def test_card_is_cached_without_fields_for_1_0() -> None:
+    """The card is cached by its tag and leaves old fields out for who speaks 1 0."""
     async with worker() as url, httpx.AsyncClient(base_url=url) as http:
         first = await http.get("/.well-known/agent-card.json")
         again = await http.get("/.well-known/agent-card.json", headers={"If-None-Match": first.headers["etag"]})
@@ -424,7 +437,8 @@ async def test_the_card_is_cached_by_its_tag_and_leaves_old_fields_out_for_who_s
         assert "url" not in new.json()
 
 
-async def test_with_a_key_the_card_is_open_and_says_so_and_the_rest_is_closed(network: fakes.Network) -> None:
+async def test_with_a_key_only_the_card_is_open(network: fakes.Network) -> None:
+    """With a key the card is open and says so and the rest is closed."""
     async with Suite(network, api_key="key") as suite, serving(suite.app, lifespan=False) as url:
         async with httpx.AsyncClient(base_url=url) as http:
             card = (await http.get("/.well-known/agent-card.json")).json()
@@ -523,9 +537,10 @@ async def test_an_unknown_agent_is_rejected_by_name(suite: Suite) -> None:
     ],
 )
 @pytest.mark.parametrize("binding", BINDINGS)
-async def test_a_bad_message_is_refused_by_its_field_and_leaves_no_task(
+async def test_bad_message_is_refused_by_field_no_task(
     binding: str, request_: SendMessageRequest, error: type[A2AError], named: str
 ) -> None:
+    """A bad message is refused by its field and leaves no task."""
     for streaming in (False, True):
         async with worker(echoes) as url, client(url, binding=binding, streaming=streaming) as one:
             with pytest.raises(error, match=named.replace("[", r"\[")):
@@ -552,9 +567,10 @@ async def test_a_bad_message_is_refused_by_its_field_and_leaves_no_task(
         (b"<xml/>", {"Content-Type": "text/xml"}, -32005),
     ],
 )
-async def test_bad_json_rpc_has_its_code_and_is_no_news(
+async def test_bad_json_rpc_has_its_code(
     body: bytes, headers: dict[str, str], code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Bad json rpc has its code and is no news."""
     async with worker() as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         for path in ("/", "/a2a", "/a2a/"):
             answer = await http.post(
@@ -566,7 +582,8 @@ async def test_bad_json_rpc_has_its_code_and_is_no_news(
     assert [record.message for record in caplog.records if record.name.startswith("a2a")] == []
 
 
-async def test_the_version_may_be_a_parameter_and_the_media_type_is_the_one_that_was_asked_for() -> None:
+async def test_version_and_media_type_may_be_parameters() -> None:
+    """The version may be a parameter and the media type is the one that was asked for."""
     async with worker() as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         plain = await http.get("/a2a/rest/tasks?A2A-Version=1.0")
         asked = await http.get("/a2a/rest/tasks", headers=VERSION | {"Accept": "application/a2a+json"})
@@ -601,7 +618,8 @@ async def test_a_body_that_is_too_large_is_refused(suite: Suite) -> None:
         assert answer.status_code == 413
 
 
-async def test_a_megabyte_of_odd_text_comes_back_as_it_was() -> None:
+async def test_megabyte_of_odd_text_survives() -> None:
+    """A megabyte of odd text comes back as it was."""
     text = "None 'quoted' \"twice\"\n🌊 " * 40_000
 
     async with worker(echoes) as url, client(url, streaming=False) as one:
@@ -637,7 +655,8 @@ class Receiver:
         return [one["status"]["state"] for one in found if one]
 
 
-async def test_a_hook_is_told_everything_in_order_with_its_credentials() -> None:
+async def test_hook_gets_everything_in_order_with_credentials() -> None:
+    """A hook is told everything in order with its credentials."""
     receiver = Receiver()
     async with serving(receiver.app, lifespan=False) as there, worker(echoes) as url:
         async with client(url, streaming=False) as one:
@@ -673,7 +692,8 @@ async def test_a_hook_that_fails_is_told_again() -> None:
         assert receiver.states()[0] == "TASK_STATE_WORKING"
 
 
-async def test_what_a_hook_has_not_got_is_told_after_a_restart(tmp_path: Path) -> None:
+async def test_hook_gets_the_rest_after_a_restart(tmp_path: Path) -> None:
+    """What a hook has not got is told after a restart."""
     receiver = Receiver()
     port = fakes.free_port()
     async with worker(echoes, folder=tmp_path) as url, client(url, streaming=False) as one:
@@ -717,7 +737,8 @@ async def test_the_address_is_judged_again_when_it_is_called(
         "nothing",
     ],
 )
-async def test_a_hook_at_a_bad_address_is_refused_when_it_is_set(url: str) -> None:
+async def test_hook_at_a_bad_address_is_refused(url: str) -> None:
+    """A hook at a bad address is refused when it is set."""
     held = Held()
     async with worker(held) as there, client(there, streaming=False) as one:
         task = await sent(one, question(now=True))
@@ -732,7 +753,8 @@ async def test_private_hooks_are_refused_where_the_setting_says_so(suite: Suite)
             await sent(one, question(hook="http://10.0.0.1/hook"))
 
 
-async def test_a_token_with_a_line_break_is_refused_and_so_is_a_seventeenth_hook() -> None:
+async def test_token_with_line_break_is_refused() -> None:
+    """A token with a line break is refused and so is a seventeenth hook."""
     held = Held()
     async with worker(held) as there, client(there, streaming=False) as one:
         task = await sent(one, question(now=True))
@@ -754,7 +776,8 @@ async def test_a_token_with_a_line_break_is_refused_and_so_is_a_seventeenth_hook
 # --- restarts -------------------------------------------------------------------------------------
 
 
-async def test_a_worker_that_stops_in_the_middle_works_on_after_its_start(tmp_path: Path) -> None:
+async def test_stopped_worker_continues_after_its_start(tmp_path: Path) -> None:
+    """A worker that stops in the middle works on after its start."""
     held = Held()
     async with worker(held, folder=tmp_path) as url, client(url, streaming=False) as one:
         task = await sent(one, question(now=True))
@@ -764,7 +787,7 @@ async def test_a_worker_that_stops_in_the_middle_works_on_after_its_start(tmp_pa
         assert texts(await ended(one, task.id)) == ["You said: Why?"]
 
 
-async def test_a_worker_that_is_killed_in_the_middle_works_on_after_its_start(tmp_path: Path) -> None:
+async def test_killed_worker_continues_after_its_start(tmp_path: Path) -> None:
     """The files as they are in the middle of the work are what `kill -9` leaves."""
     held = Held()
     before, after = tmp_path / "before", tmp_path / "after"
@@ -781,7 +804,8 @@ async def test_a_worker_that_is_killed_in_the_middle_works_on_after_its_start(tm
         assert texts(await ended(one, task.id)) == ["You said: Why?"]
 
 
-async def test_a_coordinator_killed_in_the_middle_finishes_the_very_same_task(tmp_path: Path) -> None:
+async def test_killed_coordinator_finishes_the_same_task(tmp_path: Path) -> None:
+    """A coordinator killed in the middle finishes the very same task."""
     held = Held("done")
     with Coordinator(tmp_path) as coordinator:
         coordinator.start().ready()
@@ -804,7 +828,8 @@ async def test_a_coordinator_killed_in_the_middle_finishes_the_very_same_task(tm
         assert {step.task_id for step in held.began} == {own}
 
 
-async def test_a_cancel_right_after_the_start_ends_the_work_that_the_start_takes_up(tmp_path: Path) -> None:
+async def test_cancel_after_start_ends_resumed_work(tmp_path: Path) -> None:
+    """A cancel right after the start ends the work that the start takes up."""
     held = Held("done")
     with Coordinator(tmp_path) as coordinator:
         coordinator.start().ready()
@@ -828,7 +853,8 @@ async def test_a_cancel_right_after_the_start_ends_the_work_that_the_start_takes
             await eventually(status, seconds=10, why="the coordinator's own task goes on")
 
 
-async def test_more_open_tasks_than_a_worker_has_places_all_end_after_its_start(tmp_path: Path) -> None:
+async def test_more_open_tasks_than_places_all_end(tmp_path: Path) -> None:
+    """More open tasks than a worker has places all end after its start."""
     held = Held()
     async with worker(held, folder=tmp_path) as url, client(url, streaming=False) as one:
         tasks = [await sent(one, question(str(n), now=True)) for n in range(5)]
@@ -862,7 +888,8 @@ async def test_a_stop_ends_streams_and_leaves_their_tasks_open(tmp_path: Path) -
         assert texts(after) == ["done"]
 
 
-async def test_on_a_full_disk_new_tasks_are_refused_and_taken_ones_end_once_there_is_room(tmp_path: Path) -> None:
+async def test_full_disk_refuses_new_tasks_only(tmp_path: Path) -> None:
+    """On a full disk new tasks are refused and taken ones end once there is room."""
     held = Held("done")
     with Disk(tmp_path / "disk", size="2m") as disk:
         async with worker(held, folder=disk.seen) as url, client(url, streaming=False) as one:
@@ -889,7 +916,8 @@ async def test_on_a_full_disk_new_tasks_are_refused_and_taken_ones_end_once_ther
 # --- what it costs when nobody asks ---------------------------------------------------------------
 
 
-def test_a_worker_that_nobody_calls_through_a2a_does_not_load_the_sdk(tmp_path: Path) -> None:
+def test_unused_a2a_does_not_load_the_sdk(tmp_path: Path) -> None:
+    """A worker that nobody calls through a2a does not load the sdk."""
     code = """
 import asyncio, sys
 from pathlib import Path

@@ -19,7 +19,7 @@ from shared.protocols.a2a.store import Hooks, Tasks
 from tests.support.fakes import eventually
 
 
-async def test_old_tasks_are_forgotten_also_while_there_is_always_news(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_tasks_are_forgotten_despite_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service whose hooks are told something every minute kept every task for ever."""
     monkeypatch.setattr(a2a_outbox, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(a2a_outbox, "KEPT_TASKS", 2)
@@ -42,7 +42,7 @@ async def test_old_tasks_are_forgotten_also_while_there_is_always_news(monkeypat
     await db.close()
 
 
-async def test_a_task_that_has_ended_is_no_longer_known_as_hooked() -> None:
+async def test_ended_task_is_no_longer_hooked() -> None:
     """Its last word is put into the outbox with its end; the ids would add up for as long as the service runs."""
     db = Memory()
     await db.open(sql.MIGRATIONS)

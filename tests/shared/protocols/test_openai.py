@@ -189,7 +189,8 @@ async def test_the_conversation_is_understood() -> None:
     }
 
 
-async def test_a_delegating_peer_is_heard_and_the_header_names_the_session() -> None:
+async def test_delegating_peer_and_session_are_understood() -> None:
+    """A delegating peer is heard and the header names the session."""
     body = {
         "session_id": "of the body",
         "messages": [{"role": "user", "content": "context"}, {"role": "task-delegation", "content": "the task"}],
@@ -243,7 +244,8 @@ async def test_words_arrive_when_the_agent_says_them() -> None:
     assert len({(c.id, c.created, c.model) for c in chunks}) == 1
 
 
-async def test_usage_is_the_last_chunk_where_it_is_asked_for() -> None:
+async def test_usage_is_the_last_chunk_when_asked() -> None:
+    """Usage is the last chunk where it is asked for."""
     async with asking(ECHO) as client:
         without = await streamed(client, "a b")
         chunks = await streamed(client, "a b", stream_options={"include_usage": True})
@@ -442,7 +444,8 @@ def fails(**why: Any) -> Agent:
     return agent("fails", "work", run)
 
 
-async def test_a_question_that_the_agent_finds_wrong_is_the_callers_mistake() -> None:
+async def test_question_the_agent_refuses_is_a_400() -> None:
+    """A question that the agent finds wrong is the callers mistake."""
     async with asking(fails(type="bad_input"), max_retries=2) as client:
         with pytest.raises(openai.BadRequestError, match="The well is dry") as caught:
             await whole(client)
@@ -462,7 +465,9 @@ async def test_a_failure_is_told_once_and_not_tried_again() -> None:
             assert caught.value.request.headers["x-stainless-retry-count"] == "0"
 
 
-async def test_a_failure_in_the_middle_of_a_stream_is_an_error_event() -> None:
+async def test_failure_during_a_stream_is_an_event() -> None:
+    """A failure in the middle of a stream is an error event."""
+
     async def breaks(step: StepRequest, ctx: Context) -> Reply:
         await ctx.say("So far ")
         await asyncio.sleep(0.05)
@@ -486,7 +491,8 @@ async def test_time_that_is_over_is_504() -> None:
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")
 
 
-async def test_a_full_agent_is_429_and_the_client_comes_back() -> None:
+async def test_full_agent_is_429_the_client_retries() -> None:
+    """A full agent is 429 and the client comes back."""
     held = Held()
     async with asking(agent("narrow", "work", held, max_concurrency=1), max_retries=1) as client:
         first = asyncio.create_task(whole(client, "1"))
@@ -546,7 +552,8 @@ async def test_on_the_coordinator_the_task_is_cancelled(coordinator: Suite, stre
 # --- a key ------------------------------------------------------------------------------------------
 
 
-async def test_the_same_key_gives_the_same_answer_and_another_body_is_422() -> None:
+async def test_same_key_repeats_another_body_is_422() -> None:
+    """The same key gives the same answer and another body is 422."""
     done: list[StepRequest] = []
 
     async def counts(step: StepRequest, ctx: Context) -> Reply:
@@ -566,7 +573,8 @@ async def test_the_same_key_gives_the_same_answer_and_another_body_is_422() -> N
     assert len(done) == 1
 
 
-async def test_who_comes_back_with_the_key_finds_the_work_going_on() -> None:
+async def test_return_with_the_key_finds_the_work() -> None:
+    """Who comes back with the key finds the work going on."""
     held = Held("patience")
     keyed = {"extra_headers": {"Idempotency-Key": "k-1"}}
     async with asking(agent("held", "work", held)) as client:
@@ -595,7 +603,8 @@ async def test_only_the_latest_keys_are_known(monkeypatch: pytest.MonkeyPatch) -
 # --- the coordinator -------------------------------------------------------------------------------
 
 
-async def test_a_chat_with_the_coordinator_is_a_task_whose_report_is_the_answer(suite: Suite) -> None:
+async def test_chat_with_the_coordinator_is_a_task(suite: Suite) -> None:
+    """A chat with the coordinator is a task whose report is the answer."""
     async with asking_suite(suite) as client:
         answer = await client.chat.completions.with_raw_response.create(model="coordinator", messages=USER)
         chunks = await streamed(client, model="coordinator", messages=USER, stream_options={"include_usage": True})
@@ -639,7 +648,8 @@ async def test_an_unknown_model_is_404(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "x" * 100_001])
-async def test_what_is_no_task_is_400_and_names_the_messages(suite: Suite, text: str) -> None:
+async def test_message_that_is_no_task_is_400(suite: Suite, text: str) -> None:
+    """What is no task is 400 and names the messages."""
     async with asking_suite(suite) as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(model="coordinator", messages=[{"role": "user", "content": text}])
@@ -647,7 +657,8 @@ async def test_what_is_no_task_is_400_and_names_the_messages(suite: Suite, text:
     assert caught.value.param == "messages"
 
 
-async def test_a_task_that_fails_says_why_and_is_not_tried_again(coordinator: Suite) -> None:
+async def test_failed_task_explains_and_is_not_retried(coordinator: Suite) -> None:
+    """A task that fails says why and is not tried again."""
     await coordinator.add(fails(type="dry"))
     async with asking_suite(coordinator, max_retries=2) as client:
         with pytest.raises(openai.InternalServerError, match="The well is dry") as caught:
@@ -669,7 +680,8 @@ async def test_a_key_makes_one_task_of_many_calls(suite: Suite) -> None:
     assert len((await suite.client.get("/tasks")).json()["tasks"]) == 1
 
 
-async def test_a_task_that_has_a_key_goes_on_without_its_client(coordinator: Suite) -> None:
+async def test_task_with_a_key_outlives_its_client(coordinator: Suite) -> None:
+    """A task that has a key goes on without its client."""
     held = Held("patience")
     await coordinator.add(agent("held", "work", held))
     keyed: Any = {"model": "held", "messages": USER, "extra_headers": {"Idempotency-Key": "k"}}
@@ -684,7 +696,8 @@ async def test_a_task_that_has_a_key_goes_on_without_its_client(coordinator: Sui
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_coordinator_that_stops_says_that_the_task_goes_on(coordinator: Suite, stream: bool) -> None:
+async def test_stopping_coordinator_says_the_task_continues(coordinator: Suite, stream: bool) -> None:
+    """A coordinator that stops says that the task goes on."""
     held = Held()
     await coordinator.add(agent("held", "work", held))
     async with asking_suite(coordinator, max_retries=2) as client:
@@ -700,9 +713,8 @@ async def test_a_coordinator_that_stops_says_that_the_task_goes_on(coordinator: 
         assert caught.value.response.headers["x-should-retry"] == "false"
 
 
-async def test_a_chat_is_answered_by_its_deadline_even_when_its_end_cannot_be_written(
-    network: Network, tmp_path: Path
-) -> None:
+async def test_chat_is_answered_by_its_deadline_without_disk(network: Network, tmp_path: Path) -> None:
+    """A chat is answered by its deadline even when its end cannot be written."""
     full = False
 
     def at(point: str) -> None:
@@ -740,7 +752,8 @@ async def test_without_the_key_of_the_service_it_is_401(network: Network) -> Non
     assert caught.value.body.keys() == {"message", "type", "param", "code"}
 
 
-async def test_a_full_queue_is_429_with_when_to_come_back(network: Network) -> None:
+async def test_full_queue_is_429_with_retry_after(network: Network) -> None:
+    """A full queue is 429 with when to come back."""
     held = Held()
     narrow = Suite(network, agent("held", "work", held), max_concurrent_tasks=1, max_queued_tasks=0)
     async with narrow as suite, asking_suite(suite) as client:

@@ -32,7 +32,8 @@ RUN = "1. Stop it.\n2. Run:\n\n    make clean\n      all"
 STEPS = f"Do this:\n\n{RUN}\n\n3. Start it:\n  - here\n    - and below\n  - there"
 
 
-def test_steps_keep_their_numbers_their_code_and_their_own_items():
+def test_steps_keep_numbers_code_and_items():
+    """Steps keep their numbers their code and their own items."""
     assert blocks(STEPS) == (
         Paragraph("Do this:"),
         Listing(
@@ -91,7 +92,7 @@ def test_a_row_of_names_is_the_header():
     )
 
 
-def test_rows_of_which_some_cells_have_no_names_stay_rows():
+def test_rows_with_nameless_cells_stay_rows():
     """A cell that was long may have lost its name."""
     assert blocks("A | b: 1 | c: 2\nB | loose | c: 3\nC | one") == (
         Table(("", "b", "c"), (("A", "1", "2"), ("B", "loose", "3"), ("C", "one", ""))),

@@ -230,7 +230,8 @@ def test_only_web_addresses_become_links(location, link):
     assert rendering.web_url(location) == link
 
 
-def test_a_web_source_links_and_a_local_one_is_code():
+def test_web_source_links_local_one_is_code():
+    """A web source links and a local one is code."""
     sources = [
         NumberedSource(id="a", number=1, title="Web", location="https://a.test/p"),
         NumberedSource(id="b", number=2, title="Local", location="docs/a`b.md"),
@@ -249,7 +250,8 @@ def test_empty_parts_leave_no_headings():
     assert "<h2>" not in rendering.to_html(bare)
 
 
-def test_foreign_markdown_that_is_too_long_to_be_read_is_shown_as_it_is() -> None:
+def test_overlong_foreign_markdown_is_shown_raw() -> None:
+    """Foreign markdown that is too long to be read is shown as it is."""
     page = rendering.markdown_to_html("*tides* <script>alert(1)</script>\n" * 60_000, "T")  # 9 s of work
 
     assert "<pre>*tides* &lt;script&gt;" in page
@@ -264,7 +266,8 @@ def test_our_own_markdown_keeps_its_anchors_as_html():
     assert "&lt;a id=" in page
 
 
-def test_a_plain_report_of_an_analysis_keeps_topics_and_citations():
+def test_plain_report_keeps_topics_and_citations():
+    """A plain report of an analysis keeps topics and citations."""
     source = Evidence(id="e", title="T", location="t.md", text="It is 30.")
     finding = Finding(id="f", statement="It is 30.", topic="Limits", evidence=["e"], support="weak")
     outputs = {"analyze": Analysis(question="q", findings=[finding], sources=[source]).model_dump()}

@@ -99,7 +99,8 @@ def test_each_part_of_a_question_has_its_answer():
     assert "**And tests?**\n\nA backup of a test" in rendering.to_markdown(report)
 
 
-def test_a_part_that_nothing_answers_is_said_beside_the_answer():
+def test_unanswered_part_is_stated_beside_the_answer():
+    """A part that nothing answers is said beside the answer."""
     gap = Cited(statement="Your documents do not seem to answer “And tests?”.", citations=[])
     page = tree(answered(summary=[ANSWER, gap]))
 
@@ -124,13 +125,14 @@ def test_an_admission_comes_before_everything():
     assert rendering.answer_to_markdown(admitted()).startswith(f"**{ADMITTED}.**\n\nNo document has *Norway*.")
 
 
-def test_an_admission_that_names_the_words_itself_says_them_once():
+def test_admission_states_its_words_once():
+    """An admission that names the words itself says them once."""
     said = Cited(statement=f"{ADMITTED}: nobody mentions Norway.", citations=[])
 
     assert words(tree(admitted(summary=[said]))).count("Norway") == 1
 
 
-def test_where_nothing_fits_the_pages_that_come_nearest_are_named():
+def test_nearest_pages_are_named_without_an_answer():
     """With what was searched, the spelling, and what was left out."""
     spelled = AskedWord(word="fierwall", searched="firewall", weight=1, passages=2)
     report = admitted(
@@ -146,7 +148,8 @@ def test_where_nothing_fits_the_pages_that_come_nearest_are_named():
     assert "Searched for *firewall* instead of “fierwall”." in rendering.to_markdown(report)
 
 
-def test_a_report_of_a_models_own_words_cites_them_in_their_line():
+def test_models_report_cites_in_line():
+    """A report of a models own words cites them in their line."""
     report = answered(written=True, summary=[ANSWER.model_copy(update={"citations": [1, 2]})])
 
     assert "30 days. [1](#source-1) [2](#source-2)" in rendering.to_markdown(report)

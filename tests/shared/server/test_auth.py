@@ -42,7 +42,8 @@ def test_pages_of_this_host_and_machine_may_ask(headers: dict[bytes, str], taken
     page_check("GET", "/tasks", HOST | headers)
 
 
-async def test_no_page_takes_the_place_of_an_agent_or_has_an_answer_sent_to_itself(network: Network) -> None:
+async def test_page_can_neither_replace_nor_redirect_agents(network: Network) -> None:
+    """No page takes the place of an agent or has an answer sent to itself."""
     async with Suite(network, agent("echo", "echo")) as suite:
         there = await suite.agents()
         for path in ("/register_agent", "/execute_task", "/v1/chat/completions", "/a2a", "/", "/agents/echo/a2a"):

@@ -60,7 +60,8 @@ async def test_a_head_that_does_not_come_closes_the_connection(server: uvicorn.S
     assert await rest(ends) == b""
 
 
-async def test_a_second_head_that_does_not_come_closes_the_connection_too(server: uvicorn.Server) -> None:
+async def test_missing_second_head_closes_the_connection(server: uvicorn.Server) -> None:
+    """A second head that does not come closes the connection too."""
     ends = await connected(server)
     ends[1].write(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
     await ends[0].readuntil(b"ok")
@@ -69,7 +70,8 @@ async def test_a_second_head_that_does_not_come_closes_the_connection_too(server
     assert await rest(ends) == b""
 
 
-async def test_a_body_that_nobody_reads_does_not_keep_the_connection_open(server: uvicorn.Server) -> None:
+async def test_unread_body_does_not_keep_the_connection(server: uvicorn.Server) -> None:
+    """A body that nobody reads does not keep the connection open."""
     ends = await connected(server)
     ends[1].write(b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
     await ends[0].readuntil(b"ok")

@@ -13,7 +13,8 @@ from shared.server.run import Dated
 from tests.support.processes import free_port, start, wait_until_it_answers
 
 
-def test_an_answer_is_dated_with_the_second_it_is_made_in() -> None:
+def test_answer_has_the_date_of_its_second() -> None:
+    """An answer is dated with the second it is made in."""
     at = 0.0
     state = Dated(wall=lambda: at)
     assert state.default_headers == [(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
@@ -23,7 +24,7 @@ def test_an_answer_is_dated_with_the_second_it_is_made_in() -> None:
     assert state.default_headers == [(b"date", b"Thu, 01 Jan 1970 00:01:01 GMT")]
 
 
-def test_a_service_that_sleeps_dates_its_answers_and_ends_when_it_is_told(tmp_path: Path) -> None:
+def test_idle_service_dates_answers_and_stops(tmp_path: Path) -> None:
     """Nothing wakes a service that has nothing to do, and it hears a signal all the same."""
     port = free_port()
     with start("workers.reporter", "--port", str(port), folder=tmp_path) as worker:

@@ -64,7 +64,8 @@ def counting(output: Any = None) -> tuple[list[StepRequest], Agent]:
 # --- once -----------------------------------------------------------------------------------------------
 
 
-async def test_a_step_is_done_once_however_often_it_is_asked_for() -> None:
+async def test_step_runs_once_however_often_asked() -> None:
+    """A step is done once however often it is asked for."""
     done, one = counting()
     async with alone(one) as worker:
         results = [await worker.run(attempt=attempt) for attempt in (1, 1, 2)]
@@ -88,7 +89,8 @@ async def test_a_second_call_for_a_running_step_joins_it() -> None:
         assert len(held.began) == 1
 
 
-async def test_a_step_goes_on_while_one_of_two_callers_is_left() -> None:
+async def test_step_continues_for_its_last_caller() -> None:
+    """A step goes on while one of two callers is left."""
     held = Held()
     async with alone(agent("slow", "work", held)) as worker:
         leaves, stays = asyncio.create_task(worker.run()), asyncio.create_task(worker.run(attempt=2))
@@ -103,7 +105,7 @@ async def test_a_step_goes_on_while_one_of_two_callers_is_left() -> None:
 
 
 @pytest.mark.parametrize("late", [True, False], ids=["answers all the same", "ends"])
-async def test_a_repeat_waits_for_the_end_of_a_step_that_was_cut_off(late: bool) -> None:
+async def test_repeat_waits_for_the_interrupted_step(late: bool) -> None:
     """Its coordinator was killed and asks again while the agent still cleans up: it never runs twice at once."""
     cleaned, log = asyncio.Event(), list[str]()
 
@@ -168,7 +170,8 @@ async def test_only_the_latest_results_are_kept(limit: dict[str, int], monkeypat
 # --- limits ---------------------------------------------------------------------------------------------
 
 
-async def test_a_full_worker_says_429_and_when_to_come_back() -> None:
+async def test_full_worker_is_429_with_retry_after() -> None:
+    """A full worker says 429 and when to come back."""
     held = Held()
     async with alone(agent("narrow", "work", held, max_concurrency=2)) as worker:
         running = [asyncio.create_task(worker.run(step_id=f"s{i}")) for i in range(2)]
@@ -264,7 +267,8 @@ async def test_a_step_whose_caller_has_gone_stops() -> None:
     await asyncio.wait([call])
 
 
-async def test_delete_stops_a_step_and_only_of_this_attempt_or_an_earlier_one() -> None:
+async def test_delete_stops_this_attempt_or_earlier_ones() -> None:
+    """Delete stops a step and only of this attempt or an earlier one."""
     held = Held()
     async with alone(agent("slow", "work", held)) as worker:
         running = asyncio.create_task(worker.run(attempt=2))
@@ -279,7 +283,8 @@ async def test_delete_stops_a_step_and_only_of_this_attempt_or_an_earlier_one() 
         assert len(held.cancelled) == 1
 
 
-async def test_a_step_that_was_cancelled_before_it_came_does_not_start() -> None:
+async def test_step_canceled_in_advance_does_not_start() -> None:
+    """A step that was cancelled before it came does not start."""
     done, one = counting()
     async with alone(one) as worker:
         await worker.client.delete("/execute/t/s", params={"attempt": 1})
@@ -305,7 +310,8 @@ async def test_a_worker_that_stops_ends_its_steps_and_withdraws(coordinator: Sui
     assert await coordinator.agents() == {}
 
 
-async def test_a_worker_that_is_told_to_stop_takes_nothing_new(coordinator: Suite) -> None:
+async def test_stopping_worker_takes_nothing_new(coordinator: Suite) -> None:
+    """A worker that is told to stop takes nothing new."""
     network = coordinator.network
     done, one = counting()
     app = create_worker_app(
@@ -328,7 +334,9 @@ async def test_a_worker_that_is_told_to_stop_takes_nothing_new(coordinator: Suit
 # --- progress ---------------------------------------------------------------------------------------------
 
 
-async def test_a_slow_step_streams_its_progress_and_then_its_result() -> None:
+async def test_slow_step_streams_progress_then_its_result() -> None:
+    """A slow step streams its progress and then its result."""
+
     async def tells(step: StepRequest, ctx: Context) -> Reply:
         await ctx.progress("Reading", 0.25)
         await asyncio.sleep(0.35)
@@ -377,7 +385,8 @@ async def registered(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, byt
         yield client, bytes.fromhex(answer.json()["key"])
 
 
-async def test_a_worker_with_a_coordinator_takes_only_what_was_signed_for_it_and_this_body(coordinator: Suite) -> None:
+async def test_worker_accepts_only_steps_signed_for_it(coordinator: Suite) -> None:
+    """A worker with a coordinator takes only what was signed for it and this body."""
     body = STEP.model_dump_json().encode()
     envelope = Envelope(task="t", step="s", attempt=1, milliseconds=1_000)
     async with registered(coordinator) as (client, key):
@@ -405,7 +414,7 @@ async def test_a_worker_with_a_coordinator_takes_only_what_was_signed_for_it_and
         assert (await client.post("/execute", content=body, headers={HEADER: good})).status_code == 200
 
 
-async def test_a_worker_that_is_not_registered_yet_asks_to_be_tried_again(network: Network) -> None:
+async def test_unregistered_worker_asks_for_a_retry(network: Network) -> None:
     """A probe may find it before it has its key: a refusal that is final would cost the step."""
     app = create_worker_app(
         agent("early", "work"),
@@ -434,7 +443,8 @@ async def test_the_key_of_one_agent_opens_no_other(coordinator: Suite) -> None:
     assert one["key"] == again["key"]
 
 
-async def test_a_worker_registers_again_with_a_coordinator_that_forgot_everything(network: Network) -> None:
+async def test_worker_registers_again_after_a_reset(network: Network) -> None:
+    """A worker registers again with a coordinator that forgot everything."""
     async with Suite(network) as first:
         app = create_worker_app(
             agent("loyal", "work"),
@@ -452,9 +462,7 @@ async def test_a_worker_registers_again_with_a_coordinator_that_forgot_everythin
     assert task.status == "completed"
 
 
-async def test_a_worker_asks_for_its_key_when_a_coordinator_with_another_journal_sends_it_a_step(
-    network: Network, tmp_path: Path
-) -> None:
+async def test_worker_asks_for_the_key_of_another_journal(network: Network, tmp_path: Path) -> None:
     """The one of a backup that was restored knows the worker, and signs with a key the worker has not heard of."""
     app = create_worker_app(
         agent("loyal", "work"),

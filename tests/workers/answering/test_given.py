@@ -42,7 +42,8 @@ def test_a_message_holds_a_question_and_a_text(message: str) -> None:
     assert (found.question, texts(found.documents)) == (ASKED, [TEXT])
 
 
-def test_a_question_after_a_long_text_is_found_and_one_that_never_comes_is_not_looked_for_for_ever() -> None:
+def test_question_after_a_long_text_is_found() -> None:
+    """A question after a long text is found and one that never comes is not looked for for ever."""
     long = "\n".join([KEPT] * 1_000)
 
     assert collect_input(step(f"{long}\n{ASKED}")).question == ASKED
@@ -62,7 +63,8 @@ def test_a_question_alone_says_that_a_text_is_missing() -> None:
     assert found.missing[0].why == "There was only a question. Send the text to answer it from, too."
 
 
-def test_a_text_beside_a_description_is_the_document_of_that_question() -> None:
+def test_text_beside_a_description_is_its_document() -> None:
+    """A text beside a description is the document of that question."""
     for input in (TEXT, {"text": TEXT}, {"text": TEXT, "question": ASKED}):
         found = collect_input(step(input, ASKED))
 
@@ -98,7 +100,8 @@ def test_what_steps_before_delivered_comes_first() -> None:
     assert (found.question, found.documents) == (ASKED, upstream)
 
 
-def test_a_long_text_is_cut_at_its_blank_lines_and_none_is_lost() -> None:
+def test_long_text_is_cut_at_blank_lines() -> None:
+    """A long text is cut at its blank lines and none is lost."""
     paragraphs = [f"Paragraph {n} says this. " * 20 for n in range(400)]
     paragraphs.append("x" * (3 * PASSAGE_CHARACTERS))
     message = "\n\n".join(paragraphs)
@@ -126,7 +129,8 @@ async def test_odd_inputs_are_answered(worker: Any, input: Any) -> None:
 
 
 @pytest.mark.parametrize("message", [f"{ASKED}\n\n{TEXT}", json.dumps([{"text": TEXT, "question": ASKED}])])
-async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str) -> None:
+async def test_analyzer_and_reporter_answer_from_chat_text(message: str) -> None:
+    """Analyzer and reporter answer from the text of a chat."""
     analysed = await answered(analyzer, step(message))
     reported = await answered(reporter, step(message))
 
@@ -136,7 +140,7 @@ async def test_analyzer_and_reporter_answer_from_the_text_of_a_chat(message: str
 
 
 @pytest.mark.parametrize("worker", [analyzer, reporter])
-async def test_of_a_megabyte_as_much_is_read_as_the_time_allows(worker: Any) -> None:
+async def test_megabyte_is_read_as_time_allows(worker: Any) -> None:
     """The step ends with an answer from what was read, and says so."""
     message = f"{ASKED} " + "\n\n".join(f"{KEPT} Passage {n} says more of it." for n in range(15_000))
 
@@ -147,7 +151,8 @@ async def test_of_a_megabyte_as_much_is_read_as_the_time_allows(worker: Any) -> 
     assert "Time ran out: " in str(reply.output)
 
 
-async def test_a_plan_of_one_step_answers_from_the_text_it_was_given(coordinator: Suite) -> None:
+async def test_plan_of_one_step_answers_from_its_text(coordinator: Suite) -> None:
+    """A plan of one step answers from the text it was given."""
     await coordinator.add(analyzer.agent(Path("unused")))
 
     task = await coordinator.execute(ASKED, plan=[{"id": "a", "agent": "analyzer", "input": TEXT}])

@@ -126,7 +126,8 @@ async def test_what_no_document_answers_is_admitted_first(
     assert [word for word in nobody if word not in report.summary[0].statement] == []
 
 
-async def test_opening_times_that_differ_are_shown_side_by_side_each_with_its_source(tmp_path: Path) -> None:
+async def test_differing_opening_times_show_with_their_sources(tmp_path: Path) -> None:
+    """Opening times that differ are shown side by side each with its source."""
     documents = {
         "sign.md": "# Sign\n\nThe library opens at 9.00 on weekdays.\n",
         "mail.txt": "From November on, the library opens at 10.30 on weekdays.\n",

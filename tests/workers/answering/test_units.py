@@ -51,7 +51,8 @@ def test_what_stands_before_a_list_announces_it():
         "Next service: May 2027",
     ],
 )
-def test_a_line_that_says_something_by_itself_is_one_unit(line):
+def test_meaningful_line_is_one_unit(line):
+    """A line that says something by itself is one unit."""
     assert kinds(f"Some words.\n\n{line}\n\nMore words.")[1] == ("item", line)
 
 
@@ -75,7 +76,7 @@ def test_every_bullet_is_a_dash(line):
     assert kinds(line) == [("item", "- a bullet")]
 
 
-def test_a_list_that_was_glued_into_a_paragraph_is_a_list():
+def test_list_inside_a_paragraph_is_a_list():
     """As some PDF files give it."""
     assert kinds("Be polite. • Ask seldom. • Say who you are.")[1:] == [
         ("item", "- Ask seldom."),
@@ -83,7 +84,8 @@ def test_a_list_that_was_glued_into_a_paragraph_is_a_list():
     ]
 
 
-def test_a_long_definition_is_its_first_sentence_and_what_follows():
+def test_long_definition_is_its_first_sentence():
+    """A long definition is its first sentence and what follows."""
     text = "--since — Show newer ones. " + "It has a long story. " * 20
 
     assert [u.kind for u in split_units(text)][:3] == ["item", "sentence", "sentence"]

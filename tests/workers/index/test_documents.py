@@ -9,7 +9,8 @@ from workers.reading import files
 from workers.reading.documents.document import PASSAGE_WORDS, Block, Document, Section, passages
 
 
-def test_long_sections_are_cut_into_parts_of_like_length_at_block_ends():
+def test_long_sections_split_evenly_at_block_ends():
+    """Long sections are cut into parts of like length at block ends."""
     blocks = tuple(Block(f"Sentence {number} says that the tide is high again today." * 4) for number in range(40))
 
     parts = list(passages(Document("t", (Section(("t",), "", blocks),))))

@@ -22,7 +22,8 @@ def asked(question: str, **weights: float) -> Asked:
     )
 
 
-def test_the_sentences_that_hold_most_of_the_question_are_chosen():
+def test_sentences_nearest_the_question_are_chosen():
+    """The sentences that hold most of the question are chosen."""
     body = "The moon is far away. " * 20 + "A spring tide follows a new moon. " + "Ships wait in the harbour. " * 20
 
     assert excerpt(body, "en", asked("When is the spring tide?")).text.startswith("A spring tide follows a new moon.")

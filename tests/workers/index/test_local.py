@@ -124,7 +124,7 @@ async def test_finding_nothing_is_a_result(docs, tmp_path, question):
     assert found.searched == f"4 passages in 2 documents below {docs}"
 
 
-async def test_one_common_word_of_a_long_question_is_thin_evidence(docs, tmp_path):
+async def test_one_common_word_is_thin_evidence(docs, tmp_path):
     """Scores are low and the words that nobody has are told, rather than junk at full score."""
     found = await ask(docs, tmp_path, "Which boat insurance pays after collisions with ferries abroad?")
 
@@ -196,7 +196,8 @@ async def test_repeated_text_is_shown_once(docs, tmp_path):
     assert len({each.text for each in found.evidence}) == len(found.evidence)
 
 
-async def test_a_file_just_saved_is_found_by_the_next_question(docs, tmp_path):
+async def test_saved_file_is_found_by_the_next_question(docs, tmp_path):
+    """A file just saved is found by the next question."""
     async with local.open_local(docs, tmp_path / "state") as provider:
         await provider.search(Ask("tide", 8), Step())
         (docs / "tides.md").write_text("# Whales\n\nA whale sings at night.\n")
@@ -244,7 +245,7 @@ async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypa
     assert [each.location for each in later.evidence] == ["new.txt"]
 
 
-async def test_a_folder_that_is_away_is_answered_from_the_index(docs, tmp_path):
+async def test_absent_folder_is_answered_from_the_index(docs, tmp_path):
     """Nothing is wiped, the note says so, also after a start of the service; back again, it is looked at again."""
     await ask(docs, tmp_path, "tide")
     docs.rename(tmp_path / "away")
@@ -260,7 +261,8 @@ async def test_a_folder_that_is_away_is_answered_from_the_index(docs, tmp_path):
     assert back.notes == []
 
 
-async def test_a_folder_that_cannot_be_listed_keeps_its_documents_and_is_named(docs, tmp_path, monkeypatch):
+async def test_unlistable_folder_keeps_its_documents(docs, tmp_path, monkeypatch):
+    """A folder that cannot be listed keeps its documents and is named."""
     (docs / "share").mkdir()
     (docs / "share/walrus.md").write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
     await ask(docs, tmp_path, "tide")
@@ -272,7 +274,7 @@ async def test_a_folder_that_cannot_be_listed_keeps_its_documents_and_is_named(d
     assert found.notes == ["share/ cannot be listed (Permission denied)."]
 
 
-async def test_what_could_not_be_read_is_tried_at_each_look(docs, tmp_path, monkeypatch):
+async def test_unreadable_file_is_tried_at_each_look(docs, tmp_path, monkeypatch):
     """A document that could not be opened is named, and read as soon as it can be, though its size and time are the
     same: here it is away between the look and the reading."""
     walrus, away = docs / "walrus.md", tmp_path / "away.md"
@@ -295,7 +297,8 @@ async def test_what_could_not_be_read_is_tried_at_each_look(docs, tmp_path, monk
     assert [each.location for each in after.evidence] == ["walrus.md#walrus"]
 
 
-async def test_a_name_that_is_not_utf8_is_a_document_like_others(docs, tmp_path):
+async def test_name_outside_utf8_is_a_document(docs, tmp_path):
+    """A name that is not utf8 is a document like others."""
     (docs / os.fsdecode(b"caf\xe9.md")).write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
 
     found = await ask(docs, tmp_path, "walrus")
@@ -337,7 +340,7 @@ async def test_broken_index_is_built_anew(docs, tmp_path, content):
     assert found.evidence[0].location == "tides.md#spring-tides"
 
 
-async def test_index_whose_pages_are_damaged_is_built_anew_when_a_question_finds_out(docs, tmp_path):
+async def test_damaged_index_is_rebuilt_by_a_question(docs, tmp_path):
     """Nothing in the folder has changed, so only the question meets the damage."""
     for number in range(40):
         (docs / f"log{number}.md").write_text(f"# Log {number}\n\n" + f"The ebb of day {number} is low. " * 60)
@@ -404,7 +407,7 @@ async def test_folder_that_appears_later_is_found(tmp_path):
     assert found.evidence
 
 
-async def test_steps_wait_for_the_first_indexing_and_say_how_far_it_is(many, tmp_path, monkeypatch):
+async def test_steps_wait_for_the_first_index(many, tmp_path, monkeypatch):
     """Two steps wait for one run of the indexer; the event loop is free meanwhile."""
     monkeypatch.setattr(local, "REPORT_SECONDS", 0.02)
     steps = [Step(), Step()]

@@ -116,7 +116,8 @@ def test_a_page_in_two_formats_counts_once():
     assert len(first("When does the tide turn?", *pages)) == 1
 
 
-def test_two_documents_of_one_name_are_two_when_they_say_different_things():
+def test_same_name_with_other_text_is_distinct():
+    """Two documents of one name are two when they say different things."""
     notes = ("notes.md", "", "The tide turns twice a day, says the almanac on the wall of the harbour office.")
     paper = ("notes.pdf", "", "We saw the tide turn from the cliff, and had our lunch there before it rained.")
 
@@ -155,7 +156,7 @@ def test_what_nobody_has_is_searched_as_it_was_meant(asked, text, instead):
     assert searched(asked, ("it", "", text), *OTHERS) == instead
 
 
-def test_a_word_is_taken_for_another_only_beside_the_rest_of_the_question():
+def test_spelling_counts_only_beside_other_words():
     """ "A filter for the morter" is no question about a mortar where filters are not spoken of."""
     apart = [("a", "", "The filter of the pump."), ("b", "", "Mix the mortar well.")]
 
@@ -173,7 +174,8 @@ def test_words_say_what_they_weigh_and_who_has_them():
     )
 
 
-def test_a_pair_of_characters_that_joins_two_words_weighs_nothing():
+def test_pair_across_two_words_weighs_nothing():
+    """A pair of characters that joins two words weighs nothing."""
     words = found("数据库备份", ("it", "", "备份在晚上。数据库很大。"), *OTHERS).asked.weights
 
     assert {word.word: word.weight > 0 for word in words} == {
@@ -212,7 +214,8 @@ def test_any_question_is_one(asked):
 
 
 @pytest.mark.parametrize("asked", ["What does _ mean?", "__ \u0301 mean"])
-def test_what_has_no_letters_is_no_word_of_a_question(asked):
+def test_symbols_are_no_words(asked):
+    """What has no letters is no word of a question."""
     assert first(asked, ("a.md", "Names", "Underscores mean nothing.")) == ["a.md"]
 
 

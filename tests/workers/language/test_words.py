@@ -141,7 +141,8 @@ def test_a_question_is_asked_by_the_words_that_count(question, words):
         ("서버를 시작", "서버가 시작됩니다", "ko"),
     ],
 )
-def test_a_text_holds_a_word_in_any_of_its_forms(question, text, language):
+def test_text_holds_a_word_in_any_form(question, text, language):
+    """A text holds a word in any of its forms."""
     assert held(question, text, language)
 
 

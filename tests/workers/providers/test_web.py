@@ -189,7 +189,8 @@ async def test_wikipedia_asks_for_any_word_where_all_find_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("code", ["ratelimited", "maxlag"])
-async def test_wikipedia_says_in_an_answer_that_it_is_called_too_often(tmp_path, code):
+async def test_wikipedia_reports_too_many_calls(tmp_path, code):
+    """Wikipedia says in an answer that it is called too often."""
     with pytest.raises(WorkerFault) as caught:
         await search("wikipedia", answering("wikipedia", json={"error": {"code": code, "info": "wait"}}), tmp_path)
 
@@ -371,7 +372,8 @@ async def test_address_that_cannot_be_called_names_the_setting(url):
         (in_turn(httpx.ReadTimeout("slow")), "could not be fetched and read within"),
     ],
 )
-async def test_page_that_cannot_be_read_is_told_and_its_snippet_stands_in(tmp_path, page, why):
+async def test_unreadable_page_is_told_snippet_used(tmp_path, page, why):
+    """Page that cannot be read is told and its snippet stands in."""
     found = await search("brave", answering("brave"), tmp_path, page=page)
 
     assert [each.what for each in found.missing] == [URL]
@@ -421,7 +423,7 @@ async def test_only_web_addresses_and_each_once(tmp_path):
     assert fetched == [URL]
 
 
-async def test_provider_that_the_operator_named_may_be_private_others_may_not(tmp_path):
+async def test_only_the_operators_provider_may_be_private(tmp_path):
     """SEARCH_URL at 127.0.0.1 is called (and nobody answers there); without it the API must be public."""
     async with web() as step:
         wish = SearchSettings(_env_file=None, search_provider="searxng", search_url="http://127.0.0.1:9")

@@ -92,7 +92,8 @@ def test_what_is_too_deep_or_too_large_says_so(tmp_path):
     }
 
 
-def test_a_file_that_is_gone_since_the_look_is_tried_again(tmp_path):
+def test_vanished_file_is_tried_again(tmp_path):
+    """A file that is gone since the look is tried again."""
     (tmp_path / "a.txt").write_text("The tide is high.")
     seen = files.look(tmp_path).files
     (tmp_path / "a.txt").unlink()
@@ -103,7 +104,7 @@ def test_a_file_that_is_gone_since_the_look_is_tried_again(tmp_path):
     assert one == opened.unread("cannot be read (No such file or directory)", again=True)
 
 
-def test_a_document_has_its_time_and_the_next_one_is_read(tmp_path, monkeypatch):
+def test_slow_document_times_out_next_is_read(tmp_path, monkeypatch):
     """The kernel ends it, whatever a library is doing."""
     monkeypatch.setattr(apart, "READ_SECONDS", 0.3)
     monkeypatch.setattr(apart, "BYTES_A_SECOND", 10**9)

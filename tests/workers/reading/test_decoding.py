@@ -43,7 +43,8 @@ def test_what_says_its_encoding_is_read_in_it(data, expected):
         ("会議室は三階にあります。予約は必要ありません。", "shift_jis"),
     ],
 )
-def test_what_does_not_say_it_is_guessed_as_a_western_text_first(text, encoding):
+def test_undeclared_text_is_guessed_as_western(text, encoding):
+    """What does not say it is guessed as a western text first."""
     assert decoding.text_of(text.encode(encoding)) == text
 
 
@@ -56,7 +57,8 @@ def test_labels_mean_what_the_web_means_by_them(label, encoding):
     assert decoding.text_of(text.encode(encoding), label) == text
 
 
-def test_a_few_bad_bytes_do_not_make_the_text_another():
+def test_few_bad_bytes_do_not_change_decoding():
+    """A few bad bytes do not make the text another."""
     assert decoding.text_of((GERMAN * 20).encode() + b" \xff\xfe bad").startswith(GERMAN)
 
 

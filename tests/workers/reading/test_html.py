@@ -161,7 +161,8 @@ def test_tables_with_cells_over_several_rows_and_with_labels():
     ]
 
 
-def test_a_table_that_lays_out_the_page_is_no_table():
+def test_layout_table_is_no_table():
+    """A table that lays out the page is no table."""
     page = "<table><tr><td><a href=a>Home</a></td><td><h2>Tides</h2><p>They rise.</p></td></tr></table>"
 
     assert [(each.heading, [block.text for block in each.blocks]) for each in html.read(page.encode()).sections] == [
@@ -236,7 +237,8 @@ def test_a_page_without_text_says_why(page, note):
     assert note in found if note else not found
 
 
-def test_a_plain_text_in_a_page_is_read_as_one():
+def test_plain_text_in_a_page_is_read():
+    """A plain text in a page is read as one."""
     page = "<title>RFC</title><pre>\nTIDES\n=====\n\n" + "The tide rises\ntwice a day.\n\n" * 20 + "</pre>"
 
     [section] = html.read(page.encode()).sections
@@ -265,7 +267,8 @@ def test_bold_paragraphs_are_headings_where_they_stand_alone():
         ("Ebb - and flood", "Ebb - and flood"),
     ],
 )
-def test_a_page_without_one_h1_is_titled_by_its_title_without_the_site(title, name):
+def test_page_without_one_h1_uses_its_title(title, name):
+    """A page without one h1 is titled by its title without the site."""
     assert html.read(f"<title>{title}</title><body><p>Draw the boat.</p>".encode()).title == name
 
 

@@ -53,7 +53,7 @@ def test_documents_are_listed_and_the_rest_is_told(tmp_path):
     }
 
 
-def test_ignored_files_and_folders_are_left_out_by_the_pattern_that_names_them(tmp_path):
+def test_ignored_files_are_left_out_with_the_pattern(tmp_path):
     """The nearest file decides; a folder that is named is not looked into."""
     put(tmp_path, "a.md", "draft.md", "build/x.md", "logs/1.log", "logs/2.log", "logs/kept.log", "notes/draft.md")
     (tmp_path / ".gitignore").write_text("*.log\nbuild/\n")
@@ -71,7 +71,7 @@ def test_ignored_files_and_folders_are_left_out_by_the_pattern_that_names_them(t
     }
 
 
-def test_rules_that_git_leaves_out_leave_out_the_others_not(tmp_path):
+def test_rules_git_ignores_ignore_nothing(tmp_path):
     """A line that is no pattern is no reason to read nothing, nor to read what the next line names."""
     (tmp_path / ".gitignore").write_text("!\na\\\n[z-a]\n[\nsecret.md\n")
     (tmp_path / "a.md").write_text("a")
@@ -101,13 +101,14 @@ def test_rules_that_cannot_be_followed_are_named(tmp_path, made):
     assert [each.what for each in seen.left_out if each.failed] == [".musterignore"]
 
 
-def test_copies_that_a_documentation_tool_makes_are_left_out_beside_its_pages_only(tmp_path):
+def test_tool_copies_are_left_out_beside_pages(tmp_path):
+    """Copies that a documentation tool makes are left out beside its pages only."""
     put(tmp_path, "made/objects.inv", "made/index.html", "made/_sources/index.rst.txt", "own/_sources/spring.md")
 
     assert paths(tmp_path) == ["made/index.html", "own/_sources/spring.md"]
 
 
-def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_read(tmp_path, monkeypatch):
+def test_unlistable_folder_is_named_others_are_read(tmp_path, monkeypatch):
     """`chmod 000` means nothing to root, as whom tests may run."""
     put(tmp_path, "a.md", "closed/b.md")
     scandir = os.scandir
@@ -126,7 +127,7 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_read(tmp_pat
     assert seen.left_out == [LeftOut("closed/", "cannot be listed (Permission denied)", 0, failed=True)]
 
 
-def test_files_that_cannot_be_looked_at_are_named_and_what_was_read_of_them_is_kept(tmp_path, monkeypatch):
+def test_unreadable_files_are_named_with_what_was_read(tmp_path, monkeypatch):
     """As in a folder that may be listed and not entered; `chmod` means nothing to root."""
     put(tmp_path, "a.md", "closed/b.md")
     scandir = os.scandir
@@ -164,7 +165,8 @@ def test_links_in_a_circle_are_named(tmp_path):
     }
 
 
-def test_names_that_are_not_utf8_can_be_shown_and_opened(tmp_path):
+def test_names_outside_utf8_can_be_opened(tmp_path):
+    """Names that are not utf8 can be shown and opened."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md")).write_text("x")
 
     [file] = files.look(tmp_path).files

@@ -137,7 +137,8 @@ def test_what_only_programs_understand_is_no_text(written, read):
         ("---\n---", "Boats", ""),
     ],
 )
-def test_front_matter_gives_title_and_date_and_is_no_text(front, title, modified):
+def test_front_matter_gives_title_and_date(front, title, modified):
+    """Front matter gives title and date and is no text."""
     document = markdown.read(f"{front}\n# Boats\n\nThey float.\n")
 
     assert (document.title, document.modified) == (title, modified)

@@ -75,7 +75,8 @@ bow
 """
 
 
-def test_rst_reads_sphinxs_directives_and_roles_as_well_as_its_own():
+def test_rst_reads_directives_and_roles():
+    """Rst reads sphinxs directives and roles as well as its own."""
     assert said(RST, ".rst") == [
         (
             "Mooring",
@@ -102,7 +103,8 @@ def test_rst_reads_sphinxs_directives_and_roles_as_well_as_its_own():
     ]
 
 
-def test_rst_anchors_are_those_of_the_page_that_is_made_from_it():
+def test_rst_anchors_match_the_built_page():
+    """Rst anchors are those of the page that is made from it."""
     assert [each.anchor for each in read("A B\n===\n\nx\n\nC D\n---\n\ny\n\nE\n---\n\nz\n", ".rst").sections] == [
         "a-b",
         "c-d",
@@ -240,14 +242,16 @@ def test_rows_of_separated_values_have_the_names_of_columns(text, rows):
     assert said(text, ".csv") == [("", rows)]
 
 
-def test_a_long_table_says_that_its_end_is_not_read():
+def test_long_table_says_where_reading_stopped():
+    """A long table says that its end is not read."""
     document = read("Boat,Fee\n" + "Dinghy,20\n" * (separated.MAX_ROWS + 5), ".csv")
 
     assert document.note == "has more than 20,000 rows; the rest is not read"
     assert len(document.sections[0].blocks) == separated.MAX_ROWS - 1
 
 
-def test_a_notebook_is_its_text_its_code_and_what_that_printed():
+def test_notebook_gives_text_code_and_output():
+    """A notebook is its text its code and what that printed."""
     cells = [
         {"cell_type": "markdown", "source": ["# Tides\n", "\n", "- high\n", "- low ![x](data:image/png;base64,AAAA)"]},
         {
@@ -270,7 +274,8 @@ def test_what_is_no_notebook_says_so(text):
         read(text, ".ipynb")
 
 
-def test_a_mail_is_its_head_and_text_and_its_attachments_are_named():
+def test_mail_gives_head_text_and_attachment_names():
+    """A mail is its head and text and its attachments are named."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Date"] = (
         "Ann <ann@example.org>",
@@ -295,7 +300,8 @@ def test_a_mail_is_its_head_and_text_and_its_attachments_are_named():
     assert document.note == "has attachments that are not read: fees.pdf"
 
 
-def test_a_mail_in_html_only_is_read_as_a_page():
+def test_html_mail_is_read_as_a_page():
+    """A mail in html only is read as a page."""
     mail = EmailMessage()
     mail["From"], mail["Subject"] = "ann@example.org", "Fees"
     mail.set_content("<h2>Boats</h2><ul><li>Dinghy</li></ul>", subtype="html")
@@ -316,7 +322,8 @@ def tie(rope):
 '''
 
 
-def test_comments_of_a_program_are_prose_and_the_rest_is_code():
+def test_program_comments_are_prose():
+    """Comments of a program are prose and the rest is code."""
     assert said(PROGRAM, ".py") == [
         (
             "",

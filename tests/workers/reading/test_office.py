@@ -62,7 +62,8 @@ def test_docx_numbers_begin_anew_below_each_step():
     assert said(read(data, ".docx")) == [("", ["1. a", "  1. b", "  2. c", "2. d", "  1. e"])]
 
 
-def test_docx_leaves_out_what_was_deleted_and_reads_insertions_links_and_notes():
+def test_docx_drops_deletions_reads_insertions_and_notes():
+    """Docx leaves out what was deleted and reads insertions links and notes."""
     body = """<w:p><w:r><w:t xml:space="preserve">The tide is </w:t></w:r><w:del><w:r><w:delText>low</w:delText></w:r>
 <w:r><w:t>low</w:t></w:r></w:del><w:ins><w:r><w:t>high</w:t></w:r></w:ins><w:hyperlink><w:r><w:tab/><w:t>today</w:t>
 </w:r></w:hyperlink><w:r><w:instrText>PAGE</w:instrText></w:r></w:p>"""
@@ -119,7 +120,8 @@ def test_ods_sheets_are_sections_and_empty_rest_is_nothing():
     assert said(read(data, ".ods")) == [("Stock", ["Bolt | Count: 7"])]
 
 
-def test_xlsx_rows_have_the_names_of_columns_and_dates_are_dates():
+def test_xlsx_rows_have_column_names_and_dates():
+    """Xlsx rows have the names of columns and dates are dates."""
     rows = """<row><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1" t="s"><v>2</v></c>
 <c r="D1" t="inlineStr"><is><t>Paid</t></is></c></row><row/>
 <row><c r="A3" t="s"><v>3</v></c><c r="B3"><v>0.30000000000000004</v></c><c r="C3" s="1"><v>46143</v></c>
@@ -139,7 +141,8 @@ def test_xlsx_rows_have_the_names_of_columns_and_dates_are_dates():
     ]
 
 
-def test_a_sheet_without_names_of_columns_has_rows_all_the_same():
+def test_sheet_without_column_names_has_rows():
+    """A sheet without names of columns has rows all the same."""
     data = xlsx('<row><c><v>1</v></c><c><v>2</v></c></row><row><c><v>3</v></c><c r="C2"><v>4</v></c></row>')
 
     assert said(read(data, ".xlsx")) == [("Prices", ["1 | 2", "3 | 4"])]

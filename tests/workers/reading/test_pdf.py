@@ -131,7 +131,8 @@ def test_tables_of_contents_are_no_text():
     assert texts(made([[*contents, *lines(["The tide is high."], top=500)]])) == ["The tide is high."]
 
 
-def test_a_paragraph_over_two_pages_is_one_and_hyphens_at_line_ends_are_gone():
+def test_paragraph_over_two_pages_is_one():
+    """A paragraph over two pages is one and hyphens at line ends are gone."""
     pages = [
         lines([LONG, "and all har-", "bours know it, as the moon"]),
         [*lines(["does, and the sun."]), *lines(["The end."], top=600)],
@@ -163,7 +164,8 @@ def test_cells_are_never_one_sentence():
     assert texts(made([page])) == ["Port | Height", "Brest | Height: 7 m", "Dover | Height: 6 m"]
 
 
-def test_lists_steps_code_and_paragraphs_are_blocks_of_their_own():
+def test_lists_and_code_are_their_own_blocks():
+    """Lists steps code and paragraphs are blocks of their own."""
     page = lines(
         [
             "There are three kinds:",
@@ -192,7 +194,8 @@ def test_lists_steps_code_and_paragraphs_are_blocks_of_their_own():
     ]
 
 
-def test_a_page_that_lies_on_its_side_is_read_upright():
+def test_rotated_page_is_read_upright():
+    """A page that lies on its side is read upright."""
     page = lines(["The tide is high,", "the boats float."])
 
     assert texts(made([page], turned=90)) == ["The tide is high, the boats float."]

@@ -84,7 +84,7 @@ def chosen(found: Analysis) -> list[str]:
 # --- the analyzer
 
 
-async def test_a_finding_is_shown_in_the_models_words_above_what_it_rests_on() -> None:
+async def test_finding_shows_the_models_words_and_source() -> None:
     """What is quoted is still quoted; the statement stands with it, and who chose it is said."""
     plain, _ = await analysed(UPSTREAM)
 
@@ -113,7 +113,8 @@ async def test_a_finding_is_shown_in_the_models_words_above_what_it_rests_on() -
         "So " * 400,
     ],
 )
-async def test_a_statement_that_is_not_covered_gives_way_to_the_sentence(statement: str) -> None:
+async def test_uncovered_statement_gives_way_to_the_sentence(statement: str) -> None:
+    """A statement that is not covered gives way to the sentence."""
     found, reply = await by_model(says(FINDING | {"statement": statement}))
 
     assert [f.said for f in found.findings] == [""] * len(found.findings)
@@ -144,7 +145,8 @@ async def test_a_model_may_reorder_and_never_drops() -> None:
     assert [f.answers for f in found.findings] == [True, False]
 
 
-async def test_a_choice_that_words_hold_for_poor_does_not_lead() -> None:
+async def test_poor_choice_does_not_lead() -> None:
+    """A choice that words hold for poor does not lead."""
     upstream = {"r": research(evidence(KEPT, id="one"), evidence("The office is closed today.", "b.md", id="two"))}
 
     found, _ = await by_model(says({"from": ["p2.1"], "statement": ""}), upstream=upstream)
@@ -228,7 +230,8 @@ async def test_a_model_that_fails_costs_nothing_but_is_named(entry: Entry, why: 
     assert why in reply.missing[0].why
 
 
-async def test_a_model_that_finds_no_answer_leaves_it_to_words() -> None:
+async def test_model_without_an_answer_leaves_the_rules() -> None:
+    """A model that finds no answer leaves it to words."""
     plain, _ = await analysed(UPSTREAM)
 
     found, reply = await by_model(says())
@@ -239,7 +242,8 @@ async def test_a_model_that_finds_no_answer_leaves_it_to_words() -> None:
     assert list(reply.missing) == []
 
 
-async def test_a_model_that_hangs_gets_its_share_of_the_time() -> None:
+async def test_hanging_model_gets_its_share_of_time() -> None:
+    """A model that hangs gets its share of the time."""
     found, reply = await by_model(Hangs(), seconds=1.0)
 
     assert found.findings
@@ -247,7 +251,8 @@ async def test_a_model_that_hangs_gets_its_share_of_the_time() -> None:
     assert "0.6 s" in reply.missing[0].why
 
 
-async def test_what_was_whole_when_the_time_was_over_is_used() -> None:
+async def test_whole_parts_at_the_deadline_are_used() -> None:
+    """What was whole when the time was over is used."""
     begun = says(FINDING)[:-2] + ', {"from": ["p1.2"], "statement": "Cli'
 
     found, reply = await by_model(Says([begun], hangs=True), seconds=1.5)
@@ -322,7 +327,8 @@ async def test_a_prompt_ends_with_the_question_and_begins_alike() -> None:
     assert asked["maxItems"] <= 8
 
 
-async def test_what_does_not_fit_is_not_sent_and_cannot_be_cited() -> None:
+async def test_unsent_text_cannot_be_cited() -> None:
+    """What does not fit is not sent and cannot be cited."""
     items = [
         evidence(f"The broker keeps messages of kind {n}. " * 20, f"{n}.md", id=f"e{n}", score=1 - n / 100)
         for n in range(60)
@@ -338,7 +344,8 @@ async def test_what_does_not_fit_is_not_sent_and_cannot_be_cited() -> None:
     assert list(reply.missing) == []
 
 
-async def test_a_context_that_is_too_small_gets_fewer_passages_once_more() -> None:
+async def test_small_context_gets_fewer_passages() -> None:
+    """A context that is too small gets fewer passages once more."""
     items = [evidence(f"The broker keeps messages of kind {n}. " * 20, f"{n}.md", id=f"e{n}") for n in range(8)]
     full = Refuses(400, "the request exceeds the available context size, n_prompt_tokens: 1900, n_ctx: 1024")
 
@@ -387,7 +394,7 @@ async def test_odd_text_passes_as_text(odd: str) -> None:
     assert json.dumps(reply.output).encode()
 
 
-async def test_replies_from_a_script_replace_the_model_for_one_chat() -> None:
+async def test_scripted_replies_replace_the_model() -> None:
     """What a chat brings along is used for it alone, also where no model is set."""
     ctx = Told()
     ctx.ask = Ask((Message("user", KEPT),), mocks=(says({"from": ["p1.1"], "statement": ""}),))
@@ -400,7 +407,7 @@ async def test_replies_from_a_script_replace_the_model_for_one_chat() -> None:
     assert [f["by"] for f in plain.output["findings"]] == [""]  # type: ignore[index,call-overload]
 
 
-async def test_whoever_watches_hears_what_the_model_reads_and_how_the_answer_begins() -> None:
+async def test_watcher_hears_reading_and_the_answers_start() -> None:
     """The beginning stands before the reply has ended, and the report keeps it."""
     ctx = Told()
     whole = says(FINDING, {"from": ["p1.2"], "statement": ""})
@@ -419,7 +426,8 @@ async def test_whoever_watches_hears_what_the_model_reads_and_how_the_answer_beg
 # --- the reporter
 
 
-async def test_a_report_says_what_a_model_did_and_only_where_it_is_shown() -> None:
+async def test_report_credits_the_model_only_when_shown() -> None:
+    """A report says what a model did and only where it is shown."""
     found, _ = await by_model(says(FINDING))
     plain, _ = await by_model(Rubbish())
 
@@ -430,7 +438,8 @@ async def test_a_report_says_what_a_model_did_and_only_where_it_is_shown() -> No
     assert without.made.startswith("Made without a model")
 
 
-async def test_the_models_words_stand_above_the_quotation_and_cite_it() -> None:
+async def test_models_words_stand_above_the_quotation() -> None:
+    """The models words stand above the quotation and cite it."""
     found, _ = await by_model(says(FINDING))
 
     text = (await reported({"analyze": found.model_dump()})).report
@@ -490,7 +499,7 @@ async def test_where_words_find_an_answer_no_model_is_asked(docs: Path) -> None:
     assert (model.asked, reply.usage.calls) == ([], 0)
 
 
-async def test_where_words_find_little_a_models_questions_add_to_it(docs: Path) -> None:
+async def test_models_questions_help_where_words_fail(docs: Path) -> None:
     """What was found stays, in its order and before what comes in addition."""
     alone, _, _ = await researched(docs, Refuses(401))
 
