@@ -23,7 +23,8 @@ import aiohttp
 import uvloop
 from rich.console import Console
 
-from load import ROOT, Figure, Stage, free_port, show, wait_for_agents
+from load import ROOT, Figure, Stage, show, wait_for_agents
+from load.processes.ports import free_port
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
 QUESTION = {"task_description": "How does Muster survive a crash?", "timeout_seconds": 60}

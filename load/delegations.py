@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from load import Figure, Stage, free_port, pss_megabytes, show, wait_for_agents
+from load import Figure, Stage, pss_megabytes, show, wait_for_agents
+from load.processes.ports import free_port
 from load.stand_in import ALONE, ANSWER
 
 AGENTS = ("alpha", "beta", "gamma")

@@ -9,7 +9,8 @@ import time
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, cpu_seconds, free_port, pss_megabytes, show, wait_for_agents
+from load import ROOT, Figure, Stage, cpu_seconds, pss_megabytes, show, wait_for_agents
+from load.processes.ports import free_port
 
 WORKERS = ("researcher", "analyzer", "reporter")
 SETTLE_SECONDS = 3.0  # indexing and first probes are no idling

@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from load import Figure, Stage, free_port, pss_megabytes, show
+from load import Figure, Stage, pss_megabytes, show
+from load.processes.ports import free_port
 
 PAGES = 500
 INDEX_SECONDS = 30.0  # asked for: 500 pages in this time

@@ -17,7 +17,8 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, free_port, pss_megabytes, show
+from load import ROOT, Figure, Stage, pss_megabytes, show
+from load.processes.ports import free_port
 
 MAX_OVERHEAD_MS = 5.0
 MAX_UNCALLED_MEGABYTES = 5.0  # what façades may cost a worker that is never called through them

@@ -14,8 +14,9 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from load import Figure, Stage, free_port, show, wait_for_agents
+from load import Figure, Stage, show, wait_for_agents
 from load.noop_agent import ROLES
+from load.processes.ports import free_port
 
 MAX_SECONDS = 2.0
 AT_ONCE = 32

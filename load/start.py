@@ -15,7 +15,8 @@ from collections import defaultdict
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, cpu_seconds, free_port, pss_megabytes, read, show, wait_for_agents
+from load import ROOT, Figure, Stage, cpu_seconds, pss_megabytes, read, show, wait_for_agents
+from load.processes.ports import free_port
 
 WORKERS = ("researcher", "analyzer", "reporter")
 QUESTION = "What happens to a running task when the coordinator is killed?"

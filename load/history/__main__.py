@@ -10,11 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-from load import Figure, Stage, free_port, show
+from load import Figure, Stage, show
 from load.growth.history import fill
 from load.growth.subject import LOADING, started
 from load.history.beside import beside_lists, lists
 from load.history.pruned import while_pruning
+from load.processes.ports import free_port
 
 ONE_STEP = {"plan": [{"id": "s0", "capability": "research"}]}
 SAMPLE = 1_000  # real tasks whose bytes are counted

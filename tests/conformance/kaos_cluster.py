@@ -29,8 +29,8 @@ from starlette.routing import Route
 
 from coordinator.cli.manifests.compose import compose
 from coordinator.cli.manifests.kaos import read
+from load.processes.ports import free_port
 from tests.support.fakes import ROOT
-from tests.support.processes import free_port
 
 READY_SECONDS = 60.0
 _DEFAULT = re.compile(r"\$\{[^:}]+:-([^}]*)\}")

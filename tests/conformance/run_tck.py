@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from load.processes.ports import free_port
 
 MAX_SKIPPED = 89
 START_SECONDS = 30.0
@@ -26,8 +27,7 @@ def main() -> int:
     if not os.environ.get("A2A_TCK_DIR") or not (folder / "run_tck.py").is_file():
         print("SKIPPED: A2A TCK (A2A_TCK_DIR names no folder with run_tck.py)")
         return 0
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     agent = subprocess.Popen([sys.executable, "-m", "tests.conformance.tck_agent", "--port", str(port)])
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from load.processes.ports import free_port
 from tests.model.fetch import fetched
 
 READY_SECONDS = 60.0
@@ -27,9 +27,7 @@ class Served:
     def __init__(self, python: Path, weights: Path, *more: str) -> None:
         self._command = [str(python), str(Path(__file__).parent / "serve.py"), str(weights)]
         self._more = more
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from load.processes.ports import free_port
 from tests.quality.scoring import Answer
 
 READY_SECONDS = 60.0
@@ -65,7 +65,7 @@ class Muster:
 def muster(checkout: Path, documents: Path, settings: dict[str, str] | None = None) -> Iterator[Muster]:
     """The Muster in the folder `checkout`, run with this Python, over a folder of documents; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="muster-quality-") as state:
-        port = _four_ports()
+        port = free_port(4)
         environ = os.environ | {"KNOWLEDGE_DIR": str(documents), "STATE_DIR": state, "DATABASE_URL": "memory:"}
         environ |= {"LOG_LEVEL": "ERROR", "PYTHONPATH": str(checkout), **(settings or {})}
         command = [sys.executable, "-m", "coordinator.cli", "run", "--port", str(port)]
@@ -97,16 +97,3 @@ def answer(task: dict[str, Any], seconds: float) -> Answer:
         answered=report.get("answered"),
         seconds=seconds,
     )
-
-
-def _four_ports() -> int:
-    """The first of four ports in a row that nobody listens on."""
-    for first in range(20_000 + os.getpid() % 1_000 * 8, 65_000, 4):
-        try:
-            for port in range(first, first + 4):
-                with socket.socket() as tried:
-                    tried.bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-    raise RuntimeError("No four ports in a row are free.")

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from load.processes.ports import free_port
 from shared import logs
 from shared.settings import SearchSettings
-from tests.support.fakes import eventually, free_port, process
+from tests.support.fakes import eventually, process
 
 CANARY = "canary-5f1d0c"
 

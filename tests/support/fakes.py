@@ -31,8 +31,8 @@ Answering = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Behaviour = Callable[["Request", asyncio.StreamWriter], Awaitable[None]]
 
 
-async def eventually(true: Callable[[], Any], *, seconds: float = 5.0, why: str = "") -> Any:
-    """Waits until `true()` (or what it awaits) is truthy and returns that; fails after `seconds`."""
+async def eventually(true: Callable[[], Any], *, seconds: float = 5.0, why: str | Callable[[], str] = "") -> Any:
+    """Waits until `true()` (or what it awaits) is truthy and returns that; fails after `seconds`, saying `why`."""
     until = time.monotonic() + seconds
     while True:
         found = true()
@@ -40,7 +40,7 @@ async def eventually(true: Callable[[], Any], *, seconds: float = 5.0, why: str 
             found = await found
         if found:
             return found
-        assert time.monotonic() < until, why or f"not within {seconds} s"
+        assert time.monotonic() < until, (why() if callable(why) else why) or f"not within {seconds} s"
         await asyncio.sleep(0.01)
 
 
@@ -298,13 +298,6 @@ class Suite:
 
 
 # --- real sockets ---------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class _Server(uvicorn.Server):

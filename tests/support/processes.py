@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import httpx
+
+from load.processes.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
@@ -38,14 +39,6 @@ _FORKED.set_forkserver_preload(
         "tests.support.processes",
     ]
 )
-
-
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class _Process(Protocol):

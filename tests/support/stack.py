@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import httpx
 
+from load.processes.ports import free_port
 from tests.support.docker import ROOT, Done, docker, inspected, kill_from_the_host, pause, run
-from tests.support.processes import free_port
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
 WORKERS = SERVICES[1:]

@@ -21,6 +21,7 @@ from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents import registry
 from coordinator.execution import admission
 from coordinator.execution import agent_pool as agents
+from load.processes.ports import free_port
 from shared.agent import Context, Reply
 from shared.client import client as transport
 from shared.contracts import Registration, StepRequest, Usage
@@ -36,7 +37,6 @@ from tests.support.fakes import (
     agent,
     bad_peer,
     eventually,
-    free_port,
     hangs,
     http_answer,
     process,
@@ -775,15 +775,19 @@ async def started(folder: Path, *, workers: int) -> AsyncIterator[tuple[httpx.As
 
 async def all_well(client: httpx.AsyncClient, *, workers: int) -> None:
     """Waits until so many workers are healthy and none is not."""
+    got = ""
 
     async def seen() -> bool:
+        nonlocal got
         try:
-            found = (await client.get("/agents")).json()["agents"]
-        except httpx.TransportError:
+            answer = await client.get("/agents")
+        except httpx.TransportError as exc:
+            got = repr(exc)
             return False
-        return [a["status"] for a in found] == ["healthy"] * workers
+        got = f"{answer.status_code} {answer.text}"
+        return answer.is_success and [a["status"] for a in answer.json()["agents"]] == ["healthy"] * workers
 
-    await eventually(seen, seconds=40)
+    await eventually(seen, seconds=40, why=lambda: f"Not {workers} healthy workers at {client.base_url}: {got}")
 
 
 SLOW_WORKER = """

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from load.processes.ports import free_port
 from tests.support.fakes import MOON, ROOT, Suite
-from tests.support.processes import free_port
 
 PAGE = (ROOT / "docs" / "protocols.md").read_text()
 CALLS = re.findall(r"^curl (?:[^\n]|\\\n|\n(?= ))+", PAGE.partition("```sh\n")[2].partition("```")[0], re.MULTILINE)

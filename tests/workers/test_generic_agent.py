@@ -15,6 +15,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from load.processes.ports import free_port
 from shared.conversation import Ask, Final, Message
 from shared.memory.store import Memory
 from shared.models.model import LanguageModel
@@ -23,7 +24,7 @@ from shared.worker.chat import WorkerFace
 from shared.worker.steps import Steps
 from tests.support.fake_model import FakeModel, Says, fake_model
 from tests.support.fakes import Network, Suite, eventually, serving
-from tests.support.processes import Running, free_port, start, wait_until_it_answers
+from tests.support.processes import Running, start, wait_until_it_answers
 from workers.agent import agent
 from workers.generic.settings import GenericSettings
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from coordinator.cli.ask import _Display
 from coordinator.cli.commands import cli
 from coordinator.cli.console import table
-from coordinator.cli.local_suite import Suite, SuiteFailed, free_ports
+from coordinator.cli.local_suite import Suite, SuiteFailed
+from load.processes.ports import free_port
 from tests.support.processes import Coordinator
 
 
@@ -88,7 +89,7 @@ def test_a_wrong_setting_is_a_sentence(tmp_path, monkeypatch):
 
 def test_taken_port_is_named_before_anything_starts():
     """Else the workers of this suite registered at the coordinator of the one that has the port."""
-    ports, lines = free_ports(4), []
+    ports, lines = [free_port() for _ in range(4)], []
     with socket.socket() as other:
         other.bind(("127.0.0.1", ports[2]))
         other.listen()

@@ -17,6 +17,7 @@ import pytest
 import respx
 import uvloop
 
+from load.processes.ports import free_port
 from shared.client import client as transport
 from shared.client.client import AddressRefused, BadCoding, BodyTooLarge, DeadlineExceeded, UnknownHost, reached
 
@@ -113,13 +114,6 @@ def resets_after(*pieces: bytes) -> Answer:
     return answer
 
 
-def closed_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def open_files() -> int:
     return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
 
@@ -128,7 +122,7 @@ def open_files() -> int:
 
 
 async def test_a_refused_connection_says_where_and_why() -> None:
-    port = closed_port()
+    port = free_port()
     async with transport.client() as client:
         with pytest.raises(httpx.ConnectError, match=f"127.0.0.1:{port}: Connection refused") as caught:
             await client.post(f"http://127.0.0.1:{port}/execute", json={})
@@ -495,7 +489,7 @@ async def test_redirects_are_answers_and_cookies_are_forgotten(serve: Serve) -> 
 
 async def test_proxies_of_the_environment_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     url = await serve(says(OK))
     async with transport.client() as client:
@@ -579,7 +573,7 @@ async def test_two_hundred_failures_leave_nothing_open(serve: Serve) -> None:
         await serve(resets_after()),
         await serve(hangs),
         await serve(never_ends),
-        f"http://127.0.0.1:{closed_port()}",
+        f"http://127.0.0.1:{free_port()}",
     ]
     good = await serve(says(OK))
     limits = {"deadline": 0.1, "max_bytes": 1000}
@@ -616,7 +610,7 @@ def test_client_needs_no_loop_and_runs_under_uvloop() -> None:
 
     async def calls() -> list[str]:
         async with serving(keeps_answering) as url, client:
-            refused = await outcome(client, f"http://127.0.0.1:{closed_port()}")
+            refused = await outcome(client, f"http://127.0.0.1:{free_port()}")
             return [await outcome(client, url), refused, await outcome(client, "http://169.254.169.254/")]
 
     assert uvloop.run(calls()) == ["ok", "ConnectError", "AddressRefused"]

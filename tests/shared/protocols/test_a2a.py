@@ -43,6 +43,7 @@ from a2a.utils.errors import (
 from fastapi import FastAPI, Request, Response
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from load.processes.ports import free_port
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.conversation import Ask, Note, Piece, Skill
@@ -695,7 +696,7 @@ async def test_a_hook_that_fails_is_told_again() -> None:
 async def test_hook_gets_the_rest_after_a_restart(tmp_path: Path) -> None:
     """What a hook has not got is told after a restart."""
     receiver = Receiver()
-    port = fakes.free_port()
+    port = free_port()
     async with worker(echoes, folder=tmp_path) as url, client(url, streaming=False) as one:
         await sent(one, question(hook=f"http://127.0.0.1:{port}/hook"))
 

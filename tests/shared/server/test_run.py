@@ -9,8 +9,9 @@ from pathlib import Path
 
 import httpx
 
+from load.processes.ports import free_port
 from shared.server.run import Dated
-from tests.support.processes import free_port, start, wait_until_it_answers
+from tests.support.processes import start, wait_until_it_answers
 
 
 def test_answer_has_the_date_of_its_second() -> None:

@@ -1,0 +1,1 @@
+"""Processes that are started, measured and ended, for benchmarks and for tests."""
