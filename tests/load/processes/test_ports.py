@@ -52,6 +52,7 @@ def test_after_the_last_port_comes_the_first(tmp_path, monkeypatch):
     counter, first = tmp_path / "counter", free_port(2)
     monkeypatch.setattr(ports, "FIRST", first)
     monkeypatch.setattr(ports, "_last", lambda: first + 1)
+    counter.write_text(str(first))
 
     assert [free_port(counter=counter) for _ in range(3)] == [first, first + 1, first]
 
