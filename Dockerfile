@@ -26,13 +26,6 @@ RUN python -m pip --python /opt/muster/bin/python install --no-compile --require
         && python -m compileall -q -b -j 0 $package && find $package -name '*.py' -delete; done
 
 FROM python:3.13-slim
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="Muster" \
-      org.opencontainers.image.description="A multi-agent backend for small teams" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 RUN groupadd --system --gid 10001 muster \
     && useradd --system --uid 10001 --gid muster --home-dir /data --shell /usr/sbin/nologin muster \
     && install -d -o muster -g muster /data /knowledge
@@ -49,6 +42,15 @@ RUN python -m compileall -q coordinator shared workers \
     && python -c "import coordinator.app, coordinator.cli.commands, coordinator.cli.client, \
 coordinator.cli.doctor.inspect, coordinator.journal.backup, workers.researcher, workers.analyzer, workers.reporter, \
 uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on"
+# Last, because every commit has another revision: `make image` gives it, and /health says it.
+ARG VERSION=0.2.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Muster" \
+      org.opencontainers.image.description="A multi-agent backend for small teams" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV MUSTER_REVISION=${REVISION}
 ENV STATE_DIR=/data DATABASE_URL=sqlite:////data/muster.db KNOWLEDGE_DIR=/app/docs PORT=8000 PROBE_LOOKS=36
 USER muster
 EXPOSE 8000

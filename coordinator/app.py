@@ -28,7 +28,6 @@ from coordinator.execution.model_planner import Planner
 from coordinator.execution.step_runner import Runner
 from coordinator.journal import pruning
 from coordinator.journal.events import Events, Feed, log_lines
-from coordinator.journal.rows import CODE_VERSION
 from coordinator.journal.store import Store
 from coordinator.observers.stats import Stats
 from coordinator.observers.webhooks import Webhooks
@@ -53,6 +52,7 @@ from shared.protocols.openai import routes as openai
 from shared.server.app import make_service
 from shared.server.metrics import ServiceMetrics
 from shared.settings import CoordinatorSettings, ModelSettings
+from shared.version import VERSION
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
 FACADES: tuple[Mount, ...] = (openai.mount, kaos.mount, mcp.mount, a2a.mount)
@@ -162,7 +162,7 @@ def create_app(
 
     app = make_service(
         name="coordinator",
-        version=CODE_VERSION,
+        version=VERSION,
         lifespan=lifespan,
         ready=lambda: None if app.state.parts is not None else "starting",
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from shared.contracts import NO_USAGE, Missing, StepRequest, Usage
 from shared.conversation import Ask, Skill
 from shared.limits.envelope import Envelope
+from shared.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Agent:
     capabilities: tuple[str, ...]
     run: Run
     open: Callable[[], AbstractAsyncContextManager[Any]] = field(default=_nothing)
-    version: str = "0.1.0"
+    version: str = VERSION
     max_concurrency: int = 64
     skills: Callable[[], Sequence[Skill]] | None = None
     features: tuple[str, ...] = ()

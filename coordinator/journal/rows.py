@@ -12,8 +12,8 @@ from coordinator.journal.packed import output_of, unpacked
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
+from shared.version import VERSION
 
-CODE_VERSION = "0.1.0"
 _PLANNED = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure", "needs_any", "latest")
 _ASKED = ("format", "max_calls", "max_tokens", "webhook_url")
 _USUAL = {
@@ -42,7 +42,7 @@ def task_row(task: Task) -> dict[str, Any]:
         "request_digest": task.request_digest,
         "traceparent": task.traceparent,
         "plan": plan_text(task.steps),
-        "code_version": CODE_VERSION,
+        "code_version": VERSION,
     }
 
 

@@ -13,7 +13,6 @@ from pydantic import JsonValue, ValidationError
 
 from coordinator.api.dependencies import Parts
 from coordinator.api.tasks import LATE_SECONDS, TaskFailed
-from coordinator.journal.rows import CODE_VERSION
 from coordinator.questions.followups import complete, points_back
 from coordinator.reports.document import has_report, in_words
 from coordinator.reports.view import view
@@ -26,6 +25,7 @@ from shared.rendering import Link, beginning_to_markdown
 from shared.rendering.links import address, source_link
 from shared.report.model import Report
 from shared.server.bodies import invalid
+from shared.version import VERSION
 
 NAME = "coordinator"
 RECALLED = 50  # questions of a session, in which one with a topic is looked for
@@ -42,7 +42,7 @@ class CoordinatorFace:
 
     name = NAME
     description = "Carries a question through research, analysis and report, and answers with citations."
-    version = CODE_VERSION
+    version = VERSION
 
     def __init__(self, opened: Callable[[], Parts | None], memory: Memory | None = None) -> None:
         self._opened = opened

@@ -26,6 +26,7 @@ from shared.errors import Invalid, MusterError, TooLarge
 from shared.server.auth import bearer_check, page_check
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
 from shared.strict_json import json_pointer
+from shared.version import revision
 
 PROBLEM = "application/problem+json"
 PROBLEM_BASE = "urn:muster:problem:"
@@ -106,6 +107,7 @@ def make_service(
             "status": "healthy",
             "name": name,
             "version": version,
+            "revision": revision(),
             "timestamp": int(time.time()),
             "uptime_seconds": round(now() - started, 3),
             **health(),

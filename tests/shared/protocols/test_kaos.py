@@ -16,6 +16,7 @@ from shared.conversation import Skill
 from shared.errors import WorkerFault
 from shared.memory.store import Memory
 from shared.protocols.kaos import rpc as kaos_rpc
+from shared.version import VERSION
 from shared.worker.app import create_worker_app
 from tests.support import fakes
 from tests.support.fakes import Held, Network, Suite, agent, eventually, worker_settings
@@ -90,7 +91,7 @@ async def test_the_newer_card(helper: Worker) -> None:
 
     assert card["capabilities"] == {"streaming": True, "pushNotifications": False, "stateTransitionHistory": True}
     assert (card["name"], card["protocolVersion"], card["supportedProtocols"]) == ("helper", "0.3.0", ["jsonrpc"])
-    assert card["version"] == "0.1.0"
+    assert card["version"] == VERSION
 
 
 async def test_cards_and_tools_tell_what_an_agent_may_call() -> None:
