@@ -26,6 +26,7 @@ from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.step_runner import Runner
+from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning
 from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.store import Store
@@ -146,7 +147,7 @@ def create_app(
                 delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
                 registrations=Registrations(private=settings.private_agents),
                 admission=admission,
-                feed=feed,
+                waiter=Waiter(dispatcher, feed, app.state.stopping, wall),
                 stats=stats,
                 http=http,
                 secret=secret,

@@ -14,7 +14,7 @@ from coordinator.execution.admission import Admission
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
-from coordinator.journal.events import Feed
+from coordinator.execution.waiting import Waiter
 from coordinator.journal.store import Store
 from coordinator.observers.stats import Stats
 from shared.errors import Unavailable
@@ -33,10 +33,10 @@ class Parts:
     delegations: Delegations
     registrations: Registrations
     admission: Admission
-    feed: Feed
     stats: Stats
     http: httpx.AsyncClient
     secret: bytes
+    waiter: Waiter
     stopping: Stopping
     now: Callable[[], float]
     wall: Callable[[], float]

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Response
 from pydantic_core import to_json
 
+from coordinator.reports.view import WITHOUT_OUTPUTS
 from shared.contracts import Format, TaskView
 
 FORMATS: Mapping[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}
 TYPES: Mapping[str, str] = {name: type for type, name in FORMATS.items()}
-WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
 INDENT = 2
 
 

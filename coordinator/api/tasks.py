@@ -11,35 +11,21 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.api import pagination
-from coordinator.api.dependencies import Opened, Parts
+from coordinator.api.dependencies import Opened
 from coordinator.api.event_stream import event_stream
-from coordinator.api.report_format import WITHOUT_OUTPUTS, Asked, Wanted, choose_format
+from coordinator.api.report_format import Asked, choose_format
 from coordinator.api.reports import as_report
+from coordinator.execution.waiting import TaskFailed
 from coordinator.reports.view import view
-from coordinator.tasks.task import Task
 from shared.contracts import Name, Status, TaskRequest, TaskView
-from shared.errors import BadRequest, MusterError, Unavailable
+from shared.errors import BadRequest
 from shared.server import bodies, sse
 from shared.server.app import traceparent
 
 router = APIRouter()
 SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
-LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer whatever happens
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
-
-
-class TaskFailed(MusterError):
-    """The task ended `failed` or `timed_out`; the TaskView is in `task`, without outputs where `brief`."""
-
-    def __init__(self, task: Task, *, brief: bool = False) -> None:
-        seen = view(task)
-        why = seen.missing[0].why if seen.missing else "No step completed."
-        shown: Any = seen.model_dump(mode="json", exclude=WITHOUT_OUTPUTS if brief else None)
-        super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=shown)
-        self.type = f"task_{task.status}"
-        self.title = "Task failed" if task.status is Status.FAILED else "Task timed out"
-        self.headers = {"Location": f"/tasks/{task.id}"}
 
 
 @router.post(
@@ -73,10 +59,10 @@ async def execute_task(
     )
     structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepted(accept):
-        return _stream(task.id, parts, after=0, result=asked)
+        return event_stream(task.id, parts.waiter, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
         return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
-    task = await _wait(task, parts)
+    task = await parts.waiter.wait_for_end(task)
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         raise TaskFailed(task, brief=asked.brief)
     format = choose_format(accept)
@@ -144,7 +130,7 @@ async def get_events(
 ) -> Response:
     """The task's events after `Last-Event-ID`, the past first, as an event stream."""
     await parts.dispatcher.task(task_id)
-    return _stream(task_id, parts, after=last_event_id)
+    return event_stream(task_id, parts.waiter, after=last_event_id)
 
 
 @router.post("/tasks/{task_id}/cancel", tags=["tasks"], status_code=202, response_model=TaskView)
@@ -161,30 +147,6 @@ async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
 
 
 # --- how it is done -------------------------------------------------------------------------------
-
-
-async def _wait(task: Task, parts: Parts) -> Task:
-    """The task's end; raises `Unavailable` with Location when this process stops, or cannot write the end."""
-    if task.ended:
-        return task
-    try:
-        async with parts.stopping.limited(max(0.0, task.deadline - parts.wall()) + LATE_SECONDS):
-            return await parts.dispatcher.ended(task.id)
-    except TimeoutError as exc:
-        stops = "The coordinator is shutting down; the task continues after a restart"
-        why = stops if parts.stopping else "The task's result cannot be saved yet"
-        raise Unavailable(f"{why}. Retry at its Location.", location=f"/tasks/{task.id}") from exc
-
-
-def _stream(task_id: str, parts: Parts, *, after: int, result: Wanted | None = None) -> Response:
-    return event_stream(
-        task_id,
-        feed=parts.feed,
-        dispatcher=parts.dispatcher,
-        stopping=parts.stopping,
-        after=after,
-        result=result,
-    )
 
 
 def _seconds(at: datetime) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from coordinator.api.dependencies import Parts
-from coordinator.api.tasks import LATE_SECONDS, TaskFailed
+from coordinator.execution.waiting import TaskFailed
 from coordinator.questions.followups import complete, points_back
 from coordinator.reports.document import has_report, in_words
 from coordinator.reports.view import view
@@ -120,18 +120,7 @@ class CoordinatorFace:
             async with aclosing(_notes(task, parts)) as notes:
                 async for note in notes:
                     yield note
-            task = await parts.dispatcher.task(task.id)
-            if not task.ended and parts.stopping:
-                raise Unavailable(
-                    "The coordinator is shutting down; the task continues after a restart.",
-                    location=f"/tasks/{task.id}",
-                )
-            try:
-                async with asyncio.timeout(_seconds_left(task, parts)):
-                    await parts.dispatcher.ended(task.id)
-            except TimeoutError as exc:
-                why = "The task's result cannot be saved yet. Retry at its Location."
-                raise Unavailable(why, location=f"/tasks/{task.id}") from exc
+            await parts.waiter.wait_for_end(await parts.dispatcher.task(task.id))
         finally:
             if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
                 await parts.dispatcher.cancel(task.id)
@@ -191,35 +180,11 @@ def _conversation(ask: Ask) -> Any:
 
 async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
     """What happens to a task, a sentence each, until it ends, times out or the coordinator stops."""
-    events = parts.feed.follow(
-        task.id, after=0, is_open=lambda: parts.dispatcher.is_open(task.id), beat_seconds=parts.settings.request_timeout
-    )
-    stop = asyncio.create_task(parts.stopping.event.wait())
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(events, _END))
-            try:
-                left = _seconds_left(task, parts)
-                await asyncio.wait({following, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not following.done():
-                    following.cancel()
-                    await asyncio.wait({following})
-            if following.cancelled() or (event := following.result()) is _END:
-                return
+    following = parts.waiter.follow(task.id, beat_seconds=parts.settings.request_timeout, until=task)
+    async with aclosing(following) as events:
+        async for event in events:
             if event is not None and (note := _to_note(event.type, event.fields)):
                 yield note
-    finally:
-        stop.cancel()
-        await events.aclose()
-
-
-def _seconds_left(task: Task, parts: Parts) -> float:
-    """Seconds until whoever waits for a task gets an answer whatever happens."""
-    return max(0.0, task.deadline - parts.wall()) + LATE_SECONDS
-
-
-_END: Any = object()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from coordinator.tasks.task import Step, Task, last_steps, missing
 from shared.contracts import Status, StepView, TaskResult, TaskView
 from shared.copying import constructed
 
+WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
+
 
 def view(task: Task) -> TaskView:
     """The TaskView of a task, open or ended."""

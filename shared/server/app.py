@@ -56,8 +56,8 @@ class Stopping:
                 limit.reschedule(0)
 
     @asynccontextmanager
-    async def limited(self, seconds: float) -> AsyncIterator[None]:
-        """Raises `TimeoutError` after so many seconds, and at once when the service stops."""
+    async def limited(self, seconds: float | None) -> AsyncIterator[None]:
+        """Raises `TimeoutError` after so many seconds (None: never), and at once when the service stops."""
         async with asyncio.timeout(0 if self else seconds) as limit:
             self._limits.add(limit)
             try:

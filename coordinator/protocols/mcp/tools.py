@@ -16,13 +16,12 @@ from mcp_types import INVALID_PARAMS, CallToolResult, ContentBlock, ResourceLink
 from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.api import agents as api_agents
-from coordinator.api import tasks
-from coordinator.api.report_format import WITHOUT_OUTPUTS
+from coordinator.execution.waiting import TaskFailed
 from coordinator.protocols.chat import CoordinatorFace
 from coordinator.protocols.mcp.resources import REPORT
 from coordinator.protocols.mcp.scope_keys import GONE, TRACE
 from coordinator.reports.document import has_report, in_words, report
-from coordinator.reports.view import view
+from coordinator.reports.view import WITHOUT_OUTPUTS, view
 from coordinator.tasks.task import Task
 from shared import logs
 from shared.contracts import AgentStatus, AgentView, Name, Status, TaskRequest, TaskView
@@ -237,7 +236,7 @@ _UNANSWERED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)
 async def _as_text(task: Task) -> str:
     """A task as text: its report, or its status."""
     if task.status in (Status.FAILED, Status.TIMED_OUT):
-        return tasks.TaskFailed(task).detail
+        return TaskFailed(task).detail
     if task.ended and task.status is not Status.CANCELLED:
         if task.format == "markdown" and has_report(task):
             return await asyncio.to_thread(in_words, task)  # begins with the answer, or with the admission
