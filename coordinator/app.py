@@ -134,7 +134,7 @@ def create_app(
             if recovered := await dispatcher.recover():
                 logs.get().info("tasks.recovered", tasks=recovered)
                 background.once("recovery", dispatcher.resume())
-            background.loop("history", lambda: pruning.prune_for_ever(store, days=settings.history_days, wall=wall))
+            background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
             background.loop("webhooks", webhooks.run)
             background.once("stop", _stop_with(app, dispatcher))
             stats.gauges["tasks_running"].set_function(lambda: admission.running)

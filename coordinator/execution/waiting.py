@@ -52,9 +52,9 @@ class Waiter:
             async with self.stopping.limited(self._seconds_left(task)):
                 return await self.dispatcher.ended(task.id)
         except TimeoutError as exc:
-            stops = "The coordinator is shutting down; the task continues after a restart"
-            why = stops if self.stopping else "The task's result cannot be saved yet"
-            raise Unavailable(f"{why}. Retry at its Location.", location=f"/tasks/{task.id}") from exc
+            stops = "The coordinator is shutting down; the task continues after a restart."
+            why = stops if self.stopping else "The task's result cannot be saved yet. Retry at its Location."
+            raise Unavailable(why, location=f"/tasks/{task.id}") from exc
 
     async def follow(
         self, task_id: str, *, after: int = 0, beat_seconds: float, until: Task | None = None

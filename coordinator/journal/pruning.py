@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.1  # after a bite of 2 ms and its commit
 DAY_SECONDS = 86_400.0
 
 
-async def prune_for_ever(store: Store, *, days: float, wall: Callable[[], float]) -> None:
+async def prune_forever(store: Store, *, days: float, wall: Callable[[], float]) -> None:
     """Deletes tasks that ended more than `days` ago and gives their space back, every minute."""
     while True:
         pruned = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from random import Random
 from typing import Any
 
 import httpx
@@ -16,11 +18,12 @@ from shared.background import Background
 from shared.client import client as transport
 from shared.client.addresses import url_refusal
 from shared.db.database import Database
+from shared.db.outbox import Outbox
 from shared.db.sqlite import Memory, Sqlite
 from shared.errors import Unavailable
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS
-from shared.protocols.a2a.outbox import Outbox
+from shared.protocols.a2a.outbox import Pushes, prune_forever
 from shared.protocols.mounting import Host, Mount
 from shared.urls import is_loopback
 
@@ -89,9 +92,11 @@ class _Door:
             await db.open(sql.MIGRATIONS)
             near = await stack.enter_async_context(transport.client(policy="agents"))
             far = await stack.enter_async_context(transport.client(policy="web"))
-            self._outbox = Outbox(db, lambda url: near if self._host.private or self._is_near(url) else far)
+            pushes = Pushes(db, lambda url: near if self._host.private or self._is_near(url) else far)
+            self._outbox = Outbox(pushes, wall=time.time, random=Random())
             loops = await stack.enter_async_context(Background(self._died))
             loops.loop("a2a-outbox", self._outbox.run)
+            loops.loop("a2a-pruning", lambda: prune_forever(db))
             self._db = db
         return self._db
 

@@ -74,11 +74,13 @@ INSERT INTO outbox (task_id, hook_id, body, due) SELECT task_id, id, :body, :due
 """
 # Only the oldest for each hook: it hears things in the order in which they happened.
 NEXT = """
-SELECT MIN(seq), task_id, hook_id, due FROM outbox GROUP BY task_id, hook_id ORDER BY due LIMIT :limit
+SELECT MIN(o.seq), o.task_id, o.hook_id, o.due, o.attempts, h.url FROM outbox o
+LEFT JOIN hooks h ON h.task_id = o.task_id AND h.id = o.hook_id
+GROUP BY o.task_id, o.hook_id ORDER BY o.due LIMIT :limit
 """
 UNTOLD = """
-SELECT h.url, h.headers, o.body, o.attempts FROM outbox o
-LEFT JOIN hooks h ON h.task_id = o.task_id AND h.id = o.hook_id WHERE o.seq = :seq
+SELECT h.headers, o.body FROM outbox o
+JOIN hooks h ON h.task_id = o.task_id AND h.id = o.hook_id WHERE o.seq = :seq
 """
 TOLD = "DELETE FROM outbox WHERE seq = :seq"
 AGAIN = "UPDATE outbox SET attempts = :attempts, due = :due WHERE seq = :seq"

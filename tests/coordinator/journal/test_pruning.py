@@ -80,7 +80,7 @@ async def test_the_space_of_what_went_is_given_back(tmp_path):
     store = Store(Sqlite(journal), publish=lambda _: None)
     await store.open()
 
-    pruning_on = asyncio.create_task(pruning.prune_for_ever(store, days=30.0, wall=time.time))
+    pruning_on = asyncio.create_task(pruning.prune_forever(store, days=30.0, wall=time.time))
     await eventually(lambda: not ids(journal) and journal.stat().st_size < before / 2, seconds=30)
     pruning_on.cancel()
     await store.close()

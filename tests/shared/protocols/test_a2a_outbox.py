@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
 import pytest
 from a2a.server.cluster import TaskVersion
 from a2a.server.context import ServerCallContext
@@ -14,31 +13,27 @@ from shared.db.database import Statement
 from shared.db.sqlite import Memory
 from shared.protocols.a2a import outbox as a2a_outbox
 from shared.protocols.a2a import sql
-from shared.protocols.a2a.outbox import Outbox
 from shared.protocols.a2a.store import Hooks, Tasks
 from tests.support.fakes import eventually
 
 
 async def test_old_tasks_are_forgotten_despite_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service whose hooks are told something every minute kept every task for ever."""
-    monkeypatch.setattr(a2a_outbox, "LOOK_SECONDS", 0.3)
+    """Also while there is always news to deliver."""
+    monkeypatch.setattr(a2a_outbox, "PRUNE_SECONDS", 0.1)
     monkeypatch.setattr(a2a_outbox, "KEPT_TASKS", 2)
     db = Memory()
     await db.open(sql.MIGRATIONS)
     for number in range(5):
         row = {"id": str(number), "context_id": "c", "state": 3, "phase": "ended", "updated": number, "body": b""}
         await db.write("save", Statement(sql.SAVE_TASK, row))
-    async with httpx.AsyncClient() as http:
-        outbox = Outbox(db, lambda _: http)
-        running = asyncio.create_task(outbox.run())
+    running = asyncio.create_task(a2a_outbox.prune_forever(db))
 
-        async def kept() -> bool:
-            outbox.look()
-            return [id for (id,) in await db.read("SELECT id FROM tasks ORDER BY id")] == ["3", "4"]
+    async def kept() -> bool:
+        return [id for (id,) in await db.read("SELECT id FROM tasks ORDER BY id")] == ["3", "4"]
 
-        await eventually(kept)
-        running.cancel()
-        await asyncio.wait({running})
+    await eventually(kept)
+    running.cancel()
+    await asyncio.wait({running})
     await db.close()
 
 
