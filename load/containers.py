@@ -23,8 +23,11 @@ import aiohttp
 import uvloop
 from rich.console import Console
 
-from load import ROOT, Figure, Stage, show, wait_for_agents
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.services import wait_for_agents
+from load.processes.stage import ROOT, Stage
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
 QUESTION = {"task_description": "How does Muster survive a crash?", "timeout_seconds": 60}
@@ -58,16 +61,18 @@ class Containers:
         """What `docker compose` printed; exits with it where it failed."""
         return self._run("docker", "compose", "-p", self.name, "--env-file", os.devnull, *arguments)
 
-    def container(self, service: str) -> str:
+    def find_container(self, service: str) -> str:
         """The id of a service's container."""
         return self.compose("ps", "-q", service).split()[0]
 
-    def spent(self, service: str) -> float:
+    def read_cpu_seconds(self, service: str) -> float:
         """Seconds of processor time of everything in the container, its health checks too, as the host counts it.
 
         To ask inside it costs it 20 ms: 0.4 % of a core when four are watched for 20 s.
         """
-        groups = [line.split(":", 2) for line in Path(f"/proc/{self._pid(service)}/cgroup").read_text().splitlines()]
+        groups = [
+            line.split(":", 2) for line in Path(f"/proc/{self._find_pid(service)}/cgroup").read_text().splitlines()
+        ]
         paths = {controller: path for _, controllers, path in groups for controller in controllers.split(",")}
         if "cpuacct" in paths:  # version 1
             return int(Path(f"{CGROUPS}/cpuacct{paths['cpuacct']}/cpuacct.usage").read_text()) / 1e9
@@ -76,11 +81,11 @@ class Containers:
 
     def crash(self, service: str) -> None:
         """`kill -9` of the main process, past Docker: what `docker kill` stops is not started again."""
-        os.kill(self._pid(service), signal.SIGKILL)
+        os.kill(self._find_pid(service), signal.SIGKILL)
 
-    def _pid(self, service: str) -> int:
+    def _find_pid(self, service: str) -> int:
         """The container's first process, as the host numbers it."""
-        return int(self._run("docker", "inspect", "-f", "{{.State.Pid}}", self.container(service)))
+        return int(self._run("docker", "inspect", "-f", "{{.State.Pid}}", self.find_container(service)))
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False)
@@ -100,27 +105,27 @@ class Load:
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     say = Console(stderr=True).print
     with Stage() as stage, Containers(given.image) as stack:
         say(f"Starting {stack.name} …")
         began = time.monotonic()
         stack.compose("up", "-d", "--wait")
         up = time.monotonic() - began
-        _answered(stack.url)
+        _ask_once(stack.url)
         first = time.monotonic() - began
         say(f"Idle for {SETTLE_SECONDS:.0f} + {given.idle_seconds:.0f} s …")
-        idle = _idle(stack, given.idle_seconds)
+        idle = _measure_idle(stack, given.idle_seconds)
         say("Load on containers and on plain processes, in turns …")
-        candidates = [Load("containers", stack.url), Load("plain processes", _processes(stage))]
+        candidates = [Load("containers", stack.url), Load("plain processes", _start_processes(stage))]
         uvloop.run(_measure(candidates, given))
-        outages = {service: _outages(stack, service, given.crashes, say) for service in SERVICES}
+        outages = {service: _measure_outages(stack, service, given.crashes, say) for service in SERVICES}
     figures = [
         Figure("up -d --wait to the first answer", first, "s", target=UP_SECONDS),
         Figure("  of which up -d --wait", up, "s"),
         Figure("four idle containers, health checks included", idle, "% of a core", target=IDLE_PERCENT),
         *(Figure(f"tasks a second, {c.name}", median(c.rates), "/s") for c in candidates),
-        Figure("containers / plain processes", _ratio(*candidates), "x", target=SHARE, at_least=True),
+        Figure("containers / plain processes", _compute_ratio(*candidates), "x", target=SHARE, at_least=True),
         Figure("tasks that failed", float(sum(c.failed for c in candidates)), "", target=0.0),
         *(
             Figure(f"kill -9 of the {service}'s process: serving again after", median(seconds), "s", AGAIN_SECONDS)
@@ -137,7 +142,7 @@ def main() -> int:
     return show("The suite in containers", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.containers",
         description="""Brings docker-compose.yml up under a name and a port of its own, asks the first question, watches
@@ -157,7 +162,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _processes(stage: Stage) -> str:
+def _start_processes(stage: Stage) -> str:
     """The same suite as plain processes; its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -172,29 +177,29 @@ def _processes(stage: Stage) -> str:
     return url
 
 
-def _idle(stack: Containers, seconds: float) -> float:
+def _measure_idle(stack: Containers, seconds: float) -> float:
     """Percent of a core."""
     time.sleep(SETTLE_SECONDS)
-    before, began = {service: stack.spent(service) for service in SERVICES}, time.monotonic()
+    before, began = {service: stack.read_cpu_seconds(service) for service in SERVICES}, time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - began
-    return sum(stack.spent(service) - before[service] for service in SERVICES) / elapsed * 100
+    return sum(stack.read_cpu_seconds(service) - before[service] for service in SERVICES) / elapsed * 100
 
 
 async def _measure(candidates: Sequence[Load], given: argparse.Namespace) -> None:
     timeout = aiohttp.ClientTimeout(total=90)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
         for candidate in candidates:
-            await _loaded(session, candidate, given.concurrency, 2.0)  # caches, the index
+            await _run_load(session, candidate, given.concurrency, 2.0)  # caches, the index
         for _ in range(given.rounds):
             for candidate in candidates:
-                candidate.rates.append(await _loaded(session, candidate, given.concurrency, given.seconds))
+                candidate.rates.append(await _run_load(session, candidate, given.concurrency, given.seconds))
 
 
-async def _loaded(session: aiohttp.ClientSession, candidate: Load, callers: int, seconds: float) -> float:
+async def _run_load(session: aiohttp.ClientSession, candidate: Load, callers: int, seconds: float) -> float:
     began, done = time.monotonic(), 0
 
-    async def caller() -> None:
+    async def keep_calling() -> None:
         nonlocal done
         while time.monotonic() < began + seconds:
             async with session.post(f"{candidate.url}/execute_task", json=QUESTION) as answer:
@@ -204,15 +209,15 @@ async def _loaded(session: aiohttp.ClientSession, candidate: Load, callers: int,
 
     async with asyncio.TaskGroup() as group:
         for _ in range(callers):
-            group.create_task(caller())
+            group.create_task(keep_calling())
     return done / (time.monotonic() - began)
 
 
-def _ratio(ours: Load, theirs: Load) -> float:
+def _compute_ratio(ours: Load, theirs: Load) -> float:
     return median(a / b for a, b in zip(ours.rates, theirs.rates, strict=True))
 
 
-def _outages(stack: Containers, service: str, crashes: int, say: Callable[[str], None]) -> list[float]:
+def _measure_outages(stack: Containers, service: str, crashes: int, say: Callable[[str], None]) -> list[float]:
     """Seconds from each crash until the service works again from a new process."""
     found = []
     for number in range(crashes):
@@ -225,7 +230,7 @@ def _outages(stack: Containers, service: str, crashes: int, say: Callable[[str],
             if time.monotonic() > began + WATCH_SECONDS:
                 sys.exit(f"{service} did not serve again within {WATCH_SECONDS:.0f} s.")
             time.sleep(0.05)
-        _answered(stack.url)
+        _ask_once(stack.url)
         found.append(time.monotonic() - began)
         say(f"kill -9 of the {service}'s process, {number + 1}: serving again after {found[-1]:.1f} s")
     return found
@@ -248,7 +253,7 @@ def _get(url: str, path: str) -> dict[str, Any] | None:
         return None
 
 
-def _answered(url: str) -> None:
+def _ask_once(url: str) -> None:
     """Asks one question; exits where it is not answered."""
     wanted = urllib.request.Request(f"{url}/execute_task", json.dumps(QUESTION).encode())
     try:

@@ -15,9 +15,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from load import Figure, Stage, pss_megabytes, show, wait_for_agents
+from load.agents.stand_in import ALONE, ANSWER
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
-from load.stand_in import ALONE, ANSWER
+from load.processes.services import wait_for_agents
+from load.processes.stage import Stage
+from load.processes.usage import read_pss_megabytes
 
 AGENTS = ("alpha", "beta", "gamma")
 AGENT_SECONDS = 0.5
@@ -28,25 +32,25 @@ WARM_UP = 10
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     with Stage() as stage:
-        there, hung = _stand_in(stage), _stand_in(stage, "--hangs")
+        there, hung = _start_stand_in(stage), _start_stand_in(stage, "--hangs")
         peers = dict.fromkeys(AGENTS, there)
-        direct = _captain(stage, "direct", there, peers)
-        beside = _captain(stage, "beside", there, peers | {"hung": hung})
+        direct = _start_captain(stage, "direct", there, peers)
+        beside = _start_captain(stage, "beside", there, peers | {"hung": hung})
         url = f"http://127.0.0.1:{free_port()}"
         coordinator = stage.start("coordinator", "--port", url.rpartition(":")[2], env={"DATABASE_URL": "memory:"})
         stage.wait(coordinator, f"{url}/ready")
         for name in AGENTS:
-            _post(f"{url}/register_agent", _registration(name, there))
-        through = _captain(stage, "through", there, peers, coordinator=url)
+            _post(f"{url}/register_agent", _build_registration(name, there))
+        through = _start_captain(stage, "through", there, peers, coordinator=url)
         wait_for_agents(url, *AGENTS, "through")
         together = {
-            "directly": _seconds(direct.url, given.rounds),
-            "through the coordinator": _seconds(through.url, given.rounds),
+            "directly": _time_delegations(direct.url, given.rounds),
+            "through the coordinator": _time_delegations(through.url, given.rounds),
         }
-        alone = _alone(direct.url, beside.url, given.requests)
-        memory = {c.name: pss_megabytes(c.pid) for c in (direct, beside, through)}
+        alone = _time_alone(direct.url, beside.url, given.requests)
+        memory = {c.name: read_pss_megabytes(c.pid) for c in (direct, beside, through)}
     figures = [
         *(
             Figure(f"three delegations of {AGENT_SECONDS} s at once, {how}", seconds, "s", target=MAX_STEP_SECONDS)
@@ -72,7 +76,7 @@ class Captain:
         self.name, self.url, self.pid = name, url, pid
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.delegations",
         description="""Starts generic agents with a model and with three agents to ask, directly and through a
@@ -86,14 +90,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _stand_in(stage: Stage, *arguments: str) -> str:
+def _start_stand_in(stage: Stage, *arguments: str) -> str:
     port = free_port()
     process = stage.start("load.stand_in", "--port", str(port), "--seconds", str(AGENT_SECONDS), *arguments, core=1)
     stage.wait(process, f"http://127.0.0.1:{port}/ready")
     return f"http://127.0.0.1:{port}"
 
 
-def _captain(
+def _start_captain(
     stage: Stage, name: str, model: str, peers: Mapping[str, str], *, coordinator: str | None = None
 ) -> Captain:
     port = free_port()
@@ -110,7 +114,7 @@ def _captain(
     return Captain(name, f"http://127.0.0.1:{port}", process.pid)
 
 
-def _registration(name: str, url: str) -> dict[str, Any]:
+def _build_registration(name: str, url: str) -> dict[str, Any]:
     return {"name": name, "endpoint": url, "capabilities": [name], "protocol": "openai"}
 
 
@@ -120,20 +124,20 @@ def _post(url: str, body: Mapping[str, Any]) -> None:
         answer.read()
 
 
-def _seconds(url: str, rounds: int) -> float:
+def _time_delegations(url: str, rounds: int) -> float:
     """The slowest of so many chats in which every agent is asked, after one that loads what is needed."""
     chat = _Chat(url)
-    chat.seconds("How many ships are there?")
-    return max(chat.seconds("How many ships are there?") for _ in range(rounds))
+    chat.time_answer("How many ships are there?")
+    return max(chat.time_answer("How many ships are there?") for _ in range(rounds))
 
 
-def _alone(one: str, other: str, requests: int) -> Sequence[float]:
+def _time_alone(one: str, other: str, requests: int) -> Sequence[float]:
     """Medians in milliseconds of chats with two agents that ask no others, in turns."""
     chats = (_Chat(one), _Chat(other))
     taken: tuple[list[float], list[float]] = ([], [])
     for round_ in track(range(WARM_UP + requests), "measuring", console=Console(stderr=True), transient=True):
         for chat, times in zip(chats, taken, strict=True):
-            elapsed = chat.seconds(ALONE)
+            elapsed = chat.time_answer(ALONE)
             if round_ >= WARM_UP:
                 times.append(elapsed * 1000)
     return [statistics.median(times) for times in taken]
@@ -145,7 +149,7 @@ class _Chat:
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(url.partition("//")[2], timeout=30)
 
-    def seconds(self, question: str) -> float:
+    def time_answer(self, question: str) -> float:
         """How long the answer took; exits when it is another than it must be."""
         body = json.dumps({"messages": [{"role": "user", "content": question}]})
         began = time.perf_counter()

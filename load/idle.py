@@ -9,8 +9,12 @@ import time
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, cpu_seconds, pss_megabytes, show, wait_for_agents
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.services import wait_for_agents
+from load.processes.stage import ROOT, Stage
+from load.processes.usage import read_cpu_seconds, read_pss_megabytes
 
 WORKERS = ("researcher", "analyzer", "reporter")
 SETTLE_SECONDS = 3.0  # indexing and first probes are no idling
@@ -19,7 +23,7 @@ MAX_PERCENT = 1.0  # of one core
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     with Stage() as stage:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
@@ -34,12 +38,12 @@ def main() -> int:
         stage.wait(coordinator, f"{url}/ready")
         wait_for_agents(url, *WORKERS)
         _sleep(SETTLE_SECONDS, "settling")
-        before = {name: cpu_seconds(process.pid) for name, process in processes.items()}
+        before = {name: read_cpu_seconds(process.pid) for name, process in processes.items()}
         began = time.monotonic()
         _sleep(given.seconds, "measuring")
         elapsed = time.monotonic() - began
-        percent = {n: (cpu_seconds(p.pid) - before[n]) / elapsed * 100 for n, p in processes.items()}
-        memory = {name: pss_megabytes(process.pid) for name, process in processes.items()}
+        percent = {n: (read_cpu_seconds(p.pid) - before[n]) / elapsed * 100 for n, p in processes.items()}
+        memory = {name: read_pss_megabytes(process.pid) for name, process in processes.items()}
     figures = [
         Figure("memory of all four (PSS)", sum(memory.values()), "MB", target=MAX_MEGABYTES),
         *(Figure(f"  {name}", value, "MB") for name, value in memory.items()),
@@ -50,7 +54,7 @@ def main() -> int:
     return show("The suite at rest", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.idle",
         description="""Starts the coordinator and the three workers with default settings, waits until all are

@@ -17,8 +17,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from load import Figure, Stage, pss_megabytes, show
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.stage import Stage
+from load.processes.usage import read_pss_megabytes
 
 PAGES = 500
 INDEX_SECONDS = 30.0  # asked for: 500 pages in this time
@@ -37,10 +40,10 @@ QUESTIONS = (
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     with Stage() as stage:
         folder = stage.folder / "pages"
-        pages = _copied(given.folder, folder) if given.folder else _generated(folder, given.pages)
+        pages = _copy(given.folder, folder) if given.folder else _generate(folder, given.pages)
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         env = {"KNOWLEDGE_DIR": str(folder), "STATE_DIR": str(stage.folder / "state")}
@@ -49,11 +52,13 @@ def main() -> int:
         stage.wait(process, f"{url}/ready")
         first = _ask(url, QUESTIONS[0], 0)
         indexing = time.monotonic() - began
-        times = [_timed(url, QUESTIONS[number % len(QUESTIONS)], number) for number in range(1, given.questions + 1)]
+        times = [
+            _time_question(url, QUESTIONS[number % len(QUESTIONS)], number) for number in range(1, given.questions + 1)
+        ]
         newest = folder / "added.html"
         newest.write_text("<title>Quagga</title><h1>Quagga</h1><p>The quagga was a plains zebra of the Cape.</p>")
-        change = _timed(url, "quagga", given.questions + 1)
-        memory = pss_megabytes(process.pid)
+        change = _time_question(url, "quagga", given.questions + 1)
+        memory = read_pss_megabytes(process.pid)
     figures = [
         Figure("first index, with the start", indexing, "s", target=INDEX_SECONDS * max(1.0, pages / PAGES)),
         Figure("question, median", median(times), "ms", target=QUESTION_MS),
@@ -65,7 +70,7 @@ def main() -> int:
     return show("Local search", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.index",
         description="""Starts a researcher with an empty index on a folder of documents, asks it questions over HTTP
@@ -78,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _timed(url: str, question: str, number: int) -> float:
+def _time_question(url: str, question: str, number: int) -> float:
     """Milliseconds until the answer."""
     began = time.perf_counter()
     _ask(url, question, number)
@@ -100,21 +105,21 @@ def _ask(url: str, question: str, number: int) -> dict[str, Any]:
     return output
 
 
-def _copied(source: Path, folder: Path) -> int:
+def _copy(source: Path, folder: Path) -> int:
     """A copy, so that a page can be added to it."""
     shutil.copytree(source, folder, ignore_dangling_symlinks=True)
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _generated(folder: Path, pages: int) -> int:
+def _generate(folder: Path, pages: int) -> int:
     """Pages of real sentences: a heading and the docstring of each class and function of the standard library."""
     folder.mkdir()
-    for name, page in islice(_library(), pages):
+    for name, page in islice(_list_library(), pages):
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return len(list(folder.iterdir()))
 
 
-def _library() -> Iterator[tuple[str, str]]:
+def _list_library() -> Iterator[tuple[str, str]]:
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.rglob("*.py")):
         name = ".".join(path.relative_to(library).with_suffix("").parts)
@@ -124,12 +129,14 @@ def _library() -> Iterator[tuple[str, str]]:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):  # the library holds broken files on purpose, for its own tests
             continue
-        said = "".join(_section(node) for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef)))
+        said = "".join(
+            _build_section(node) for node in ast.walk(tree) if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+        )
         about = html.escape(ast.get_docstring(tree) or name)
         yield name, f"<title>{name} - documentation</title><main><h1>{name}</h1><p>{about}</p>{said}</main>"
 
 
-def _section(node: ast.ClassDef | ast.FunctionDef) -> str:
+def _build_section(node: ast.ClassDef | ast.FunctionDef) -> str:
     said = html.escape(ast.get_docstring(node) or "").replace("\n\n", "</p><p>")
     code = html.escape(ast.unparse(node)[:600])
     return f"<section id='{node.name}'><h2>{node.name}</h2><p>{said}</p><pre>{code}</pre></section>"

@@ -17,8 +17,11 @@ from uuid import uuid4
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, pss_megabytes, show
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.stage import ROOT, Stage
+from load.processes.usage import read_pss_megabytes
 
 MAX_OVERHEAD_MS = 5.0
 MAX_UNCALLED_MEGABYTES = 5.0  # what façades may cost a worker that is never called through them
@@ -54,7 +57,7 @@ class Use:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def rpc(method: str, params: dict[str, Any]) -> Body:
+def build_rpc(method: str, params: dict[str, Any]) -> Body:
     """A JSON-RPC 2.0 request."""
     return lambda: {"jsonrpc": "2.0", "id": uuid4().hex, "method": method, "params": params}
 
@@ -62,12 +65,12 @@ def rpc(method: str, params: dict[str, Any]) -> Body:
 USES = (
     Use("OpenAI", "/v1/chat/completions", lambda: CHAT),
     Use("KAOS", "/.well-known/agent", None),
-    Use("MCP", "/mcp", rpc("initialize", HELLO), (("Accept", "application/json, text/event-stream"),)),
-    Use("A2A", "/a2a", rpc("SendMessage", {"message": A2A}), (("A2A-Version", "1.0"),)),
+    Use("MCP", "/mcp", build_rpc("initialize", HELLO), (("Accept", "application/json, text/event-stream"),)),
+    Use("A2A", "/a2a", build_rpc("SendMessage", {"message": A2A}), (("A2A-Version", "1.0"),)),
 )
 
 
-def step() -> dict[str, Any]:
+def build_step() -> dict[str, Any]:
     """A step that no worker has seen yet."""
     return {"task_id": uuid4().hex, "step_id": "s", "attempt": 1, "capability": "noop", "input": "Why?"}
 
@@ -92,7 +95,7 @@ class Service:
         """The next call opens a new connection: the service closes an idle one."""
         self._connection.close()
 
-    def milliseconds(self, use: Use) -> float:
+    def time_call(self, use: Use) -> float:
         """How long a call took; exits when it did not go well."""
         began = time.perf_counter()
         status = self.call(use)
@@ -101,27 +104,27 @@ class Service:
             sys.exit(f"{use.path} answered {status}.")
         return elapsed
 
-    def megabytes(self) -> float:
-        return pss_megabytes(self.process.pid)
+    def read_megabytes(self) -> float:
+        return read_pss_megabytes(self.process.pid)
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     with Stage() as stage:
         (stage.folder / "noop_worker.py").write_text(WORKER)
-        bare, worker = _started(stage, "noop_worker", "none"), _started(stage, "noop_worker", "all")
+        bare, worker = _start(stage, "noop_worker", "none"), _start(stage, "noop_worker", "all")
         stage.pin(0, 1)
         _sleep(SETTLE_SECONDS, "settling")
-        without, uncalled = bare.megabytes(), worker.megabytes()
+        without, uncalled = bare.read_megabytes(), worker.read_megabytes()
         stage.end(bare.process)
-        worker_memory, missing = _used(worker)
-        coordinator = _started(stage, "coordinator", "all")
+        worker_memory, missing = _use_facades(worker)
+        coordinator = _start(stage, "coordinator", "all")
         _sleep(SETTLE_SECONDS, "settling")
-        resting = coordinator.megabytes()
-        coordinator_memory, _ = _used(coordinator)
+        resting = coordinator.read_megabytes()
+        coordinator_memory, _ = _use_facades(coordinator)
         stage.end(coordinator.process)
-        forgetful = _started(stage, "noop_worker", "all", MEMORY_ENABLED="false")
-        times = _times(worker, forgetful, given.requests)
+        forgetful = _start(stage, "noop_worker", "all", MEMORY_ENABLED="false")
+        times = _time_calls(worker, forgetful, given.requests)
     step_ms = times["execute"]
     figures = [
         Figure("chat over /execute, p50", times["chat"] - step_ms, "ms", target=MAX_OVERHEAD_MS),
@@ -151,7 +154,7 @@ def main() -> int:
     return show("What the façades cost", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.protocols",
         description="""Starts a worker that does nothing, with and without façades, and a coordinator; measures a chat
@@ -163,7 +166,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _started(stage: Stage, module: str, facades: str, **settings: str) -> Service:
+def _start(stage: Stage, module: str, facades: str, **settings: str) -> Service:
     port = free_port()
     env = {"PYTHONPATH": f"{stage.folder}:{ROOT}", "FACADES": facades, "LOG_LEVEL": "WARNING", **settings}
     process = stage.start(module, "--port", str(port), env=env, core=0)
@@ -171,7 +174,7 @@ def _started(stage: Stage, module: str, facades: str, **settings: str) -> Servic
     return Service(process, port)
 
 
-def _used(service: Service) -> tuple[dict[str, float], list[str]]:
+def _use_facades(service: Service) -> tuple[dict[str, float], list[str]]:
     """Memory after the first calls of each façade, and the façades that are not there."""
     memory, missing = {}, []
     for use in USES:
@@ -179,15 +182,15 @@ def _used(service: Service) -> tuple[dict[str, float], list[str]]:
         if found[0] == 404 and use.facade != "OpenAI":
             missing.append(use.facade)
         else:
-            memory[use.facade] = service.megabytes()
+            memory[use.facade] = service.read_megabytes()
     service.hang_up()
     return memory, missing
 
 
-def _times(worker: Service, forgetful: Service, requests: int) -> dict[str, float]:
+def _time_calls(worker: Service, forgetful: Service, requests: int) -> dict[str, float]:
     """The median of each kind in milliseconds, taken in turns, so that whatever else goes on here meets all alike."""
     kinds = {
-        "execute": (worker, Use("", "/execute", step)),
+        "execute": (worker, Use("", "/execute", build_step)),
         "chat": (worker, USES[0]),
         "streamed": (worker, Use("", "/v1/chat/completions", lambda: CHAT | {"stream": True})),
         "forgotten": (forgetful, USES[0]),
@@ -195,7 +198,7 @@ def _times(worker: Service, forgetful: Service, requests: int) -> dict[str, floa
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for round_ in track(range(WARM_UP + requests), "measuring", console=Console(stderr=True), transient=True):
         for name, (service, use) in kinds.items():
-            elapsed = service.milliseconds(use)
+            elapsed = service.time_call(use)
             if round_ >= WARM_UP:
                 taken[name].append(elapsed)
     return {name: statistics.median(values) for name, values in taken.items()}

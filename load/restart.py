@@ -14,9 +14,12 @@ import uvloop
 from rich.console import Console
 from rich.progress import Progress
 
-from load import Figure, Stage, show, wait_for_agents
-from load.noop_agent import ROLES
+from load.agents.noop import ROLES
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.services import wait_for_agents
+from load.processes.stage import Stage
 
 MAX_SECONDS = 2.0
 AT_ONCE = 32
@@ -25,7 +28,7 @@ OPEN = ("queued", "running")
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     with Stage() as stage:
         port, agents = free_port(), free_port()
         url = f"http://127.0.0.1:{port}"
@@ -38,13 +41,13 @@ def main() -> int:
         stage.start("load.noop_agent", "--port", str(agents), "--register", url, "--hang")
         wait_for_agents(url, *ROLES)
         began = time.monotonic()
-        ids = uvloop.run(_all(f"accepting {given.tasks} tasks", [_accepted(url)] * given.tasks))
+        ids = uvloop.run(_run_all(f"accepting {given.tasks} tasks", [_accept(url)] * given.tasks))
         accepting = time.monotonic() - began
         coordinator.kill()
         coordinator.wait()
         again = stage.start("coordinator", "--port", str(port), env=env)
         seconds = stage.wait(again, f"{url}/ready")
-        states = Counter(uvloop.run(_all("asking for each of them", [_status(url, id) for id in ids])))
+        states = Counter(uvloop.run(_run_all("asking for each of them", [_fetch_status(url, id) for id in ids])))
     there = sum(states[status] for status in OPEN)
     figures = [
         Figure("ready again after kill -9", seconds, "s", target=MAX_SECONDS),
@@ -55,7 +58,7 @@ def main() -> int:
     return show(f"A restart with {given.tasks} open tasks", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.restart",
         description="""Gives a coordinator --tasks tasks whose agents never answer, kills it with SIGKILL, starts it
@@ -71,7 +74,7 @@ def _arguments() -> argparse.Namespace:
 Call = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
 
-def _accepted(url: str) -> Call:
+def _accept(url: str) -> Call:
     async def call(session: aiohttp.ClientSession) -> str:
         """The id of a task that was accepted."""
         prefer = {"Prefer": "respond-async"}
@@ -83,7 +86,7 @@ def _accepted(url: str) -> Call:
     return call
 
 
-def _status(url: str, id: str) -> Call:
+def _fetch_status(url: str, id: str) -> Call:
     async def call(session: aiohttp.ClientSession) -> str:
         """The status of a task, or `HTTP n` where it has none."""
         async with session.get(f"{url}/tasks/{id}") as answer:
@@ -92,7 +95,7 @@ def _status(url: str, id: str) -> Call:
     return call
 
 
-async def _all(what: str, calls: list[Call]) -> list[str]:
+async def _run_all(what: str, calls: list[Call]) -> list[str]:
     """What every call returned, in no order, with so many at once."""
     waiting, returned = iter(calls), list[str]()
     timeout = aiohttp.ClientTimeout(total=30)
@@ -100,14 +103,14 @@ async def _all(what: str, calls: list[Call]) -> list[str]:
         bar = progress.add_task(what, total=len(calls))
         async with aiohttp.ClientSession(timeout=timeout) as session:
 
-            async def caller() -> None:
+            async def keep_calling() -> None:
                 for call in waiting:
                     returned.append(await call(session))
                     progress.advance(bar)
 
             async with asyncio.TaskGroup() as group:
                 for n in range(AT_ONCE):
-                    group.create_task(caller(), name=f"caller-{n}")
+                    group.create_task(keep_calling(), name=f"caller-{n}")
     return returned
 
 

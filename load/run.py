@@ -15,17 +15,17 @@ import aiohttp
 import uvloop
 from rich.console import Console
 
-from load import chart
-from load.bench import Bench
-from load.calls import Sender, bearer, session
-from load.display import Display, show
-from load.drive import Collected, Limits, by_the_clock
-from load.findings import Findings
-from load.kill import NoVictim
-from load.options import Options, parsed
-from load.scenarios import SCENARIOS
-from load.slow_agent import NotJoined
-from load.stepwise import search
+from load.agents.slow import NotJoined
+from load.display import page
+from load.display.terminal import Display, show
+from load.driving.calls import Sender, build_headers, open_session
+from load.driving.options import Options, parse
+from load.driving.sending import Collected, Limits, send_by_the_clock
+from load.findings.findings import Findings
+from load.scenarios.bench import Bench
+from load.scenarios.schedules import SCENARIOS
+from load.scenarios.stepwise import search
+from load.scenarios.victim import NoVictim
 
 SPARE_FILES = 64  # descriptors that are not connections
 HELLO_SECONDS = 5.0
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse(arguments)
     console = Console(stderr=options.json == "-", soft_wrap=True)
     try:
         _allow_connections(options.burst if options.scenario == "burst" else max(options.steps))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.json:
         Path(options.json).write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
     if options.html:
-        options.html.write_text(chart.page(found, options), encoding="utf-8")
+        options.html.write_text(page.render_page(found, options), encoding="utf-8")
         console.print(f"[dim]The charts: {options.html}[/]", highlight=False)
     return 0 if found.ok else 1
 
@@ -62,7 +62,7 @@ async def _run(options: Options, console: Console) -> Findings:
         loop.add_signal_handler(name, limits.stop.set)
     axis = "at once" if options.scenario is None else "time"
     title = f"{options.scenario or 'knee'} · {options.url}"
-    async with session() as http:
+    async with open_session() as http:
         sender = Sender(
             http,
             options.url,
@@ -86,7 +86,7 @@ async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Optio
     """One task that is not measured, to warm up; raises `Refused` if there is no answer, or the key is wrong."""
     try:
         timeout = aiohttp.ClientTimeout(total=HELLO_SECONDS)
-        async with http.get(f"{options.url}/stats", headers=bearer(options.api_key), timeout=timeout) as answer:
+        async with http.get(f"{options.url}/stats", headers=build_headers(options.api_key), timeout=timeout) as answer:
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise Refused(
@@ -99,7 +99,7 @@ async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Optio
         raise Refused(
             f"{options.url}/stats answers HTTP {status}: that is not a coordinator; set its address with --url."
         )
-    await by_the_clock(sender.send, [0.0], limits, Collected())
+    await send_by_the_clock(sender.send, [0.0], limits, Collected())
     limits.sent = 0
 
 

@@ -15,8 +15,12 @@ from collections import defaultdict
 from rich.console import Console
 from rich.progress import track
 
-from load import ROOT, Figure, Stage, cpu_seconds, pss_megabytes, read, show, wait_for_agents
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.services import fetch_json, wait_for_agents
+from load.processes.stage import ROOT, Stage
+from load.processes.usage import read_cpu_seconds, read_pss_megabytes
 
 WORKERS = ("researcher", "analyzer", "reporter")
 QUESTION = "What happens to a running task when the coordinator is killed?"
@@ -33,11 +37,11 @@ CPU = {HELP: "  --help, processor time", ASK: "  ask, processor time", TOGETHER:
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     values: Values = defaultdict(list)
     for number in track(range(given.rounds + 1), "rounds", console=Console(stderr=True), transient=True):
         with Stage() as stage:
-            measured = _round(stage)
+            measured = _measure_round(stage)
         if number:  # the first fills the caches, of files and of bytecode
             for name, value in measured.items():
                 values[name].append(value)
@@ -52,7 +56,7 @@ def main() -> int:
     return show("From nothing", figures, notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.start",
         description="""Runs `coordinator.cli --help`; starts a coordinator alone; starts coordinator and workers at
@@ -66,10 +70,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _round(stage: Stage) -> dict[str, float]:
+def _measure_round(stage: Stage) -> dict[str, float]:
     found: dict[str, float] = {}
-    found[HELP], found[CPU[HELP]] = _command("--help")
-    found[ALONE] = _coordinator_ready(stage)
+    found[HELP], found[CPU[HELP]] = _time_command("--help")
+    found[ALONE] = _time_coordinator(stage)
 
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -82,20 +86,20 @@ def _round(stage: Stage) -> dict[str, float]:
     stage.wait(processes[0], f"{url}/ready")
     wait_for_agents(url, *WORKERS)
     found[TOGETHER] = time.monotonic() - began
-    found[CPU[TOGETHER]] = sum(cpu_seconds(process.pid) for process in processes)
+    found[CPU[TOGETHER]] = sum(read_cpu_seconds(process.pid) for process in processes)
 
     time.sleep(SETTLE_SECONDS)
-    found[IDLE] = sum(pss_megabytes(process.pid) for process in processes)
-    found[FIRST], found[SECOND] = _answered(url), _answered(url)
-    found[WORKED] = sum(pss_megabytes(process.pid) for process in processes)
+    found[IDLE] = sum(read_pss_megabytes(process.pid) for process in processes)
+    found[FIRST], found[SECOND] = _time_task(url), _time_task(url)
+    found[WORKED] = sum(read_pss_megabytes(process.pid) for process in processes)
 
-    seconds, found[CPU[ASK]] = _command("ask", "--url", url, QUESTION)
-    (task,) = read(f"{url}/tasks?limit=1")["tasks"]
+    seconds, found[CPU[ASK]] = _time_command("ask", "--url", url, QUESTION)
+    (task,) = fetch_json(f"{url}/tasks?limit=1")["tasks"]
     found[ASK] = seconds - task["duration_seconds"]
     return found
 
 
-def _coordinator_ready(stage: Stage) -> float:
+def _time_coordinator(stage: Stage) -> float:
     """Seconds until a coordinator that starts alone is ready."""
     port = free_port()
     began = time.monotonic()
@@ -106,7 +110,7 @@ def _coordinator_ready(stage: Stage) -> float:
     return seconds
 
 
-def _command(*arguments: str) -> tuple[float, float]:
+def _time_command(*arguments: str) -> tuple[float, float]:
     """Seconds and processor seconds of one command; raises `RuntimeError` where it fails."""
     began, before = time.monotonic(), os.times()
     done = subprocess.run(
@@ -124,7 +128,7 @@ def _command(*arguments: str) -> tuple[float, float]:
     return seconds, spent
 
 
-def _answered(url: str) -> float:
+def _time_task(url: str) -> float:
     """Seconds until the answer to one task is there."""
     body = json.dumps({"task_description": QUESTION}).encode()
     request = urllib.request.Request(f"{url}/execute_task", body, {"content-type": "application/json"})

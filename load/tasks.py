@@ -10,25 +10,27 @@ from statistics import median
 
 import uvloop
 
-from load import Figure, Stage, show
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.peers.aims import CPU_OF_PLAIN, MEMORY, MUSTER, PLAIN, RATE_OF_MEMORY, RATE_OF_PLAIN
 from load.peers.contenders import CONTENDERS
-from load.peers.measured import Measured, ratio
+from load.peers.launch import print_failures, start
+from load.peers.measurements import Measured, compute_ratio
 from load.peers.rounds import DELAY_MS, RATE, measure
-from load.peers.started import failures, started
+from load.processes.stage import Stage
 
 NAMES = {PLAIN: "plain", MUSTER: "muster", MEMORY: "muster without journal"}
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     contenders = sorted((c for c in CONTENDERS if c.name in NAMES), key=lambda c: list(NAMES).index(c.name))
     with Stage() as stage:
-        all_, agents = started(stage, contenders, at_once=given.concurrency)
+        all_, agents = start(stage, contenders, at_once=given.concurrency)
         uvloop.run(
             measure(all_, agents, rounds=given.rounds, seconds=given.seconds, latency_seconds=given.latency_seconds)
         )
-        failures(stage, all_)
+        print_failures(stage, all_)
         notes = [
             f"Medians of {given.rounds} rounds of {given.seconds:g} s with {given.concurrency} tasks at once.",
             "Servers on one core, load and agents on another."
@@ -36,10 +38,10 @@ def main() -> int:
             else "One core for everything: not pinned.",
             f"Load average at the end: {os.getloadavg()[0]:.1f} on {len(stage.cores)} cores.",
         ]
-    return show("Tasks through one process", _figures(all_), notes, as_json=given.json)
+    return show("Tasks through one process", _list_figures(all_), notes, as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.tasks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -67,7 +69,7 @@ Loopback only. Needs about rounds x 3 x (seconds + latency-seconds). Exit code 1
     return parser.parse_args()
 
 
-def _figures(all_: Sequence[Measured]) -> list[Figure]:
+def _list_figures(all_: Sequence[Measured]) -> list[Figure]:
     plain, muster, memory = all_
     figures = []
     for each in all_:
@@ -75,20 +77,22 @@ def _figures(all_: Sequence[Measured]) -> list[Figure]:
         figures += [
             Figure(f"{name}: tasks a second", median(each.rates), "/s"),
             Figure(f"{name}: CPU a task", median(each.cpu_us), "us"),
-            Figure(f"{name}: p50 / task", each.quantile(lambda of: of.durations, 0.50), "ms"),
-            Figure(f"{name}: p99 / task", each.quantile(lambda of: of.durations, 0.99), "ms"),
+            Figure(f"{name}: p50 / task", each.compute_quantile(lambda of: of.durations, 0.50), "ms"),
+            Figure(f"{name}: p99 / task", each.compute_quantile(lambda of: of.durations, 0.99), "ms"),
         ]
     rates = (muster.rates, plain.rates), (muster.rates, memory.rates)
     figures += [
-        Figure("muster / plain, CPU a task", ratio(muster.cpu_us, plain.cpu_us), "x", target=CPU_OF_PLAIN),
-        Figure("muster / plain, tasks a second", ratio(*rates[0]), "x", target=RATE_OF_PLAIN, at_least=True),
-        Figure("muster / the same without journal", ratio(*rates[1]), "x", target=RATE_OF_MEMORY, at_least=True),
+        Figure("muster / plain, CPU a task", compute_ratio(muster.cpu_us, plain.cpu_us), "x", target=CPU_OF_PLAIN),
+        Figure("muster / plain, tasks a second", compute_ratio(*rates[0]), "x", target=RATE_OF_PLAIN, at_least=True),
+        Figure(
+            "muster / the same without journal", compute_ratio(*rates[1]), "x", target=RATE_OF_MEMORY, at_least=True
+        ),
         Figure("tasks that failed", float(sum(each.failed for each in all_)), "", target=0.0),
     ]
     for each in (muster, plain) if muster.added else ():
         for share, most in ((0.50, 10.0), (0.99, 40.0)):
             name = f"{NAMES[each.name]}: added at {RATE:g} tasks/s, p{share * 100:.0f}"
-            value = each.quantile(lambda of: of.added, share)
+            value = each.compute_quantile(lambda of: of.added, share)
             figures.append(Figure(name, value, "ms", target=most if each is muster else None))
     return figures
 

@@ -92,14 +92,14 @@ class Client:
             f"{method} {target} HTTP/1.1\r\nhost: {self._authority}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n{more}\r\n"
         )
-        connection = self._kept() or await self._opened()
+        connection = self._take_kept() or await self._open()
         try:
             return await connection.ask(head.encode() + body)
         except asyncio.CancelledError:
             connection.close()
             raise
 
-    def _kept(self) -> _Connection | None:
+    def _take_kept(self) -> _Connection | None:
         """The one used last; none of them is taken that the server may be closing just now."""
         if not self._idle:
             return None
@@ -112,7 +112,7 @@ class Client:
         self._idle.clear()
         return None
 
-    async def _opened(self) -> _Connection:
+    async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(lambda: _Connection(self._idle), self._host, self._port)
         return connection

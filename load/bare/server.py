@@ -47,9 +47,9 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, bytes):
             self._write(answer)
         else:
-            self._task = asyncio.create_task(self._later(answer), name="request")
+            self._task = asyncio.create_task(self._answer_later(answer), name="request")
 
-    async def _later(self, answer: Coroutine[None, None, bytes]) -> None:
+    async def _answer_later(self, answer: Coroutine[None, None, bytes]) -> None:
         self._write(await answer)
 
     def _write(self, body: bytes) -> None:
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + body)
 
 
-async def listening(handle: Handler, port: int) -> asyncio.Server:
+async def listen(handle: Handler, port: int) -> asyncio.Server:
     """A server on 127.0.0.1 that takes connections already."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: Connection(handle), "127.0.0.1", port, backlog=4096)

@@ -31,7 +31,7 @@ class _Dot:
     kind: str
 
 
-def drawn(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel]) -> str:
+def draw(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel]) -> str:
     """The SVG; `names` are the rows with their kind: ours, theirs or limit."""
     ys = [TOP + ROW * (n + 0.5) for n in range(len(names))]
     frames = []
@@ -41,15 +41,15 @@ def drawn(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel])
         low = math.floor(math.log10(min(some, default=1)))
         high = max(low + 1, math.ceil(math.log10(max(some, default=10))))
 
-        def x(value: float, left: int = left, low: int = low, high: int = high) -> float:
+        def place_x(value: float, left: int = left, low: int = low, high: int = high) -> float:
             return left + WIDTH * (math.log10(max(value, 10.0**low)) - low) / (high - low)
 
         dots = [
-            _Dot(y, x(middle), x(least), x(most), _shown(middle), kind)
+            _Dot(y, place_x(middle), place_x(least), place_x(most), _format(middle), kind)
             for y, (middle, least, most), (_, kind) in zip(ys, panel.values, names, strict=True)
             if middle > 0
         ]
-        ticks = [(x(10.0**power), f"{10.0**power:,g}") for power in range(low, high + 1)]
+        ticks = [(place_x(10.0**power), f"{10.0**power:,g}") for power in range(low, high + 1)]
         frames.append((panel.title, left, dots, ticks))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -66,5 +66,5 @@ def drawn(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel])
     )
 
 
-def _shown(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

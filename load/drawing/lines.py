@@ -24,7 +24,7 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def drawn(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
+def draw(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
     """The SVG; `x` and `y` name the axes with their units."""
     series = [one for one in series if one.points]
     xs = sorted({point[0] for one in series for point in one.points})
@@ -50,10 +50,10 @@ def drawn(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
         title=title,
         x=x,
         y=y,
-        lines=list(zip(KINDS, [one.name for one in series], lines, _names(lines), strict=False)),
-        guide=[(place_x(a), place_y(b)) for a, b in _linear(series, bottom) or ()],
-        x_ticks=_ticks([(place_x(value), f"{value:,.10g}") for value in xs]),
-        y_ticks=[(place_y(value), f"{value:,g}") for value in _decades(bottom, top)],
+        lines=list(zip(KINDS, [one.name for one in series], lines, _place_names(lines), strict=False)),
+        guide=[(place_x(a), place_y(b)) for a, b in _find_linear(series, bottom) or ()],
+        x_ticks=_thin_out([(place_x(value), f"{value:,.10g}") for value in xs]),
+        y_ticks=[(place_y(value), f"{value:,g}") for value in _list_decades(bottom, top)],
         width=WIDTH,
         height=HEIGHT,
         left=LEFT,
@@ -63,13 +63,13 @@ def drawn(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
     )
 
 
-def _decades(low: float, high: float) -> list[float]:
+def _list_decades(low: float, high: float) -> list[float]:
     """1, 3, 10, 30 … from `low` to `high`, both powers of ten."""
     powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
     return [value for power in powers for value in (10.0**power, 3 * 10.0**power) if value <= high]
 
 
-def _ticks(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+def _thin_out(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     """Without those that would run into the one before them."""
     kept: list[tuple[float, str]] = []
     for at, shown in ticks:
@@ -78,7 +78,7 @@ def _ticks(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     return kept
 
 
-def _names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[float]:
+def _place_names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[float]:
     """Positions of the names: at the lines' ends, moved apart where those are close to each other."""
     order = sorted(range(len(lines)), key=lambda n: lines[n][-1][1])
     at = {n: lines[n][-1][1] for n in order}
@@ -87,7 +87,7 @@ def _names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[float]:
     return [at[n] for n in range(len(lines))]
 
 
-def _linear(series: Sequence[Series], bottom: float) -> tuple[tuple[float, float], tuple[float, float]] | None:
+def _find_linear(series: Sequence[Series], bottom: float) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """From the end of the highest line back, as if the cost had always been in proportion to the size."""
     ends = [one.points[-1] for one in series if one.points[-1][0] > 0]
     if not ends:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from load import Figure
+from load.figures.figure import Figure
 from load.growth.line import LINEAR, Growth
 
 ALIKE = 1.3  # times
 MEGABYTE_MS = 15.0
 
 
-def figures(found: Sequence[Growth]) -> list[Figure]:
+def list_figures(found: Sequence[Growth]) -> list[Figure]:
     """The slope of each line at its largest sizes, and the comparisons whose sizes were measured."""
     costs = {(growth.key, line.name): dict(line.points) for growth in found for line in growth.lines}
     some = [

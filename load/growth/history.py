@@ -40,7 +40,7 @@ def _copy(db: sqlite3.Connection, table: str, template: str) -> str | None:
     db.execute(f"CREATE TEMP TABLE template_{table} AS SELECT * FROM {table} WHERE {key} = ?", (template,))
     if not db.execute(f"SELECT 1 FROM template_{table}").fetchone():
         return None
-    numbered = [name for name, kind, pk in columns if pk and kind == "INTEGER"] if _keys(columns) == 1 else []
+    numbered = [name for name, kind, pk in columns if pk and kind == "INTEGER"] if _count_keys(columns) == 1 else []
     kept = [name for name in names if name not in numbered]
     values = list[str]()
     for name in kept:
@@ -57,5 +57,5 @@ def _copy(db: sqlite3.Connection, table: str, template: str) -> str | None:
     """
 
 
-def _keys(columns: list[tuple[str, str, int]]) -> int:
+def _count_keys(columns: list[tuple[str, str, int]]) -> int:
     return sum(pk > 0 for _, _, pk in columns)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from load.drawing.lines import Series, drawn
+from load.drawing.lines import Series, draw
 from load.growth.line import Growth
 
 Y = "CPU a task, ms"
@@ -19,7 +19,7 @@ Y = "CPU a task, ms"
 def write(folder: Path, found: Sequence[Growth]) -> None:
     """GROWTH.md, and growth-KEY.svg for each; a chart that was not measured now stays as it was."""
     for growth in found:
-        (folder / f"growth-{growth.key}.svg").write_text(chart(growth), encoding="utf-8")
+        (folder / f"growth-{growth.key}.svg").write_text(draw_chart(growth), encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -33,6 +33,6 @@ def write(folder: Path, found: Sequence[Growth]) -> None:
     (folder / "GROWTH.md").write_text(page, encoding="utf-8")
 
 
-def chart(growth: Growth) -> str:
+def draw_chart(growth: Growth) -> str:
     series = [Series(line.name, line.points) for line in growth.lines]
-    return drawn(growth.title, series, x=growth.x, y=Y)
+    return draw(growth.title, series, x=growth.x, y=Y)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from load import Stage, wait_for_agents
+from load.agents.noop import ROLES
 from load.bare.client import Client
-from load.machine.processor import thread_cpu_seconds
-from load.noop_agent import ROLES
-from load.peers.place import unused_port
+from load.processes.ports import free_port
+from load.processes.services import wait_for_agents
+from load.processes.stage import Stage
+from load.processes.usage import read_thread_cpu_seconds
 
 MEASURED, LOADING = 0, 1  # cores
 TIMEOUT_SECONDS = 600.0
@@ -36,24 +37,24 @@ class Subject:
     http: Client
     agents: Client
 
-    async def cost(self, tasks: int, *, at_once: int, more: Mapping[str, Any] | None = None) -> float:
+    async def measure_cost(self, tasks: int, *, at_once: int, more: Mapping[str, Any] | None = None) -> float:
         """Milliseconds of the coordinator's processor time a task; raises `Refused` for a 422."""
-        body = json.dumps(request(more)).encode()
-        before = self.spent()
-        await self.each([body] * tasks, at_once=at_once, expected=200)
-        return 1000 * (self.spent() - before) / tasks
+        body = json.dumps(build_request(more)).encode()
+        before = self.read_cpu_seconds()
+        await self.send_all([body] * tasks, at_once=at_once, expected=200)
+        return 1000 * (self.read_cpu_seconds() - before) / tasks
 
-    def spent(self) -> float:
+    def read_cpu_seconds(self) -> float:
         """Seconds of processor time that the coordinator has used."""
-        return thread_cpu_seconds(self.process.pid)
+        return read_thread_cpu_seconds(self.process.pid)
 
-    async def each(
+    async def send_all(
         self, bodies: list[bytes], *, at_once: int, expected: int, headers: Mapping[str, str] | None = None
     ) -> None:
         """Sends them all, so many at once; raises `Refused` for a 422, RuntimeError for anything but `expected`."""
         waiting = iter(bodies)
 
-        async def caller() -> None:
+        async def keep_calling() -> None:
             for body in waiting:
                 status, said = await self.http.request("POST", "/execute_task", body, headers)
                 if status == 422:
@@ -61,39 +62,39 @@ class Subject:
                 if status != expected or (status == 200 and json.loads(said)["status"] != "completed"):
                     raise RuntimeError(f"HTTP {status}: {said[:300].decode(errors='replace')}")
 
-        callers = [asyncio.create_task(caller(), name=f"caller-{n}") for n in range(min(at_once, len(bodies)))]
+        callers = [asyncio.create_task(keep_calling(), name=f"caller-{n}") for n in range(min(at_once, len(bodies)))]
         try:
             await asyncio.gather(*callers)
         finally:
             for one in callers:
                 one.cancel()
 
-    async def ended(self) -> list[str]:
+    async def list_ended(self) -> list[str]:
         """The ids of the tasks that have ended, newest first, as the first page of the list names them."""
         _, said = await self.http.request("GET", "/tasks?status=completed&limit=100")
         return [task["task_id"] for task in json.loads(said)["tasks"]]
 
-    async def open_tasks(self) -> int:
+    async def count_open_tasks(self) -> int:
         """Tasks that run or wait."""
         _, said = await self.http.request("GET", "/stats")
         now = json.loads(said)["now"]
         return int(now["running"] + now["queued"])
 
-    async def delay(self, milliseconds: float) -> None:
+    async def set_delay(self, milliseconds: float) -> None:
         """Lets every step take so long from now on; steps that were held go on with it."""
         await self.agents.request("PUT", "/delay", str(milliseconds).encode())
 
 
-def request(more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def build_request(more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return {"task_description": "How do the tides work?", "timeout_seconds": TIMEOUT_SECONDS, **(more or {})}
 
 
 @contextlib.asynccontextmanager
-async def started(
+async def start(
     stage: Stage, *, journal: Path | None = None, env: Mapping[str, str] | None = None, hang: bool = False
 ) -> AsyncIterator[Subject]:
     """Ready, its three agents registered and healthy; ended after the block. `journal` is the file of its tasks."""
-    port, agents_port = unused_port(), unused_port()
+    port, agents_port = free_port(), free_port()
     url, agents_url = (f"http://127.0.0.1:{number}" for number in (port, agents_port))
     path = journal or stage.folder / f"muster-{port}.db"
     settings = {"DATABASE_URL": f"sqlite:///{path}", "LOG_LEVEL": "WARNING", **(env or {})}

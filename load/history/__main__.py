@@ -10,12 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from load import Figure, Stage, show
+from load.figures.figure import Figure
+from load.figures.table import show
 from load.growth.history import fill
-from load.growth.subject import LOADING, started
-from load.history.beside import beside_lists, lists
-from load.history.pruned import while_pruning
+from load.growth.subject import LOADING, start
+from load.history.lists import measure_beside_lists, measure_lists
+from load.history.pruning import measure_pruning
 from load.processes.ports import free_port
+from load.processes.stage import Stage
 
 ONE_STEP = {"plan": [{"id": "s0", "capability": "research"}]}
 SAMPLE = 1_000  # real tasks whose bytes are counted
@@ -23,7 +25,7 @@ MOST_ONE_STEP, MOST_DEFAULT, MOST_START_SECONDS, MOST_SLOWER = 700, 4_000, 2.0, 
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     console = Console(stderr=True)
     with Stage() as stage:
         stage.pin(0, LOADING)
@@ -39,42 +41,42 @@ async def _measure(stage: Stage, tasks: int, kept: Path | None, console: Console
     )
     for name, plan, most in plans:
         with console.status(f"bytes of a task of {name}"):
-            value = await _bytes(stage, plan)
+            value = await _measure_bytes(stage, plan)
         figures.append(Figure(f"a task of {name}, no evidence in it", value, "bytes", target=most))
 
     journal = kept or stage.folder / "history.db"
     if not journal.exists():
-        async with started(stage, journal=journal) as subject:
-            await subject.cost(1, at_once=1, more=ONE_STEP)
-            template = (await subject.ended())[0]
+        async with start(stage, journal=journal) as subject:
+            await subject.measure_cost(1, at_once=1, more=ONE_STEP)
+            template = (await subject.list_ended())[0]
         with console.status(f"filling {journal}"):
             await asyncio.to_thread(fill, journal, template, start=1, end=tasks)
     figures.append(Figure("the file, a task", journal.stat().st_size / tasks, "bytes", target=1e9 / 1e6))
     with console.status("starts"):
-        seconds = [await _start(stage, journal) for _ in range(3)]
+        seconds = [await _measure_start(stage, journal) for _ in range(3)]
     figures.append(Figure("start until ready, best of 3", min(seconds), "s", target=MOST_START_SECONDS))
 
     with console.status("lists"):
-        async with started(stage, journal=journal) as subject:
-            figures += await lists(subject)
-            figures += await beside_lists(subject)
+        async with start(stage, journal=journal) as subject:
+            figures += await measure_lists(subject)
+            figures += await measure_beside_lists(subject)
     with console.status("pruning"):
-        pruning, notes = await while_pruning(stage, journal, days=tasks * 0.5 / 86_400 / 2, most=MOST_SLOWER)
+        pruning, notes = await measure_pruning(stage, journal, days=tasks * 0.5 / 86_400 / 2, most=MOST_SLOWER)
     return figures + pruning, notes
 
 
-async def _bytes(stage: Stage, plan: dict[str, Any]) -> float:
+async def _measure_bytes(stage: Stage, plan: dict[str, Any]) -> float:
     """What the file grows by for a task that was really carried, once the coordinator has ended."""
     journal = stage.folder / f"bytes-{len(plan)}.db"
-    async with started(stage, journal=journal):
+    async with start(stage, journal=journal):
         pass
     empty = journal.stat().st_size
-    async with started(stage, journal=journal) as subject:
-        await subject.cost(SAMPLE, at_once=32, more=plan)
+    async with start(stage, journal=journal) as subject:
+        await subject.measure_cost(SAMPLE, at_once=32, more=plan)
     return (journal.stat().st_size - empty) / SAMPLE
 
 
-async def _start(stage: Stage, journal: Path) -> float:
+async def _measure_start(stage: Stage, journal: Path) -> float:
     port = free_port()
     env = {"DATABASE_URL": f"sqlite:///{journal}", "LOG_LEVEL": "WARNING"}
     coordinator = stage.start("coordinator", "--port", str(port), env=env)
@@ -83,7 +85,7 @@ async def _start(stage: Stage, journal: Path) -> float:
     return seconds
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m load.history",
         description="""Fills a journal with --tasks ended tasks (one real one, its rows repeated by SQL) and measures

@@ -10,29 +10,30 @@ from pathlib import Path
 
 import uvloop
 
-from load import ROOT, Stage, show
+from load.figures.table import show
 from load.peers import report
-from load.peers.aims import figures
+from load.peers.aims import list_figures
 from load.peers.contenders import CONTENDERS
-from load.peers.limits.disk import syncs_a_second
+from load.peers.launch import choose_able, print_failures, start
+from load.peers.limits.disk import measure_syncs
 from load.peers.rounds import DELAY_MS, RATE, measure
-from load.peers.started import able, failures, started
+from load.processes.stage import ROOT, Stage
 
 DISK_SECONDS = 1.0
 
 
 def main() -> int:
-    given = _arguments()
+    given = _parse_arguments()
     wanted = [c for c in CONTENDERS if given.only is None or c.name in given.only]
-    contenders, notes = able(wanted)
+    contenders, notes = choose_able(wanted)
     began, load_before = time.monotonic(), os.getloadavg()[0]
     with Stage() as stage:
-        all_, agents = started(stage, contenders, at_once=given.concurrency)
-        syncs = syncs_a_second(stage.folder, DISK_SECONDS)
+        all_, agents = start(stage, contenders, at_once=given.concurrency)
+        syncs = measure_syncs(stage.folder, DISK_SECONDS)
         uvloop.run(
             measure(all_, agents, rounds=given.rounds, seconds=given.seconds, latency_seconds=given.latency_seconds)
         )
-        failures(stage, all_)
+        print_failures(stage, all_)
         run = report.Run(
             rounds=given.rounds,
             seconds=given.seconds,
@@ -45,15 +46,15 @@ def main() -> int:
             minutes=(time.monotonic() - began) / 60,
             notes=notes,
         )
-    aims = figures(all_)
+    aims = list_figures(all_)
     if given.only is None:
         report.write(given.out, all_, aims, run)
     else:
-        print(report.table(all_))
-    return show("Side by side", aims, [*run.sentences(), *notes], as_json=given.json)
+        print(report.build_table(all_))
+    return show("Side by side", aims, [*run.list_sentences(), *notes], as_json=given.json)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     names = ", ".join(contender.name for contender in CONTENDERS)
     parser = argparse.ArgumentParser(
         prog="python -m load.peers",

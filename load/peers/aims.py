@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from load import Figure
-from load.peers.measured import Measured, ratio
+from load.figures.figure import Figure
+from load.peers.measurements import Measured, compute_ratio
 
 CPU_OF_PLAIN, RATE_OF_PLAIN, RATE_OF_MEMORY = 0.30, 3.2, 0.85
 MUSTER, MEMORY, PLAIN, DBOS, LANGGRAPH = "Muster", "Muster, journal off", "FastAPI + httpx", "DBOS", "LangGraph"
 
 
-def figures(all_: Sequence[Measured]) -> list[Figure]:
+def list_figures(all_: Sequence[Measured]) -> list[Figure]:
     """A figure for each aim whose contenders took part."""
     by_name = {each.name: each for each in all_}
     ours = by_name.get(MUSTER)
@@ -19,21 +19,21 @@ def figures(all_: Sequence[Measured]) -> list[Figure]:
     if ours is None:
         return found
 
-    def against(name: str, what: str, of: Callable[[Measured, Measured], float], target: float, least: bool) -> None:
+    def compare(name: str, what: str, of: Callable[[Measured, Measured], float], target: float, least: bool) -> None:
         if theirs := by_name.get(name):
             value = of(ours, theirs)
             if value == value:  # there were rounds
                 found.append(Figure(f"{what}, against {name}", value, "x", target=target, at_least=least))
 
-    against(PLAIN, "CPU a task", lambda a, b: ratio(a.cpu_us, b.cpu_us), CPU_OF_PLAIN, False)
-    against(PLAIN, "tasks a second", lambda a, b: ratio(a.rates, b.rates), RATE_OF_PLAIN, True)
-    against(DBOS, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 10.0, True)
-    against(LANGGRAPH, "tasks a second", lambda a, b: ratio(a.rates, b.rates), 4.0, True)
-    against(MEMORY, "tasks a second", lambda a, b: ratio(a.rates, b.rates), RATE_OF_MEMORY, True)
+    compare(PLAIN, "CPU a task", lambda a, b: compute_ratio(a.cpu_us, b.cpu_us), CPU_OF_PLAIN, False)
+    compare(PLAIN, "tasks a second", lambda a, b: compute_ratio(a.rates, b.rates), RATE_OF_PLAIN, True)
+    compare(DBOS, "tasks a second", lambda a, b: compute_ratio(a.rates, b.rates), 10.0, True)
+    compare(LANGGRAPH, "tasks a second", lambda a, b: compute_ratio(a.rates, b.rates), 4.0, True)
+    compare(MEMORY, "tasks a second", lambda a, b: compute_ratio(a.rates, b.rates), RATE_OF_MEMORY, True)
     for share, target in ((0.5, 1.4), (0.99, 1.2)):
-        against(PLAIN, f"added time, p{share * 100:.0f}", _added(share), target, False)
+        compare(PLAIN, f"added time, p{share * 100:.0f}", _get_added(share), target, False)
     return found
 
 
-def _added(share: float) -> Callable[[Measured, Measured], float]:
-    return lambda a, b: a.quantile(lambda of: of.added, share) / b.quantile(lambda of: of.added, share)
+def _get_added(share: float) -> Callable[[Measured, Measured], float]:
+    return lambda a, b: a.compute_quantile(lambda of: of.added, share) / b.compute_quantile(lambda of: of.added, share)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from load import ROOT
+from load.processes.ports import free_port
+from load.processes.stage import ROOT
 
 SOURCE = Path(__file__).parent
 VENVS = ROOT / "build" / "peers"
-PORTS = range(20_000, 32_000)  # below those that outgoing connections take, of which dozens are made meanwhile
 Command = list[str]
-
-
-def unused_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)):
-                return port
 
 
 @dataclass
@@ -36,14 +25,14 @@ class Place:
     files: Path
     _ports: dict[str, int] = field(default_factory=dict)
 
-    def port(self, of: str = "web") -> int:
+    def take_port(self, of: str = "web") -> int:
         """The same free port for the same name."""
         if of not in self._ports:
-            self._ports[of] = unused_port()
+            self._ports[of] = free_port()
         return self._ports[of]
 
-    def url(self, of: str = "web") -> str:
-        return f"http://127.0.0.1:{self.port(of)}"
+    def build_url(self, of: str = "web") -> str:
+        return f"http://127.0.0.1:{self.take_port(of)}"
 
     @property
     def source(self) -> Path:
@@ -60,26 +49,26 @@ class Place:
         return {
             "PYTHONPATH": os.pathsep.join(path),
             "AGENTS": self.agents,
-            "PORT": str(self.port()),
+            "PORT": str(self.take_port()),
             "HOME": str(self.files),
-            "REDIS_URL": f"redis://127.0.0.1:{self.port('redis')}/0",
+            "REDIS_URL": f"redis://127.0.0.1:{self.take_port('redis')}/0",
             "DO_NOT_TRACK": "1",
         }
 
-    def module(self, name: str, *arguments: str) -> Command:
+    def build_command(self, name: str, *arguments: str) -> Command:
         return [self.python, "-m", name, *arguments]
 
-    def web(self, app: str = "server:app") -> Command:
+    def build_web_command(self, app: str = "server:app") -> Command:
         """A web service as uvicorn's own documentation runs it, without a line for each request."""
-        port = str(self.port())
-        return self.module("uvicorn", app, "--port", port, "--no-access-log", "--log-level", "warning")
+        port = str(self.take_port())
+        return self.build_command("uvicorn", app, "--port", port, "--no-access-log", "--log-level", "warning")
 
-    def redis(self) -> Command:
+    def build_redis_command(self) -> Command:
         """Redis with its append-only file, synced each second: what its documentation advises for durability."""
-        port, folder = str(self.port("redis")), str(self.files)
+        port, folder = str(self.take_port("redis")), str(self.files)
         return ["redis-server", "--port", port, "--dir", folder, "--appendonly", "yes", "--save", ""]
 
-    def versions(self, *packages: str) -> str:
+    def read_versions(self, *packages: str) -> str:
         """The packages and their versions in its venv."""
         code = "import sys, importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
         said = subprocess.run([self.python, "-c", code, *packages], capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from load import Figure
-from load.drawing.dots import Panel, drawn
-from load.peers.measured import Measured, ratio, spread
+from load.drawing.dots import Panel, draw
+from load.figures.figure import Figure
+from load.peers.measurements import Measured, compute_ratio, compute_spread
 from load.peers.rounds import DELAY_MS, RATE
 
 COMMITS = 4  # accepted; two steps, which may share one; the last step with the task's end
@@ -35,7 +35,7 @@ class Run:
     minutes: float
     notes: Sequence[str]
 
-    def sentences(self) -> list[str]:
+    def list_sentences(self) -> list[str]:
         where = "All processes of a contender on one core, load and agents on another."
         return [
             f"{self.rounds} rounds in turn; in each {self.seconds:g} s with {self.at_once} tasks at once, and "
@@ -45,10 +45,10 @@ class Run:
             f"Python {platform.python_version()}, {self.cores} cores, {self.minutes:.0f} minutes in all.",
             f"The disk took {self.syncs:,.0f} times a second 4 KB with fdatasync, one after the other: {COMMITS} "
             f"commits in a row, as a lone task of Muster's needs them, are {1000 * COMMITS / self.syncs:.0f} ms.",
-            *self._busy(),
+            *self._describe_load(),
         ]
 
-    def _busy(self) -> list[str]:
+    def _describe_load(self) -> list[str]:
         if self.load_before < BUSY * self.cores:
             return []
         return [
@@ -64,18 +64,18 @@ def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: R
     )
     page = environment.get_template("RESULTS.md.j2").render(
         made=f"{datetime.now(UTC):%Y-%m-%d}",
-        table=table(all_),
+        table=build_table(all_),
         aims=aims,
-        faster=faster(all_),
+        faster=list_faster(all_),
         all=all_,
         run=run,
         slow=[each for each in all_ if each.at_once != run.at_once],
     )
     (folder / "RESULTS.md").write_text(page, encoding="utf-8")
-    (folder / "results.svg").write_text(chart(all_, run.at_once), encoding="utf-8")
+    (folder / "results.svg").write_text(draw_chart(all_, run.at_once), encoding="utf-8")
 
 
-def table(all_: Sequence[Measured]) -> str:
+def build_table(all_: Sequence[Measured]) -> str:
     """One row each, the most tasks a second first."""
     base = next((each for each in all_ if each.name == "FastAPI + httpx"), all_[0])
     head = [
@@ -88,23 +88,23 @@ def table(all_: Sequence[Measured]) -> str:
         "at rest, % of a core",
     ]
     rows = [head, ["---", *["--:"] * (len(head) - 1)]]
-    for each in sorted(all_, key=lambda each: -spread(each.rates)[0]):
+    for each in sorted(all_, key=lambda each: -compute_spread(each.rates)[0]):
         name = f"**{each.name}**" if each.contender.kind == "muster" else each.name
         rows.append(
             [
                 name + (f" (at {each.at_once} at once)" if each.at_once != base.at_once else ""),
-                _spread(each.rates, "{:.0f}" if spread(each.rates)[0] >= 10 else "{:.1f}"),
-                _spread([us / 1000 for us in each.cpu_us], "{:.2f}"),
-                _number(ratio(each.cpu_us, base.cpu_us), "{:.2f}"),
-                _quantiles(each, lambda of: of.durations),
-                _quantiles(each, lambda of: of.added),
-                _number(each.rest_percent, "{:.2f}"),
+                _format_spread(each.rates, "{:.0f}" if compute_spread(each.rates)[0] >= 10 else "{:.1f}"),
+                _format_spread([us / 1000 for us in each.cpu_us], "{:.2f}"),
+                _format_number(compute_ratio(each.cpu_us, base.cpu_us), "{:.2f}"),
+                _format_quantiles(each, lambda of: of.durations),
+                _format_quantiles(each, lambda of: of.added),
+                _format_number(each.rest_percent, "{:.2f}"),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def faster(all_: Sequence[Measured]) -> list[str]:
+def list_faster(all_: Sequence[Measured]) -> list[str]:
     """A sentence for each peer that beats Muster at something; by how much."""
     ours = next((each for each in all_ if each.name == "Muster"), None)
     if ours is None:
@@ -114,42 +114,48 @@ def faster(all_: Sequence[Measured]) -> list[str]:
         if each.contender.kind != "peer":
             continue
         better = []
-        if (times := ratio(each.rates, ours.rates)) > 1:
+        if (times := compute_ratio(each.rates, ours.rates)) > 1:
             better.append(f"{times:.2f} times our tasks/s")
-        if (times := ratio(each.cpu_us, ours.cpu_us)) < 1:
+        if (times := compute_ratio(each.cpu_us, ours.cpu_us)) < 1:
             better.append(f"{times:.2f} of our processor time a task")
         for share in (0.5, 0.99):
-            theirs, own = (of.quantile(lambda of: of.added, share) for of in (each, ours))
+            theirs, own = (of.compute_quantile(lambda of: of.added, share) for of in (each, ours))
             if theirs < own:
                 better.append(f"adds {theirs:.1f} ms at p{share * 100:.0f} where we add {own:.1f}")
         if better:
-            found.append(f"{each.name} ({each.version or 'this version'}): {'; '.join(better)}. Keeps: {_keeps(each)}")
+            found.append(
+                f"{each.name} ({each.version or 'this version'}): {'; '.join(better)}. Keeps: {_describe_keeping(each)}"
+            )
     return found
 
 
-def _keeps(each: Measured) -> str:
+def _describe_keeping(each: Measured) -> str:
     return f"{each.contender.keeps}."
 
 
-def chart(all_: Sequence[Measured], at_once: int) -> str:
+def draw_chart(all_: Sequence[Measured], at_once: int) -> str:
     """Tasks a second and processor time a task, both logarithmic."""
-    order = sorted(all_, key=lambda each: -spread(each.rates)[0])
+    order = sorted(all_, key=lambda each: -compute_spread(each.rates)[0])
     names = [(each.name, KINDS[each.contender.kind]) for each in order]
     panels = [
-        Panel(f"tasks a second, {at_once} at once", [spread(each.rates) for each in order]),
-        Panel("CPU a task, ms", [spread([us / 1000 for us in each.cpu_us]) for each in order]),
+        Panel(f"tasks a second, {at_once} at once", [compute_spread(each.rates) for each in order]),
+        Panel("CPU a task, ms", [compute_spread([us / 1000 for us in each.cpu_us]) for each in order]),
     ]
-    return drawn("Muster beside others: more is better at the left, less at the right", names, panels)
+    return draw("Muster beside others: more is better at the left, less at the right", names, panels)
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    middle, least, most = spread(values)
-    return f"{_number(middle, form)} [{_number(least, form)}–{_number(most, form)}]" if values else "–"
+def _format_spread(values: Sequence[float], form: str) -> str:
+    middle, least, most = compute_spread(values)
+    return (
+        f"{_format_number(middle, form)} [{_format_number(least, form)}–{_format_number(most, form)}]"
+        if values
+        else "–"
+    )
 
 
-def _quantiles(each: Measured, of: Callable[[Measured], Sequence[float]]) -> str:
-    return " / ".join(_number(each.quantile(of, share), "{:.1f}") for share in (0.5, 0.99))
+def _format_quantiles(each: Measured, of: Callable[[Measured], Sequence[float]]) -> str:
+    return " / ".join(_format_number(each.compute_quantile(of, share), "{:.1f}") for share in (0.5, 0.99))
 
 
-def _number(value: float, form: str) -> str:
+def _format_number(value: float, form: str) -> str:
     return form.format(value) if value == value else "–"

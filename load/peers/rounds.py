@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from load.bare.client import Client
-from load.peers.measured import Measured
+from load.peers.measurements import Measured
 
 RATE = 20.0  # tasks a second while the added time is measured
 DELAY_MS = 20  # of each agent meanwhile
@@ -42,8 +42,8 @@ async def measure(
         bar = progress.add_task("", total=(rounds + 1) * len(all_))
         for each in all_:
             progress.update(bar, description=f"{each.name}: warming up")
-            async with client(each) as http:
-                began, done = time.perf_counter(), await full_load(http, each, WARM_AT_ONCE, WARM_SECONDS)
+            async with open_client(each) as http:
+                began, done = time.perf_counter(), await run_full_load(http, each, WARM_AT_ONCE, WARM_SECONDS)
             if len(done) / (time.perf_counter() - began) < SLOW:
                 each.at_once = WARM_AT_ONCE
             each.leave()
@@ -52,59 +52,59 @@ async def measure(
             for each in all_:
                 progress.update(bar, description=f"round {n}: {each.name}")
                 each.come()
-                await _round(each, agents, seconds, latency_seconds)
+                await _measure_round(each, agents, seconds, latency_seconds)
                 each.leave()
                 progress.advance(bar)
 
 
-async def _round(each: Measured, agents: str, seconds: float, latency_seconds: float) -> None:
-    async with client(each) as http:
-        spent, began = each.cpu_seconds(), time.perf_counter()
-        durations = await full_load(http, each, each.at_once, seconds)
+async def _measure_round(each: Measured, agents: str, seconds: float, latency_seconds: float) -> None:
+    async with open_client(each) as http:
+        spent, began = each.read_cpu_seconds(), time.perf_counter()
+        durations = await run_full_load(http, each, each.at_once, seconds)
         elapsed = time.perf_counter() - began
         each.rates.append(len(durations) / elapsed)
-        each.cpu_us.append((each.cpu_seconds() - spent) / max(1, len(durations)) * 1e6)
+        each.cpu_us.append((each.read_cpu_seconds() - spent) / max(1, len(durations)) * 1e6)
         each.durations += durations
         if latency_seconds and each.rates[-1] > RATE:
-            await delay(agents, DELAY_MS)
-            each.added += await _steady_load(http, each, latency_seconds)
-            await delay(agents, 0)
+            await set_delay(agents, DELAY_MS)
+            each.added += await _run_steady_load(http, each, latency_seconds)
+            await set_delay(agents, 0)
 
 
-def client(of: Measured) -> Client:
-    return Client(of.place.url().removeprefix("http://"))
+def open_client(of: Measured) -> Client:
+    return Client(of.place.build_url().removeprefix("http://"))
 
 
-async def delay(agents: str, milliseconds: float) -> None:
+async def set_delay(agents: str, milliseconds: float) -> None:
     """Lets every step take so long from now on."""
     async with Client(agents.removeprefix("http://")) as http:
         await http.request("PUT", "/delay", str(milliseconds).encode())
 
 
-async def full_load(http: Client, each: Measured, callers: int, seconds: float) -> list[float]:
+async def run_full_load(http: Client, each: Measured, callers: int, seconds: float) -> list[float]:
     """Seconds that each task took while `callers` callers had one each at any time."""
     until = time.perf_counter() + seconds
     durations: list[float] = []
 
-    async def caller() -> None:
+    async def keep_calling() -> None:
         while time.perf_counter() < until:
-            taken = await task(http, each)
+            taken = await run_task(http, each)
             if taken is not None:
                 durations.append(taken[0])
 
     async with asyncio.TaskGroup() as group:
         for n in range(callers):
-            group.create_task(caller(), name=f"caller-{n}")
+            group.create_task(keep_calling(), name=f"caller-{n}")
     return durations
 
 
-async def _steady_load(http: Client, each: Measured, seconds: float) -> list[float]:
+async def _run_steady_load(http: Client, each: Measured, seconds: float) -> list[float]:
     """Seconds that each task took longer than its agents; tasks start at RATE, whatever becomes of those before."""
     chance = random.Random(1)
     added: list[float] = []
 
-    async def one() -> None:
-        taken = await task(http, each)
+    async def run_one() -> None:
+        taken = await run_task(http, each)
         if taken is not None:
             added.append(taken[0] - taken[1])
 
@@ -113,11 +113,11 @@ async def _steady_load(http: Client, each: Measured, seconds: float) -> list[flo
         for n in range(int(seconds * RATE)):
             at = began + (n + chance.random()) / RATE
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            group.create_task(one(), name=f"task-{n}")
+            group.create_task(run_one(), name=f"task-{n}")
     return added
 
 
-async def task(http: Client, each: Measured) -> tuple[float, float] | None:
+async def run_task(http: Client, each: Measured) -> tuple[float, float] | None:
     """Seconds that one task took, and that its agents took of them; None, and counted, if it failed."""
     began = time.perf_counter()
     try:

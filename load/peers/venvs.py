@@ -35,19 +35,19 @@ def _make(folder: str) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(source / name, venv / name)
         _run("npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(venv))
-    _stamp(folder).write_text(_pins(folder))
+    _get_stamp(folder).write_text(_hash_pins(folder))
 
 
 def _is_current(folder: str) -> bool:
-    stamp = _stamp(folder)
-    return stamp.exists() and stamp.read_text() == _pins(folder)
+    stamp = _get_stamp(folder)
+    return stamp.exists() and stamp.read_text() == _hash_pins(folder)
 
 
-def _stamp(folder: str) -> Path:
+def _get_stamp(folder: str) -> Path:
     return VENVS / folder / ".made"
 
 
-def _pins(folder: str) -> str:
+def _hash_pins(folder: str) -> str:
     pinned = [SOURCE / folder / name for name in PINS if (SOURCE / folder / name).exists()]
     return hashlib.sha256(b"".join(path.read_bytes() for path in pinned)).hexdigest()
 

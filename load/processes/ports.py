@@ -21,7 +21,7 @@ def free_port(count: int = 1, *, counter: Path = COUNTER / f"muster-ports-{os.ge
 
     Raises RuntimeError when no such ports are free.
     """
-    last = _last()
+    last = _find_last()
     with os.fdopen(os.open(counter, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         text = file.read()
@@ -38,7 +38,7 @@ def free_port(count: int = 1, *, counter: Path = COUNTER / f"muster-ports-{os.ge
     raise RuntimeError(f"No {count} ports in a row are free from {FIRST} to {last}.")
 
 
-def _last() -> int:
+def _find_last() -> int:
     try:
         first_ephemeral = int(EPHEMERAL.read_text().split()[0])
     except OSError:

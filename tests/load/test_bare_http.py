@@ -9,15 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from load.agents.noop import Noop
 from load.bare.client import Broken, Client
-from load.bare.server import Handler, listening
-from load.noop_agent import Noop
-from load.peers.limits.exchange import answered
+from load.bare.server import Handler, listen
+from load.peers.limits.exchange import answer_task
 
 
 @asynccontextmanager
 async def served(handle: Handler) -> AsyncIterator[Client]:
-    server = await listening(handle, 0)
+    server = await listen(handle, 0)
     port = server.sockets[0].getsockname()[1]
     async with server, Client(f"127.0.0.1:{port}") as client:
         yield client
@@ -90,7 +90,7 @@ async def test_the_job_of_the_limits_asks_three_agents():
         return answer
 
     async with served(handle) as client:
-        ended = await answered(client, {"task_description": "Why?"})
+        ended = await answer_task(client, {"task_description": "Why?"})
 
     assert [step["step_id"] for step in ended["results"]] == ["research", "analyze", "report"]
     assert list(bodies[2]["upstream"]) == ["research", "analyze"]

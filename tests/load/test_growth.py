@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from load import Stage
-from load.drawing.lines import Series, drawn
-from load.growth.aims import figures
+from load.drawing.lines import Series, draw
+from load.growth.aims import list_figures
 from load.growth.history import fill
 from load.growth.line import LINEAR, Growth, Line
 from load.growth.page import write
-from load.growth.subject import Refused, started
+from load.growth.subject import Refused, start
+from load.processes.stage import Stage
 
 SIZES = (1, 10, 100, 1_000)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -50,7 +50,7 @@ def test_the_page_names_what_grows_too_fast(tmp_path):
     assert "| 100 | 10000.00 | – |" in page
     assert "| growth | 2.00 | 0.12 |" in page
     assert "A plan of 500 steps is refused." in page
-    assert [figure.ok for figure in figures(found)] == [False, True]
+    assert [figure.ok for figure in list_figures(found)] == [False, True]
     svg = ElementTree.fromstring((tmp_path / "growth-steps.svg").read_text())
     assert len(svg.findall(f".//{SVG}circle")) == 5
 
@@ -63,19 +63,19 @@ def test_sizes_are_held_against_each_other():
         Growth("context", "Context", "kB", "", [Line("one text", [(1, 2.0), (1_000, 20.0)])]),
     ]
 
-    held = {figure.name: (figure.value, figure.ok) for figure in figures(found)}
+    held = {figure.name: (figure.value, figure.ok) for figure in list_figures(found)}
 
     assert held["a step in a chain of 200, against one in 10"] == (1.5, False)
     assert held["a task with 1,000 agents, against 3"] == (1.25, True)
     assert held["a task with 1 MB of context"] == (20.0, False)
-    assert len(figures(found[1:2])) == 2
+    assert len(list_figures(found[1:2])) == 2
 
 
 def test_the_chart_shows_zero_and_what_linear_would_be():
     """The dashed line ends where the line does, and names do not stand on each other."""
     points = [(0, 3.0), (1_000, 3.1), (1_000_000, 3.0)]
 
-    svg = ElementTree.fromstring(drawn("History", [Series("a", points), Series("b", points)], x="tasks", y="ms"))
+    svg = ElementTree.fromstring(draw("History", [Series("a", points), Series("b", points)], x="tasks", y="ms"))
 
     texts = [text.text for text in svg.findall(f".//{SVG}text")]
     assert {"0", "1,000", "1,000,000", "tasks"} <= set(texts)
@@ -97,17 +97,17 @@ def stage() -> Iterator[Stage]:
 async def test_a_filled_journal_opens_and_takes_tasks(stage):
     """The rows of one real task, repeated, are listed and read like any other; what is too large is refused."""
     journal = stage.folder / "muster.db"
-    async with started(stage, journal=journal) as subject:
-        assert await subject.cost(1, at_once=1) > 0
-        (template,) = await subject.ended()
+    async with start(stage, journal=journal) as subject:
+        assert await subject.measure_cost(1, at_once=1) > 0
+        (template,) = await subject.list_ended()
 
     await asyncio.to_thread(fill, journal, template, start=1, end=50)
 
-    async with started(stage, journal=journal) as subject:
-        ended = await subject.ended()
+    async with start(stage, journal=journal) as subject:
+        ended = await subject.list_ended()
         read = [json.loads((await subject.http.request("GET", f"/tasks/{one}"))[1]) for one in (ended[0], ended[-1])]
         with pytest.raises(Refused):
-            await subject.cost(1, at_once=1, more={"plan": []})
+            await subject.measure_cost(1, at_once=1, more={"plan": []})
     assert len(ended) == 50
     assert ended[0] == template  # the others are earlier
     assert [len(task["results"]) for task in read] == [3, 3]

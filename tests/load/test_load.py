@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 import uvicorn
 
-from load import slow_agent
-from load.calls import Call, read, session
-from load.chart import decades, nice
-from load.drive import Collected, Limits, by_the_clock, callers
-from load.knee import Knee, broke, knee, sensible, suggestion
-from load.observed import AgentSeen, Observed, Sample, observed
-from load.options import parsed
-from load.reasons import levers, reasons
-from load.recovery import noticed, recovery
-from load.rows import Row, percentiles, row
+from load.agents.slow import join, serve
+from load.display.page import choose_logarithmic_ticks, choose_ticks
+from load.driving.calls import Call, open_session, read_answer
+from load.driving.options import parse
+from load.driving.sending import Collected, Limits, send_by_callers, send_by_the_clock
+from load.findings.knee import Knee, find_break, find_knee, round_up, suggest
+from load.findings.observer import AgentSeen, Observed, Sample, sum_up_samples
+from load.findings.reasons import explain, find_levers
+from load.findings.recovery import find_outage, measure_recovery
+from load.findings.rows import Row, compute_percentiles, sum_up
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,18 +63,18 @@ def agent(name: str = "analyzer", *, full: float = 0.0, seconds: float = 0.1) ->
     ],
 )
 def test_percentiles(values, expected):
-    assert percentiles(values) == pytest.approx(expected)
+    assert compute_percentiles(values) == pytest.approx(expected)
 
 
 def test_no_values_have_no_percentiles():
     with pytest.raises(ValueError, match="No values"):
-        percentiles([])
+        compute_percentiles([])
 
 
 def test_refusals_count_as_failures_and_in_no_latency():
     calls = [Call(0, 2.0, "completed"), Call(0, 0.001, "overloaded", carried=False, retry_after=3)]
 
-    summed = row(calls, label="2", x=2, began=0, seconds=2)
+    summed = sum_up(calls, label="2", x=2, began=0, seconds=2)
 
     assert (summed.tasks, summed.completed, summed.success_percent) == (2, 1, 50.0)
     assert (summed.average, summed.p99) == (2.0, 2.0)
@@ -86,13 +86,13 @@ def test_rate_covers_the_time_of_nearly_all_answers():
     """40 tasks that took 4 s each in a step of 1 s are 10 a second, not 40."""
     calls = [Call(0, 4.0, "completed")] * 40
 
-    assert row(calls, label="40", x=40, began=0, seconds=1).per_second == 10
+    assert sum_up(calls, label="40", x=40, began=0, seconds=1).per_second == 10
 
 
 def test_one_straggler_does_not_bend_the_rate():
     calls = [Call(0, 0.5, "completed")] * 99 + [Call(0, 30.0, "task_timed_out")]
 
-    assert row(calls, label="1", x=1, began=0, seconds=1).per_second == 99
+    assert sum_up(calls, label="1", x=1, began=0, seconds=1).per_second == 99
 
 
 def test_rate_of_a_stretch_counts_its_own_answers():
@@ -100,7 +100,7 @@ def test_rate_of_a_stretch_counts_its_own_answers():
     calls = [Call(n / 10, 1.0, "completed") for n in range(20)]
 
     early, late = (
-        row([c for c in calls if start <= c.began < start + 1], label="", x=0, began=start, seconds=1, among=calls)
+        sum_up([c for c in calls if start <= c.began < start + 1], label="", x=0, began=start, seconds=1, among=calls)
         for start in (0, 1)
     )
 
@@ -109,18 +109,18 @@ def test_rate_of_a_stretch_counts_its_own_answers():
 
 
 def test_a_row_of_nothing():
-    summed = row([], label="1", x=1, began=0, seconds=0)
+    summed = sum_up([], label="1", x=1, began=0, seconds=0)
 
     assert (summed.success_percent, summed.per_second, summed.p95) == (0.0, 0.0, None)
 
 
 @pytest.mark.parametrize(("top", "expected"), [(0, [0, 1]), (1.9, [0, 0.5, 1, 1.5, 2]), (100, [0, 25, 50, 75, 100])])
 def test_ticks_are_round(top, expected):
-    assert nice(top) == pytest.approx(expected)
+    assert choose_ticks(top) == pytest.approx(expected)
 
 
 def test_ticks_of_a_logarithmic_axis_enclose_the_values():
-    assert decades(0.02, 4) == [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
+    assert choose_logarithmic_ticks(0.02, 4) == [0.01, 0.03, 0.1, 0.3, 1, 3, 10]
 
 
 # --- the knee -------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ GROWING = [at(5, rate=50, p95=0.1), at(10, rate=98, p95=0.11), at(20, rate=100, 
 )
 def test_what_breaks(rows, why):
     """Too few completed; or p95 over three times the first one's while the rate no longer grows."""
-    assert broke(rows, min_success=80) == why
+    assert find_break(rows, min_success=80) == why
 
 
 @pytest.mark.parametrize(
@@ -156,19 +156,19 @@ def test_what_breaks(rows, why):
 )
 def test_knee_is_the_least_concurrency_near_the_best(rows, found):
     """The row that broke does not count."""
-    assert knee(rows, min_success=80) == found
+    assert find_knee(rows, min_success=80) == found
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.1, 1), (1, 1), (1.2, 2), (2.5, 3), (3.5, 4), (9.7, 12), (33, 48), (64, 64), (100, 128)]
 )
 def test_sensible_numbers(value, expected):
-    assert sensible(value) == expected
+    assert round_up(value) == expected
 
 
 def test_the_suggestion_is_littles_law():
     """100 tasks/s that take 0.1 s each are 10 at once."""
-    suggested = suggestion(at(20, rate=100, p95=0.2), Observed())
+    suggested = suggest(at(20, rate=100, p95=0.2), Observed())
 
     assert suggested is not None
     assert suggested.env_line == "MAX_CONCURRENT_TASKS=12"
@@ -179,7 +179,7 @@ def test_limit_that_holds_tasks_back_is_named():
     """A limit that holds tasks back is to be raised."""
     seen = Observed(samples=10, peak_running=4, peak_queued=4, queued_share=1.0, agents=(agent(),))
 
-    suggested = suggestion(at(20, rate=100, p95=0.2), seen)
+    suggested = suggest(at(20, rate=100, p95=0.2), seen)
 
     assert suggested is not None
     assert suggested.max_concurrent_tasks == 8
@@ -189,7 +189,7 @@ def test_advice_never_exceeds_a_full_agent():
     """More tasks than a full agent can take are not suggested."""
     seen = Observed(samples=10, peak_running=6, peak_queued=4, queued_share=1.0, agents=(agent(full=0.9),))
 
-    suggested = suggestion(at(20, rate=100, p95=0.2), seen)
+    suggested = suggest(at(20, rate=100, p95=0.2), seen)
 
     assert suggested is not None
     assert suggested.max_concurrent_tasks == 6
@@ -218,20 +218,20 @@ BENT = at(40, rate=10, p95=1.0)
     ],
 )
 def test_which_setting_moves_it(bad, seen, setting, why):
-    first = levers(bad, seen, first=IDLE, broke="latency" if bad is BENT else "success")[0]
+    first = find_levers(bad, seen, first=IDLE, broke="latency" if bad is BENT else "success")[0]
 
     assert first.setting == setting
     assert why in first.why
 
 
 def test_nothing_is_to_be_changed_when_nothing_broke():
-    assert levers(BENT, FULL, first=IDLE, broke=None) == []
+    assert find_levers(BENT, FULL, first=IDLE, broke=None) == []
 
 
 def test_deadlines_are_named():
     late = at(9, rate=1, p95=1, reasons={"partial": 5, "task_timed_out": 2})
 
-    found = levers(late, SLOW, first=IDLE, broke="success")
+    found = find_levers(late, SLOW, first=IDLE, broke="success")
 
     assert [lever.setting for lever in found] == [
         "more instances of analyzer",
@@ -242,7 +242,7 @@ def test_deadlines_are_named():
 def test_reasons_are_sentences():
     bad = at(9, rate=1, p95=1, reasons={"overloaded": 7, "odd": 2}, culprits={"analyzer: timeout": 3}, retry_after=4)
 
-    assert reasons(bad) == [
+    assert explain(bad) == [
         "7 of 1,000 tasks refused with 429: as many tasks ran and waited as may (Retry-After up to 4 s).",
         "2 of 1,000 tasks ended with odd.",
         "Steps that were not done, by agent and error: analyzer: timeout (3).",
@@ -262,7 +262,7 @@ def test_reasons_are_sentences():
     ],
 )
 def test_what_an_answer_means(status, body, reason, carried):
-    call = read(status, json.dumps(body).encode(), "2", 0.0, 0.1)
+    call = read_answer(status, json.dumps(body).encode(), "2", 0.0, 0.1)
 
     assert (call.reason, call.carried, call.ok) == (reason, carried, reason == "completed")
 
@@ -275,7 +275,7 @@ def test_who_did_not_do_a_step():
         {"agent": "researcher", "error": None},
     ]
 
-    call = read(200, json.dumps({"status": "partial", "results": steps}).encode(), None, 0.0, 0.1)
+    call = read_answer(200, json.dumps({"status": "partial", "results": steps}).encode(), None, 0.0, 0.1)
 
     assert call.culprits == ("analyzer: timeout",)
 
@@ -291,7 +291,7 @@ def look(when: float, *statuses: str, running: int = 1, queued: int = 0, load: i
 def test_agents_are_summed_up_over_their_instances():
     samples = [look(1, "healthy", "healthy", load=2, queued=3), look(2, "healthy", "unreachable", running=0)]
 
-    seen = observed(
+    seen = sum_up_samples(
         samples, {"worker": {"steps": 10, "avg_seconds": 1.0}}, {"worker": {"steps": 20, "avg_seconds": 2.0}}
     )
 
@@ -304,7 +304,7 @@ def test_recovery_starts_after_the_last_bad_second():
     usual = [Call(n / 10, 0.1, "completed") for n in range(200)]
     failed = [Call(10.0, 0.5, "connection_failed", carried=False), Call(10.1, 1.4, "partial")]
 
-    felt = recovery([*usual, *failed], at=10.0, until=20.0)
+    felt = measure_recovery([*usual, *failed], at=10.0, until=20.0)
 
     assert (felt.failed, felt.failing_seconds) == (2, pytest.approx(1.5))
     assert felt.seconds == pytest.approx(1.5)
@@ -313,13 +313,13 @@ def test_recovery_starts_after_the_last_bad_second():
 def test_what_still_fails_at_the_end_has_not_recovered():
     calls = [Call(n / 10, 0.1, "completed" if n < 100 else "partial") for n in range(200)]
 
-    assert recovery(calls, at=10.0, until=20.0).seconds is None
+    assert measure_recovery(calls, at=10.0, until=20.0).seconds is None
 
 
 def test_the_coordinator_shows_an_instance_gone_and_back():
     samples = [look(1, "healthy", "healthy"), look(3, "healthy", "unreachable"), look(6, "healthy", "healthy")]
 
-    assert noticed(samples, at=2.0) == ("worker", 1.0, 4.0)
+    assert find_outage(samples, at=2.0) == ("worker", 1.0, 4.0)
 
 
 # --- sending --------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ async def test_time_counts_from_the_planned_start():
             time.sleep(0.2)  # noqa: ASYNC251  the whole loop is held up, that is the point
         return Call(began, time.monotonic() - began, "completed")
 
-    await by_the_clock(send, [0.0, 0.01, 0.02], Limits(100), collected)
+    await send_by_the_clock(send, [0.0, 0.01, 0.02], Limits(100), collected)
 
     assert [call.seconds > 0.15 for call in collected.calls] == [True, True, True]
 
@@ -342,7 +342,7 @@ async def test_time_counts_from_the_planned_start():
 async def test_no_more_tasks_than_may_be_sent():
     collected, limits = Collected(), Limits(7)
 
-    await callers(_completed, 3, 30.0, limits, collected)
+    await send_by_callers(_completed, 3, 30.0, limits, collected)
 
     assert len(collected.calls) == 7
     assert limits.used_up
@@ -354,7 +354,7 @@ async def test_a_refused_caller_pauses():
     async def send(began: float) -> Call:
         return Call(began, 0.0, "overloaded", carried=False, retry_after=60)
 
-    await callers(send, 1, 0.5, Limits(1_000), collected)
+    await send_by_callers(send, 1, 0.5, Limits(1_000), collected)
 
     assert len(collected.calls) == 1
 
@@ -370,9 +370,9 @@ async def test_stop_ends_what_hangs(drive):
 
     async with asyncio.timeout(5):
         if drive == "callers":
-            await callers(send, 3, 30.0, limits, collected)
+            await send_by_callers(send, 3, 30.0, limits, collected)
         else:
-            await by_the_clock(send, [0.0, 0.0, 20.0], limits, collected)
+            await send_by_the_clock(send, [0.0, 0.0, 20.0], limits, collected)
 
     assert collected.calls == []
 
@@ -416,7 +416,7 @@ async def _completed(began: float) -> Call:
 )
 def test_refused_options_are_one_sentence_and_exit_code_2(arguments, why, capsys):
     with pytest.raises(SystemExit) as ended:
-        parsed(arguments.split())
+        parse(arguments.split())
 
     said = capsys.readouterr().err
     assert ended.value.code == 2
@@ -426,11 +426,11 @@ def test_refused_options_are_one_sentence_and_exit_code_2(arguments, why, capsys
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://localhost", "http://[::1]:8000", "https://127.9.9.9"])
 def test_this_machine_needs_no_permission(url):
-    assert parsed(["--url", url]).url == url.rstrip("/")
+    assert parse(["--url", url]).url == url.rstrip("/")
 
 
 def test_another_machine_with_permission():
-    assert parsed(["--url", "http://example.com", "--allow-remote"]).url == "http://example.com"
+    assert parse(["--url", "http://example.com", "--allow-remote"]).url == "http://example.com"
 
 
 # --- whole runs -----------------------------------------------------------------------------------
@@ -600,9 +600,9 @@ async def test_the_slow_agent_joins_is_asked_and_leaves(fragile):
     url, app = fragile
 
     async with (
-        session() as http,
-        slow_agent.served(0.05, "127.0.0.1") as (slow, endpoint),
-        slow_agent.joined(http, url, None, endpoint=endpoint, capability="research"),
+        open_session() as http,
+        serve(0.05, "127.0.0.1") as (slow, endpoint),
+        join(http, url, None, endpoint=endpoint, capability="research"),
     ):
         there = app.registered
         step = {"task_id": "t", "step_id": "s", "attempt": 2}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from load.bench import Step
-from load.drive import Limits
-from load.knee import DEFAULT_TASKS, Suggestion
-from load.machine.processor import Meter, Use, ticks
-from load.observed import AgentSeen, Observed
-from load.rows import Row
-from load.stepwise import findings, safe, search
+from load.driving.sending import Limits
+from load.findings.knee import DEFAULT_TASKS, Suggestion
+from load.findings.observer import AgentSeen, Observed
+from load.findings.rows import Row
+from load.processes.processor import Meter, Use, read_ticks
+from load.scenarios.bench import Step
+from load.scenarios.stepwise import check_suggestion, interpret, search
 from shared.settings import CoordinatorSettings
 
 QUIET, BUSY, OURSELVES = Use(0.2, 0.5), Use(0.2, 0.97), Use(0.95, 0.5)
@@ -38,7 +38,7 @@ class Played:
         self.asked: list[int] = []
         self._steps = iter(steps)
 
-    async def step(self, count: int) -> Step:
+    async def measure_step(self, count: int) -> Step:
         self.asked.append(count)
         return next(self._steps)
 
@@ -52,7 +52,7 @@ def test_a_busy_machine_never_lowers_the_limit(use):
     """And it is said why there is no suggestion; also when only the step after the knee was busy."""
     steps = [step(5, rate=50, p95=0.1), step(10, rate=51, p95=0.9, use=use)]
 
-    found = findings("http://x", steps, min_success=80)
+    found = interpret("http://x", steps, min_success=80)
 
     assert found.suggestion is None
     assert use.shown in found.notes[-1]
@@ -62,7 +62,7 @@ def test_a_busy_machine_never_lowers_the_limit(use):
 
 
 def test_a_quiet_machine_may_lower_it():
-    found = findings("http://x", [step(5, rate=50, p95=0.1), step(10, rate=51, p95=0.9)], min_success=80)
+    found = interpret("http://x", [step(5, rate=50, p95=0.1), step(10, rate=51, p95=0.9)], min_success=80)
 
     assert found.suggestion is not None
     assert found.suggestion.max_concurrent_tasks == 3
@@ -71,17 +71,17 @@ def test_a_quiet_machine_may_lower_it():
 def test_a_busy_machine_may_raise_it():
     suggested = Suggestion(2 * DEFAULT_TASKS, "It held them back.")
 
-    assert safe(suggested, [step(5, rate=50, p95=0.1, use=BUSY)]) == (suggested, None)
+    assert check_suggestion(suggested, [step(5, rate=50, p95=0.1, use=BUSY)]) == (suggested, None)
 
 
 def test_what_was_busy_before_the_knee_does_not_count():
     steps = [step(5, rate=10, p95=0.1, use=BUSY), step(10, rate=50, p95=0.1), step(20, rate=51, p95=0.9)]
 
-    assert findings("http://x", steps, min_success=80).suggestion is not None
+    assert interpret("http://x", steps, min_success=80).suggestion is not None
 
 
 def test_the_processor_is_part_of_the_findings():
-    assert findings("http://x", [step(5, rate=50, p95=0.1)], min_success=80).as_json()["processor"] == [
+    assert interpret("http://x", [step(5, rate=50, p95=0.1)], min_success=80).as_json()["processor"] == [
         {"own_cores": 0.2, "busy_share": 0.5}
     ]
 
@@ -113,14 +113,14 @@ async def test_a_step_that_breaks_twice_is():
 async def test_a_run_that_was_stopped_repeats_nothing():
     bench: Any = Played(step(5, rate=50, p95=0.1), step(10, rate=50, p95=0.9))
     bench.options.steps = (5, 10)
-    ended = bench.step
+    ended = bench.measure_step
 
     async def stops(count: int) -> Step:
         if count == 10:
             bench.limits.stop.set()
         return await ended(count)
 
-    bench.step = stops
+    bench.measure_step = stops
 
     await search(bench)
 
@@ -132,7 +132,7 @@ def test_ticks_of_all_cores(tmp_path):
     stat = tmp_path / "stat"
     stat.write_text("cpu  10 1 20 60 9 3 2 5 7 0\ncpu0 1 2 3\n")
 
-    assert ticks(stat) == (41, 110)
+    assert read_ticks(stat) == (41, 110)
 
 
 @pytest.mark.parametrize("text", ["", "cpu\n", "cpu a b c d e\n", None])
@@ -141,7 +141,7 @@ def test_a_machine_that_does_not_tell(tmp_path, text):
     if text is not None:
         stat.write_text(text)
 
-    assert ticks(stat) is None
+    assert read_ticks(stat) is None
 
 
 def test_no_figure_of_the_machine_is_not_busy():

@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from load.bare.server import listening
-from load.peers.aims import figures
+from load.bare.server import listen
+from load.peers.aims import list_figures
 from load.peers.contenders import CONTENDERS, Contender
-from load.peers.limits.disk import syncs_a_second
-from load.peers.measured import Measured, ratio, spread
+from load.peers.limits.disk import measure_syncs
+from load.peers.measurements import Measured, compute_ratio, compute_spread
 from load.peers.place import SOURCE, Place
-from load.peers.report import Run, faster, table, write
-from load.peers.rounds import client, measure
+from load.peers.report import Run, build_table, list_faster, write
+from load.peers.rounds import measure, open_client
 
 RUN = Run(2, 1, 1, 64, True, 2, 1_000, 7.0, 1.0, ["Prefect was left out: x is not installed."])
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
@@ -71,13 +71,13 @@ def test_every_contender_has_its_programs():
 
 def test_rounds_are_compared_side_by_side():
     """Not the medians of each: a round in which everything was slow says as much as another."""
-    assert ratio([10, 100], [5, 50]) == 2
-    assert math.isnan(ratio([], []))
-    assert spread([3, 1, 2]) == (2, 1, 3)
+    assert compute_ratio([10, 100], [5, 50]) == 2
+    assert math.isnan(compute_ratio([], []))
+    assert compute_spread([3, 1, 2]) == (2, 1, 3)
 
 
 def test_aims_are_ratios_of_the_same_run():
-    found = {figure.name: figure for figure in figures([OURS, PLAIN, DBOS])}
+    found = {figure.name: figure for figure in list_figures([OURS, PLAIN, DBOS])}
 
     assert found["CPU a task, against FastAPI + httpx"].value == pytest.approx(1 / 3, rel=0.01)
     assert found["tasks a second, against DBOS"].value == 7
@@ -88,14 +88,14 @@ def test_aims_are_ratios_of_the_same_run():
 
 def test_who_is_faster_is_named():
     """Limits are not: they do less."""
-    assert faster([OURS, PLAIN, DBOS, LIMIT]) == [
+    assert list_faster([OURS, PLAIN, DBOS, LIMIT]) == [
         "FastAPI + httpx (thing 1.2): adds 8.0 ms at p50 where we add 10.0; adds 8.0 ms at p99 where we add 10.0. "
         "Keeps: nothing."
     ]
 
 
 def test_the_page_and_the_chart(tmp_path):
-    write(tmp_path, [OURS, PLAIN, DBOS, LIMIT], figures([OURS, PLAIN, DBOS]), RUN)
+    write(tmp_path, [OURS, PLAIN, DBOS, LIMIT], list_figures([OURS, PLAIN, DBOS]), RUN)
 
     page = (tmp_path / "RESULTS.md").read_text()
     assert "| **Muster** | 300 [200–400] | 2.10 [2.00–2.20] | 0.33 |" in page
@@ -112,12 +112,12 @@ def test_who_was_measured_otherwise_is_marked():
     slow = measured("Prefect", rates=[2.0], cpu_us=[170_000])
     slow.at_once, slow.added = 4, []
 
-    assert "| Prefect (at 4 at once) | 2.0 [2.0–2.0] |" in table([PLAIN, slow])
-    assert "– / –" in table([PLAIN, slow])
+    assert "| Prefect (at 4 at once) | 2.0 [2.0–2.0] |" in build_table([PLAIN, slow])
+    assert "– / –" in build_table([PLAIN, slow])
 
 
 def test_the_disk_is_measured(tmp_path):
-    assert syncs_a_second(tmp_path, 0.05) > 0
+    assert measure_syncs(tmp_path, 0.05) > 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,14 +133,14 @@ async def test_a_round_counts_what_completed_and_what_failed(tmp_path):
         status = "partial" if served % 3 == 0 else "completed"
         return json.dumps({"status": status, "results": steps}).encode()
 
-    server = await listening(handle, 0)
+    server = await listen(handle, 0)
     port = server.sockets[0].getsockname()[1]
     contender = Contender("x", "nothing", None, lambda place: [])
     each = Measured(contender, Place(None, "", tmp_path, {"web": port}), [], "", at_once=8)
 
     async with server:
         await measure([each], f"http://127.0.0.1:{port}", rounds=2, seconds=0.1, latency_seconds=0.2)
-        async with client(each) as http:
+        async with open_client(each) as http:
             await http.request("GET", "/health")
 
     assert len(each.rates) == len(each.cpu_us) == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from load.bare.client import Client
 from load.bare.server import HEALTHY
-from load.peers.limits.exchange import answered
+from load.peers.limits.exchange import answer_task
 
 AGENTS = Client(os.environ.get("AGENTS", "http://127.0.0.1:9000").removeprefix("http://"))
 _JSON = (b"content-type", b"application/json")
@@ -24,7 +24,7 @@ async def app(
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    said = json.dumps(await answered(AGENTS, json.loads(body))).encode() if scope["method"] == "POST" else HEALTHY
+    said = json.dumps(await answer_task(AGENTS, json.loads(body))).encode() if scope["method"] == "POST" else HEALTHY
     headers = [_JSON, (b"content-length", b"%d" % len(said))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": said})

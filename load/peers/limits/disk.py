@@ -9,7 +9,7 @@ from pathlib import Path
 PAGE = b"\0" * 4096
 
 
-def syncs_a_second(folder: Path, seconds: float) -> float:
+def measure_syncs(folder: Path, seconds: float) -> float:
     """Appends of 4 KB, each followed by fdatasync, one after the other, in a file of `folder`."""
     path = folder / "sync"
     with path.open("wb", buffering=0) as file:

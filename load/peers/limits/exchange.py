@@ -10,7 +10,7 @@ from uuid import uuid4
 from load.bare.client import Client
 
 
-async def answered(agents: Client, task: dict[str, Any]) -> dict[str, Any]:
+async def answer_task(agents: Client, task: dict[str, Any]) -> dict[str, Any]:
     """What the caller of a task gets; raises OSError."""
     task_id = uuid4().hex
 

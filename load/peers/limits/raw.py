@@ -10,8 +10,8 @@ import signal
 import uvloop
 
 from load.bare.client import Client
-from load.bare.server import HEALTHY, listening
-from load.peers.limits.exchange import answered
+from load.bare.server import HEALTHY, listen
+from load.peers.limits.exchange import answer_task
 
 
 async def main() -> None:
@@ -20,9 +20,9 @@ async def main() -> None:
     async with Client(os.environ["AGENTS"].removeprefix("http://")) as agents:
 
         async def answer(body: bytes) -> bytes:
-            return json.dumps(await answered(agents, json.loads(body))).encode()
+            return json.dumps(await answer_task(agents, json.loads(body))).encode()
 
-        server = await listening(
+        server = await listen(
             lambda method, target, body: answer(body) if method == b"POST" else HEALTHY, int(os.environ["PORT"])
         )
         await stop.wait()

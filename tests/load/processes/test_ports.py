@@ -51,7 +51,7 @@ def test_ports_in_use_are_passed_over(tmp_path, monkeypatch, before):
 def test_after_the_last_port_comes_the_first(tmp_path, monkeypatch):
     counter, first = tmp_path / "counter", free_port(2)
     monkeypatch.setattr(ports, "FIRST", first)
-    monkeypatch.setattr(ports, "_last", lambda: first + 1)
+    monkeypatch.setattr(ports, "_find_last", lambda: first + 1)
     counter.write_text(str(first))
 
     assert [free_port(counter=counter) for _ in range(3)] == [first, first + 1, first]
@@ -60,7 +60,7 @@ def test_after_the_last_port_comes_the_first(tmp_path, monkeypatch):
 def test_a_machine_without_free_ports_is_told(tmp_path, monkeypatch):
     first = free_port()
     monkeypatch.setattr(ports, "FIRST", first)
-    monkeypatch.setattr(ports, "_last", lambda: first + 1)
+    monkeypatch.setattr(ports, "_find_last", lambda: first + 1)
 
     with pytest.raises(RuntimeError, match="No 3 ports in a row are free"):
         free_port(3, counter=tmp_path / "counter")

@@ -9,9 +9,10 @@ import sqlite3
 import time
 from pathlib import Path
 
-from load import Figure, Stage
-from load.growth.subject import Subject, request, started
-from load.rows import percentiles
+from load.figures.figure import Figure
+from load.findings.rows import compute_percentiles
+from load.growth.subject import Subject, build_request, start
+from load.processes.stage import Stage
 
 ROUNDS = 2
 TASKS = 300
@@ -19,21 +20,21 @@ APART_SECONDS = 0.05  # 20 a second, whatever becomes of those before
 NEVER_DAYS = 3_650
 
 
-async def while_pruning(stage: Stage, journal: Path, *, days: float, most: float) -> tuple[list[Figure], list[str]]:
+async def measure_pruning(stage: Stage, journal: Path, *, days: float, most: float) -> tuple[list[Figure], list[str]]:
     """p99 of tasks at 20 a second with everything older than `days` going, against nothing going."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     gone, took = 0, 0.0
     for _ in range(ROUNDS):
         for pruning in (False, True):
             env = {"HISTORY_DAYS": str(days if pruning else NEVER_DAYS)}
-            async with started(stage, journal=journal, env=env) as subject:
-                await subject.cost(20, at_once=1)
+            async with start(stage, journal=journal, env=env) as subject:
+                await subject.measure_cost(20, at_once=1)
                 before, began = _count(journal), time.monotonic()
-                seconds[pruning] += await _live(subject)
+                seconds[pruning] += await _run_live(subject)
                 if pruning:
                     gone += before - _count(journal) + TASKS
                     took += time.monotonic() - began
-    rest, busy = (percentiles(seconds[pruning]) for pruning in (False, True))
+    rest, busy = (compute_percentiles(seconds[pruning]) for pruning in (False, True))
     figures = [
         Figure("live tasks, nothing pruned: p99", 1000 * rest[2], "ms"),
         Figure("live tasks while pruning: p99", 1000 * busy[2], "ms"),
@@ -43,10 +44,10 @@ async def while_pruning(stage: Stage, journal: Path, *, days: float, most: float
     return figures, [f"p50 {1000 * rest[0]:.1f} and {1000 * busy[0]:.1f} ms; {gone:,} tasks were pruned meanwhile."]
 
 
-async def _live(subject: Subject) -> list[float]:
-    body = json.dumps(request()).encode()
+async def _run_live(subject: Subject) -> list[float]:
+    body = json.dumps(build_request()).encode()
 
-    async def one() -> float:
+    async def send_one() -> float:
         began = time.monotonic()
         status, _ = await subject.http.request("POST", "/execute_task", body)
         assert status == 200
@@ -56,7 +57,7 @@ async def _live(subject: Subject) -> list[float]:
     began = time.monotonic()
     for number in range(TASKS):
         await asyncio.sleep(max(0.0, began + number * APART_SECONDS - time.monotonic()))
-        tasks.append(asyncio.create_task(one(), name=f"task-{number}"))
+        tasks.append(asyncio.create_task(send_one(), name=f"task-{number}"))
     return await asyncio.gather(*tasks)
 
 

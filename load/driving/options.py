@@ -87,20 +87,20 @@ class Options(argparse.Namespace):
     slow_host: str
 
 
-def parsed(arguments: Sequence[str] | None = None) -> Options:
+def parse(arguments: Sequence[str] | None = None) -> Options:
     """The options; ends the program with exit code 2 and one sentence when they make no sense."""
-    parser = _parser()
+    parser = _build_parser()
     given = parser.parse_args(arguments, namespace=Options())
     if given.seconds is None:
         given.seconds = SCENARIOS[given.scenario] if given.scenario else STEP_SECONDS
     given.question = given.question or [QUESTION]
-    if wrong := refusal(given):
+    if wrong := find_refusal(given):
         parser.error(wrong)
     given.url = given.url.rstrip("/")
     return given
 
 
-def refusal(given: Options) -> str | None:
+def find_refusal(given: Options) -> str | None:
     """Why these options are not taken, if they are not."""
     try:
         parts = urlsplit(given.url)
@@ -109,7 +109,7 @@ def refusal(given: Options) -> str | None:
         return f"--url {given.url} is no URL: {exc}"
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         return f"--url {given.url} must be an http:// or https:// URL with a host and nothing after the path"
-    if not given.allow_remote and not _loopback(host):
+    if not given.allow_remote and not _is_loopback(host):
         return f"--url {given.url} is another machine; add --allow-remote if its owner knows of the load to come"
     if given.kill_pid is not None or given.kill_container is not None:
         if given.scenario != "worker-dies":
@@ -123,27 +123,27 @@ def refusal(given: Options) -> str | None:
     each = len(given.steps) if given.scenario is None else 1
     if each * (given.seconds + given.timeout) > MOST_SECONDS:
         return f"that could take more than {MOST_SECONDS / 3600:.0f} hours; ask for fewer steps or seconds"
-    return next((no for path in (_json_path(given), given.html) if path and (no := _unwritable(path))), None)
+    return next((no for path in (_get_json_path(given), given.html) if path and (no := _check_writable(path))), None)
 
 
-def _json_path(given: Options) -> Path | None:
+def _get_json_path(given: Options) -> Path | None:
     return Path(given.json) if given.json and given.json != "-" else None
 
 
-def _unwritable(path: Path) -> str | None:
+def _check_writable(path: Path) -> str | None:
     if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         return f"{path} cannot be written"
     return None
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _steps(text: str) -> tuple[int, ...]:
+def _parse_steps(text: str) -> tuple[int, ...]:
     try:
         steps = tuple(int(word) for word in text.split(","))
     except ValueError:
@@ -171,7 +171,7 @@ class _Number:
         return value
 
 
-def _parser() -> Parser:
+def _build_parser() -> Parser:
     parser = Parser(
         prog="python -m load.run",
         usage="python -m load.run [options]",
@@ -189,7 +189,7 @@ def _parser() -> Parser:
         help="bearer token (default: API_KEY, which ps cannot show)",
     )
     add("--scenario", choices=SCENARIOS, help="one of those below instead of the search for the knee")
-    add("--steps", type=_steps, default=STEPS, metavar="N,N,…", help="callers at once (default: 5,10,20 … 1280)")
+    add("--steps", type=_parse_steps, default=STEPS, metavar="N,N,…", help="callers at once (default: 5,10,20 … 1280)")
     add("--seconds", type=_Number(0.5, MOST_SECONDS), help="of each step (default: 10), or of the whole scenario")
     add("--timeout", type=_Number(0.1, 3_600), default=30.0, help="seconds that each task has (default: %(default)g)")
     add(

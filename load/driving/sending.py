@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from load.calls import Call, stopped
+from load.driving.calls import Call, wait_for_stop
 
 MAX_OPEN = 5_000  # tasks that this program has open at once when it sends by the clock
 AFTER_FAILURE_SECONDS = 0.2  # a caller waits before it tries again, as a polite client does …
@@ -51,14 +51,14 @@ class Collected:
     open: Counter[float] = field(default_factory=Counter)
 
 
-async def callers(send: SEND, count: int, seconds: float, limits: Limits, into: Collected) -> None:
+async def send_by_callers(send: SEND, count: int, seconds: float, limits: Limits, into: Collected) -> None:
     """`count` callers have one task each at any time for so long; every task that was begun is waited for.
 
     A caller whose task failed pauses for Retry-After, at least 0.2 s and at most 1 s. Returns at once on `stop`.
     """
     until = into.began + seconds
 
-    async def caller() -> None:
+    async def keep_calling() -> None:
         while time.monotonic() < until and limits.take():
             into.started += 1
             call = await send(time.monotonic())
@@ -68,11 +68,11 @@ async def callers(send: SEND, count: int, seconds: float, limits: Limits, into: 
                 await asyncio.sleep(max(0.0, min(pause, until - time.monotonic())))
 
     async with asyncio.TaskGroup() as group:
-        tasks = {group.create_task(caller(), name=f"caller-{n}") for n in range(count)}
-        await _all_or_stop(tasks, limits.stop)
+        tasks = {group.create_task(keep_calling(), name=f"caller-{n}") for n in range(count)}
+        await _wait_for_all(tasks, limits.stop)
 
 
-async def by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into: Collected) -> None:
+async def send_by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into: Collected) -> None:
     """Sends a task at each of these times (seconds from the beginning), then waits for all answers.
 
     Time is measured from when a task was meant to start, so that a server that holds up the sender does not make its
@@ -80,7 +80,7 @@ async def by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into
     """
     running: set[asyncio.Task[None]] = set()
 
-    async def one(at: float) -> None:
+    async def send_one(at: float) -> None:
         into.open[at] += 1
         into.calls.append(await send(at))
         into.open[at] -= 1
@@ -91,7 +91,7 @@ async def by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into
         for start in starts:
             at = into.began + start
             if (ahead := at - time.monotonic()) > 0.5:
-                await stopped(limits.stop, ahead)
+                await wait_for_stop(limits.stop, ahead)
             else:
                 await asyncio.sleep(max(0.0, ahead))
             if not limits.take():
@@ -100,13 +100,13 @@ async def by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into
             if len(running) >= MAX_OPEN:
                 into.calls.append(Call(at, 0.0, "not_sent", carried=False))
                 continue
-            task = group.create_task(one(at), name=f"task-{limits.sent}")
+            task = group.create_task(send_one(at), name=f"task-{limits.sent}")
             running.add(task)
             task.add_done_callback(running.discard)
-        await _all_or_stop(running, limits.stop)
+        await _wait_for_all(running, limits.stop)
 
 
-async def _all_or_stop(tasks: set[asyncio.Task[None]], stop: asyncio.Event) -> None:
+async def _wait_for_all(tasks: set[asyncio.Task[None]], stop: asyncio.Event) -> None:
     """Until all tasks are done; cancels those that are left when `stop` is set."""
     if not tasks:
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from load.calls import bearer
+from load.driving.calls import build_headers
 
 NAME = "load-slow"
 JOIN_SECONDS = 10.0
@@ -38,13 +38,13 @@ class SlowAgent:
 
 
 @contextlib.asynccontextmanager
-async def served(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, str]]:
+async def serve(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, str]]:
     """The agent, and the address it listens at."""
     agent = SlowAgent(seconds)
     app = web.Application()
     app.router.add_post("/execute", agent.execute)
-    app.router.add_route("GET", "/{anything:.*}", _healthy)
-    app.router.add_route("DELETE", "/{anything:.*}", _healthy)
+    app.router.add_route("GET", "/{anything:.*}", _answer_healthy)
+    app.router.add_route("DELETE", "/{anything:.*}", _answer_healthy)
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -59,11 +59,11 @@ async def served(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, st
 
 
 @contextlib.asynccontextmanager
-async def joined(
+async def join(
     session: aiohttp.ClientSession, url: str, api_key: str | None, *, endpoint: str, capability: str
 ) -> AsyncIterator[None]:
     """The agent is registered and healthy inside the block, and gone after it; raises `NotJoined`."""
-    headers = bearer(api_key)
+    headers = build_headers(api_key)
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     body = {"name": NAME, "endpoint": endpoint, "capabilities": [capability], "description": "Slow on purpose."}
     try:
@@ -72,7 +72,7 @@ async def joined(
             if answer.status not in (200, 201):
                 raise NotJoined(f"The coordinator refused the slow agent: {said.get('detail', answer.status)}")
         try:
-            await _healthy_there(session, url, headers)
+            await _wait_until_healthy(session, url, headers)
             yield
         finally:
             async with session.delete(f"{url}/agents/{said['agent_id']}", headers=headers, timeout=timeout):
@@ -81,7 +81,7 @@ async def joined(
         raise NotJoined(f"The slow agent could not join or leave: {type(exc).__name__} {exc}") from exc
 
 
-async def _healthy_there(session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
+async def _wait_until_healthy(session: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
     until, status = time.monotonic() + JOIN_SECONDS, "unknown"
     while time.monotonic() < until:
         async with session.get(f"{url}/agents/{NAME}", headers=headers) as answer:
@@ -96,5 +96,5 @@ async def _healthy_there(session: aiohttp.ClientSession, url: str, headers: dict
     )
 
 
-async def _healthy(_: web.Request) -> web.Response:
+async def _answer_healthy(_: web.Request) -> web.Response:
     return web.json_response({"status": "healthy"})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, quantiles
 
-from load.calls import Call
+from load.driving.calls import Call
 
 MOST = 0.95  # of the answers: the rest are stragglers
 
@@ -41,7 +41,7 @@ class Row:
         return 100 * self.completed / self.tasks if self.tasks else 0.0
 
 
-def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
+def compute_percentiles(values: Sequence[float]) -> tuple[float, float, float]:
     """p50, p95 and p99, between the two nearest values where none is exact; raises ValueError for no values."""
     if not values:
         raise ValueError("No values, no percentiles.")
@@ -51,7 +51,7 @@ def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
     return cuts[49], cuts[94], cuts[98]
 
 
-def row(
+def sum_up(
     calls: Collection[Call],
     *,
     label: str,
@@ -68,8 +68,8 @@ def row(
     """
     carried = [call for call in calls if call.carried]
     times = [call.seconds for call in carried]
-    p50, p95, p99 = percentiles(times) if times else (None, None, None)
-    until = began + seconds if among is not None else max(began + seconds, _answered(carried))
+    p50, p95, p99 = compute_percentiles(times) if times else (None, None, None)
+    until = began + seconds if among is not None else max(began + seconds, _find_end(carried))
     answered = [call for call in (calls if among is None else among) if began < call.began + call.seconds <= until]
     span = until - began
     return Row(
@@ -90,7 +90,7 @@ def row(
     )
 
 
-def _answered(calls: Collection[Call]) -> float:
+def _find_end(calls: Collection[Call]) -> float:
     """When 95 % of the calls had their answer."""
     ends = sorted(call.began + call.seconds for call in calls)
     return ends[int(MOST * (len(ends) - 1))] if ends else 0.0

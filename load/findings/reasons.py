@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from load.knee import MOSTLY, Broke
-from load.observed import AgentSeen, Observed
-from load.rows import Row
+from load.findings.knee import MOSTLY, Broke
+from load.findings.observer import AgentSeen, Observed
+from load.findings.rows import Row
 
 SENTENCES = {
     "overloaded": "refused with 429: as many tasks ran and waited as may",
@@ -34,7 +34,7 @@ class Lever:
     why: str
 
 
-def reasons(row: Row) -> list[str]:
+def explain(row: Row) -> list[str]:
     """One sentence for each way in which tasks of this row did not complete, most frequent first."""
     found = []
     for reason, count in row.reasons.items():
@@ -48,25 +48,25 @@ def reasons(row: Row) -> list[str]:
     return found
 
 
-def levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
+def find_levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
     """What to change, the most likely first; empty when nothing broke. `first` is what was seen of the first row."""
     if broke is None:
         return []
-    alike = _alike(seen, first)
-    found = [alike] if alike else _places(seen)
+    alike = _find_shared_limit(seen, first)
+    found = [alike] if alike else _find_full(seen)
     if refused := row.reasons.get("overloaded"):
         why = f"{refused:,} tasks were refused; a longer queue refuses fewer and makes them wait, it ends none sooner."
         found.append(Lever("MAX_QUEUED_TASKS", why))
     late = sum(row.reasons.get(reason, 0) for reason in LATE)
     if (late or broke == "latency") and not alike and not any(agent.full_share >= MOSTLY for agent in seen.agents):
-        found += _slowest(row, seen, first)
+        found += _find_slowest(row, seen, first)
     if late:
         why = f"{late:,} tasks had not ended at their deadline; more time helps only if fewer are started than end."
         found.append(Lever("--timeout here, REQUEST_TIMEOUT for callers that name none", why))
-    return found or [_unexplained(row)]
+    return found or [_name_suspect(row)]
 
 
-def _unexplained(row: Row) -> Lever:
+def _name_suspect(row: Row) -> Lever:
     worst = next(iter(row.culprits), None)
     if worst is None:
         return Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
@@ -76,9 +76,9 @@ def _unexplained(row: Row) -> Lever:
     return Lever("none of ours", f"Steps end with {error} whatever the load; look at {agent} and its log.")
 
 
-def _alike(seen: Observed, first: Observed) -> Lever | None:
+def _find_shared_limit(seen: Observed, first: Observed) -> Lever | None:
     """Steps of every agent that got slower by the same, none of them full: what they share is the limit."""
-    pairs = [(a.step_seconds, _step_seconds(a, first)) for a in seen.agents if a.step_seconds is not None]
+    pairs = [(a.step_seconds, _get_step_seconds(a, first)) for a in seen.agents if a.step_seconds is not None]
     grown = [now / before for now, before in pairs if before]
     if len(grown) < 2 or len(grown) < len(pairs) or min(grown) < GREW or max(grown) > GREW * min(grown):
         return None
@@ -92,7 +92,7 @@ def _alike(seen: Observed, first: Observed) -> Lever | None:
     return Lever("none of ours", why)
 
 
-def _places(seen: Observed) -> list[Lever]:
+def _find_full(seen: Observed) -> list[Lever]:
     """Who had no place left: an agent, or else the coordinator."""
     full = [agent for agent in seen.agents if agent.full_share >= MOSTLY]
     found = [
@@ -109,7 +109,7 @@ def _places(seen: Observed) -> list[Lever]:
     return found
 
 
-def _slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
+def _find_slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
     """The agent whose steps take longest, if they explain the time of a task; else the coordinator itself."""
     timed = [(agent.step_seconds, agent) for agent in seen.agents if agent.step_seconds is not None]
     if not timed or not row.average:
@@ -122,7 +122,7 @@ def _slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
             f"the rest is the coordinator itself. A faster core or disk for it moves this, or a second coordinator."
         )
         return [Lever("none of ours", why)]
-    before = _step_seconds(agent, first)
+    before = _get_step_seconds(agent, first)
     grew = before is not None and seconds > GREW * before
     if not grew and seen.queued_share >= MOSTLY:
         return []
@@ -132,5 +132,5 @@ def _slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
     return [Lever(f"more instances of {agent.name}", why)]
 
 
-def _step_seconds(agent: AgentSeen, seen: Observed) -> float | None:
+def _get_step_seconds(agent: AgentSeen, seen: Observed) -> float | None:
     return next((other.step_seconds for other in seen.agents if other.name == agent.name), None)

@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
-from load import Figure
-from load.growth.subject import Subject, request
-from load.rows import percentiles
+from load.figures.figure import Figure
+from load.findings.rows import compute_percentiles
+from load.growth.subject import Subject, build_request
 
 EACH = 100  # calls
 LISTING = 4  # callers that do nothing but ask for lists
@@ -27,21 +27,21 @@ FILTERS = {
 }
 
 
-async def lists(subject: Subject) -> list[Figure]:
+async def measure_lists(subject: Subject) -> list[Figure]:
     """Each filter's p99, and that of pages in the middle of the history."""
     found = []
-    for name, query in {**FILTERS, "a page further down": f"cursor={quote(await _far(subject))}"}.items():
-        seconds = await _timed(EACH, lambda query=query: subject.http.request("GET", f"/tasks?{query}"))  # type: ignore[misc]
+    for name, query in {**FILTERS, "a page further down": f"cursor={quote(await _find_far_cursor(subject))}"}.items():
+        seconds = await _time_calls(EACH, lambda query=query: subject.http.request("GET", f"/tasks?{query}"))  # type: ignore[misc]
         found.append(
-            Figure(f"list, {name}: p99", 1000 * percentiles(seconds)[2], "ms", target=1000 * MOST_LIST_SECONDS)
+            Figure(f"list, {name}: p99", 1000 * compute_percentiles(seconds)[2], "ms", target=1000 * MOST_LIST_SECONDS)
         )
     return found
 
 
-async def beside_lists(subject: Subject) -> list[Figure]:
+async def measure_beside_lists(subject: Subject) -> list[Figure]:
     """GET of an ended task and an accepted one under a key: alone, and while callers ask for lists of 200."""
-    id = (await subject.ended())[0]
-    body = json.dumps(request()).encode()
+    id = (await subject.list_ended())[0]
+    body = json.dumps(build_request()).encode()
     headers = {"Prefer": "respond-async"}
     numbers = iter(range(1_000_000))
 
@@ -53,9 +53,9 @@ async def beside_lists(subject: Subject) -> list[Figure]:
 
     found = []
     for name, call in (("GET of an ended task", look), ("accepting under a key", accept)):
-        alone = percentiles(await _timed(EACH, call))[1]
+        alone = compute_percentiles(await _time_calls(EACH, call))[1]
         listing = [asyncio.create_task(_list(subject), name=f"lists-{n}") for n in range(LISTING)]
-        beside = percentiles(await _timed(EACH, call))[1]
+        beside = compute_percentiles(await _time_calls(EACH, call))[1]
         for task in listing:
             task.cancel()
         await asyncio.gather(*listing, return_exceptions=True)
@@ -70,7 +70,7 @@ async def _list(subject: Subject) -> None:
         await asyncio.sleep(0)
 
 
-async def _far(subject: Subject) -> str:
+async def _find_far_cursor(subject: Subject) -> str:
     """The cursor of a page that lies ten pages of 200 down."""
     cursor = ""
     for _ in range(10):
@@ -79,7 +79,7 @@ async def _far(subject: Subject) -> str:
     return cursor
 
 
-async def _timed(count: int, call: Callable[[], Awaitable[object]]) -> list[float]:
+async def _time_calls(count: int, call: Callable[[], Awaitable[object]]) -> list[float]:
     seconds = []
     for _ in range(count):
         began = time.monotonic()

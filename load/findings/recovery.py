@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from load.calls import Call
-from load.observed import Sample
-from load.rows import percentiles
+from load.driving.calls import Call
+from load.findings.observer import Sample
+from load.findings.rows import compute_percentiles
 
 SLOW = 3.0  # times the p95 from before: that second still was not as before
 LEAST_SLOW_SECONDS = 0.1  # above the p95 from before; less is noise
@@ -33,17 +33,17 @@ class Recovery:
         return last if last < self.watched_seconds - 1 else None
 
 
-def recovery(calls: Sequence[Call], *, at: float, until: float) -> Recovery:
+def measure_recovery(calls: Sequence[Call], *, at: float, until: float) -> Recovery:
     """What the callers felt of a failure `at`, watched `until` (both on the clock of the calls)."""
     before = [call.seconds for call in calls if call.carried and call.began + call.seconds < at]
-    usual = percentiles(before)[1] if before else 0.0
+    usual = compute_percentiles(before)[1] if before else 0.0
     limit = max(SLOW * usual, usual + LEAST_SLOW_SECONDS)
     after = [call for call in calls if call.began + call.seconds >= at]
     failed = [call for call in after if not call.ok]
     slow = 0.0
     for second in range(int(until - at) + 1):
         begun = [c.seconds for c in after if c.carried and at + second - 1 <= c.began < at + second]
-        if begun and percentiles(begun)[1] > limit:
+        if begun and compute_percentiles(begun)[1] > limit:
             slow = float(second)
     return Recovery(
         failed=len(failed),
@@ -53,15 +53,15 @@ def recovery(calls: Sequence[Call], *, at: float, until: float) -> Recovery:
     )
 
 
-def noticed(samples: Sequence[Sample], *, at: float) -> tuple[str | None, float | None, float | None]:
+def find_outage(samples: Sequence[Sample], *, at: float) -> tuple[str | None, float | None, float | None]:
     """Which agent lost an instance after `at`, seconds until the coordinator showed it, and until all were back."""
     past = [sample for sample in samples if sample.at <= at]
     if not past:
         return None, None, None
-    usual = past[-1].healthy()
+    usual = past[-1].count_healthy()
     name = gone = None
     for sample in (sample for sample in samples if sample.at > at):
-        now = sample.healthy()
+        now = sample.count_healthy()
         if name is None:
             name = next((agent for agent, count in usual.items() if now.get(agent, 0) < count), None)
             gone = sample.at - at if name else None

@@ -6,35 +6,37 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from load import Stage, wait_for_agents
-from load.noop_agent import ROLES
+from load.agents.noop import ROLES
 from load.peers import venvs
 from load.peers.contenders import Contender
-from load.peers.measured import Measured
-from load.peers.place import Place, unused_port
+from load.peers.measurements import Measured
+from load.peers.place import Place
+from load.processes.ports import free_port
+from load.processes.services import wait_for_agents
+from load.processes.stage import Stage
 
 MEASURED, LOADING = 0, 1  # cores
 READY_SECONDS = 90.0
 
 
-def able(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+def choose_able(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
     """Those whose programs are on the PATH, and a sentence for each of the others."""
     lacking = {c.name: [need for need in c.needs if shutil.which(need) is None] for c in contenders}
     notes = [f"{name} was left out: {', '.join(needs)} is not installed." for name, needs in lacking.items() if needs]
     return [c for c in contenders if not lacking[c.name]], notes
 
 
-def started(stage: Stage, contenders: Sequence[Contender], *, at_once: int) -> tuple[list[Measured], str]:
+def start(stage: Stage, contenders: Sequence[Contender], *, at_once: int) -> tuple[list[Measured], str]:
     """All of them, ready, their venvs made; and the URL of the agents, which are registered where that is needed."""
     venvs.make(contender.folder for contender in contenders if contender.folder)
     stage.pin(0, LOADING)
-    agents = f"http://127.0.0.1:{unused_port()}"
-    all_ = [_started(stage, contender, agents, at_once) for contender in contenders]
+    agents = f"http://127.0.0.1:{free_port()}"
+    all_ = [_start_one(stage, contender, agents, at_once) for contender in contenders]
     for each in all_:
         for port, path in each.contender.ready:
-            stage.wait(each.processes[-1], each.place.url(port) + path, seconds=READY_SECONDS)
+            stage.wait(each.processes[-1], each.place.build_url(port) + path, seconds=READY_SECONDS)
         each.contender.then(each.place)
-    coordinators = [each.place.url() for each in all_ if each.contender.kind == "muster"]
+    coordinators = [each.place.build_url() for each in all_ if each.contender.kind == "muster"]
     where = [word for url in coordinators for word in ("--register", url)]
     process = stage.start("load.noop_agent", "--port", agents.rpartition(":")[2], *where, core=LOADING)
     stage.wait(process, f"{agents}/health")
@@ -43,19 +45,19 @@ def started(stage: Stage, contenders: Sequence[Contender], *, at_once: int) -> t
     return all_, agents
 
 
-def _started(stage: Stage, contender: Contender, agents: str, at_once: int) -> Measured:
+def _start_one(stage: Stage, contender: Contender, agents: str, at_once: int) -> Measured:
     files = stage.folder / f"files-{contender.name.replace(' ', '-')}"
     files.mkdir()
     place = Place(contender.folder, agents, files)
     env = {**place.env, **contender.env(place)}
     name = contender.folder or contender.kind
     processes = [stage.run(command, name=name, env=env, core=MEASURED) for command in contender.commands(place)]
-    return Measured(contender, place, processes, place.versions(*contender.packages), at_once)
+    return Measured(contender, place, processes, place.read_versions(*contender.packages), at_once)
 
 
-def failures(stage: Stage, all_: Sequence[Measured]) -> None:
+def print_failures(stage: Stage, all_: Sequence[Measured]) -> None:
     """Prints the end of the logs of those whose tasks failed."""
     for each in all_:
         if each.failed:
-            said = "\n".join(stage.log(process) for process in each.processes)
+            said = "\n".join(stage.read_log(process) for process in each.processes)
             print(f"{each.name}: {each.failed} tasks failed; the end of its logs:\n{said}", file=sys.stderr)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from load.calls import Call, Sender
-from load.display import Display
-from load.drive import Collected, Limits, by_the_clock, callers
-from load.machine.processor import OWN_CORES, Meter, Use
-from load.observed import Observed, Observer
-from load.options import Options
-from load.rows import Row, row
+from load.display.terminal import Display
+from load.driving.calls import Call, Sender
+from load.driving.options import Options
+from load.driving.sending import Collected, Limits, send_by_callers, send_by_the_clock
+from load.findings.observer import Observed, Observer
+from load.findings.rows import Row, sum_up
+from load.processes.processor import OWN_CORES, Meter, Use
 
 TICK_SECONDS = 0.25
 SLICES = 12
@@ -42,25 +42,25 @@ class Bench:
     limits: Limits
     notes: list[str] = field(default_factory=list)
 
-    def observer(self, *, every_seconds: float = 0.5) -> Observer:
+    def observe(self, *, every_seconds: float = 0.5) -> Observer:
         return Observer(self.session, self.options.url, self.options.api_key, every_seconds)
 
-    async def step(self, count: int) -> Step:
+    async def measure_step(self, count: int) -> Step:
         """So many callers for --seconds."""
         collected, seconds, label = Collected(), self.options.seconds, str(count)
 
         def tick() -> None:
-            self.display.running(label, collected, share=(time.monotonic() - collected.began) / seconds)
+            self.display.show_running(label, collected, share=(time.monotonic() - collected.began) / seconds)
 
-        async with self.observer() as observer, self._watched(tick) as meter:
-            await callers(self.sender.send, count, seconds, self.limits, collected)
+        async with self.observe() as observer, self._watch(tick) as meter:
+            await send_by_callers(self.sender.send, count, seconds, self.limits, collected)
             use = meter.use
         taken = min(seconds, time.monotonic() - collected.began) if self.limits.over else seconds
-        measured = row(collected.calls, label=label, x=count, began=collected.began, seconds=taken)
-        self.display.row(measured)
+        measured = sum_up(collected.calls, label=label, x=count, began=collected.began, seconds=taken)
+        self.display.add_row(measured)
         return Step(measured, observer.seen, use)
 
-    async def schedule(self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]) -> list[Row]:
+    async def run_schedule(self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]) -> list[Row]:
         """Tasks by the clock; a row for each slice of the time (`slices` are where they begin, and the end)."""
         rows: list[Row] = []
 
@@ -68,37 +68,37 @@ class Bench:
             now = time.monotonic() - into.began
             answered = min(into.open, default=into.began + now) - into.began
             while len(rows) + 1 < len(slices) and answered > slices[len(rows) + 1]:
-                self._slice(rows, into.calls, into.began, slices)
+                self._add_slice(rows, into.calls, into.began, slices)
             running = max((n for n, start in enumerate(slices[:-1]) if start <= now), default=0)
-            self.display.running(label(slices, running), into, share=now / slices[-1])
+            self.display.show_running(format_label(slices, running), into, share=now / slices[-1])
 
-        async with self._watched(tick):
-            await by_the_clock(self.sender.send, starts, self.limits, into)
+        async with self._watch(tick):
+            await send_by_the_clock(self.sender.send, starts, self.limits, into)
         over = time.monotonic() - into.began
         while len(rows) + 1 < len(slices) and slices[len(rows)] < over:
-            self._slice(rows, into.calls, into.began, slices)
+            self._add_slice(rows, into.calls, into.began, slices)
         return [some for some in rows if some.tasks]
 
-    def _slice(self, rows: list[Row], calls: Sequence[Call], began: float, slices: Sequence[float]) -> None:
+    def _add_slice(self, rows: list[Row], calls: Sequence[Call], began: float, slices: Sequence[float]) -> None:
         number = len(rows)
         start, end = slices[number], slices[number + 1]
         inside = [call for call in calls if start <= call.began - began < end]
-        name = label(slices, number)
-        rows.append(row(inside, label=name, x=start, began=began + start, seconds=end - start, among=calls))
+        name = format_label(slices, number)
+        rows.append(sum_up(inside, label=name, x=start, began=began + start, seconds=end - start, among=calls))
         if inside:
-            self.display.row(rows[-1])
+            self.display.add_row(rows[-1])
 
     @contextlib.asynccontextmanager
-    async def _watched(self, tick: Callable[[], None]) -> AsyncIterator[Meter]:
+    async def _watch(self, tick: Callable[[], None]) -> AsyncIterator[Meter]:
         """Calls `tick` four times a second; notes when this program used most of a core."""
 
-        async def every() -> None:
+        async def tick_forever() -> None:
             while True:
                 tick()
                 await asyncio.sleep(TICK_SECONDS)
 
         meter = Meter()
-        ticking = asyncio.create_task(every(), name="display")
+        ticking = asyncio.create_task(tick_forever(), name="display")
         try:
             yield meter
         finally:
@@ -110,11 +110,11 @@ class Bench:
             self.notes.append(f"This program itself used {own:.0%} of a core for a while: the rates are a lower bound.")
 
 
-def label(slices: Sequence[float], number: int) -> str:
+def format_label(slices: Sequence[float], number: int) -> str:
     return f"{slices[number]:.3g}–{slices[number + 1]:.3g} s"
 
 
-def even(seconds: float) -> list[float]:
+def slice_evenly(seconds: float) -> list[float]:
     """Slices of a second or more, at most 12."""
     count = max(1, min(SLICES, int(seconds)))
     return [seconds * n / count for n in range(count + 1)]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from load.display import COLUMNS, cells_of
-from load.findings import Findings
-from load.options import Options
-from load.rows import Row
+from load.display.terminal import COLUMNS, format_cells
+from load.driving.options import Options
+from load.findings.findings import Findings
+from load.findings.rows import Row
 
 WIDTH, HEIGHT = 760, 205
 LEFT, RIGHT, TOP, BOTTOM = 58, 86, 22, 34
@@ -55,16 +55,16 @@ class Panel:
     limit: tuple[float, str] | None = None
 
 
-def page(found: Findings, options: Options) -> str:
+def render_page(found: Findings, options: Options) -> str:
     """The whole page."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    rows = [(row, cells_of(row), row.success_percent < options.min_success) for row in found.rows]
-    return environment.get_template("chart.html").render(
+    rows = [(row, format_cells(row), row.success_percent < options.min_success) for row in found.rows]
+    return environment.get_template("page.html").render(
         found=found,
         options=options,
-        panels=panels(found, min_success=options.min_success),
+        panels=build_panels(found, min_success=options.min_success),
         columns=COLUMNS,
         rows=rows,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -77,7 +77,7 @@ def page(found: Findings, options: Options) -> str:
     )
 
 
-def panels(found: Findings, *, min_success: float) -> list[Panel]:
+def build_panels(found: Findings, *, min_success: float) -> list[Panel]:
     """Rate, latency and success over the same x axis; empty without rows."""
     if not found.rows:
         return []
@@ -90,9 +90,9 @@ def panels(found: Findings, *, min_success: float) -> list[Panel]:
     }
     success = {"success": ("success", lambda row: row.success_percent)}
     return [
-        frame.panel("Tasks completed a second", rate, unit=""),
-        frame.panel("Latency of a task", latency, unit=" s", may_be_logarithmic=True),
-        frame.panel("Tasks that completed", success, unit=" %", top=100.0, limit=min_success),
+        frame.build_panel("Tasks completed a second", rate, unit=""),
+        frame.build_panel("Latency of a task", latency, unit=" s", may_be_logarithmic=True),
+        frame.build_panel("Tasks that completed", success, unit=" %", top=100.0, limit=min_success),
     ]
 
 
@@ -117,7 +117,7 @@ class _Frame:
         self._ticks = [(x, row.label) for n, (x, row) in enumerate(zip(self._xs, rows, strict=True)) if n % every == 0]
         self._rows = rows
 
-    def panel(
+    def build_panel(
         self,
         title: str,
         series: _Series,
@@ -130,10 +130,14 @@ class _Frame:
         values = [v for _, read in series.values() for row in self._rows if (v := read(row)) is not None]
         positive = [value for value in values if value > 0]
         logarithmic = may_be_logarithmic and len(positive) > 1 and max(positive) > LOGARITHMIC_FROM * min(positive)
-        ticks = decades(min(positive), max(positive)) if logarithmic else nice(top or max(values, default=1.0))
+        ticks = (
+            choose_logarithmic_ticks(min(positive), max(positive))
+            if logarithmic
+            else choose_ticks(top or max(values, default=1.0))
+        )
         low, high = ticks[0], ticks[-1]
 
-        def y(value: float) -> float:
+        def place_y(value: float) -> float:
             if logarithmic:
                 share = math.log(max(value, low) / low) / math.log(high / low)
             else:
@@ -143,7 +147,7 @@ class _Frame:
         lines = []
         for name, (kind, read) in series.items():
             points = [
-                Point(x, y(value), f"{row.label}: {name} {value:.4g}{unit}")
+                Point(x, place_y(value), f"{row.label}: {name} {value:.4g}{unit}")
                 for x, row in zip(self._xs, self._rows, strict=True)
                 if (value := read(row)) is not None
             ]
@@ -152,14 +156,14 @@ class _Frame:
         return Panel(
             title=title + (" (logarithmic)" if logarithmic else ""),
             lines=_spread(lines),
-            y_ticks=[(y(tick), f"{tick:g}{unit}") for tick in ticks],
+            y_ticks=[(place_y(tick), f"{tick:g}{unit}") for tick in ticks],
             x_ticks=self._ticks,
             marks=self._marks,
-            limit=(y(limit), f"{limit:g} %") if limit is not None else None,
+            limit=(place_y(limit), f"{limit:g} %") if limit is not None else None,
         )
 
 
-def nice(top: float) -> list[float]:
+def choose_ticks(top: float) -> list[float]:
     """Four or five round ticks from 0 to at least `top`."""
     if top <= 0:
         return [0.0, 1.0]
@@ -168,7 +172,7 @@ def nice(top: float) -> list[float]:
     return [step * n for n in range(math.ceil(top / step * 0.999) + 1)]
 
 
-def decades(low: float, high: float) -> list[float]:
+def choose_logarithmic_ticks(low: float, high: float) -> list[float]:
     """1, 3, 10, 30 … around both, for a logarithmic axis."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{n}e{exponent}") for exponent in exponents for n in (1, 3)]

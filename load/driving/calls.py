@@ -58,7 +58,7 @@ class Sender:
         self._bodies = cycle([json.dumps(body).encode() for body in bodies])
         self._session = session
         self._url = f"{url}/execute_task"
-        self._headers = {"Content-Type": "application/json", **bearer(api_key)}
+        self._headers = {"Content-Type": "application/json", **build_headers(api_key)}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds + GRACE_SECONDS)
 
     async def send(self, began: float) -> Call:
@@ -76,20 +76,20 @@ class Sender:
             return Call(began, time.monotonic() - began, "no_answer")
         except (aiohttp.ClientError, OSError):
             return Call(began, time.monotonic() - began, "connection_failed", carried=False)
-        return read(answer.status, body, answer.headers.get("Retry-After"), began, time.monotonic() - began)
+        return read_answer(answer.status, body, answer.headers.get("Retry-After"), began, time.monotonic() - began)
 
 
-def session() -> aiohttp.ClientSession:
+def open_session() -> aiohttp.ClientSession:
     """A client without a limit of connections, to be closed with `async with`."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def bearer(api_key: str | None) -> dict[str, str]:
+def build_headers(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def read(status: int, body: bytes, retry_after: str | None, began: float, seconds: float) -> Call:
+def read_answer(status: int, body: bytes, retry_after: str | None, began: float, seconds: float) -> Call:
     """What an answer means."""
     try:
         said: Any = json.loads(body)
@@ -102,15 +102,15 @@ def read(status: int, body: bytes, retry_after: str | None, began: float, second
         wait = max(0.0, float(retry_after or 0))
     if status == 200:
         reason = str(said.get("status") or "bad_answer")
-        return Call(began, seconds, reason, culprits=() if reason == COMPLETED else culprits(said))
+        return Call(began, seconds, reason, culprits=() if reason == COMPLETED else list_culprits(said))
     reason = re.split("[/:]", str(said.get("type") or _TYPES.get(status) or f"http_{status}"))[-1]
     task = said.get("task")
     carried = isinstance(task, dict)
-    blamed = culprits(task) if isinstance(task, dict) else ()
+    blamed = list_culprits(task) if isinstance(task, dict) else ()
     return Call(began, seconds, reason, carried=carried, culprits=blamed, retry_after=wait)
 
 
-def culprits(task: Mapping[str, Any]) -> tuple[str, ...]:
+def list_culprits(task: Mapping[str, Any]) -> tuple[str, ...]:
     """The steps of a TaskView that were not done for a cause of their own, as "agent: error type"."""
     found = []
     for step in task.get("results") or ():
@@ -120,7 +120,7 @@ def culprits(task: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def stopped(stop: asyncio.Event, seconds: float) -> bool:
+async def wait_for_stop(stop: asyncio.Event, seconds: float) -> bool:
     """Waits so long, or until `stop` is set, and says whether it is."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, seconds)):

@@ -13,13 +13,13 @@ class NoVictim(Exception):
     """The process cannot be killed from here; the message says what to do."""
 
 
-def victim(pid: int | None, container: str | None) -> int:
+def find_victim(pid: int | None, container: str | None) -> int:
     """The process to kill, one that this program may signal; raises `NoVictim`.
 
     A container's main process is killed from outside because `docker kill` counts as a manual stop, after which no
     restart policy starts it again.
     """
-    found = pid if pid is not None else _main_process(container or "")
+    found = pid if pid is not None else _find_main_process(container or "")
     try:
         os.kill(found, 0)
     except ProcessLookupError as exc:
@@ -37,7 +37,7 @@ def kill(pid: int) -> None:
         return
 
 
-def _main_process(container: str) -> int:
+def _find_main_process(container: str) -> int:
     command = ["docker", "inspect", "--type", "container", "--format", "{{.State.Pid}}", "--", container]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=INSPECT_SECONDS, check=False)

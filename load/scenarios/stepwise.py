@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from load.bench import Bench, Step
-from load.findings import Findings
-from load.knee import DEFAULT_TASKS, Broke, Knee, Suggestion, broke, knee, suggestion
-from load.reasons import Lever, levers, reasons
-from load.rows import Row
+from load.findings.findings import Findings
+from load.findings.knee import DEFAULT_TASKS, Broke, Knee, Suggestion, find_break, find_knee, suggest
+from load.findings.reasons import Lever, explain, find_levers
+from load.findings.rows import Row
+from load.scenarios.bench import Bench, Step
 
 
 async def search(bench: Bench) -> Findings:
@@ -17,54 +17,56 @@ async def search(bench: Bench) -> Findings:
     for count in bench.options.steps:
         if bench.limits.over:
             break
-        step, why = await _measured(bench, [step.row for step in steps], count)
+        step, why = await _measure(bench, [step.row for step in steps], count)
         if not step.row.tasks:
             break
         steps.append(step)
         if why:
             break
-    return findings(bench.options.url, steps, min_success=bench.options.min_success, notes=bench.notes)
+    return interpret(bench.options.url, steps, min_success=bench.options.min_success, notes=bench.notes)
 
 
-async def _measured(bench: Bench, before: Sequence[Row], count: int) -> tuple[Step, Broke | None]:
+async def _measure(bench: Bench, before: Sequence[Row], count: int) -> tuple[Step, Broke | None]:
     """A step, and whether it broke: once more when it did, and then the better of both counts."""
 
-    def verdict_on(step: Step) -> Broke | None:
-        return broke([*before, step.row], min_success=bench.options.min_success) if step.row.tasks else None
+    def judge(step: Step) -> Broke | None:
+        return find_break([*before, step.row], min_success=bench.options.min_success) if step.row.tasks else None
 
-    step = await bench.step(count)
-    if verdict_on(step) is None or bench.limits.over:
-        return step, verdict_on(step)
-    again = await bench.step(count)
+    step = await bench.measure_step(count)
+    if judge(step) is None or bench.limits.over:
+        return step, judge(step)
+    again = await bench.measure_step(count)
     if not again.row.tasks:
-        return step, verdict_on(step)
-    better = max(step, again, key=lambda one: (verdict_on(one) is None, one.row.success_percent, one.row.per_second))
-    if verdict_on(better) is None:
+        return step, judge(step)
+    better = max(step, again, key=lambda one: (judge(one) is None, one.row.success_percent, one.row.per_second))
+    if judge(better) is None:
         bench.notes.append(f"{count} at once seemed to break it, but did not when it was measured again.")
-    return better, verdict_on(better)
+    return better, judge(better)
 
 
-def findings(url: str, steps: Sequence[Step], *, min_success: float, notes: Sequence[str] = ()) -> Findings:
+def interpret(url: str, steps: Sequence[Step], *, min_success: float, notes: Sequence[str] = ()) -> Findings:
     """What steps of rising concurrency mean."""
     if not steps:
         return Findings("knee", url, False, "No task ended; nothing was measured.", "at once", (), notes=notes)
     rows = [step.row for step in steps]
-    found = knee(rows, min_success=min_success)
+    found = find_knee(rows, min_success=min_success)
     first, last = steps[0], steps[-1]
     at = steps[found.at] if found.at is not None else None
-    suggested, unsafe = safe(suggestion(at.row, at.seen), steps[found.at :]) if at is not None else (None, None)
-    moves = levers(last.row, last.seen, first=first.seen, broke=found.broke)
+    suggested, unsafe = (
+        check_suggestion(suggest(at.row, at.seen), steps[found.at :]) if at is not None else (None, None)
+    )
+    moves = find_levers(last.row, last.seen, first=first.seen, broke=found.broke)
     return Findings(
         scenario="knee",
         url=url,
         ok=first.row.success_percent >= min_success,
-        verdict=verdict(rows, found, min_success=min_success) + _while_busy(last, found),
+        verdict=describe(rows, found, min_success=min_success) + _describe_use(last, found),
         axis="at once",
         rows=rows,
         observed=[step.seen for step in steps],
         uses=[step.use for step in steps],
         knee=at.row if at is not None else None,
-        reasons=reasons(last.row),
+        reasons=explain(last.row),
         levers=[_QUIETER, *moves] if found.broke and last.use.full else moves,
         suggestion=suggested,
         notes=[*notes, unsafe] if unsafe else notes,
@@ -78,7 +80,7 @@ _QUIETER = Lever(
 )
 
 
-def safe(suggested: Suggestion | None, steps: Sequence[Step]) -> tuple[Suggestion | None, str | None]:
+def check_suggestion(suggested: Suggestion | None, steps: Sequence[Step]) -> tuple[Suggestion | None, str | None]:
     """The suggestion, or why there is none: no limit under the default follows from a machine that was busy.
 
     `steps` are the knee's and those after it. A processor that is full bends latency at few tasks at once, whatever the
@@ -93,11 +95,11 @@ def safe(suggested: Suggestion | None, steps: Sequence[Step]) -> tuple[Suggestio
     )
 
 
-def _while_busy(last: Step, found: Knee) -> str:
+def _describe_use(last: Step, found: Knee) -> str:
     return f" Meanwhile {last.use.shown}: the limit may be the machine's." if found.broke and last.use.full else ""
 
 
-def verdict(rows: Sequence[Row], found: Knee, *, min_success: float) -> str:
+def describe(rows: Sequence[Row], found: Knee, *, min_success: float) -> str:
     """Where it broke and where the knee is, in two sentences."""
     last, first = rows[-1], rows[0]
     if found.at is None:

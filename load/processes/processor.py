@@ -36,18 +36,18 @@ class Meter:
 
     _began: float = field(default_factory=time.monotonic)
     _own: float = field(default_factory=time.process_time)
-    _machine: tuple[float, float] | None = field(default_factory=lambda: ticks(_STAT))
+    _machine: tuple[float, float] | None = field(default_factory=lambda: read_ticks(_STAT))
 
     @property
     def use(self) -> Use:
         own = (time.process_time() - self._own) / max(0.001, time.monotonic() - self._began)
-        before, now = self._machine, ticks(_STAT)
+        before, now = self._machine, read_ticks(_STAT)
         if before is None or now is None or now[1] <= before[1]:
             return Use(own)
         return Use(own, (now[0] - before[0]) / (now[1] - before[1]))
 
 
-def ticks(stat: Path) -> tuple[float, float] | None:
+def read_ticks(stat: Path) -> tuple[float, float] | None:
     """Busy and all ticks of all cores since the machine's start (proc(5): cpu); None without such a file."""
     try:
         spent = [float(word) for word in stat.read_text().partition("\n")[0].split()[1:9]]
@@ -56,9 +56,3 @@ def ticks(stat: Path) -> tuple[float, float] | None:
     if len(spent) < 5:
         return None
     return sum(spent) - sum(spent[n] for n in _IDLE), sum(spent)
-
-
-def thread_cpu_seconds(pid: int) -> float:
-    """Processor time of the threads that a process has now, to the nanosecond (schedstat; Linux)."""
-    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(file.read_text().split()[0]) for file in files) / 1e9

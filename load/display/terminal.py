@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from load.drive import Collected
-from load.findings import Findings
-from load.rows import Row, percentiles
+from load.driving.sending import Collected
+from load.findings.findings import Findings
+from load.findings.rows import Row, compute_percentiles
 
 LATELY = 500  # calls that the running p95 is taken over
 COLUMNS = ("tasks", "success", "tasks/s", "average", "p50", "p95", "p99")
@@ -34,7 +34,7 @@ class Display:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._live = Live(self._whole(), console=self.console, refresh_per_second=4, transient=True)
+            self._live = Live(self._render(), console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
         else:
             self.console.print(self._title, markup=False, highlight=False)
@@ -47,12 +47,12 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
-    def running(self, label: str, seen: Collected, *, share: float) -> None:
+    def show_running(self, label: str, seen: Collected, *, share: float) -> None:
         """Progress of the step that is being measured; `share` of its time has passed."""
         lately = seen.calls[-LATELY:]
         times = [call.seconds for call in lately if call.carried]
         success = f"{sum(call.ok for call in lately) / len(lately):.0%}" if lately else "–"
-        p95 = f"{percentiles(times)[1]:.3f} s" if times else "–"
+        p95 = f"{compute_percentiles(times)[1]:.3f} s" if times else "–"
         bar = "━" * round(20 * min(1.0, share))
         self._now = Text.assemble(
             (f"{label:>14}  ", "bold"),
@@ -62,12 +62,12 @@ class Display:
         )
         self._refresh()
 
-    def row(self, row: Row) -> None:
+    def add_row(self, row: Row) -> None:
         """A row that has been measured."""
         self._rows.append(row)
         self._now = Text("")
         if self._live is None:
-            cells = "  ".join([f"{row.label:>14}", *(f"{cell:>8}" for cell in cells_of(row))])
+            cells = "  ".join([f"{row.label:>14}", *(f"{cell:>8}" for cell in format_cells(row))])
             self.console.print(cells, markup=False, highlight=False)
         self._refresh()
 
@@ -77,48 +77,48 @@ class Display:
 
     def _refresh(self) -> None:
         if self._live is not None:
-            self._live.update(self._whole())
+            self._live.update(self._render())
 
-    def _whole(self) -> RenderableType:
-        return Group(_table(self._title, self._axis, self._rows, self._min_success), self._now)
+    def _render(self) -> RenderableType:
+        return Group(_build_table(self._title, self._axis, self._rows, self._min_success), self._now)
 
 
 def show(console: Console, found: Findings, *, min_success: float) -> None:
     """The findings, for people."""
     if console.is_terminal:  # elsewhere the rows stand there already
-        console.print(_table(f"{found.scenario} · {found.url}", found.axis, found.rows, min_success, found.knee))
+        console.print(_build_table(f"{found.scenario} · {found.url}", found.axis, found.rows, min_success, found.knee))
     console.print()
     console.print(found.verdict, style="bold green" if found.ok else "bold red", highlight=False, markup=False)
     for fact in found.facts:
         console.print(f"  {fact.name}: {fact.shown}", highlight=False, markup=False)
-    _list(console, "Why", found.reasons)
-    _list(console, "What moves it", [f"{lever.setting}: {lever.why}" for lever in found.levers])
+    _print_list(console, "Why", found.reasons)
+    _print_list(console, "What moves it", [f"{lever.setting}: {lever.why}" for lever in found.levers])
     if found.suggestion is not None:
-        _list(console, "Suggested for .env", [found.suggestion.why])
+        _print_list(console, "Suggested for .env", [found.suggestion.why])
         console.print(f"  [bold]{found.suggestion.env_line}[/]", highlight=False)
     for note in found.notes:
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-def cells_of(row: Row) -> list[str]:
+def format_cells(row: Row) -> list[str]:
     """A row as text, in the order of COLUMNS."""
     times = [f"{value:.3f} s" if value is not None else "–" for value in (row.average, row.p50, row.p95, row.p99)]
     return [f"{row.tasks:,}", f"{row.success_percent:.1f} %", f"{row.per_second:.1f}", *times]
 
 
-def _list(console: Console, title: str, lines: Sequence[str]) -> None:
+def _print_list(console: Console, title: str, lines: Sequence[str]) -> None:
     if lines:
         console.print(f"\n[bold]{title}[/]")
     for line in lines:
         console.print(f"  {escape(line)}", highlight=False)
 
 
-def _table(title: str, axis: str, rows: Sequence[Row], min_success: float, knee: Row | None = None) -> Table:
+def _build_table(title: str, axis: str, rows: Sequence[Row], min_success: float, knee: Row | None = None) -> Table:
     table = Table(title=escape(title), title_justify="left")
     for column in (axis, *COLUMNS):
         table.add_column(column, justify="right")
     for row in rows:
         bad = row.tasks > 0 and row.success_percent < min_success
         label = f"{row.label} ◂ knee" if row == knee else row.label
-        table.add_row(label, *cells_of(row), style="red" if bad else "bold" if row == knee else None)
+        table.add_row(label, *format_cells(row), style="red" if bad else "bold" if row == knee else None)
     return table

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from load.calls import bearer
+from load.driving.calls import build_headers
 
 EVERY_SECONDS = 0.5
 CALL_SECONDS = 5.0
@@ -28,7 +28,7 @@ class Sample:
     queued: int
     agents: Sequence[Mapping[str, Any]]
 
-    def healthy(self) -> dict[str, int]:
+    def count_healthy(self) -> dict[str, int]:
         """Instances that take steps, by the agent's name."""
         found: dict[str, int] = {}
         for agent in self.agents:
@@ -72,7 +72,7 @@ class Observer:
     samples: list[Sample] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
-        self._before = await self._steps()
+        self._before = await self._fetch_steps()
         self._task = asyncio.create_task(self._look(), name="observer")
         return self
 
@@ -81,27 +81,27 @@ class Observer:
     ) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
-        self._after = self._before if isinstance(exc, asyncio.CancelledError) else await self._steps()
+        self._after = self._before if isinstance(exc, asyncio.CancelledError) else await self._fetch_steps()
 
     @property
     def seen(self) -> Observed:
         """What was seen, once the block has ended."""
-        return observed(self.samples, self._before, self._after)
+        return sum_up_samples(self.samples, self._before, self._after)
 
     async def _look(self) -> None:
         while True:
-            stats, agents = await get(self, "/stats"), await get(self, "/agents?limit=1000")
+            stats, agents = await fetch(self, "/stats"), await fetch(self, "/agents?limit=1000")
             if stats and agents:
                 now, known = stats.get("now") or {}, agents.get("agents") or []
                 sample = Sample(time.monotonic(), now.get("running", 0), now.get("queued", 0), known)
                 self.samples.append(sample)
             await asyncio.sleep(self.every_seconds)
 
-    async def _steps(self) -> Mapping[str, Any]:
-        return (await get(self, "/stats") or {}).get("agents") or {}
+    async def _fetch_steps(self) -> Mapping[str, Any]:
+        return (await fetch(self, "/stats") or {}).get("agents") or {}
 
 
-def observed(samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]) -> Observed:
+def sum_up_samples(samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]) -> Observed:
     """Samples summed up, with what `agents` of `/stats` said before and after them."""
     samples = [sample for sample in samples if sample.running] or samples
     if not samples:
@@ -112,15 +112,15 @@ def observed(samples: Sequence[Sample], before: Mapping[str, Any], after: Mappin
         peak_running=max(sample.running for sample in samples),
         peak_queued=max(sample.queued for sample in samples),
         queued_share=sum(sample.queued > 0 for sample in samples) / len(samples),
-        agents=tuple(_agent(name, samples, before.get(name, {}), after.get(name, {})) for name in names),
+        agents=tuple(_sum_up_agent(name, samples, before.get(name, {}), after.get(name, {})) for name in names),
     )
 
 
-async def get(of: Observer, path: str) -> dict[str, Any] | None:
+async def fetch(of: Observer, path: str) -> dict[str, Any] | None:
     """A JSON object of the coordinator, or None when it did not give one in time."""
     try:
         async with of.session.get(
-            of.url + path, headers=bearer(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)
+            of.url + path, headers=build_headers(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)
         ) as answer:
             body = await answer.json()
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
@@ -128,11 +128,11 @@ async def get(of: Observer, path: str) -> dict[str, Any] | None:
     return body if answer.status == 200 and isinstance(body, dict) else None
 
 
-async def memory_bytes(of: Observer) -> float | None:
+async def fetch_memory_bytes(of: Observer) -> float | None:
     """The coordinator's memory as `/metrics` tells it; None where it does not."""
     try:
         async with of.session.get(
-            f"{of.url}/metrics", headers=bearer(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)
+            f"{of.url}/metrics", headers=build_headers(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)
         ) as answer:
             found = _MEMORY.search(await answer.text())
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
@@ -140,7 +140,9 @@ async def memory_bytes(of: Observer) -> float | None:
     return float(found[1]) if found else None
 
 
-def _agent(name: str, samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]) -> AgentSeen:
+def _sum_up_agent(
+    name: str, samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> AgentSeen:
     loads, places, healthy = [], [], []
     for sample in samples:
         instances = [a for a in sample.agents if a["name"] == name and a["status"] == "healthy"]
@@ -149,7 +151,7 @@ def _agent(name: str, samples: Sequence[Sample], before: Mapping[str, Any], afte
         places.append(sum(limit for limit in limits if limit) if limits and all(limits) else None)
         healthy.append(len(instances))
     steps = after.get("steps", 0) - before.get("steps", 0)
-    spent = _seconds(after) - _seconds(before)
+    spent = _compute_seconds(after) - _compute_seconds(before)
     return AgentSeen(
         name=name,
         instances=max(healthy),
@@ -162,5 +164,5 @@ def _agent(name: str, samples: Sequence[Sample], before: Mapping[str, Any], afte
     )
 
 
-def _seconds(stats: Mapping[str, Any]) -> float:
+def _compute_seconds(stats: Mapping[str, Any]) -> float:
     return float(stats.get("steps", 0) * stats.get("avg_seconds", 0.0))

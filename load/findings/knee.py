@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from load.observed import Observed
-from load.rows import Row
+from load.findings.observer import Observed
+from load.findings.rows import Row
 
 BENDS = 3.0  # times the first step's p95 …
 GROWS = 1.10  # … while tasks/s is under this times the best so far
@@ -39,7 +39,7 @@ class Suggestion:
         return f"MAX_CONCURRENT_TASKS={self.max_concurrent_tasks}"
 
 
-def broke(rows: Sequence[Row], *, min_success: float) -> Broke | None:
+def find_break(rows: Sequence[Row], *, min_success: float) -> Broke | None:
     """Whether the last row is one too many: too few tasks completed, or latency bent."""
     last = rows[-1]
     if last.success_percent < min_success:
@@ -50,11 +50,11 @@ def broke(rows: Sequence[Row], *, min_success: float) -> Broke | None:
     return None
 
 
-def knee(rows: Sequence[Row], *, min_success: float) -> Knee:
+def find_knee(rows: Sequence[Row], *, min_success: float) -> Knee:
     """The least concurrency that gives nearly the most tasks a second, among the rows before the one that broke."""
     if not rows:
         return Knee(None, None)
-    why = broke(rows, min_success=min_success)
+    why = find_break(rows, min_success=min_success)
     good = list(rows[:-1] if why else rows)
     if not good:
         return Knee(None, why)
@@ -62,7 +62,7 @@ def knee(rows: Sequence[Row], *, min_success: float) -> Knee:
     return Knee(next(n for n, row in enumerate(good) if row.per_second >= NEARLY * best), why)
 
 
-def suggestion(row: Row, seen: Observed) -> Suggestion | None:
+def suggest(row: Row, seen: Observed) -> Suggestion | None:
     """MAX_CONCURRENT_TASKS from the row of the knee (Little's law); None when it has no rate."""
     if not row.average or not row.carried_per_second:
         return None
@@ -70,25 +70,25 @@ def suggestion(row: Row, seen: Observed) -> Suggestion | None:
     product = f"{row.carried_per_second:.1f} tasks/s x {row.average:.3f} s = {inside:.1f} tasks open at once"
     full = [agent.name for agent in seen.agents if agent.full_share >= MOSTLY]
     if seen.queued_share >= MOSTLY and not full:
-        value = sensible(2 * seen.peak_running)
+        value = round_up(2 * seen.peak_running)
         return Suggestion(
             value,
             f"At the knee {product}, but only {seen.peak_running} ran and the others waited, while no agent was full: "
             f"MAX_CONCURRENT_TASKS itself held them back. Twice that is worth a try; then measure again.",
         )
     if seen.queued_share >= MOSTLY and seen.peak_running < inside:
-        value = sensible(seen.peak_running)
+        value = round_up(seen.peak_running)
         return Suggestion(
             value,
             f"At the knee {product}, of which {seen.peak_running} ran; more would only wait for {', '.join(full)}.",
         )
     return Suggestion(
-        sensible(inside),
+        round_up(inside),
         f"At the knee {product} (Little's law), rounded up; more at once would wait longer and end no sooner.",
     )
 
 
-def sensible(value: float) -> int:
+def round_up(value: float) -> int:
     """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 …"""
     if value <= 1:
         return 1

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from load.knee import Suggestion
-from load.machine.processor import Use
-from load.observed import Observed
-from load.reasons import Lever
-from load.rows import Row
+from load.findings.knee import Suggestion
+from load.findings.observer import Observed
+from load.findings.reasons import Lever
+from load.findings.rows import Row
+from load.processes.processor import Use
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class Findings:
             "url": self.url,
             "ok": self.ok,
             "verdict": self.verdict,
-            "knee": _row(self.knee) if self.knee else None,
+            "knee": _dump_row(self.knee) if self.knee else None,
             "reasons": list(self.reasons),
             "settings": [asdict(lever) for lever in self.levers],
             "suggestion": {**asdict(suggested), "env_line": suggested.env_line} if suggested else None,
             "figures": {fact.name: fact.value for fact in self.facts},
             "notes": list(self.notes),
             "axis": self.axis,
-            "rows": [_row(row) for row in self.rows],
+            "rows": [_dump_row(row) for row in self.rows],
             "observed": [asdict(seen) for seen in self.observed],
             "processor": [asdict(use) for use in self.uses],
         }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _dump_row(row: Row) -> dict[str, Any]:
     return {**asdict(row), "success_percent": round(row.success_percent, 3)}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from load import session_cpu_seconds
 from load.peers.contenders import Contender
 from load.peers.place import Place
+from load.processes.usage import read_session_cpu_seconds
 
 
 @dataclass
@@ -34,16 +34,16 @@ class Measured:
     def name(self) -> str:
         return self.contender.name
 
-    def cpu_seconds(self) -> float:
-        return sum(session_cpu_seconds(process.pid) for process in self.processes)
+    def read_cpu_seconds(self) -> float:
+        return sum(read_session_cpu_seconds(process.pid) for process in self.processes)
 
     def leave(self) -> None:
         """From now on nothing is asked of it, until `come`."""
-        self._left = self.cpu_seconds(), time.perf_counter()
+        self._left = self.read_cpu_seconds(), time.perf_counter()
 
     def come(self) -> None:
         if self._left is not None:
-            self.rests.append((self.cpu_seconds() - self._left[0], time.perf_counter() - self._left[1]))
+            self.rests.append((self.read_cpu_seconds() - self._left[0], time.perf_counter() - self._left[1]))
         self._left = None
 
     @property
@@ -52,18 +52,18 @@ class Measured:
         seconds = sum(seconds for _, seconds in self.rests)
         return 100 * sum(spent for spent, _ in self.rests) / seconds if seconds else float("nan")
 
-    def quantile(self, of: Callable[[Measured], Sequence[float]], share: float) -> float:
+    def compute_quantile(self, of: Callable[[Measured], Sequence[float]], share: float) -> float:
         """In milliseconds; nan without values."""
         values = sorted(of(self))
         return 1000 * values[int(share * (len(values) - 1))] if values else float("nan")
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def compute_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Median of the rounds' ratios: what was measured side by side is compared; nan without rounds."""
     pairs = [a / b for a, b in zip(ours, theirs, strict=False) if b]
     return median(pairs) if pairs else float("nan")
 
 
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
+def compute_spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Median, least and most; nan without values."""
     return (median(values), min(values), max(values)) if values else (float("nan"),) * 3

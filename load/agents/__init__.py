@@ -1,0 +1,1 @@
+"""Agents that do nothing, or take their time."""

@@ -1,0 +1,1 @@
+"""Tasks sent to a running coordinator, and what became of each."""

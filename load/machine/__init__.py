@@ -1,1 +1,0 @@
-"""What the machine that measures is busy with."""
