@@ -17,7 +17,7 @@ setup: .venv/.run .venv/.dev  ## make .venv with everything that Muster and its 
 	@touch $@
 
 run: .venv/.run  ## coordinator and three workers on 127.0.0.1:8000-8003; Ctrl-C ends all
-	@$(BIN)/python -m coordinator.cli run
+	@exec env END_WITH_PARENT=$$PPID $(BIN)/python -m coordinator.cli run
 
 demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free ports, and write report.html
 	@$(BIN)/python -m coordinator.cli demo

@@ -16,6 +16,9 @@ from types import FrameType
 
 import httpx
 
+from shared.logs.output import LogOutput
+from shared.server.parent import PARENT_VARIABLE, is_orphan
+
 WORKERS = ("researcher", "analyzer", "reporter")
 STOP_SECONDS = 10.0
 RESTART_SECONDS = (0.5, 10.0)  # pause before a crashed process is started again: first and longest
@@ -50,13 +53,12 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
 
 def prefixed() -> Show:
     """Prints a line under the name of its service, in the service's colour on a terminal."""
-    lock = threading.Lock()
+    output = LogOutput(sys.stdout, lambda lines: f"{'':<11} | {lines} lines are missing here\n")
     colour = sys.stdout.isatty()
 
     def show(name: str, line: str) -> None:
         head = f"\033[{COLOURS[name]}m{name:<11}\033[0m" if colour else f"{name:<11}"
-        with lock:
-            print(f"{head} | {line}", flush=True)
+        output.write(f"{head} | {line}\n")
 
     return show
 
@@ -75,7 +77,8 @@ class Suite:
         self._host, self._ports = host, ports
         self._show = show
         self._stopping = threading.Event()
-        base = dict(os.environ) | {"PYTHONUNBUFFERED": "1"} | dict(environ or {})
+        ours = {"PYTHONUNBUFFERED": "1", PARENT_VARIABLE: str(os.getpid())}
+        base = dict(os.environ) | ours | dict(environ or {})
         self._services = [
             _Service(
                 name,
@@ -152,14 +155,14 @@ class Suite:
                 service.pause = min(RESTART_SECONDS[1], service.pause * 2)
 
     def run_for_ever(self) -> None:
-        """Tends the processes until SIGINT, SIGTERM or SIGHUP."""
+        """Tends the processes until SIGINT, SIGTERM or SIGHUP, or until the parent that was named is gone."""
 
         def stop(_: int, __: FrameType | None) -> None:
             self._stopping.set()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)
-        while not self._stopping.wait(0.2):
+        while not self._stopping.wait(0.2) and not is_orphan():
             self.tend()
 
     def _start(self, service: _Service) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from shared import logs
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -23,6 +25,11 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=BUCKETS,
         )
+
+        dropped = Gauge(
+            "muster_log_lines_dropped", "Log lines that could not be written since the start.", registry=self.registry
+        )
+        dropped.set_function(logs.count_dropped)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from shared.server.header_limits import Heads
 from shared.server.loading import GC_THRESHOLD
+from shared.server.parent import end_with_parent
 
 GRACE_SECONDS = 8  # under the 10 s of docker stop, and 15 s of the compose files
 
@@ -59,6 +60,7 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
     Exits with code 1 if a background loop died, with code 2 if the start was refused in a sentence: starting again
     would not help.
     """
+    end_with_parent()
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any, TextIO, cast
 
 import structlog
 from pydantic import SecretStr
 
+from shared.logs.output import LogOutput
 from shared.settings import Settings
 
 _SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|cookie)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"""(?i)(bearer\s+)[^\s"',;]+|(://[^/\s:@]+:)[^/\s@]+(?=@)|\b(sk-)[A-Za-z0-9_-]{8,}""")
 _HIDDEN = "[hidden]"
 _PLAIN = re.compile(r"[!#-&(-<>-~]+\Z")  # needs no quotes: visible ASCII without quotes and `=`
+
+
+_outputs: list[LogOutput] = []
+
+
+def count_dropped() -> int:
+    """How many lines of this process could not be written."""
+    return sum(output.dropped for output in _outputs)
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -67,19 +78,30 @@ def configure(settings: Settings, *, service: str) -> None:
             redact,
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=22),
         ]
+    output = LogOutput(sys.stdout, partial(_describe_gap, settings.log_format, service))
+    _outputs.append(output)
     level = getattr(logging, settings.log_level)
     plain = settings.log_format == "console" and not sys.stdout.isatty()
     structlog.configure(
         processors=[Line(secrets)] if plain else [*common, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, output)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[_without_meta, *ending], foreign_pre_chain=common)
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _describe_gap(log_format: str, service: str, lines: int) -> str:
+    """The line that says how many lines before it are missing."""
+    event = {"event": "log.dropped", "lines": lines}
+    if log_format == "console":
+        return Line([])(None, "warning", event) + "\n"
+    stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps(event | {"level": "warning", "timestamp": stamp, "service": service}) + "\n"
 
 
 @contextmanager
