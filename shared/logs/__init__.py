@@ -46,6 +46,16 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     return _SECRET_TEXT.sub(lambda m: next((g for g in m.groups() if g), "") + _HIDDEN, text)
 
 
+def show(text: str) -> str:
+    """The text on one line of visible characters; all others as Python escapes them (`\\x1b`, `\\u202e`, `\\n`)."""
+    return text if text.isprintable() else "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
+
+
+def show_traceback(text: str) -> str:
+    """A traceback line by line, each shown and indented: an error's words cannot look like a line of the log."""
+    return "\n".join(["    " + show(line.expandtabs()) for line in text.split("\n")])
+
+
 def configure(settings: Settings, *, service: str) -> None:
     """Sets up structlog, and the standard library's loggers (uvicorn, asyncio) through it."""
     secrets = secrets_of(settings)
@@ -58,6 +68,12 @@ def configure(settings: Settings, *, service: str) -> None:
 
     def name_service(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event.setdefault("service", service)
+        return event
+
+    def show_all(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in event.items():
+            if isinstance(value, str):
+                event[name] = show_traceback(value) if name == "exception" else show(value)
         return event
 
     common: list[Any] = [
@@ -76,6 +92,7 @@ def configure(settings: Settings, *, service: str) -> None:
         ending = [
             structlog.processors.format_exc_info,
             redact,
+            show_all,
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=22),
         ]
     output = LogOutput(sys.stdout, partial(_describe_gap, settings.log_format, service))
@@ -134,8 +151,8 @@ class Line:
             event = structlog.processors.format_exc_info(logger, level, event)
         name, exception = event.pop("event"), event.pop("exception", None)
         fields = "".join([f" {key}={self._value(key, event[key])}" for key in sorted(event)])
-        line = f"{self._time} [{level:<9}] {name:<22}{fields}"
-        return f"{line}\n{redacted(exception, self._secrets)}" if exception else line
+        line = f"{self._time} [{level:<9}] {show(name):<22}{fields}"
+        return f"{line}\n{show_traceback(redacted(exception, self._secrets))}" if exception else line
 
     def _value(self, key: str, value: Any) -> str:
         if not isinstance(value, str):

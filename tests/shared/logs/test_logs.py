@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -95,3 +99,47 @@ def test_log_line_cannot_forge_or_reveal() -> None:
 
     fields = "api_key=[hidden] ms=1.5 own=[hidden] path='/x\\x1b[31m' said='a \"b\"' why='two\\nlines'"
     assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] task\.finished          (.+)", line)[1] == fields
+
+
+FORGED = "/x\x1b]0;owned\a\x9b2J\u202e\u2066\u2028\u2029\x85\r\n12:00:00 [info     ] task.finished\udcff"
+LOGGING = f"""
+import logging
+from shared import logs
+from shared.settings import Settings
+logs.configure(Settings(_env_file=None), service="x")
+logs.get().info("request.done", path={FORGED!r}, many=[{FORGED!r}])
+logging.getLogger("uvicorn.error").warning("%s", {FORGED!r})
+try:
+    raise ValueError({FORGED!r})
+except ValueError as exc:
+    logs.get().error("request.broke", exc_info=exc)
+"""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_every_console_line_is_visible_text(terminal: bool) -> None:
+    """Escapes, direction marks and line separators from outside are shown, not obeyed, in fields, words and errors."""
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    env = os.environ | {"TERM": "xterm"}
+    with os.fdopen(reading, "rb", closefd=True) as log:
+        subprocess.run([sys.executable, "-c", LOGGING], stdout=writing, check=True, timeout=50, env=env)
+        os.close(writing)
+        text = _rest(log.fileno()).decode("utf-8")
+
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", text) if terminal else text  # structlog's own colours
+    lines = bare.replace("\r\n", "\n").rstrip("\n").split("\n")
+    assert [line for line in lines if not line.isprintable()] == []
+    assert len([line for line in lines if re.match(r"\d\d:", line)]) == 3
+
+
+def _rest(fd: int) -> bytes:
+    """Everything until the other end is closed, which a terminal says with an error."""
+    text = b""
+    while True:
+        try:
+            piece = os.read(fd, 65_536)
+        except OSError:
+            return text
+        if not piece:
+            return text
+        text += piece
