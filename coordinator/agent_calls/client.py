@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from coordinator.agent_calls.foreign_client import ForeignClient
 from coordinator.agent_calls.step_answer import Answer
+from coordinator.agent_calls.via import pseudonym
 from coordinator.agents.registry import Instance
 from shared.client import client as transport
 from shared.client.client import Whole
@@ -47,6 +48,7 @@ class WorkerClient:
         self._key_of = key_of
         self._at = at
         self._wall = wall
+        self._probe_headers = {"Accept": "*/*", "Via": f"1.1 {pseudonym(key_of)}"}  # the gateway is no agent
         self._foreign = ForeignClient(http, at=at, wall=wall)
 
     async def execute(
@@ -127,7 +129,7 @@ class WorkerClient:
                 self._http,
                 "GET",
                 f"{instance.registration.endpoint}/health",
-                {"Accept": "*/*"},
+                self._probe_headers,
                 seconds=PROBE_SECONDS,
                 max_bytes=SMALL_BYTES,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import httpx
 from fastapi import APIRouter, Request, Response
@@ -12,10 +13,12 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from coordinator.agent_calls.via import has_passed, pseudonym
 from coordinator.agents.registry import Instance
 from coordinator.api.dependencies import Opened, Parts
 from shared.client.client import DeadlineExceeded
 from shared.errors import BadRequest, MusterError, NotFound
+from shared.limits.envelope import derive_key
 from shared.protocols.mounting import BASE
 from shared.server.hang_up import unless_hung_up
 
@@ -24,8 +27,11 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 MAX_BYTES = 100_000_000
 
 # RFC 9110, section 7.6.1, and what belongs to this hop: the coordinator's key is not the agent's business.
-_HOP = ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding")
-_OWN = ("upgrade", "expect", "host", "content-length", "authorization", "cookie", "set-cookie", BASE.lower())
+_HOP = (
+    *("connection", "proxy-connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+    *("te", "trailer", "transfer-encoding", "upgrade"),
+)
+_OWN = ("expect", "host", "content-length", "authorization", "cookie", "set-cookie", BASE.lower())
 _NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
 
 
@@ -35,6 +41,12 @@ class BadGateway(MusterError):
 
 class GatewayTimeout(MusterError):
     status, type, title, retryable = 504, "timeout", "Agent timed out", True
+
+
+class LoopDetected(MusterError):
+    """The request has been here before: the agent's endpoint leads back to this gateway (RFC 5842, section 7.2)."""
+
+    status, type, title = 508, "loop_detected", "Loop detected"
 
 
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
@@ -51,13 +63,14 @@ async def forward_in_namespace(namespace: str, name: str, request: Request, part
 
 
 async def _forward(name: str, rest: str, request: Request, parts: Parts) -> Response:
+    via = _via(name, request, parts)
     instance = _choose(name, parts)
     uploaded = asyncio.Event()
     sends = request.method not in ("GET", "OPTIONS", "DELETE")
     sent = parts.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
-        headers=[*_forwardable(request.headers), (BASE.encode(), _base(rest, request, parts))],
+        headers=[*_forwardable(request.headers), (b"Via", via), (BASE.encode(), _base(rest, request, parts))],
         content=_body(request, uploaded) if sends else None,
         extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
@@ -86,6 +99,14 @@ def _choose(name: str, parts: Parts) -> Instance:
     if not known:
         raise NotFound(f"There is no agent {name!r}.")
     raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
+
+
+def _via(name: str, request: Request, parts: Parts) -> bytes:
+    """This suite's entry for `Via`; raises `LoopDetected` where the request has one already."""
+    own = pseudonym(partial(derive_key, parts.secret))
+    if has_passed(request.headers.getlist("via"), own):
+        raise LoopDetected(f"The endpoint of agent {name!r} leads back here. Register the agent's own address.")
+    return f"{request.scope['http_version']} {own}".encode()
 
 
 def _rest(request: Request, *, prefix: int) -> str:
@@ -135,7 +156,9 @@ class _Relay(StreamingResponse):
 
 
 def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers.raw if name.lower() not in _NOT_FORWARDED]
+    """The headers without those of this hop, which are also all that `Connection` names."""
+    named = {token.strip().lower() for k, v in headers.raw if k.lower() == b"connection" for token in v.split(b",")}
+    return [(k, v) for k, v in headers.raw if (name := k.lower()) not in _NOT_FORWARDED and name not in named]
 
 
 def _record_end(parts: Parts, instance: Instance, error: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, MutableMapping
 from typing import Any
@@ -40,10 +41,13 @@ def mirror() -> FastAPI:
             "method": request.method,
             "path": request.scope["raw_path"].decode(),
             "query": request.url.query,
-            "headers": {k: v.encode("latin-1").decode("utf-8", "replace") for k, v in request.headers.items()},
+            "headers": {
+                k: ", ".join(request.headers.getlist(k)).encode("latin-1").decode("utf-8", "replace")
+                for k in request.headers
+            },
             "body": (await request.body()).decode("latin-1"),
         }
-        headers = {"X-Seen": "yes", "Set-Cookie": "a=b", "Connection": "close"}
+        headers = {"X-Seen": "yes", "Set-Cookie": "a=b", "Connection": "close, X-Back", "X-Back": "hop"}
         return Response(json.dumps(said), 418, headers=headers, media_type="application/json")
 
     return app
@@ -104,6 +108,53 @@ async def test_hop_by_hop_and_secret_headers_stay(coordinator: Suite) -> None:
         seen = answer.json()["headers"]
         assert {"authorization", "cookie", "te"} & set(seen) == set()
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "named", [[("Connection", "x-hop, Close,X-Other")], [("Connection", "close"), ("Connection", "X-HOP")]]
+)
+async def test_headers_named_by_connection_stay(coordinator: Suite, named: list[tuple[str, str]]) -> None:
+    """What `Connection` names belongs to one hop, on the way there and back (RFC 9110, section 7.6.1)."""
+    async with mirrored(coordinator) as client:
+        answer = await client.get("/agents/mirror/x", headers=[("X-Hop", "1"), ("X-Mine", "yes"), *named])
+
+        seen = answer.json()["headers"]
+        assert ("x-hop" in seen, seen["x-mine"], "x-back" in answer.headers) == (False, "yes", False)
+
+
+async def test_via_tells_the_suite_and_passes_others_on(coordinator: Suite) -> None:
+    """The agent sees through whom a request came: others' entries, then this suite, by the same name each time."""
+    async with mirrored(coordinator) as client:
+        first = (await client.get("/agents/mirror/x")).json()["headers"]["via"]
+        other = "1.1 muster-0123456789ab (a, muster-0), HTTP/2 edge"
+        second = (await client.get("/agents/mirror/x", headers={"Via": other})).json()["headers"]["via"]
+
+    assert re.fullmatch(r"1\.1 muster-[0-9a-f]{12}", first)
+    assert second == f"{other}, {first}"
+
+
+@pytest.mark.parametrize("path", ["/agents/mirror", "/ns/agent/mirror"])
+async def test_the_gateway_does_not_follow_itself(coordinator: Suite, path: str) -> None:
+    """An instance whose endpoint is its own agent's path here is never healthy, beside one that is well."""
+    async with mirrored(coordinator) as client:
+        loop = f"{client.base_url}{path}"
+        await coordinator.register("mirror", loop)
+        await coordinator.sees(loop.partition("//")[2], "unreachable")
+
+        answers = [(await client.get("/agents/mirror/x")).status_code for _ in range(4)]
+
+        assert answers == [418] * 4
+        assert (await coordinator.agents())[loop.partition("//")[2]].last_error == "/health answered HTTP 508."
+
+
+async def test_second_pass_is_refused(coordinator: Suite) -> None:
+    """A request that has passed this gateway already, and perhaps others since, is 508."""
+    async with mirrored(coordinator) as client:
+        own = (await client.get("/agents/mirror/x")).json()["headers"]["via"].split()[1]
+        for via in (f"1.1 {own}", f"1.0 front, HTTP/1.1 {own.upper()} (twice), 1.1 back", f"1.1 a,1.1\t{own}"):
+            answer = await client.get("/agents/mirror/x", headers={"Via": via})
+
+            assert (answer.status_code, answer.json()["type"]) == (508, "urn:muster:problem:loop_detected"), via
 
 
 async def test_a_header_that_is_no_ascii_goes_through(coordinator: Suite) -> None:
