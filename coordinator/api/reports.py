@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from coordinator.api.dependencies import Opened, Parts
-from coordinator.api.report_format import TYPES, Asked, choose_format
+from coordinator.api.report_format import Asked, choose_format, written
 from coordinator.api.sources import SourceView, place, view_source
 from coordinator.reports.document import report
 from coordinator.tasks.task import Task
@@ -54,7 +54,7 @@ async def get_source(
         text = await asyncio.to_thread(rendering.passage_to_markdown, found)
     else:
         text = await asyncio.to_thread(rendering.passage_to_html, found, back="../report.html")
-    return Response(text, media_type=TYPES[format])
+    return written(text, format)
 
 
 async def as_report(task: Task, format: Format, request: Request, parts: Parts, *, here: str) -> Response:
@@ -65,11 +65,7 @@ async def as_report(task: Task, format: Format, request: Request, parts: Parts, 
     base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
     prefix = f"{here}sources/" if format == "html" else f"{base}/tasks/{task.id}/sources/"
     text = await asyncio.to_thread(report, task, format, source_link(prefix))
-    return Response(
-        text,
-        headers={"Location": f"/tasks/{task.id}", "Muster-Task": task.id, "Vary": "Accept"},
-        media_type=TYPES[format],
-    )
+    return written(text, format, {"Location": f"/tasks/{task.id}", "Muster-Task": task.id, "Vary": "Accept"})
 
 
 async def _get_ended(task_id: str, parts: Parts) -> Task:

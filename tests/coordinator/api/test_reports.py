@@ -117,6 +117,20 @@ async def test_a_task_can_be_answered_with_its_report(answering: Suite, type: st
     assert answer.headers["location"] == f"/tasks/{answer.headers['muster-task']}"
 
 
+async def test_pages_carry_their_policy_as_a_header(answering: Suite) -> None:
+    """A report and a source, wherever they are asked for, run, load and are framed by nothing."""
+    asked = await answering.ask(headers={"Accept": "text/html"})
+    at = f"/tasks/{asked.headers['muster-task']}"
+    pages = [asked, await answering.client.get(f"{at}/report.html"), await answering.client.get(f"{at}/sources/1")]
+    plain = await answering.client.get(f"{at}/report.md")
+
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+    assert [page.headers["x-content-type-options"] for page in (*pages, plain)] == ["nosniff"] * 4
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html;q=0.2, application/json", "image/png"])
 async def test_everybody_else_gets_the_taskview(answering: Suite, accept: str) -> None:
     answer = await answering.ask(headers={"Accept": accept})
