@@ -27,7 +27,7 @@ from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
-from coordinator.journal import pruning
+from coordinator.journal import pruning, watching
 from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.store import Store
 from coordinator.observers.stats import Stats
@@ -39,7 +39,8 @@ from shared import logs
 from shared.background import Background
 from shared.client import client as transport
 from shared.db.database import Database
-from shared.db.sqlite import Memory, Sqlite
+from shared.db.memory import Memory
+from shared.db.sqlite import Sqlite
 from shared.errors import MusterError, StorageBroken
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
@@ -135,6 +136,7 @@ def create_app(
                 logs.get().info("tasks.recovered", tasks=recovered)
                 background.once("recovery", dispatcher.resume())
             background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
+            background.loop("journal", lambda: watching.watch_forever(store))
             background.loop("webhooks", webhooks.run)
             background.once("stop", _stop_with(app, dispatcher))
             stats.gauges["tasks_running"].set_function(lambda: admission.running)
@@ -165,7 +167,7 @@ def create_app(
         name="coordinator",
         version=VERSION,
         lifespan=lifespan,
-        ready=lambda: None if app.state.parts is not None else "starting",
+        ready=lambda: "starting" if app.state.parts is None else app.state.parts.store.find_trouble(),
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         metrics=metrics,
         now=now,

@@ -105,10 +105,25 @@ class Unavailable(MusterError):
         super().__init__(detail, headers=headers)
 
 
-class StorageFull(Unavailable):
+class StorageUnwritable(Unavailable):
+    """The journal cannot be written now, for a reason that somebody can remove: what is done waits for it."""
+
+    title = "The journal cannot be written"
+    event: str  # in the log
+
+
+class StorageFull(StorageUnwritable):
     """The journal's disk has no room: nothing was written, nothing is damaged."""
 
     type, title = "storage_full", "The journal's disk is full"
+    event = "journal.full"
+
+
+class StorageGone(StorageUnwritable):
+    """The journal's files were removed or replaced under this process: what it writes would be lost at its end."""
+
+    type, title = "storage_broken", "The journal was removed"
+    event = "journal.gone"
 
 
 class StorageBroken(MusterError):

@@ -20,7 +20,7 @@ from coordinator.journal.store import Store
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.copying import changed, constructed
-from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageFull
+from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageUnwritable
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
 
@@ -230,7 +230,7 @@ class Runner:
             foreign = instance.registration.protocol != "muster"  # whose repeat must know that it is one
             async with self._agents.call(instance, seconds=seconds + 0.05 if limited or foreign else None):
                 if limited or foreign:
-                    with contextlib.suppress(StorageFull):
+                    with contextlib.suppress(StorageUnwritable):
                         await self._store.attempts_written()
                 answer = await self._client.execute(
                     instance,

@@ -24,7 +24,7 @@ from coordinator.tasks.unfinished import end_unfinished, internal_error
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
-from shared.errors import LimitReached, StorageFull
+from shared.errors import LimitReached, StorageUnwritable
 from shared.limits.ledger import Ledger
 
 END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
@@ -316,8 +316,8 @@ class Conductor:
         while True:
             try:
                 return await write()
-            except StorageFull:
-                logs.get().warning("journal.full")
+            except StorageUnwritable as exc:
+                logs.get().warning(exc.event)
                 await asyncio.sleep(REWRITE_SECONDS)
 
     def _ends_at(self, live: Live) -> float:

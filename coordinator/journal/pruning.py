@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from coordinator.journal.store import Store
 from shared import logs
-from shared.errors import StorageFull
+from shared.errors import StorageUnwritable
 
 EVERY_SECONDS = 60.0
 PAUSE_SECONDS = 0.1  # after a bite of 2 ms and its commit
@@ -26,8 +26,8 @@ async def prune_forever(store: Store, *, days: float, wall: Callable[[], float])
                 while await store.give_back():  # noqa: ASYNC110 (it does the work)
                     await asyncio.sleep(PAUSE_SECONDS)
                 await store.checkpoint()
-        except StorageFull:
-            logs.get().warning("journal.full")
+        except StorageUnwritable as exc:
+            logs.get().warning(exc.event)
         if pruned:
             logs.get().info("history.pruned", tasks=pruned)
         await asyncio.sleep(EVERY_SECONDS)

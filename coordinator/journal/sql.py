@@ -181,6 +181,7 @@ REMOVE_AGENT = "UPDATE agents SET removed_at = :at WHERE id = :id AND removed_at
 AGENTS = "SELECT id, registration, removed_at FROM agents"
 
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING"
+TRY_TO_WRITE = "INSERT INTO meta (key, value) VALUES ('tried', :at) ON CONFLICT DO UPDATE SET value = :at"
 GET_META = "SELECT value FROM meta WHERE key = :key"
 
 DUE_TO_GO = "SELECT task_id FROM history WHERE finished_at < :before ORDER BY finished_at LIMIT :limit"

@@ -209,8 +209,7 @@ class Store:
 
     async def next_webhook(self, *, now: float) -> float | None:
         """When another webhook will be due (Unix seconds), if there is one."""
-        found: float | None = (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]
-        return found
+        return (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]  # type: ignore[no-any-return]
 
     async def move_webhook(
         self, task_id: str, *, attempts: int, next_at: float | None, delivered_at: float | None, error: str | None
@@ -224,8 +223,8 @@ class Store:
             "error": error,
         }
         data = {"attempts": attempts, "delivered": delivered_at is not None, "why": error}
-        note = self._event(task_id, "webhook.sent" if delivered_at else "webhook.failed", data)
-        await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), note)
+        type = "webhook.sent" if delivered_at else "webhook.failed"
+        await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))
 
     # --- agents, secret, history
 
@@ -274,6 +273,14 @@ class Store:
         """Lets the file be as small as what was given back makes it."""
         await self._db.checkpoint()
 
+    def find_trouble(self) -> str | None:
+        """Why nothing can be written at this moment; None where the last write was well."""
+        return self._db.find_trouble()
+
+    async def try_to_write(self) -> None:
+        """Writes a row that means nothing; raises as every write does."""
+        await self._db.write("store.try_to_write", Statement(sql.TRY_TO_WRITE, {"at": str(self._wall())}))
+
     # --- how it is done
 
     def _event(self, task_id: str | None, type: str, data: Mapping[str, Any]) -> Statement:
@@ -308,8 +315,7 @@ class Store:
         }
         seconds = round(task.finished_at - task.created_at, 6)
         data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
-        if task.webhook_url:
-            data["webhook"] = True
+        data |= {"webhook": True} if task.webhook_url else {}
         hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
         return (
             Statement(sql.FINISH_TASK, row),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from coordinator.journal.migrations import MIGRATIONS
-from shared.db.sqlite_file import held, opened, translated
+from shared.db.lock import Lock
+from shared.db.refusals import translate
+from shared.db.sqlite_file import open_journal
 from shared.errors import MusterError
 
 
@@ -30,9 +31,10 @@ def vacuum(database_url: str) -> tuple[int, int]:
     path = Path(database_url.removeprefix("sqlite:///")).absolute()
     if not path.is_file():
         raise VacuumFailed(f"DATABASE_URL names {path}, which does not exist.")
-    lock = held(path)
+    lock = Lock(path)
+    lock.take()
     try:
-        with closing(opened(path, MIGRATIONS)) as connection:
+        with closing(open_journal(path, MIGRATIONS)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             before = path.stat().st_size
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -40,6 +42,6 @@ def vacuum(database_url: str) -> tuple[int, int]:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return before, path.stat().st_size
     except sqlite3.Error as exc:
-        raise translated(exc) from exc
+        raise translate(exc) from exc
     finally:
-        os.close(lock)
+        lock.close()

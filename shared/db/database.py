@@ -38,7 +38,7 @@ class Database(Protocol):
         """Runs the statements as one atomic, durable unit; returns the rows of each.
 
         The first statement is the guard: if it touches no row, nothing is written and the answer is None.
-        `name` names the write for failpoints. Raises `StorageFull` (nothing was written) or `StorageBroken`.
+        `name` names the write for failpoints. Raises `StorageUnwritable` (nothing was written) or `StorageBroken`.
         """
         ...
 
@@ -58,6 +58,10 @@ class Database(Protocol):
 
     async def checkpoint(self) -> None:
         """Copies what the log has into the file, which then is as small as it can be."""
+        ...
+
+    def find_trouble(self) -> str | None:
+        """Why nothing can be written at this moment, in a sentence; None where the last write was well."""
         ...
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:

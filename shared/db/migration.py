@@ -24,7 +24,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str], *, at: At
     for number, script in enumerate(migrations[version:], start=version + 1):
         connection.execute(f"PRAGMA cache_size=-{_PAGES}")
         try:
-            _run(connection, number, list(_statements(script)), at)
+            _run(connection, number, list(_split_statements(script)), at)
         finally:
             connection.set_progress_handler(None, 0)
             connection.execute(f"PRAGMA cache_size={kept}")
@@ -62,7 +62,7 @@ def _run(connection: sqlite3.Connection, number: int, parts: Sequence[str], at: 
         logs.get().info("journal.migrated", format=number, seconds=round(time.monotonic() - began))
 
 
-def _statements(script: str) -> Iterator[str]:
+def _split_statements(script: str) -> Iterator[str]:
     """The statements of a script; one ends where SQLite's own rules say so, for a trigger has several inside."""
     statement = ""
     for piece in script.split(";"):

@@ -14,7 +14,7 @@ import httpx
 
 from shared import logs
 from shared.client.client import AddressRefused
-from shared.errors import StorageFull
+from shared.errors import StorageUnwritable
 
 MAX_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 1.0  # doubled each time: the eighth attempt comes about two minutes after the first
@@ -41,7 +41,7 @@ class Letter:
 
 
 class Table(Protocol):
-    """Stores and posts letters. Each method raises `StorageFull` when the disk is full."""
+    """Stores and posts letters. Each method raises `StorageUnwritable` when the disk is full."""
 
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
         """The letters that are due, the oldest first, and when the next one will be (Unix seconds, None: no other)."""
@@ -75,8 +75,8 @@ class Outbox:
                 self._news.clear()
                 try:
                     await self._pause(await self._begin(deliveries))
-                except StorageFull:
-                    await _wait_for_room()
+                except StorageUnwritable as exc:
+                    await _wait_after(exc)
 
     async def _begin(self, deliveries: asyncio.TaskGroup) -> float | None:
         """Starts what is due and has a place; returns when the next letter is due (Unix seconds)."""
@@ -107,8 +107,8 @@ class Outbox:
             again = error is not None and may_help and attempts < MAX_ATTEMPTS
             next_at = self._wall() + pause if again else None
             await self._table.record(letter, attempts=attempts, error=error, next_at=next_at)
-        except StorageFull:
-            await _wait_for_room()
+        except StorageUnwritable as exc:
+            await _wait_after(exc)
         finally:
             del self._under_way[letter.key]
             self._news.set()  # there is a place again
@@ -129,6 +129,6 @@ async def post(http: httpx.AsyncClient, url: str, body: str, headers: Mapping[st
     return (None, False) if answer.is_success else (f"HTTP {answer.status_code}", True)
 
 
-async def _wait_for_room() -> None:
-    logs.get().warning("journal.full")
+async def _wait_after(exc: StorageUnwritable) -> None:
+    logs.get().warning(exc.event)
     await asyncio.sleep(ROOM_SECONDS)

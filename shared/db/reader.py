@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shared.db import sqlite_file
 from shared.db.database import Query, Rows
+from shared.db.refusals import translate
 
 
 class Reader:
@@ -20,16 +20,16 @@ class Reader:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
 
-    async def rows(self, queries: Sequence[Query]) -> Rows:
+    async def read(self, queries: Sequence[Query]) -> Rows:
         """Rows of each query, all of one state; raises `StorageBroken`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._rows, queries)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, queries)
 
     def close(self) -> None:
         self._thread.shutdown()
         if self._connection is not None:
             self._connection.close()
 
-    def _rows(self, queries: Sequence[Query]) -> Rows:
+    def _read(self, queries: Sequence[Query]) -> Rows:
         try:
             if self._connection is None:
                 uri = f"{self._path.as_uri()}?mode=ro"
@@ -43,4 +43,4 @@ class Reader:
             finally:
                 execute("COMMIT")
         except sqlite3.Error as exc:
-            raise sqlite_file.translated(exc) from exc
+            raise translate(exc) from exc

@@ -1,4 +1,4 @@
-"""SQLite as the journal: one writer thread with group commit, read-only readers, and a form without threads.
+"""SQLite as the journal: one writer thread with group commit, and read-only readers.
 
 WAL with `synchronous=FULL`: what has returned survives `kill -9` and power loss. Measured: 2,900 durable 3-step
 tasks/s on 2 cores. Only the writer's connection writes and checkpoints, because SQLite before 3.51.3 can corrupt a
@@ -8,23 +8,23 @@ file when two connections do around a WAL reset (https://sqlite.org/wal.html#wal
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from shared import logs
-from shared.db import sqlite_file
 from shared.db.database import Function, Query, Row, Rows, Statement
-from shared.db.migration import migrate
+from shared.db.lock import Lock
+from shared.db.place import Place
 from shared.db.reader import Reader
-from shared.db.sqlite_file import Naming
-from shared.db.transaction import Transaction
-from shared.errors import MusterError, StorageBroken, StorageFull
+from shared.db.refusals import JOURNAL, Naming, find_code, translate
+from shared.db.sqlite_file import open_journal
+from shared.db.transaction import Transaction, define
+from shared.errors import MusterError, StorageBroken, StorageFull, StorageGone
 from shared.failpoints import At, nowhere
 
 BATCH = 512
@@ -41,7 +41,6 @@ _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python 
 
 
 Outcome = Rows | int | None
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Sqlite:
         *,
         at: At = nowhere,
         on_broken: Callable[[str], None] = nowhere,
-        naming: Naming = sqlite_file.JOURNAL,
+        naming: Naming = JOURNAL,
     ) -> None:
         self._path = path.resolve()  # one journal has one lock, whatever links lead to it
         self._naming = naming
@@ -87,9 +86,11 @@ class Sqlite:
         self._thread: threading.Thread | None = None
         self._reader = Reader(self._path, name="journal-reader")
         self._lists = Reader(self._path, name="journal-lists")
-        self._lock = -1
+        self._lock = Lock(self._path, naming)
+        self._place: Place | None = None
         self._closed = False
-        self._broken: StorageBroken | None = None
+        self._broken: StorageBroken | StorageGone | None = None  # for good
+        self._trouble: MusterError | None = None  # of the last write
 
     async def open(self, migrations: Sequence[str], functions: Mapping[str, Function] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -107,12 +108,10 @@ class Sqlite:
         self._lists.close()
         if self._writer is not None:
             self._writer.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.close()
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
-        rows: Rows | None = await self._written(_Unit(name, statements, self._done()))
+        rows: Rows | None = await self._put(_Unit(name, statements, self._make_future()))
         return rows
 
     def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
@@ -125,26 +124,32 @@ class Sqlite:
         self._gathered.append(unit)
 
     async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
-        count: int = await self._written(_Unit(name, statements, self._done(), seconds=seconds))
+        count: int = await self._put(_Unit(name, statements, self._make_future(), seconds=seconds))
         return count
 
     async def checkpoint(self) -> None:
-        await self._written(_Unit("checkpoint", (), self._done(), checkpoint=True))
+        await self._put(_Unit("checkpoint", (), self._make_future(), checkpoint=True))
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
-        return (await self._reader.rows((Query(sql, params or {}),)))[0]
+        return (await self._reader.read((Query(sql, params or {}),)))[0]
 
     async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
-        return await (self._lists if aside else self._reader).rows(queries)
+        return await (self._lists if aside else self._reader).read(queries)
+
+    def find_trouble(self) -> str | None:
+        if self._trouble is None and self._place is not None and self._place.is_left():
+            self.post("look", Statement("SELECT 1"))  # the writer finds it gone, and saves what it has
+            return "The journal was removed or replaced."
+        return self._trouble.detail if self._trouble is not None else None
 
     # --- in the loop's thread
 
-    def _done(self) -> asyncio.Future[Any]:
+    def _make_future(self) -> asyncio.Future[Any]:
         if self._closed:
             raise StorageBroken("The journal is closed.")
         return self._loop.create_future()
 
-    async def _written(self, unit: _Unit) -> Any:
+    async def _put(self, unit: _Unit) -> Any:
         assert unit.done is not None
         if not self._awaited:  # one put, and one wake of the writer, for all that a turn of the loop writes
             self._awaited = True
@@ -166,19 +171,21 @@ class Sqlite:
     # --- in threads of their own
 
     def _open(self, migrations: Sequence[str], functions: Mapping[str, Function]) -> None:
-        self._lock = sqlite_file.held(self._path, self._naming)
-        self._writer = sqlite_file.opened(self._path, migrations, self._naming, at=self._at)
-        _define(self._writer, functions)
+        self._lock.take()
+        self._writer = open_journal(self._path, migrations, self._naming, at=self._at)
+        self._lock.cover_file()
+        define(self._writer, functions)
+        self._place = Place(self._path, self._naming)
 
     def _write_loop(self) -> None:
         assert self._writer is not None
         ending = False
         while not ending:
-            batch, ending = self._batch()
+            batch, ending = self._take_batch()
             if batch:
                 self._commit(self._writer, batch)
 
-    def _batch(self) -> tuple[list[_Unit], bool]:
+    def _take_batch(self) -> tuple[list[_Unit], bool]:
         """What is written with one commit: all that waits; and whether it is the end."""
         batch: list[_Unit] = []
         while len(batch) < BATCH:
@@ -201,30 +208,33 @@ class Sqlite:
             transaction = Transaction(connection)
             for unit in batch:
                 self._at(f"{unit.name}.queued")
-                outcomes.append(self._one(connection, unit) if apart else unit.run(transaction))
+                outcomes.append(self._run_apart(connection, unit) if apart else unit.run(transaction))
                 self._at(f"{unit.name}.written")
             transaction.finish()
             connection.execute("COMMIT")
+            if self._place is not None and self._place.is_left():
+                raise self._place.rescue(connection)
+            self._trouble = None
             for unit in batch:
                 self._at(f"{unit.name}.committed")
             if any(unit.checkpoint for unit in batch):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
-            if sqlite_file.code(exc) in _UNFIT and connection.in_transaction and not apart:
+            if find_code(exc) in _UNFIT and connection.in_transaction and not apart:
                 connection.execute("ROLLBACK")
                 self._commit(connection, batch, apart=True)
                 return
-            outcomes = [self._failed(connection, exc)] * len(batch)
+            outcomes = [self._give_up(connection, exc)] * len(batch)
         self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
 
-    def _one(self, connection: sqlite3.Connection, unit: _Unit) -> Outcome | MusterError:
+    def _run_apart(self, connection: sqlite3.Connection, unit: _Unit) -> Outcome | MusterError:
         connection.execute("SAVEPOINT unit")
         try:
             transaction = Transaction(connection)
             outcome = unit.run(transaction)
             transaction.finish()
         except Exception as exc:  # one unit's own fault is not the others'
-            if sqlite_file.code(exc) not in _UNFIT or not connection.in_transaction:
+            if find_code(exc) not in _UNFIT or not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK TO unit")
             connection.execute("RELEASE unit")
@@ -232,25 +242,23 @@ class Sqlite:
         connection.execute("RELEASE unit")
         return outcome
 
-    def _failed(self, connection: sqlite3.Connection, exc: Exception) -> MusterError:
+    def _give_up(self, connection: sqlite3.Connection, exc: Exception) -> MusterError:
         """Nothing of the batch is written. A full disk is tried again; one that fails is not written to any more."""
-        error = exc if isinstance(exc, MusterError) else sqlite_file.translated(exc)
+        error = self._trouble = exc if isinstance(exc, MusterError) else translate(exc)
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, StorageFull):  # the log may hold what has room in the file
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as worse:
-            error = sqlite_file.translated(worse)
-        if isinstance(error, StorageBroken) and self._broken is None:
+            error = self._trouble = translate(worse)
+        if self._broken is None and isinstance(error, StorageGone):
+            self._broken = error
+            logs.get().error(error.event, why=error.detail)
+        if self._broken is None and isinstance(error, StorageBroken):
             self._broken = error
             self._loop.call_soon_threadsafe(self._on_broken, error.detail)
         return error
-
-
-def _define(connection: sqlite3.Connection, functions: Mapping[str, Function]) -> None:
-    for name, function in functions.items():
-        connection.create_function(name, -1, function, deterministic=True)
 
 
 def _resolve(batch: list[_Unit], outcomes: Sequence[Outcome | MusterError]) -> None:
@@ -266,53 +274,3 @@ def _resolve(batch: list[_Unit], outcomes: Sequence[Outcome | MusterError]) -> N
             unit.done.set_exception(outcome)
         else:
             unit.done.set_result(outcome)
-
-
-class Memory:
-    """The same tables without a file or a thread: the journal switched off, and the store of most tests."""
-
-    def __init__(self, *, at: At = nowhere) -> None:
-        self._at = at
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-
-    async def open(self, migrations: Sequence[str], functions: Mapping[str, Function] | None = None) -> None:
-        migrate(self._connection, migrations)
-        _define(self._connection, functions or {})
-
-    async def close(self) -> None:
-        self._connection.close()
-
-    async def write(self, name: str, *statements: Statement) -> Rows | None:
-        return self._written(name, lambda transaction: transaction.run(statements))
-
-    def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
-        rows = self._written(name, lambda transaction: transaction.run(statements))
-        if then is not None and rows is not None:
-            then(rows)
-
-    async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
-        return self._written(name, lambda transaction: transaction.run_some(statements, seconds=seconds))
-
-    async def checkpoint(self) -> None:
-        """There is no log."""
-
-    async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
-        return self._connection.execute(sql, params or {}).fetchall()
-
-    async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
-        return [self._connection.execute(*query).fetchall() for query in queries]
-
-    def _written(self, name: str, run: Callable[[Transaction], T]) -> T:
-        self._at(f"{name}.queued")
-        self._connection.execute("BEGIN")
-        try:
-            transaction = Transaction(self._connection)
-            outcome = run(transaction)
-            transaction.finish()
-        except Exception as exc:
-            self._connection.execute("ROLLBACK")
-            raise StorageBroken(f"The write {name} was refused: {exc}.") from exc
-        self._at(f"{name}.written")
-        self._connection.execute("COMMIT")
-        self._at(f"{name}.committed")
-        return outcome

@@ -17,9 +17,9 @@ from pydantic import JsonValue
 from shared import logs
 from shared.conversation import Message
 from shared.db.database import Database, Statement
-from shared.db.sqlite import Memory as InProcess
+from shared.db.memory import Memory as InProcess
+from shared.db.refusals import Naming
 from shared.db.sqlite import Sqlite
-from shared.db.sqlite_file import Naming
 from shared.errors import MusterError, StorageBroken
 from shared.memory.sql import (
     DROP_OLD_EVENTS,

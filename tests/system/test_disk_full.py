@@ -84,11 +84,27 @@ async def test_full_disk_refuses_tasks_reads_go_on(client, coordinator, disk):
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.json()["type"] == "urn:muster:problem:storage_full"
     assert int(refused.headers["retry-after"]) > 0
-    for path in ("/health", "/ready", "/agents", "/stats", "/tasks", f"/tasks/{done}", f"/tasks/{done}/report"):
+    ready = await client.get("/ready")
+    assert (ready.status_code, "disk is full" in ready.json()["missing"]) == (503, True)
+    for path in ("/health", "/agents", "/stats", "/tasks", f"/tasks/{done}", f"/tasks/{done}/report"):
         assert (await client.get(path)).status_code == 200, path
     events = (await client.get(f"/tasks/{done}/events")).text
     assert "event: task.finished" in events
     assert coordinator.process.alive
+
+
+async def test_ready_says_when_there_is_room_again(client, coordinator, disk):
+    """Without a task that would try it: whoever sends tasks may wait for `/ready`."""
+    disk.fill()
+    assert (await client.post("/execute_task", json=task())).status_code == 503
+    assert (await client.get("/ready")).status_code == 503
+
+    disk.free()
+
+    async def ready() -> bool:
+        return (await client.get("/ready")).status_code == 200
+
+    await eventually(ready, seconds=AGAIN_SECONDS)
 
 
 async def test_freed_space_is_enough_within_five_seconds(client, coordinator, disk):

@@ -18,8 +18,9 @@ from shared.background import Background
 from shared.client import client as transport
 from shared.client.addresses import url_refusal
 from shared.db.database import Database
+from shared.db.memory import Memory
 from shared.db.outbox import Outbox
-from shared.db.sqlite import Memory, Sqlite
+from shared.db.sqlite import Sqlite
 from shared.errors import Unavailable
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS

@@ -13,7 +13,7 @@ import httpx
 from shared import logs
 from shared.db.database import Database, Statement
 from shared.db.outbox import Letter, post
-from shared.errors import StorageFull
+from shared.errors import StorageUnwritable
 from shared.protocols.a2a import sql
 
 PRUNE_SECONDS = 60.0
@@ -57,5 +57,5 @@ async def prune_forever(db: Database) -> None:
     guard = Statement("SELECT 1")
     while True:
         await asyncio.sleep(PRUNE_SECONDS)
-        with contextlib.suppress(StorageFull):  # the next try comes in a minute
+        with contextlib.suppress(StorageUnwritable):  # the next try comes in a minute
             await db.write("a2a.prune", guard, *(Statement(one, {"kept": KEPT_TASKS}) for one in sql.PRUNE))

@@ -35,7 +35,7 @@ from google.protobuf.json_format import MessageToJson  # type: ignore[import-unt
 
 from shared import logs
 from shared.db.database import Database, Rows, Statement
-from shared.errors import StorageFull
+from shared.errors import StorageUnwritable
 from shared.protocols.a2a import sql
 
 MAX_HOOKS = 16  # of one task
@@ -102,10 +102,10 @@ class Tasks(VersionedTaskStore):
         while True:
             try:
                 return await self._db.write("a2a.save", *statements)
-            except StorageFull:
+            except StorageUnwritable as exc:
                 if not patient:
                     raise
-                logs.get().warning("journal.full")
+                logs.get().warning(exc.event)
                 await asyncio.sleep(ROOM_SECONDS)
 
     async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:

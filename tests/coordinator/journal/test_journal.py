@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -232,6 +233,54 @@ def test_file_in_place_of_the_folder_is_refused(tmp_path):
         assert coordinator.start().process.wait(20) == 2
         assert coordinator.process.err.count("\n") == 1
         assert "cannot be opened: " in coordinator.process.err
+
+
+def test_share_without_shared_memory_is_named(tmp_path):
+    """The journal is new and well; what is wrong is its place."""
+    through = (sys.executable, "-m", "tests.support.unshared")
+    with Coordinator(tmp_path, through=through) as coordinator:
+        assert coordinator.start().process.wait(30) == 2
+        [sentence] = coordinator.process.err.splitlines()
+
+    assert f"the file system of {tmp_path} cannot share memory" in sentence
+    assert "backup" not in sentence
+
+
+def test_hard_link_to_used_journal_is_refused(tmp_path):
+    link = tmp_path / "link.db"
+    with suite(tmp_path) as (first, _), Coordinator(tmp_path / "second", journal=link) as second:
+        os.link(first.journal, link)
+        second.start()
+
+        assert second.process.wait(30) == 2
+        assert "in use by another coordinator under another name, a hard link" in second.process.err
+        assert httpx.post(f"{first.url}/execute_task", json=task(), timeout=30).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize("asked_first", [True, False], ids=["ready is asked", "a task comes"])
+def test_removed_journal_takes_no_task(tmp_path, asked_first):
+    """As by `git clean`: refused by name, `/ready` says it, the process lives, and what it held can be put back."""
+    with suite(tmp_path / "state") as (coordinator, _), httpx.Client(base_url=coordinator.url, timeout=60) as client:
+        done = client.post("/execute_task", json=task()).json()["task_id"]
+        for path in coordinator.journal.parent.glob(f"{coordinator.journal.name}*"):
+            path.unlink()
+
+        ready = client.get("/ready") if asked_first else None
+        refused = [client.post("/execute_task", json=task()) for _ in range(2)]
+        after = client.get("/ready")
+
+        assert ready is None or ready.status_code == 503
+        assert {(r.status_code, r.json()["type"]) for r in refused} == {(503, "urn:muster:problem:storage_broken")}
+        assert after.status_code == 503
+        assert "was removed or replaced" in after.json()["missing"]
+        assert client.get("/health").status_code == 200
+        coordinator.kill()
+        assert coordinator.start().process.wait(30) == 2
+        assert "is missing: it was removed while it was used" in coordinator.process.err
+        Path(f"{coordinator.journal}.rescued").rename(coordinator.journal)
+        coordinator.start().ready()
+
+        assert client.get(f"/tasks/{done}").json()["status"] == "completed"
 
 
 # --- how it ends ----------------------------------------------------------------------------------

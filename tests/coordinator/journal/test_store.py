@@ -16,7 +16,8 @@ from coordinator.journal.store import WRITES, Store
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Registration, Status, StepError, Usage
 from shared.db.database import Database
-from shared.db.sqlite import Memory, Sqlite
+from shared.db.memory import Memory
+from shared.db.sqlite import Sqlite
 from shared.limits.ledger import Ledger
 
 ERROR = StepError(type="agent_error", detail="It broke.", retryable=True)

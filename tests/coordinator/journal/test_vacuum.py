@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,8 @@ from typer.testing import CliRunner
 from coordinator.cli.commands import cli
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.vacuum import VacuumFailed, vacuum
-from shared.db.sqlite_file import held, opened
+from shared.db.lock import Lock
+from shared.db.sqlite_file import open_journal
 from shared.errors import StorageBroken
 
 
@@ -36,17 +36,18 @@ def test_space_is_given_back(journal: Path) -> None:
     before, after = vacuum(f"sqlite:///{journal}")
 
     assert before > 5_000_000 > 1_000_000 > after == journal.stat().st_size
-    with closing(opened(journal, MIGRATIONS)) as connection:
+    with closing(open_journal(journal, MIGRATIONS)) as connection:
         assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_refused_while_a_coordinator_runs(journal: Path) -> None:
-    lock = held(journal)
+    lock = Lock(journal)
+    lock.take()
 
     with pytest.raises(StorageBroken, match="in use by another coordinator"):
         vacuum(f"sqlite:///{journal}")
-    os.close(lock)
+    lock.close()
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/muster.db", "memory:"])

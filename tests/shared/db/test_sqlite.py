@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from shared.db.database import Database, Statement
-from shared.db.sqlite import BATCH, Memory, Sqlite
+from shared.db.memory import Memory
+from shared.db.sqlite import BATCH, Sqlite
 from shared.errors import StorageBroken, StorageFull
 
 MIGRATIONS = ("CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, text TEXT NOT NULL);",)

@@ -10,7 +10,7 @@ from a2a.server.context import ServerCallContext
 from a2a.types.a2a_pb2 import Task, TaskPushNotificationConfig, TaskState, TaskStatus
 
 from shared.db.database import Statement
-from shared.db.sqlite import Memory
+from shared.db.memory import Memory
 from shared.protocols.a2a import outbox as a2a_outbox
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.store import Hooks, Tasks
