@@ -105,6 +105,18 @@ def test_a_worker_that_is_off_the_network(stack):
     wait_well(stack)
 
 
+def test_a_coordinator_that_came_back_without_its_name(stack):
+    """Disconnected and connected again, as guides for Docker say: Compose's alias is gone, and with it every worker."""
+    network, name = f"{stack.name}_muster", stack.container("coordinator")
+    docker("network", "disconnect", network, name)
+    docker("network", "connect", network, name)
+
+    finding = found(stack, "reach", "lacks the alias 'coordinator' there")
+    mend(stack, finding)
+
+    wait_well(stack)
+
+
 def test_a_service_whose_health_check_fails(stack):
     stack.exec("analyzer", *HANG)
 

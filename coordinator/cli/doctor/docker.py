@@ -109,6 +109,8 @@ def container_of(
 ) -> Container:
     """One object of `docker inspect` as facts."""
     state, host, labels = one["State"], one["HostConfig"], _labels(one)
+    service = labels.get(LABEL + "service", "")
+    networks = (one.get("NetworkSettings") or {}).get("Networks") or {}
     checks = state.get("Health") or {}
     failed = [entry for entry in checks.get("Log") or () if entry.get("ExitCode")]
     environ = dict(pair.partition("=")[::2] for pair in one["Config"].get("Env") or ())
@@ -117,7 +119,7 @@ def container_of(
     started = _seconds(state.get("StartedAt", ""))
     return Container(
         name=one["Name"].lstrip("/"),
-        service=labels.get(LABEL + "service", ""),
+        service=service,
         hostname=one["Config"].get("Hostname", ""),
         status=state["Status"],
         exit_code=state.get("ExitCode", 0),
@@ -131,7 +133,8 @@ def container_of(
         log_bytes=_log_bytes(one.get("LogPath") or ""),
         memory_limit=host.get("Memory") or 0,
         memory_share=share,
-        networks=tuple(sorted((one.get("NetworkSettings") or {}).get("Networks") or {})),
+        networks=tuple(sorted(networks)),
+        nameless=tuple(sorted(name for name, at in networks.items() if service not in _names(at))),
         published=tuple(_addresses(host.get("PortBindings") or {})),
         environ={name: environ[name] for name in READ_ENVIRON if environ.get(name)},
         log=log,
@@ -171,6 +174,11 @@ def disk_lines(text: str) -> tuple[Disk, ...]:
 
 
 # --- how it is done -------------------------------------------------------------------------------
+
+
+def _names(network: Mapping[str, Any]) -> set[str]:
+    """What other containers of the network can call this one; newer engines keep the list in DNSNames."""
+    return {*(network.get("Aliases") or ()), *(network.get("DNSNames") or ())}
 
 
 def _labels(one: Mapping[str, Any]) -> dict[str, str]:

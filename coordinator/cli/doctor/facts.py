@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,10 +13,12 @@ from shared.report.sources import IndexState
 Check = Literal["reach", "memory", "disk", "health", "limits", "documents", "model"]
 Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
-CLI = ".venv/bin/python -m coordinator.cli"
+PYTHON = ".venv/bin/python" if Path(".venv/bin/python").exists() else "python"  # where the doctor was called
+CLI = f"{PYTHON} -m coordinator.cli"
 KILLED = 137  # exit code: 128 + SIGKILL
 TOLD_TO_STOP = (0, 130, 143)  # exit codes after SIGINT and SIGTERM are no failures
-LOOP_SECONDS = 60.0  # a container that was restarted and runs for less is still in its loop
+LOOP_SECONDS = 60.0  # a container that was restarted and runs for less may still be in its loop
+LOOP_RESTARTS = 2  # one restart is a crash that healed
 RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
@@ -83,6 +86,7 @@ class Container:
     memory_limit: int = 512 * 2**20  # bytes; 0: none
     memory_share: float | None = None  # of the limit
     networks: tuple[str, ...] = ("muster",)
+    nameless: tuple[str, ...] = ()  # those of its networks on which its service's name does not lead to it
     published: tuple[str, ...] = ()  # "127.0.0.1:8000"
     environ: Mapping[str, str] = field(default_factory=dict)
     disks: tuple[Disk, ...] = ()
@@ -103,9 +107,12 @@ class Container:
 
     @property
     def looping(self) -> bool:
-        """It ends, is restarted, and ends again."""
+        """It ends, is restarted, and ends again; one that passes its health check has healed."""
         return self.status == "restarting" or (
-            self.running and self.restarts > 0 and self.running_seconds < LOOP_SECONDS
+            self.running
+            and self.restarts >= LOOP_RESTARTS
+            and self.running_seconds < LOOP_SECONDS
+            and self.health != "healthy"
         )
 
     @property
@@ -174,6 +181,7 @@ class Coordinator:
     queued: int = 0
     refused: int = 0  # answers 429 since its start
     failed: int = 0  # tasks in the last ten minutes
+    failed_status: str = "failed"  # of most of them: failed or timed_out
     last_error: str = ""
     last_error_type: str = ""
     index: IndexState | None = None  # of the researcher, where it has one and told it
@@ -243,6 +251,13 @@ class Facts:
         """The container that an agent runs in, if it is one of the project's."""
         names = [host for host in agent.hosts if host]
         return next((c for c in self.containers for n in names if n in (c.hostname, c.service, c.name)), None)
+
+    def curl(self, url: str) -> str:
+        """The command that asks a service for its health; from inside, where only a container knows its name."""
+        if self.project is None or self.project.service(COORDINATOR) is None:
+            return f"curl -s -m 3 {url}/health"
+        ask = f"import urllib.request as r; print(r.urlopen('{url}/health', timeout=3).read())"
+        return f'{self.compose} exec {COORDINATOR} python -c "{ask}"'
 
     def up(self, service: str, *options: str, environ: str = "") -> str:
         """The command that recreates one service and leaves the others alone."""

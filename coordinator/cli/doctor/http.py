@@ -48,7 +48,7 @@ def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
     index, unseen = _index(client, agents)
     stats = _object(client.get("/stats"))
     now, last = stats.get("now") or {}, stats.get("last_error") or {}
-    at = _server_time(answer)
+    failures = _count_failures(client, _server_time(answer))
     return Coordinator(
         url=url,
         missing=missing,
@@ -56,7 +56,8 @@ def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
         running=now.get("running", 0),
         queued=now.get("queued", 0),
         refused=_refusals(client.get("/metrics").text),
-        failed=_count_failures(client, at),
+        failed=sum(failures.values()),
+        failed_status=max(failures, key=lambda status: failures[status]),
         last_error=str(last.get("detail", "")),
         last_error_type=str(last.get("type", "")),
         index=index,
@@ -113,13 +114,13 @@ def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
     )
 
 
-def _count_failures(client: httpx.Client, at: datetime) -> int:
-    """Tasks that failed in the last ten minutes, as many as one page shows."""
-    found = 0
+def _count_failures(client: httpx.Client, at: datetime) -> dict[str, int]:
+    """Tasks that failed in the last ten minutes, by status, as many as one page shows."""
+    found = {}
     for status in ("failed", "timed_out"):
         rows = _object(client.get("/tasks", params={"status": status, "limit": 200})).get("tasks", ())
         times = [_time(row.get("finished_at")) for row in rows]
-        found += sum((at - time).total_seconds() < RECENT_SECONDS for time in times if time)
+        found[status] = sum((at - time).total_seconds() < RECENT_SECONDS for time in times if time)
     return found
 
 

@@ -92,7 +92,7 @@ def show(facts: Facts, findings: list[Finding], console: Console) -> None:
             console.print(Text.assemble(" " * 17, ("→ ", colour), finding.mend), soft_wrap=True)
     for one in facts.unseen:
         console.print(Text(f"? Not checked: {one.what}, because {one.why}."), soft_wrap=True)
-        if one.mend:
+        if one.mend and not any(one.mend in (finding.mend or "") for finding in findings):
             console.print(Text(f"{' ' * 17}→ {one.mend}"), soft_wrap=True)
 
 

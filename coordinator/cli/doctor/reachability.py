@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from coordinator.cli.doctor.facts import CLI, COORDINATOR, Container, Facts, Finding, SeenAgent
+from coordinator.cli.doctor.facts import CLI, COORDINATOR, PYTHON, Container, Coordinator, Facts, Finding, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
 BEAT_SECONDS = 6.0  # an agent heard within this time is alive
@@ -21,13 +21,22 @@ def reach(facts: Facts) -> list[Finding]:
     down = _down(facts)
     if down is not None:
         return [down]
+    unnamed = _unnamed(facts)
+    if unnamed is not None:
+        return [unnamed]
     lost = [(c, finding) for c in facts.containers if (finding := _check_worker(facts, c))]
     found = [finding for _, finding in lost]
     explained = {c.name for c, _ in lost}
+    replaced: list[SeenAgent] = []
     for agent in seen.agents or ():
         home = facts.container_of(agent)
         if agent.status == "unreachable" and not (home and (home.name in explained or not home.well)):
-            found.append(_unreachable(facts, agent, home))
+            if _is_replaced(seen, agent):
+                replaced.append(agent)
+            else:
+                found.append(_unreachable(facts, agent, home))
+    if replaced:
+        found.append(_former(facts, replaced))
     if seen.agents is not None and not found:
         found += _nobody(facts)
     if not found and seen.failed and seen.last_error_type in AWAY:
@@ -47,7 +56,11 @@ def _down(facts: Facts) -> Finding | None:
     what = f"The coordinator does not answer at {seen.url}."
     home = facts.project.service(COORDINATOR) if facts.project else None
     if facts.project is None:
-        return _problem(what, f"{seen.silent}.", "make run")
+        engine = next((one for one in facts.unseen if one.what == "containers" and one.mend), None)
+        if engine is None:
+            return _problem(what, f"{seen.silent}.", "make run")
+        mend = f"{engine.mend} && docker compose up -d"
+        return _problem(what, f"{seen.silent}; {engine.why}. Where no containers are used: make run.", mend)
     if home is None:
         return _problem(what, "The project has no coordinator container.", facts.up(COORDINATOR))
     if home.published and not any(where.endswith(f":{seen.port}") for where in home.published):
@@ -69,6 +82,21 @@ def _down(facts: Facts) -> Finding | None:
     if not home.published:
         return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))
     return _problem(what, f"Its container is running, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
+
+
+def _unnamed(facts: Facts) -> Finding | None:
+    """A coordinator that was disconnected from its network and connected again by hand: Compose's alias is gone."""
+    home = facts.project.service(COORDINATOR) if facts.project else None
+    if home is None or not home.well:
+        return None
+    shared = {name for c in facts.containers if c is not home for name in c.networks} & set(home.networks)
+    if not shared or not shared <= set(home.nameless):
+        return None
+    network = min(shared)
+    what = f"No worker can find the coordinator on the network {network}."
+    why = f"Its container {home.name} lacks the alias {COORDINATOR!r} there."
+    again = f"docker network connect --alias {COORDINATOR} {network} {home.name}"
+    return _problem(what, why, f"docker network disconnect {network} {home.name} && {again}")
 
 
 def _check_worker(facts: Facts, worker: Container) -> Finding | None:
@@ -105,16 +133,10 @@ def _refuses_keys(facts: Facts, home: Container) -> bool:
 
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:
     error = agent.last_error.rstrip(".") or "unknown reason"
-    spare = any(a.name == agent.name and a.status == "healthy" for a in facts.coordinator.agents or ())
-    url = facts.coordinator.url
-    if spare:
-        why = f"{error}; another {agent.name} is healthy."
-        mend = f"curl -X DELETE {url}/agents/{agent.id}"
-        return Finding(check="reach", severity="warning", what=f"{agent.id} is away.", why=why, mend=mend)
     alive = agent.silent_seconds is not None and agent.silent_seconds <= BEAT_SECONDS
     if alive:
         why = f"It sends heartbeats, but {agent.endpoint} does not answer: {error}. Set its ADVERTISE_URL."
-        mend = facts.up(home.service) if home else f"curl -s -m 3 {agent.endpoint}/health"
+        mend = facts.up(home.service) if home else facts.curl(agent.endpoint)
         return _problem(f"The coordinator cannot reach {agent.name}.", why, mend)
     why = f"{agent.endpoint}: {error}."
     if home is not None:
@@ -122,13 +144,32 @@ def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Find
     return _problem(f"{agent.name} cannot be reached.", why, _revive(facts, agent))
 
 
+def _is_replaced(seen: Coordinator, agent: SeenAgent) -> bool:
+    return any(a.name == agent.name and a.status == "healthy" for a in seen.agents or ())
+
+
+def _former(facts: Facts, agents: list[SeenAgent]) -> Finding:
+    """Instances that went away without a word while others of their name are healthy: one line for all of them."""
+    if len(agents) == 1:
+        (agent,) = agents
+        ids, what = agent.id, f"{agent.id} is away."
+        why = f"{agent.last_error.rstrip('.') or 'unknown reason'}; another {agent.name} is healthy."
+    else:
+        ids = f"{{{','.join(agent.id for agent in agents)}}}"  # curl asks for each
+        names = ", ".join(sorted({agent.name for agent in agents}))
+        what = f"{len(agents)} former instances are away."
+        why = f"Others of the same name are healthy: {names}."
+    mend = f"curl -X DELETE '{facts.coordinator.url}/agents/{ids}'"
+    return Finding(check="reach", severity="warning", what=what, why=why, mend=mend)
+
+
 def _revive(facts: Facts, agent: SeenAgent) -> str:
     """For one of Muster's workers that is a plain process on this machine; how others are started is unknown."""
     parts = urlsplit(agent.endpoint)
     if facts.project or agent.name not in NEEDED.values() or parts.hostname not in ("127.0.0.1", "localhost"):
-        return f"curl -s -m 3 {agent.endpoint}/health"
+        return facts.curl(agent.endpoint)
     if "refused" in agent.last_error.lower():
-        return f"COORDINATOR_URL={facts.coordinator.url} .venv/bin/python -m workers.{agent.name} --port {parts.port}"
+        return f"COORDINATOR_URL={facts.coordinator.url} {PYTHON} -m workers.{agent.name} --port {parts.port}"
     return f"fuser -k -KILL {parts.port}/tcp  # it hangs; `make run` starts it again"
 
 
@@ -151,5 +192,6 @@ def _nobody(facts: Facts) -> list[Finding]:
 
 def _check_failures(facts: Facts) -> Finding:
     what = f"{facts.coordinator.failures} failed in the last ten minutes."
-    mend = f"{CLI} tasks --status failed --url {facts.coordinator.url}"
+    seen = facts.coordinator
+    mend = f"{CLI} tasks --status {seen.failed_status} --url {seen.url}"
     return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

@@ -10,6 +10,7 @@ from coordinator.cli.doctor.facts import (
     CLI,
     COORDINATOR,
     KILLED,
+    PYTHON,
     RECENT_SECONDS,
     Check,
     Container,
@@ -174,8 +175,7 @@ def _agents_at_their_limit(facts: Facts) -> list[Finding]:
         home = facts.container_of(agent)
         if agent.breaker != "closed":
             why = f"Five calls in a row failed, the last with: {agent.last_error or 'no reason'}"
-            look = f"curl -s -m 3 {agent.endpoint}/health"
-            mend = f"{facts.compose} logs --tail 50 {home.service}" if home else look
+            mend = f"{facts.compose} logs --tail 50 {home.service}" if home else facts.curl(agent.endpoint)
             what = f"{agent.name}'s breaker is {agent.breaker.replace('_', ' ')}."
             found.append(_finding("limits", "problem", what, why.rstrip(".") + ".", mend))
         elif agent.max_concurrency is not None and agent.load >= agent.max_concurrency:
@@ -233,7 +233,7 @@ def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -
 
 def _failed(check: Check, facts: Facts) -> Finding:
     seen = facts.coordinator
-    mend = f"{CLI} tasks --status failed --url {seen.url}"
+    mend = f"{CLI} tasks --status {seen.failed_status} --url {seen.url}"
     why = f"The last: {seen.last_error.rstrip('.') or 'unknown reason'}."
     return _finding(
         check,
@@ -253,7 +253,7 @@ def _another(facts: Facts, name: str) -> str:
     if facts.project:
         count = sum(c.service == name for c in facts.containers) + 1
         return facts.up(name, "--no-recreate", f"--scale {name}={count}")
-    return f"COORDINATOR_URL={facts.coordinator.url} .venv/bin/python -m workers.{name} --port 8012"
+    return f"COORDINATOR_URL={facts.coordinator.url} {PYTHON} -m workers.{name} --port 8012"
 
 
 def _room(place: Disk, whose: str, mend: str) -> Finding | None:

@@ -77,6 +77,13 @@ def bad(facts: Facts) -> list[Finding]:
     return [finding for finding in examine(facts) if finding.severity != "ok"]
 
 
+HEALED = worker(restarts=1, running_seconds=2.0, health="starting")  # by its restart policy, after one crash
+BACK = worker(restarts=7, running_seconds=20.0, health="healthy")
+FORMER = tuple(
+    SeenAgent(id=f"{name}-{n}", name=name, endpoint="http://f3a:8000", status="unreachable")
+    for name in ("analyzer", "reporter")
+    for n in range(10, 21)
+)
 # What is seen, and the one finding that follows: check, severity, words of what and why, words of the command.
 FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
     "nothing listens": (plain(SILENT), "reach", "problem", "does not answer at http://127.0.0.1:8000", "make run"),
@@ -133,7 +140,31 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
     "one of two is away": (
         plain(Coordinator(url=URL, agents=(*TRIO, SeenAgent(id="analyzer-2", name="analyzer", endpoint="http://x:1",
                                                             status="unreachable")))),
-        "reach", "warning", "another analyzer is healthy", "curl -X DELETE http://127.0.0.1:8000/agents/analyzer-2",
+        "reach", "warning", "another analyzer is healthy", "curl -X DELETE 'http://127.0.0.1:8000/agents/analyzer-2'",
+    ),
+    "the coordinator came back without its name": (
+        contained(home(nameless=("muster",)), worker(log=said("coordinator.unreachable", coordinator="http://c:1"))),
+        "reach", "problem", "lacks the alias 'coordinator' there",
+        "docker network connect --alias coordinator muster m-coordinator-1",
+    ),
+    "many were replaced": (
+        plain(Coordinator(url=URL, agents=(*TRIO, *FORMER))),
+        "reach", "warning", "22 former instances are away. Others of the same name are healthy: analyzer, reporter.",
+        "curl -X DELETE 'http://127.0.0.1:8000/agents/{analyzer-10,",
+    ),
+    "the engine is down": (
+        plain(SILENT, unseen=(Unseen(what="containers", why="the Docker engine is not running", mend="start docker"),)),
+        "reach", "problem", "the Docker engine is not running", "start docker && docker compose up -d",
+    ),
+    "an agent that only the network knows": (
+        contained(worker(), coordinator=agents(name="mine", endpoint="http://f3a:8001", status="unreachable",
+                                               capabilities=("analyze",))),
+        "reach", "problem", "mine cannot be reached",
+        "docker compose exec coordinator python -c \"import urllib.request as r; print(r.urlopen('http://f3a:8001/health",
+    ),
+    "tasks ran out of time": (
+        plain(Coordinator(url=URL, agents=TRIO, failed=2, failed_status="timed_out", last_error_type="no_agent")),
+        "reach", "warning", "2 tasks failed", "tasks --status timed_out",
     ),
     "nobody can analyze": (
         plain(Coordinator(url=URL, agents=(TRIO[0], TRIO[2]))), "reach", "warning", "No agent can analyze", "make run",
@@ -204,7 +235,7 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
         "logs --tail 50 analyzer",
     ),
     "running for a moment, for the seventh time": (
-        contained(worker(restarts=7, running_seconds=2.0)),
+        contained(worker(restarts=7, running_seconds=2.0, health="starting")),
         "health", "problem", "keeps restarting", "logs --tail 50",
     ),
     "not ready": (
@@ -257,7 +288,9 @@ def test_one_cause_is_one_finding(name):
     assert command in (finding.mend or "")
 
 
-@pytest.mark.parametrize("facts", [plain(memory_available=0.5), contained(worker())])
+@pytest.mark.parametrize(
+    "facts", [plain(memory_available=0.5), contained(worker()), contained(HEALED), contained(BACK)]
+)
 def test_a_well_suite_has_no_finding(facts):
     assert bad(facts) == []
     assert inspect.exit_code(facts, examine(facts)) == inspect.HEALTHY
@@ -339,7 +372,7 @@ def inspected(service: str, **state: Any) -> dict[str, Any]:
             "PortBindings": port,
             "LogConfig": {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}},
         },
-        "NetworkSettings": {"Networks": {"m_muster": {}}},
+        "NetworkSettings": {"Networks": {"m_muster": {"Aliases": ["m-analyzer-1", "analyzer"]}}},
         "Mounts": [{"Destination": "/data", "RW": True}, {"Destination": "/tmp", "RW": True}],
         "Config": {
             "Hostname": "af014e2e2ef9",
