@@ -11,8 +11,8 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.foreign_client import ForeignClient
-from coordinator.agent_calls.step_answer import Answer
 from coordinator.agent_calls.via import pseudonym
 from coordinator.agents.registry import Instance
 from shared.client import client as transport
@@ -51,57 +51,48 @@ class WorkerClient:
         self._probe_headers = {"Accept": "*/*", "Via": f"1.1 {pseudonym(key_of)}"}  # the gateway is no agent
         self._foreign = ForeignClient(http, at=at, wall=wall)
 
-    async def execute(
-        self,
-        instance: Instance,
-        request: StepRequest,
-        envelope: Envelope,
-        *,
-        seconds: float,
-        on_progress: Callable[[Progress], None],
-        traceparent: str | None = None,
-        context: bytes | None = None,
-    ) -> Answer:
-        """Runs one attempt of a step on one instance; raises a `StepFailure` for everything but a completed step.
+    async def execute(self, attempt: Attempt) -> StepAnswer:
+        """Makes one attempt; raises a `StepFailure` for everything but a completed step."""
+        send = self._send if attempt.instance.registration.protocol == "muster" else self._foreign.send
+        self._at("send.execute.before")
+        try:
+            answer = await send(attempt)
+        except httpx.TransportError as exc:
+            raise translated(exc, attempt.seconds) from exc
+        except StepFailure:
+            raise
+        except SSEError as exc:
+            raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
+        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
+            raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
+        self._at("send.execute.answered")
+        return answer
 
-        `context` is the request's as JSON, where it is there already.
-        """
-        if instance.registration.protocol != "muster":
-            return await self._foreign.execute(
-                instance, request, envelope, seconds=seconds, on_progress=on_progress, traceparent=traceparent
-            )
-        body = _written(request, context)
+    async def _send(self, attempt: Attempt) -> StepAnswer:
+        instance, request = attempt.instance, attempt.request
+        body = _written(request, attempt.context)
         headers = {
             "Content-Type": "application/json",
             "Accept": f"{sse.MEDIA_TYPE}, application/json",
             "Idempotency-Key": f"{request.task_id}/{request.step_id}",
-            HEADER: seal(envelope, key=self._key_of(instance.id), body=body),
+            HEADER: seal(attempt.envelope, key=self._key_of(instance.id), body=body),
         }
-        if traceparent:
-            headers["traceparent"] = traceparent
-        self._at("send.execute.before")
-        try:
-            answer = await transport.called(
-                self._http,
-                "POST",
-                f"{instance.registration.endpoint}/execute",
-                headers,
-                body,
-                seconds=seconds,
-                max_bytes=MAX_RESULT_BYTES,
-                streams=sse.MEDIA_TYPE,
-            )
-            self._at("send.execute.sent")
-            first_byte_at = self._wall()
-            result = await (_whole(answer) if isinstance(answer, Whole) else _streamed(answer, on_progress))
-        except httpx.TransportError as exc:
-            raise translated(exc, seconds) from exc
-        except StepFailure:
-            raise
-        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
-            raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
-        self._at("send.execute.answered")
-        return Answer(_checked(result, request), first_byte_at)
+        if attempt.traceparent:
+            headers["traceparent"] = attempt.traceparent
+        answer = await transport.called(
+            self._http,
+            "POST",
+            f"{instance.registration.endpoint}/execute",
+            headers,
+            body,
+            seconds=attempt.seconds,
+            max_bytes=MAX_RESULT_BYTES,
+            streams=sse.MEDIA_TYPE,
+        )
+        self._at("send.execute.sent")
+        first_byte_at = self._wall()
+        result = await (_whole(answer) if isinstance(answer, Whole) else _streamed(answer, attempt.on_progress))
+        return StepAnswer(_checked(result, request), first_byte_at)
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
         """Asks the agent to stop a step; whether it heard is not known."""
@@ -165,7 +156,7 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
                 return _parsed(event.data.encode(), sse.MEDIA_TYPE)
             if event.event == "progress":
                 on_progress(Progress.model_validate_json(event.data))
-    except (SSEError, ValidationError) as exc:
+    except ValidationError as exc:
         raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
     finally:
         await response.aclose()

@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import httpx
-from httpx_sse import EventSource, SSEError
+from httpx_sse import EventSource
 
 from coordinator.agent_calls import foreign_a2a, foreign_openai
-from coordinator.agent_calls.foreign_http import Sender
-from coordinator.agent_calls.step_answer import Answer
+from coordinator.agent_calls.attempt import Attempt, StepAnswer
+from coordinator.agent_calls.foreign_http import ForeignSender
 from coordinator.agents.registry import MAX_AGENTS, Instance
 from shared.client.client import Whole
 from shared.contracts import Progress, Registration, StepRequest, StepResult
@@ -25,8 +25,7 @@ from shared.errors import (
     StepFailure,
 )
 from shared.failpoints import At
-from shared.http_failures import translated
-from shared.limits.envelope import HOP, Envelope, hop_header
+from shared.limits.envelope import HOP, hop_header
 
 CARD_SECONDS = 60.0  # that a card is believed
 POLL_SECONDS = (0.1, 1.0)  # first and longest pause between two looks at a task
@@ -46,40 +45,18 @@ class ForeignClient:
         self._cards: dict[str, tuple[float, foreign_a2a.Interface]] = {}
         self._open: OrderedDict[tuple[str, str, str], OpenTask] = OrderedDict()
 
-    async def execute(
-        self,
-        instance: Instance,
-        request: StepRequest,
-        envelope: Envelope,
-        *,
-        seconds: float,
-        on_progress: Callable[[Progress], None],
-        traceparent: str | None,
-    ) -> Answer:
-        """Runs one attempt of a step; raises a `StepFailure` for everything but a completed one."""
-        send = Sender(self._http, seconds, _headers(request, envelope, traceparent), self._wall)
-        self._at("send.execute.before")
-        try:
-            if instance.registration.protocol == "openai":
-                result = await self._chat(send, instance.registration, request, envelope.tokens, on_progress)
-            else:
-                result = await self._message(send, instance, request, on_progress)
-        except httpx.TransportError as exc:
-            raise translated(exc, seconds) from exc
-        except SSEError as exc:
-            raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
-        except StepFailure:
-            raise
-        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
-            raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
-        self._at("send.execute.answered")
-        return Answer(result, send.first_byte_at or self._wall())
+    async def send(self, attempt: Attempt) -> StepAnswer:
+        """Makes one attempt; raises a `StepFailure`, or an error of httpx or httpx_sse."""
+        sender = ForeignSender(self._http, attempt.seconds, _headers(attempt), self._wall)
+        openai = attempt.instance.registration.protocol == "openai"
+        result = await (self._chat(sender, attempt) if openai else self._message(sender, attempt))
+        return StepAnswer(result, sender.first_byte_at or self._wall())
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, *, seconds: float) -> None:
         """Tells an `a2a` agent to stop a step; an `openai` one knows nothing but a closed connection."""
         if instance.registration.protocol != "a2a":
             return
-        send = Sender(self._http, seconds, {}, self._wall)
+        send = ForeignSender(self._http, seconds, {}, self._wall)
         with contextlib.suppress(httpx.TransportError, StepFailure):
             known = self._open.pop((instance.id, task_id, step_id), None)
             if known is None:
@@ -92,15 +69,9 @@ class ForeignClient:
 
     # --- openai
 
-    async def _chat(
-        self,
-        send: Sender,
-        registration: Registration,
-        request: StepRequest,
-        max_tokens: int | None,
-        on_progress: Callable[[Progress], None],
-    ) -> StepResult:
-        call = foreign_openai.call(request, registration, max_tokens=max_tokens)
+    async def _chat(self, send: ForeignSender, attempt: Attempt) -> StepResult:
+        request = attempt.request
+        call = foreign_openai.call(request, attempt.instance.registration, max_tokens=attempt.envelope.tokens)
         async with send.sent(call) as response:
             self._at("send.execute.sent")
             if isinstance(response, Whole):
@@ -112,14 +83,13 @@ class ForeignClient:
                     break
                 if chunks.characters and time.monotonic() - told >= TOLD_SECONDS:
                     told = time.monotonic()
-                    on_progress(Progress(message=f"{chunks.characters} characters written"))
+                    attempt.on_progress(Progress(message=f"{chunks.characters} characters written"))
             return chunks.result(request)
 
     # --- a2a
 
-    async def _message(
-        self, send: Sender, instance: Instance, request: StepRequest, on_progress: Callable[[Progress], None]
-    ) -> StepResult:
+    async def _message(self, send: ForeignSender, attempt: Attempt) -> StepResult:
+        instance, request = attempt.instance, attempt.request
         key = (instance.id, request.task_id, request.step_id)
         try:
             agent = await self._interface(send, instance.registration)
@@ -131,7 +101,7 @@ class ForeignClient:
                     self._remember(key, (agent, exchange.task))
                 if not exchange.ended and exchange.note != told:
                     told = exchange.note
-                    on_progress(Progress(message=told[:500]))
+                    attempt.on_progress(Progress(message=told[:500]))
 
             exchange.task = await self._earlier(send, agent, key, request)
             if exchange.task is None:
@@ -146,7 +116,7 @@ class ForeignClient:
         self._open.pop(key, None)
         return exchange.result(request)
 
-    async def _interface(self, send: Sender, registration: Registration) -> foreign_a2a.Interface:
+    async def _interface(self, send: ForeignSender, registration: Registration) -> foreign_a2a.Interface:
         """Where the agent is spoken to, from its card; from its endpoint when it shows none."""
         until, known = self._cards.get(registration.endpoint, (0.0, None))
         if known is not None and time.monotonic() < until:
@@ -159,7 +129,7 @@ class ForeignClient:
         return agent
 
     async def _earlier(
-        self, send: Sender, agent: foreign_a2a.Interface, key: tuple[str, str, str], request: StepRequest
+        self, send: ForeignSender, agent: foreign_a2a.Interface, key: tuple[str, str, str], request: StepRequest
     ) -> str | None:
         """The task that an earlier attempt has begun at this agent, so that nothing is done twice."""
         if request.attempt == 1:
@@ -176,7 +146,7 @@ class ForeignClient:
 
     async def _ask(
         self,
-        send: Sender,
+        send: ForeignSender,
         agent: foreign_a2a.Interface,
         request: StepRequest,
         exchange: foreign_a2a.Exchange,
@@ -199,7 +169,7 @@ class ForeignClient:
 
     async def _follow(
         self,
-        send: Sender,
+        send: ForeignSender,
         agent: foreign_a2a.Interface,
         exchange: foreign_a2a.Exchange,
         heard: Callable[[], None],
@@ -220,7 +190,8 @@ class ForeignClient:
             self._open.popitem(last=False)
 
 
-def _headers(request: StepRequest, envelope: Envelope, traceparent: str | None) -> dict[str, str]:
+def _headers(attempt: Attempt) -> dict[str, str]:
     """What goes with every call of a step: its key, and what it may spend, for agents that know the header."""
-    always = {"Idempotency-Key": f"{request.task_id}/{request.step_id}", HOP: hop_header(envelope)}
-    return always | ({"traceparent": traceparent} if traceparent else {})
+    key = f"{attempt.request.task_id}/{attempt.request.step_id}"
+    always = {"Idempotency-Key": key, HOP: hop_header(attempt.envelope)}
+    return always | ({"traceparent": attempt.traceparent} if attempt.traceparent else {})

@@ -22,7 +22,7 @@ from shared.strict_json import strict_json
 CARD_SECONDS = 5.0  # for an agent's card to come
 
 
-class Sender:
+class ForeignSender:
     """`headers` go with every POST; `first_byte_at` is when the first good answer began (Unix seconds)."""
 
     def __init__(

@@ -12,12 +12,14 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from coordinator.agent_calls.attempt import Attempt
 from coordinator.agents.registry import Instance
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.dispatcher import Dispatcher
+from coordinator.execution.retry import may_delegate_again
 from coordinator.execution.running_task import Live
-from coordinator.execution.step_runner import PROGRESS_SECONDS, Runner
+from coordinator.execution.step_runner import Runner, thin_out
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared import logs
@@ -25,7 +27,6 @@ from shared.contracts import MAX_DESCRIPTION, NO_USAGE, Count, Name, Progress, S
 from shared.conversation import Role, spoken
 from shared.errors import (
     AgentLost,
-    AgentUnreachable,
     EnvelopeRefused,
     LimitReached,
     MusterError,
@@ -37,7 +38,6 @@ from shared.limits.ledger import Ledger
 
 MAX_MESSAGES = 100
 MOST_OPEN = 64  # delegations of one task at once, in all its generations
-TRIES = 2  # of an agent with several instances, where the first one was not reached
 
 
 class Turn(BaseModel):
@@ -207,28 +207,21 @@ class Delegations:
             context=context | ({"session": wish.session} if wish.session else {}),
         )
 
-        told_at = 0.0
-
         def tell(progress: Progress) -> None:
-            nonlocal told_at
-            if self._now() - told_at < PROGRESS_SECONDS:
-                return
-            told_at = self._now()
             self._note(asking, "step.progress", {"step_id": given.step, "attempt": 1, "message": progress.message})
 
+        on_progress = thin_out(tell, self._now)
         while True:
             instance = await self._agents.take(target, tried=tried, until=until, since=since)
             self._running[(given.task, given.step)] = _Asking(
                 instance.id, given, grant, asking.live, traceparent=asking.traceparent
             )
             try:
-                answer = await self._runner.call(
-                    instance, request, given, seconds=until - self._now(), tell=tell, traceparent=asking.traceparent
-                )
-                return answer.result
-            except AgentUnreachable:
+                attempt = Attempt(instance, request, given, until - self._now(), on_progress, asking.traceparent)
+                return (await self._runner.call(attempt)).result
+            except StepFailure as failure:
                 tried.add(instance.id)
-                if len(tried) >= TRIES:
+                if not may_delegate_again(failure, attempts=len(tried)):
                     raise
             finally:
                 self._running.pop((given.task, given.step), None)

@@ -7,53 +7,26 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from pydantic import JsonValue
 
+from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.client import WorkerClient
-from coordinator.agent_calls.step_answer import Answer
 from coordinator.agents.registry import Instance
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.copying import changed, constructed
-from shared.errors import AgentBusy, AgentLost, AgentUnreachable, NoAgent, StepFailure, StepTimeout, StorageUnwritable
+from shared.errors import NoAgent, StepFailure, StepTimeout, StorageUnwritable
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
 
-MAX_ATTEMPTS = 3
-FIRST_PAUSE_SECONDS = 0.1  # doubled with each attempt, with jitter
-LONGEST_PAUSE_SECONDS = 5.0
 PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row in the journal
-RETRY_SHARE = 0.1  # of all calls may be retries of answers that agents gave, plus one a second
-RETRY_BURST = 20.0
-
-
-class RetryBudget:
-    """Bounds retries over the whole coordinator, so that an outage is not answered with a storm.
-
-    Only failures that an agent answered with count: an instance that is gone is left alone anyway.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._tokens = RETRY_BURST
-        self._at = now()
-
-    def called(self) -> None:
-        self._tokens = min(RETRY_BURST, self._tokens + RETRY_SHARE)
-
-    def take(self) -> bool:
-        now = self._now()
-        self._tokens = min(RETRY_BURST, self._tokens + (now - self._at))
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 @dataclass(frozen=True)
@@ -97,8 +70,7 @@ class Runner:
         self._store = store
         self._now = now
         self._wall = wall
-        self._random = random
-        self._budget = RetryBudget(now)
+        self._retries = Retries(now=now, random=random)
         self._stopping = False
 
     def stop(self) -> None:
@@ -152,7 +124,9 @@ class Runner:
                 step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
                 await grant.end()
                 left = allowance.without(step.spent + grant.used)
-                pause = None if left.calls == 0 else self._pause(step, failure, until)
+                pause = self._retries.choose_pause(
+                    failure, attempts=step.failed_attempts, calls_left=left.calls, until=until
+                )
                 if pause is None:
                     return Ended(self._failed(step, failure))
                 self._store.end_attempt(task, step, error=_error(failure), wait=pause)
@@ -161,7 +135,7 @@ class Runner:
 
     async def _attempt(
         self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
-    ) -> Answer:
+    ) -> StepAnswer:
         seconds = max(0.0, until - self._now())
         request = constructed(
             StepRequest,
@@ -185,46 +159,29 @@ class Runner:
             tokens=left.tokens,
             tenant=task.tenant,
         )
-        told_at = 0.0
-
-        def tell(progress: Progress) -> None:
-            nonlocal told_at
-            if self._now() - told_at >= PROGRESS_SECONDS:
-                told_at = self._now()
-                self._tell(task, step, progress)
-
-        return await self.call(
+        attempt = Attempt(
             instance,
             request,
             envelope,
-            seconds=seconds,
-            tell=tell,
+            seconds,
+            on_progress=thin_out(partial(self._tell, task, step), self._now),
             traceparent=task.traceparent,
             context=task.context_json,
             resumed=True,
         )
+        return await self.call(attempt)
 
-    async def call(
-        self,
-        instance: Instance,
-        request: StepRequest,
-        envelope: Envelope,
-        *,
-        seconds: float,
-        tell: Callable[[Progress], None],
-        traceparent: str | None,
-        context: bytes | None = None,
-        resumed: bool = False,
-    ) -> Answer:
-        """One attempt at an instance that was taken, which it gives back; raises a `StepFailure`.
+    async def call(self, attempt: Attempt) -> StepAnswer:
+        """Makes an attempt at an instance that was taken, and gives the instance back; raises a `StepFailure`.
 
-        An agent that is left before its answer is told to stop, unless the next start will have the call `resumed`.
+        An agent that is left before its answer is told to stop, unless the next start will have the call resumed.
         """
+        instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
         began = self._now()
         error: str | None = "cancelled"
         blame = gone = False
         abandoned = True  # cancelled or out of time: the agent must not work on for nobody
-        self._budget.called()
+        self._retries.count_call()
         try:
             limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
             foreign = instance.registration.protocol != "muster"  # whose repeat must know that it is one
@@ -232,15 +189,7 @@ class Runner:
                 if limited or foreign:
                     with contextlib.suppress(StorageUnwritable):
                         await self._store.attempts_written()
-                answer = await self._client.execute(
-                    instance,
-                    request,
-                    envelope,
-                    seconds=seconds,
-                    on_progress=tell,
-                    traceparent=traceparent,
-                    context=context,
-                )
+                answer = await self._client.execute(attempt)
             error = None
             return answer
         except TimeoutError as exc:
@@ -248,32 +197,17 @@ class Runner:
             raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
         except StepFailure as failure:
             error, blame = failure.detail, failure.blames_agent
-            gone = isinstance(failure, AgentLost | AgentUnreachable)
+            gone = isinstance(failure, GONE)
             abandoned = isinstance(failure, StepTimeout)
             raise
         finally:
             self._agents.release(instance, seconds=self._now() - began, error=error, blame=blame)
             if gone:
                 self._agents.suspect(instance, error or "")
-            elif error is not None and abandoned and not (resumed and self._stopping):
-                self._agents.cancel(instance, request.task_id, request.step_id, request.attempt)
+            elif error is not None and abandoned and not (attempt.resumed and self._stopping):
+                self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
 
-    def _pause(self, step: Step, failure: StepFailure, until: float) -> float | None:
-        """Seconds until the next attempt, or None when there is none."""
-        if not failure.retryable or step.failed_attempts >= MAX_ATTEMPTS:
-            return None
-        gone = isinstance(failure, AgentLost | AgentUnreachable)
-        if not gone and not self._budget.take():
-            return None
-        pause = 0.0 if gone and step.failed_attempts == 1 else FIRST_PAUSE_SECONDS * 2.0 ** (step.failed_attempts - 1)
-        pause *= 0.5 + self._random.random()
-        if isinstance(failure, AgentBusy):
-            with contextlib.suppress(ValueError):
-                pause = max(pause, float(failure.headers.get("Retry-After", 0)))
-        pause = min(pause, LONGEST_PAUSE_SECONDS) if not isinstance(failure, AgentBusy) else pause
-        return pause if self._now() + pause < until else None
-
-    def _completed(self, step: Step, answer: Answer) -> Step:
+    def _completed(self, step: Step, answer: StepAnswer) -> Step:
         result = answer.result
         return changed(
             step,
@@ -296,6 +230,19 @@ class Runner:
         if progress.report is not None:
             data["report"] = progress.report
         self._store.note(task.id, "step.progress", data)
+
+
+def thin_out(tell: Callable[[Progress], None], now: Callable[[], float]) -> Callable[[Progress], None]:
+    """Passes on the progress of an attempt, but no two within `PROGRESS_SECONDS`."""
+    told_at = 0.0
+
+    def tell_seldom(progress: Progress) -> None:
+        nonlocal told_at
+        if now() - told_at >= PROGRESS_SECONDS:
+            told_at = now()
+            tell(progress)
+
+    return tell_seldom
 
 
 def _error(failure: StepFailure) -> StepError:

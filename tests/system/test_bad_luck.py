@@ -17,6 +17,7 @@ import pytest
 import respx
 
 from coordinator.agent_calls import client as worker_client
+from coordinator.agent_calls.attempt import Attempt
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents import registry
 from coordinator.execution import admission
@@ -254,14 +255,15 @@ async def fault(http: httpx.AsyncClient, behaviour: Behaviour) -> tuple[str, str
     async with bad_peer(behaviour) as peer, http:
         registration = Registration(name="odd", endpoint=peer.url, capabilities=["oddity"])
         client = WorkerClient(http, key_of=lambda _: b"key")
+        attempt = Attempt(
+            registry.Instance("odd", registration, 0, 0),
+            request,
+            Envelope(task="t", step="odd", attempt=1, milliseconds=300),
+            seconds=0.3 if behaviour in (hangs, drips) else 5.0,
+            on_progress=lambda _: None,
+        )
         with pytest.raises(StepFailure) as caught:
-            await client.execute(
-                registry.Instance("odd", registration, 0, 0),
-                request,
-                Envelope(task="t", step="odd", attempt=1, milliseconds=300),
-                seconds=0.3 if behaviour in (hangs, drips) else 5.0,
-                on_progress=lambda _: None,
-            )
+            await client.execute(attempt)
     return caught.value.type, caught.value.detail, caught.value.blames_agent
 
 
