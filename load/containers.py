@@ -26,8 +26,9 @@ from rich.console import Console
 from load.figures.figure import Figure
 from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.programs import ROOT
 from load.processes.services import wait_for_agents
-from load.processes.stage import ROOT, Stage
+from load.processes.stage import Stage
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
 QUESTION = {"task_description": "How does Muster survive a crash?", "timeout_seconds": 60}

@@ -12,8 +12,9 @@ from rich.progress import track
 from load.figures.figure import Figure
 from load.figures.table import show
 from load.processes.ports import free_port
+from load.processes.programs import ROOT
 from load.processes.services import wait_for_agents
-from load.processes.stage import ROOT, Stage
+from load.processes.stage import Stage
 from load.processes.usage import read_cpu_seconds, read_pss_megabytes
 
 WORKERS = ("researcher", "analyzer", "reporter")

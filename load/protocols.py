@@ -20,7 +20,8 @@ from rich.progress import track
 from load.figures.figure import Figure
 from load.figures.table import show
 from load.processes.ports import free_port
-from load.processes.stage import ROOT, Stage
+from load.processes.programs import ROOT
+from load.processes.stage import Stage
 from load.processes.usage import read_pss_megabytes
 
 MAX_OVERHEAD_MS = 5.0

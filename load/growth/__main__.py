@@ -16,7 +16,8 @@ from load.growth.axes import AXES
 from load.growth.line import Growth
 from load.growth.page import write
 from load.growth.subject import LOADING
-from load.processes.stage import ROOT, Stage
+from load.processes.programs import ROOT
+from load.processes.stage import Stage
 
 
 def main() -> int:

@@ -17,7 +17,8 @@ from load.peers.contenders import CONTENDERS
 from load.peers.launch import choose_able, print_failures, start
 from load.peers.limits.disk import measure_syncs
 from load.peers.rounds import DELAY_MS, RATE, measure
-from load.processes.stage import ROOT, Stage
+from load.processes.programs import ROOT
+from load.processes.stage import Stage
 
 DISK_SECONDS = 1.0
 

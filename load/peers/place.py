@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from load.processes.ports import free_port
-from load.processes.stage import ROOT
+from load.processes.programs import ROOT
 
 SOURCE = Path(__file__).parent
 VENVS = ROOT / "build" / "peers"

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from load.processes.programs import build_command, start_program
 from load.processes.services import fetch_status
 
-ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 END_SECONDS = 12.0  # our services take up to 8 s to end well
 
@@ -52,7 +52,7 @@ class Stage:
         self, module: str, *arguments: str, env: Mapping[str, str] | None = None, core: int | None = None
     ) -> subprocess.Popen[bytes]:
         """Runs `python -m module`. It sees no settings but `env`, and keeps its files in the temp folder."""
-        return self.run([sys.executable, "-m", module, *arguments], name=module, env=env, core=core)
+        return self.run(build_command(module, *arguments), name=module, env=env, core=core)
 
     def run(
         self, command: Sequence[str], *, name: str, env: Mapping[str, str] | None = None, core: int | None = None
@@ -60,15 +60,8 @@ class Stage:
         """Runs any program, as `start` does; its children are in a session of their own with it."""
         folder = self.folder / f"{len(self._running)}-{name}"
         folder.mkdir()
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), **(env or {})},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches this program only, which then ends them in order
-            )
+        # Ctrl-C reaches this program only, which then ends them in order.
+        process = start_program(command, folder=folder, env=env, out=folder / "log", apart=True)
         self._running.append(process)
         self._logs[process.pid] = folder / "log"
         if core is not None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -428,53 +424,3 @@ def says(body: bytes, **more: Any) -> Behaviour:
 async def hangs(request: Request, writer: asyncio.StreamWriter) -> None:
     """A behaviour: no answer, ever."""
     await asyncio.Event().wait()
-
-
-# --- real processes -------------------------------------------------------------------------------
-
-
-class Process:
-    """One of Muster's services as a process of its own, in a folder of its own."""
-
-    def __init__(self, module: str, folder: Path, *arguments: str, **environment: str) -> None:
-        what = [module] if module.endswith(".py") else ["-m", module]
-        self._argv = [sys.executable, *what, *arguments]
-        self._folder = folder
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
-        self.environment = kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
-        self._running: subprocess.Popen[bytes] | None = None
-        self._log = folder / f"{Path(module).stem}-{len(list(folder.glob('*.log')))}.log"
-
-    def start(self) -> Self:
-        with self._log.open("ab") as log:
-            self._running = subprocess.Popen(
-                self._argv, cwd=self._folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        return self
-
-    def kill(self) -> None:
-        """SIGKILL: no good-bye."""
-        if self._running is not None:
-            self._running.send_signal(signal.SIGKILL)
-            self._running.wait()
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        assert self._running is not None
-        self._running.send_signal(signal.SIGTERM)
-        return self._running.wait(timeout=12)
-
-    @property
-    def output(self) -> str:
-        return self._log.read_text(errors="replace")
-
-
-@contextlib.contextmanager
-def process(module: str, folder: Path, *arguments: str, **environment: str) -> Iterator[Process]:
-    """A started process, killed at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    one = Process(module, folder, *arguments, **environment).start()
-    try:
-        yield one
-    finally:
-        one.kill()

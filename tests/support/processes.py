@@ -20,11 +20,10 @@ from typing import Any, Protocol, Self
 import httpx
 
 from load.processes.ports import free_port
+from load.processes.programs import build_command, build_environment, start_program
 
-ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
-KEPT = ("PATH", "HOME", "LANG", "TMPDIR")  # of the caller's environment; no setting of Muster is among them
 
 # Importing takes a second; a warm process is forked from one that has imported everything and run nothing.
 _FORKED = multiprocessing.get_context("forkserver")
@@ -62,11 +61,8 @@ class _Warm:
 
 
 class _Cold:
-    def __init__(self, command: list[str], *, folder: Path, env: Mapping[str, str], out: Path, err: Path) -> None:
-        with out.open("ab") as stdout, err.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-            )
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     @property
     def pid(self) -> int | None:
@@ -104,6 +100,11 @@ class Running:
         return self._err.read_text(errors="replace")
 
     @property
+    def output(self) -> str:
+        """All that it has printed."""
+        return self.out + self.err
+
+    @property
     def alive(self) -> bool:
         return self.wait(0) is None
 
@@ -117,6 +118,11 @@ class Running:
         """`kill -9`, and waits for the end."""
         self.tell(signal.SIGKILL)
         assert self.wait() is not None
+
+    def stop(self) -> int | None:
+        """SIGTERM; the exit code."""
+        self.tell(signal.SIGTERM)
+        return self.wait()
 
     def tell(self, number: signal.Signals) -> None:
         """Sends a signal, if it still runs."""
@@ -133,48 +139,36 @@ def start(
     warm: bool = True,
     through: Sequence[str] = (),
 ) -> Running:
-    """`python -m module args`, run in `folder`; its output is appended to files there.
+    """`python -m module args` (or `python file.py args`), run in `folder`; its output is appended to files there.
 
     `through` is a command that runs the command after it; such a process cannot be warm.
     """
-    name = module.rpartition(".")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    name = Path(module).stem if module.endswith(".py") else module.rpartition(".")[2]
     out, err = folder / f"{name}.out", folder / f"{name}.err"
-    kept = {key: os.environ[key] for key in KEPT if key in os.environ}
-    environ = kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | dict(env or {})
     if warm and not through:
-        process: _Process = _Warm(_run_module, module, args, str(folder), environ, str(out), str(err))
+        process: _Process = _Warm(_run_module, module, args, str(folder), build_environment(env), str(out), str(err))
     else:
-        command = [*through, sys.executable, "-m", module, *args]
-        process = _Cold(command, folder=folder, env=environ, out=out, err=err)
+        command = [*through, *build_command(module, *args)]
+        process = _Cold(start_program(command, folder=folder, env=env, out=out, err=err))
     for path in (out, err):
         path.touch()
     return Running(process, out=out, err=err)
 
 
-class Coordinator:
-    """A coordinator over one journal: may be started, killed and started again, always at the same address.
+class Service:
+    """A web service over one folder: may be started, killed and started again, always at the same address.
 
     `warm` ones are forked from a process that has imported everything: the same code, started in 0.1 s, not 1.2 s.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        warm: bool = True,
-        journal: Path | None = None,
-        through: Sequence[str] = (),
-        **settings: object,
+        self, module: str, folder: Path, *, env: Mapping[str, str], warm: bool = True, through: Sequence[str] = ()
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.journal = journal or folder / "muster.db"
-        self._through = through
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._warm = warm
-        self._env = {"DATABASE_URL": f"sqlite:///{self.journal}", "LOG_FORMAT": "json"}
-        self._env |= {name.upper(): str(value) for name, value in settings.items()}
+        self._module, self._env, self._warm, self._through = module, env, warm, through
         self._running: Running | None = None
 
     def __enter__(self) -> Self:
@@ -191,13 +185,13 @@ class Coordinator:
 
     def start(self, *, failpoint: str = "") -> Self:
         assert self._running is None or not self._running.alive, "it runs already"
-        env = self._env | ({"MUSTER_FAILPOINT": failpoint} if failpoint else {})
+        env = {**self._env, **({"MUSTER_FAILPOINT": failpoint} if failpoint else {})}
         port = ("--port", str(self.port))
-        self._running = start("coordinator", *port, folder=self.folder, env=env, warm=self._warm, through=self._through)
+        self._running = start(self._module, *port, folder=self.folder, env=env, warm=self._warm, through=self._through)
         return self
 
     def ready(self, seconds: float = READY_SECONDS) -> Self:
-        """Waits until it takes tasks."""
+        """Waits until it takes requests."""
         wait_until_it_answers(f"{self.url}/ready", self.process, seconds)
         return self
 
@@ -206,6 +200,25 @@ class Coordinator:
 
     def terminate(self) -> None:
         self.process.tell(signal.SIGTERM)
+
+
+class Coordinator(Service):
+    """A coordinator over one journal."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        warm: bool = True,
+        journal: Path | None = None,
+        through: Sequence[str] = (),
+        **settings: object,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.journal = journal or folder / "muster.db"
+        env = {"DATABASE_URL": f"sqlite:///{self.journal}", "LOG_FORMAT": "json"}
+        env |= {name.upper(): str(value) for name, value in settings.items()}
+        super().__init__("coordinator", folder, env=env, warm=warm, through=through)
 
 
 def wait_until_it_answers(url: str, process: Running, seconds: float = READY_SECONDS) -> None:
@@ -424,7 +437,10 @@ def _run_module(module: str, args: tuple[str, ...], folder: str, env: dict[str, 
     os.environ.update(env)
     _speak_to(out, err)
     sys.argv = [module, *args]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if module.endswith(".py"):
+        runpy.run_path(module, run_name="__main__")
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _speak_to(out: str, err: str) -> None:

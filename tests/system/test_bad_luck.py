@@ -40,9 +40,9 @@ from tests.support.fakes import (
     eventually,
     hangs,
     http_answer,
-    process,
     says,
 )
+from tests.support.processes import Coordinator, Service
 
 Writer = asyncio.StreamWriter
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -757,20 +757,17 @@ async def test_waiting_caller_gets_503_and_location(suite: Suite) -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, *, workers: int) -> AsyncIterator[tuple[httpx.AsyncClient, list[fakes.Process]]]:
+async def started(folder: Path, *, workers: int) -> AsyncIterator[tuple[httpx.AsyncClient, list[Service]]]:
     """A coordinator and so many slow workers, as processes, registered and well."""
-    ports = [free_port() for _ in range(workers + 1)]
-    url = f"http://127.0.0.1:{ports[0]}"
     (folder / "slow.py").write_text(SLOW_WORKER)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(process("coordinator", folder, "--port", str(ports[0])))
-        agents = [
-            stack.enter_context(
-                process(str(folder / "slow.py"), folder, "--port", str(port), COORDINATOR_URL=url, MARK=str(port))
-            )
-            for port in ports[1:]
-        ]
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        coordinator = stack.enter_context(Coordinator(folder / "coordinator").start())
+        agents = []
+        for number in range(workers):
+            env = {"COORDINATOR_URL": coordinator.url, "MARKS": str(folder)}
+            agents.append(stack.enter_context(Service(str(folder / "slow.py"), folder / f"slow-{number}", env=env)))
+            agents[-1].start()
+        async with httpx.AsyncClient(base_url=coordinator.url, timeout=30) as client:
             await all_well(client, workers=workers)
             yield client, agents
 
@@ -793,16 +790,19 @@ async def all_well(client: httpx.AsyncClient, *, workers: int) -> None:
 
 
 SLOW_WORKER = """
-import asyncio, os
+import asyncio, os, pathlib
 from shared.agent import Agent, Reply
 from shared.worker.main import serve_worker
 
+OWN = pathlib.Path.cwd().name
+MARKS = pathlib.Path(os.environ["MARKS"])
+
 async def run(step, ctx):
-    with open("began", "a") as file:
-        file.write(f"{os.environ['MARK']}\\n")
-    while not os.path.exists("go"):
+    with open(MARKS / "began", "a") as file:
+        file.write(f"{OWN}\\n")
+    while not (MARKS / "go").exists():
         await asyncio.sleep(0.02)
-    return Reply(os.environ["MARK"])
+    return Reply(OWN)
 
 serve_worker(lambda state_dir: Agent(name="slow", description="Waits.", capabilities=("wait",), run=run))
 """
@@ -812,11 +812,11 @@ async def test_step_of_a_killed_worker_moves_twice(tmp_path: Path) -> None:
     """The step of a killed worker goes to another and back when that one is killed too."""
     async with started(tmp_path, workers=2) as (client, workers):
 
-        async def began(number: int) -> fakes.Process:
+        async def began(number: int) -> Service:
             """The worker that began the step as the `number`th."""
             file = tmp_path / "began"
             lines = await eventually(lambda: file.exists() and file.read_text().splitlines()[number - 1 :], seconds=15)
-            return next(w for w in workers if w.environment["MARK"] == lines[0])
+            return next(w for w in workers if w.folder.name == lines[0])
 
         asked = asyncio.create_task(client.post("/execute_task", json=WAIT))
         first = await began(1)
@@ -829,7 +829,7 @@ async def test_step_of_a_killed_worker_moves_twice(tmp_path: Path) -> None:
         task = (await asked).json()
 
     (step,) = task["results"]
-    assert (task["status"], step["attempt"], step["output"]) == ("completed", 3, first.environment["MARK"])
+    assert (task["status"], step["attempt"], step["output"]) == ("completed", 3, first.folder.name)
     assert second is not first
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from load.processes.ports import free_port
 from shared.conversation import Ask, Final, Message
 from shared.memory.store import Memory
 from shared.models.model import LanguageModel
@@ -24,7 +22,7 @@ from shared.worker.chat import WorkerFace
 from shared.worker.steps import Steps
 from tests.support.fake_model import FakeModel, Says, fake_model
 from tests.support.fakes import Network, Suite, eventually, serving
-from tests.support.processes import Running, start, wait_until_it_answers
+from tests.support.processes import Service, start
 from workers.agent import agent
 from workers.generic.settings import GenericSettings
 
@@ -666,49 +664,26 @@ def test_a_wrong_setting_is_named(wrong: dict[str, Any], said: str) -> None:
 # --- real processes -----------------------------------------------------------------------------------
 
 
-class Process:
-    """A generic agent as a process of its own; may be killed and started again at the same port and folder."""
-
-    def __init__(self, folder: Path, name: str, script: Any = ("Hello.",), **environment: str) -> None:
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {"AGENT_NAME": name, "DEBUG_MOCK_RESPONSES": json.dumps(list(script))} | environment
-        self.running: Running | None = None
-
-    def start(self) -> Process:
-        self.running = start("workers.agent", "--port", str(self.port), folder=self.folder, env=self.environment)
-        wait_until_it_answers(f"{self.url}/ready", self.running)
-        return self
-
-    def kill(self) -> None:
-        if self.running is not None:
-            self.running.tell(signal.SIGKILL)
-            assert self.running.wait() is not None
-
-
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Any]:
-    made: list[Process] = []
+    """Starts generic agents; each may be killed and started again at the same port and folder."""
+    with contextlib.ExitStack() as made:
 
-    def make(name: str, script: Any = ("Hello.",), **environment: str) -> Process:
-        made.append(Process(tmp_path, name, script, **environment))
-        return made[-1].start()
+        def make(name: str, script: Any = ("Hello.",), **environment: str) -> Service:
+            env = {"AGENT_NAME": name, "DEBUG_MOCK_RESPONSES": json.dumps(list(script))} | environment
+            return made.enter_context(Service("workers.agent", tmp_path / name, env=env)).start().ready()
 
-    yield make
-    for one in made:
-        one.kill()
+        yield make
 
 
-def asked(one: Process, text: str, **headers: str) -> str:
+def asked(one: Service, text: str, **headers: str) -> str:
     body = {"messages": [{"role": "user", "content": text}]}
     answer = httpx.post(f"{one.url}/v1/chat/completions", json=body, headers=headers, timeout=30.0)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
-def remembered(one: Process, **query: str) -> list[tuple[str, Any]]:
+def remembered(one: Service, **query: str) -> list[tuple[str, Any]]:
     events = httpx.get(f"{one.url}/memory/events", params=query, timeout=10.0).json()["events"]
     return [(event["event_type"], event["content"]) for event in events]
 
@@ -746,7 +721,7 @@ def test_memory_survives_kill_9(processes: Any) -> None:
     before = remembered(one, session_id="ann")
 
     one.kill()
-    one.start()
+    one.start().ready()
 
     assert (
         remembered(one, session_id="ann") == before == [("user_message", "I am Ann."), ("agent_response", "Hello Ann.")]

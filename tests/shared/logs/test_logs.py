@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from load.processes.ports import free_port
 from shared import logs
 from shared.settings import SearchSettings
-from tests.support.fakes import eventually, process
+from tests.support.fakes import eventually
+from tests.support.processes import start
 
 CANARY = "canary-5f1d0c"
 
@@ -27,7 +28,7 @@ async def lines(tmp_path: Path) -> list[dict[str, object]]:
     """What a coordinator with a key logs while it is asked this and that, with the key in every place."""
     port = free_port()
     env = {"LOG_FORMAT": "json", "API_KEY": CANARY, "DATABASE_URL": "memory:"}
-    with process("coordinator", tmp_path, "--port", str(port), **env) as running:
+    with start("coordinator", "--port", str(port), folder=tmp_path, env=env) as running:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
 
             async def up() -> bool:
