@@ -200,4 +200,38 @@ MIGRATIONS = (
         DELETE FROM webhooks WHERE task_id = OLD.task_id;
     END;
     """,
+    # 3: a large request is written once; rows say whether they are as they were written
+    """
+    CREATE TABLE requests (             -- of tasks whose request is large
+        task_id TEXT PRIMARY KEY,
+        request TEXT NOT NULL,
+        seal INTEGER                    -- a checksum, as in the tables below; NULL: a row of an earlier format
+    );
+    ALTER TABLE tasks ADD COLUMN seal INTEGER;
+    ALTER TABLE steps ADD COLUMN seal INTEGER;
+    ALTER TABLE events ADD COLUMN seal INTEGER;
+    ALTER TABLE history ADD COLUMN seal INTEGER;
+    ALTER TABLE agents ADD COLUMN seal INTEGER;
+    ALTER TABLE webhooks ADD COLUMN seal INTEGER;
+    ALTER TABLE meta ADD COLUMN seal INTEGER;
+
+    DROP TRIGGER task_ends;
+    DROP TRIGGER task_goes;
+    CREATE TRIGGER task_ends AFTER INSERT ON history BEGIN
+        INSERT INTO task_agents SELECT value, NEW.status, NEW.created_at, NEW.task_id FROM json_each(NEW.agents);
+        DELETE FROM steps WHERE task_id = NEW.task_id AND NEW.body IS NOT NULL;
+        DELETE FROM events WHERE task_id = NEW.task_id AND NEW.body IS NOT NULL;
+        DELETE FROM requests WHERE task_id = NEW.task_id AND NEW.body IS NOT NULL;
+        DELETE FROM tasks WHERE id = NEW.task_id;
+    END;
+    CREATE TRIGGER task_goes AFTER DELETE ON history BEGIN
+        DELETE FROM task_agents WHERE agent IN (SELECT value FROM json_each(OLD.agents))
+            AND status = OLD.status AND created_at = OLD.created_at AND task_id = OLD.task_id;
+        DELETE FROM steps WHERE task_id = OLD.task_id;
+        DELETE FROM events WHERE task_id = OLD.task_id;
+        DELETE FROM requests WHERE task_id = OLD.task_id;
+        DELETE FROM late_results WHERE task_id = OLD.task_id;
+        DELETE FROM webhooks WHERE task_id = OLD.task_id;
+    END;
+    """,
 )

@@ -56,7 +56,7 @@ def _planned(step: Step) -> dict[str, Any]:
 
 
 def step_row(task: Task, step: Step) -> dict[str, Any]:
-    """A step that has ended, as the parameters of `sql.FINISH_STEP`."""
+    """A step that has ended, without its output, as the parameters of `sql.FINISH_STEP`."""
     return {
         "task_id": task.id,
         "step_id": step.id,
@@ -65,7 +65,6 @@ def step_row(task: Task, step: Step) -> dict[str, Any]:
         "failed": step.failed_attempts,
         "instance": step.instance,
         "answered_by": step.answered_by,
-        "output": json_text(step.output) if step.status is Status.COMPLETED else None,
         "usage": step.usage.model_dump_json(),
         "missing": json_text([m.model_dump() for m in step.missing]) if step.missing else None,
         "error": step.error.model_dump_json() if step.error else None,

@@ -9,6 +9,8 @@ WHERE NOT EXISTS (SELECT 1 FROM history WHERE tenant = :tenant AND idempotency_k
 ON CONFLICT DO NOTHING
 """  # the first task under a key stays, also when it has ended; the guard makes the second write nothing
 
+ADD_REQUEST = "INSERT INTO requests (task_id, request) VALUES (:id, :request)"
+
 REPLAN = "UPDATE tasks SET plan = :plan WHERE id = :id"
 
 START_TASK = """
@@ -58,8 +60,10 @@ WHERE id = :id AND finished_at IS NULL
 # A task that has ended becomes one row. Steps and events of a small one are packed into it: a row of text, RS between
 # its records and US between their fields, GS between the parts, for JSON has none of these. quote() keeps a time exact.
 KEEP = """
-WITH task AS (
-    SELECT *, length(description) + coalesce(length(request), 0) + length(plan) + (
+WITH task AS MATERIALIZED (
+    SELECT *, length(description) + coalesce(length(request), 0) + length(plan) + coalesce(
+        (SELECT length(request) FROM requests WHERE task_id = :id), 0
+    ) + (
         SELECT coalesce(sum(iif(typeof(output) = 'blob', :most, length(output))), 0) FROM steps WHERE task_id = :id
     ) <= :most AS small FROM tasks WHERE id = :id AND finished_at IS NOT NULL
 )
@@ -71,7 +75,8 @@ SELECT id, tenant, status, description, priority, created_at, deadline, started_
     iif(small, NULL, request), iif(small, NULL, plan), iif(small, NULL, traceparent), iif(small, NULL, code_version),
     iif(small, NULL, error),
     iif(small, packed(
-        json_array(traceparent, code_version), request, plan, error,
+        json_array(traceparent, code_version),
+        coalesce(request, (SELECT request FROM requests WHERE task_id = :id)), plan, error,
         (SELECT group_concat(
             json_array(step_id, status, attempt, failed, instance, answered_by,
                        json(nullif(quote(queued_at), 'NULL')), json(nullif(quote(started_at), 'NULL')),
@@ -112,34 +117,26 @@ BODY = "SELECT body FROM history WHERE task_id = :task_id"
 
 TASK_COLUMNS = """
 tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key, request_digest,
-request, plan, traceparent, error
+coalesce(request, (SELECT r.request FROM requests AS r WHERE r.task_id = {id})), plan, traceparent, error
 """
+_TASK = f"SELECT id, {TASK_COLUMNS.format(id='id')}, NULL FROM tasks"
+_ENDED = f"SELECT task_id, {TASK_COLUMNS.format(id='history.task_id')}, body FROM history"
 
 STEP_COLUMNS = """
 task_id, step_id, status, attempt, failed, instance, answered_by, started_at, finished_at, output, usage, missing, error
 """
 
-TASK = f"""
-SELECT id, {TASK_COLUMNS}, NULL FROM tasks WHERE id = :id
-UNION ALL
-SELECT task_id, {TASK_COLUMNS}, body FROM history WHERE task_id = :id
-"""
+TASK = f"{_TASK} WHERE id = :id UNION ALL {_ENDED} WHERE task_id = :id"
 TASK_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id = :id"
 
-TASK_BY_KEY = f"""
-SELECT id, {TASK_COLUMNS}, NULL FROM tasks WHERE tenant = :tenant AND idempotency_key = :idempotency_key
-UNION ALL
-SELECT task_id, {TASK_COLUMNS}, body FROM history WHERE tenant = :tenant AND idempotency_key = :idempotency_key
-"""
+_BY_KEY = "tenant = :tenant AND idempotency_key = :idempotency_key"
+TASK_BY_KEY = f"{_TASK} WHERE {_BY_KEY} UNION ALL {_ENDED} WHERE {_BY_KEY}"
 STEPS_BY_KEY = f"""
-SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (
-    SELECT id FROM tasks WHERE tenant = :tenant AND idempotency_key = :idempotency_key
-    UNION ALL
-    SELECT task_id FROM history WHERE tenant = :tenant AND idempotency_key = :idempotency_key
-)
+SELECT {STEP_COLUMNS} FROM steps
+WHERE task_id IN (SELECT id FROM tasks WHERE {_BY_KEY} UNION ALL SELECT task_id FROM history WHERE {_BY_KEY})
 """
 
-OPEN_TASKS = f"SELECT id, {TASK_COLUMNS}, NULL FROM tasks ORDER BY created_at, id"
+OPEN_TASKS = f"{_TASK} ORDER BY created_at, id"
 OPEN_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks)"
 OPEN_DELEGATIONS = """
 SELECT task_id, type, data FROM events

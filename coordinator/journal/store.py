@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from coordinator.journal import lists, packed, sql
+from coordinator.journal import lists, packed, sql, statements
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.rows import ended, json_text, plan_text, planned, step_row, task_from, task_row
+from coordinator.journal.rows import ended, json_text, plan_text, planned, task_from
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
-from shared.contracts import Registration, StepError
+from shared.contracts import Registration, Status, StepError
 from shared.db.database import Database, Query, Row, Statement
 from shared.limits.ledger import Ledger
 
@@ -63,7 +63,7 @@ class Store:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
         return await self._write(
             "store.accept",
-            Statement(sql.ACCEPT, task_row(task)),
+            *statements.accept(task),
             self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
             self._event(task.id, "task.planned", {"steps": planned(task.steps)}),
         )
@@ -72,31 +72,23 @@ class Store:
         """Ends the planning, with the task's other steps in the place of those before; False if it had ended before."""
         return await self._write(
             "store.replan",
-            Statement(sql.FINISH_STEP, step_row(task, planning) | {"first_byte_at": None}),
+            statements.finish_step(task, planning, output=json_text(planning.output), first_byte_at=None),
             Statement(sql.REPLAN, {"id": task.id, "plan": plan_text(task.steps)}),
-            *self._ledger(task, ledger),
+            *statements.keep_ledger(task, ledger),
             self._event(task.id, *ended(planning)),
             self._event(task.id, "task.replanned", {"steps": planned(task.steps)}),
         )
 
     def start_task(self, task: Task) -> None:
-        self._db.post("store.start_task", Statement(sql.START_TASK, {"id": task.id, "at": task.started_at}))
+        self._db.post("store.start_task", statements.start_task(task))
 
     def start_attempt(self, task: Task, step: Step, *, agent: str, queued_at: float, ledger: Ledger) -> None:
         """The step's attempt `step.attempt` is sent to `step.instance`."""
-        row = {
-            "task_id": task.id,
-            "step_id": step.id,
-            "attempt": step.attempt,
-            "agent_id": step.instance,
-            "queued_at": queued_at,
-            "started_at": step.started_at,
-        }
         data = {"step_id": step.id, "attempt": step.attempt, "agent": agent, "instance": step.instance}
         self._post(
             "store.start_attempt",
-            Statement(sql.START_STEP, row),
-            *self._ledger(task, ledger),
+            statements.start_step(task, step, queued_at=queued_at),
+            *statements.keep_ledger(task, ledger),
             self._event(task.id, "step.started", data),
         )
 
@@ -106,11 +98,10 @@ class Store:
 
     def end_attempt(self, task: Task, step: Step, *, error: StepError, wait: float) -> None:
         """An attempt failed, `step.failed_attempts` in all, and another will follow after `wait` seconds."""
-        row = {"task_id": task.id, "step_id": step.id, "attempt": step.attempt, "failed": step.failed_attempts}
         data = {"step_id": step.id, "attempt": step.attempt, "wait_seconds": round(wait, 3), "why": error.detail}
         self._post(
             "store.end_attempt",
-            Statement(sql.END_ATTEMPT, row),
+            statements.end_attempt(task, step),
             self._event(task.id, "step.retried", data | {"error": error.type}),
         )
 
@@ -121,13 +112,13 @@ class Store:
 
         With `last`, the task as it ends with this step, its end is the same commit.
         """
-        row = step_row(task, step) | {"first_byte_at": first_byte_at}
-        if row["output"] is not None and len(row["output"]) > packed.LARGE:
-            row["output"] = await asyncio.to_thread(packed.small, row["output"])
+        output: str | bytes | None = json_text(step.output) if step.status is Status.COMPLETED else None
+        if isinstance(output, str) and len(output) > packed.LARGE:
+            output = await asyncio.to_thread(packed.small, output)
         return await self._write(
             "store.finish_step",
-            Statement(sql.FINISH_STEP, row),
-            *self._ledger(task, ledger),
+            statements.finish_step(task, step, output=output, first_byte_at=first_byte_at),
+            *statements.keep_ledger(task, ledger),
             self._event(task.id, *ended(step)),
             *(self._task_ended(last) if last is not None else ()),
         )
@@ -304,27 +295,8 @@ class Store:
                 self._publish(TaskEvent(**statement.params))  # type: ignore[arg-type]
 
     def _task_ended(self, task: Task) -> tuple[Statement, ...]:
-        """A task's end, with which it moves into the history."""
         assert task.finished_at is not None
-        row = {
-            "id": task.id,
-            "status": task.status,
-            "finished_at": task.finished_at,
-            "started_at": task.started_at,
-            "error": task.error.model_dump_json() if task.error else None,
-        }
         seconds = round(task.finished_at - task.created_at, 6)
         data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
         data |= {"webhook": True} if task.webhook_url else {}
-        hook = {"task_id": task.id, "url": task.webhook_url, "at": task.finished_at}
-        return (
-            Statement(sql.FINISH_TASK, row),
-            *((Statement(sql.ADD_WEBHOOK, hook),) if task.webhook_url else ()),
-            self._event(task.id, "task.finished", data),
-            Statement(sql.KEEP, {"id": task.id, "most": packed.MOST}, late=2),
-        )
-
-    def _ledger(self, task: Task, ledger: Ledger) -> tuple[Statement, ...]:
-        """Written with every step where there is a limit to keep; else what was spent is written at the end."""
-        limited = task.max_calls is not None or task.max_tokens is not None
-        return (Statement(sql.LEDGER, {"id": task.id, **vars(ledger)}),) if limited else ()
+        return *statements.end_task(task), self._event(task.id, "task.finished", data)

@@ -492,6 +492,28 @@ async def test_pruning_forgets_long_gone_agents(journal):
     assert [id for id, _, _ in await journal.store.agents()] == ["here"]
 
 
+@pytest.mark.parametrize("size", [100, 50_000, 700_000], ids=["small", "packed", "large"])
+async def test_large_request_is_written_once(journal, size):
+    """Apart from the row that is written again as the task goes on; it comes back until the task is pruned."""
+    accepted = task(context={"text": "é" * size}, idempotency_key="key")
+    apart = int(size > 100)
+
+    await journal.store.accept(accepted)
+    send(journal, accepted, attempt=1)
+    as_open = await journal.store.task("t1")
+    [opened] = await journal.store.open_tasks()
+    kept_open = await journal.count("requests")
+    await finish(journal, accepted, done(accepted))
+    await end(journal, accepted)
+    as_ended, by_key = await journal.store.task("t1"), await journal.store.task_by_key("default", "key")
+    kept_ended = await journal.count("requests")
+    await journal.store.prune(before=2_000.0)
+
+    assert as_open.context == opened.context == as_ended.context == by_key.context == accepted.context
+    assert (kept_open, kept_ended) == (apart, int(size > 500_000))
+    assert await journal.count("requests") == 0
+
+
 # --- the named points -----------------------------------------------------------------------------
 
 
