@@ -18,7 +18,7 @@ from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
 from coordinator.api import delegate, gateway, reports, tasks
-from coordinator.api.dependencies import Parts
+from coordinator.api.dependencies import Services
 from coordinator.api.quick import Quick
 from coordinator.execution.admission import Admission
 from coordinator.execution.agent_pool import Agents
@@ -39,14 +39,13 @@ from shared import logs
 from shared.background import Background
 from shared.client import client as transport
 from shared.db.database import Database
-from shared.db.memory import Memory
+from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.errors import MusterError, StorageBroken
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
 from shared.memory.recorder import Remembering
-from shared.memory.store import Limits
-from shared.memory.store import Memory as Remembered
+from shared.memory.store import Memory, MemoryLimits
 from shared.protocols.a2a import mount as a2a
 from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
@@ -141,7 +140,7 @@ def create_app(
             background.once("stop", _stop_with(app, dispatcher))
             stats.gauges["tasks_running"].set_function(lambda: admission.running)
             stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
-            app.state.parts = Parts(
+            app.state.services = Services(
                 settings=settings,
                 store=store,
                 agents=agents,
@@ -161,18 +160,18 @@ def create_app(
             for opened in host.opened:
                 await stack.enter_async_context(opened())
             yield
-            app.state.parts = None
+            app.state.services = None
 
     app = make_service(
         name="coordinator",
         version=VERSION,
         lifespan=lifespan,
-        ready=lambda: "starting" if app.state.parts is None else app.state.parts.store.find_trouble(),
+        ready=lambda: "starting" if app.state.services is None else app.state.services.store.find_trouble(),
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         metrics=metrics,
         now=now,
     )
-    app.state.parts = None
+    app.state.services = None
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
     app.include_router(tasks.router)
@@ -180,10 +179,10 @@ def create_app(
     app.include_router(delegate.router)
     app.include_router(gateway.router)
     folder = _folder(settings.database_url)
-    memory = Remembered(NAME, folder, limits=Limits.of(settings), enabled=settings.memory_enabled, wall=wall)
+    memory = Memory(NAME, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled, wall=wall)
     host = Host(
         app=app,
-        face=Remembering(CoordinatorFace(lambda: app.state.parts, memory), memory, between=delegations),
+        face=Remembering(CoordinatorFace(lambda: app.state.services, memory), memory, between=delegations),
         folder=folder,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         public_url=settings.public_url,
@@ -222,7 +221,7 @@ def _folder(url: str) -> Path | None:
 def _database(url: str, *, at: At, on_broken: Callable[[str], None]) -> Database:
     """The journal that DATABASE_URL names."""
     if url.startswith("memory:"):
-        return Memory(at=at)
+        return MemoryDatabase(at=at)
     if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
         return Sqlite(Path(url.removeprefix("sqlite:///")), at=at, on_broken=on_broken)
     raise StorageBroken(

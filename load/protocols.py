@@ -49,7 +49,7 @@ Body = Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Use:
+class FacadeUse:
     """The first call through one façade; the same call again is its usual one."""
 
     facade: str
@@ -64,10 +64,10 @@ def build_rpc(method: str, params: dict[str, Any]) -> Body:
 
 
 USES = (
-    Use("OpenAI", "/v1/chat/completions", lambda: CHAT),
-    Use("KAOS", "/.well-known/agent", None),
-    Use("MCP", "/mcp", build_rpc("initialize", HELLO), (("Accept", "application/json, text/event-stream"),)),
-    Use("A2A", "/a2a", build_rpc("SendMessage", {"message": A2A}), (("A2A-Version", "1.0"),)),
+    FacadeUse("OpenAI", "/v1/chat/completions", lambda: CHAT),
+    FacadeUse("KAOS", "/.well-known/agent", None),
+    FacadeUse("MCP", "/mcp", build_rpc("initialize", HELLO), (("Accept", "application/json, text/event-stream"),)),
+    FacadeUse("A2A", "/a2a", build_rpc("SendMessage", {"message": A2A}), (("A2A-Version", "1.0"),)),
 )
 
 
@@ -83,7 +83,7 @@ class Service:
         self.process = process
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def call(self, use: Use) -> int:
+    def call(self, use: FacadeUse) -> int:
         """The status; the answer is read to its end."""
         content = json.dumps(use.body()) if use.body else None
         headers = {"Content-Type": "application/json", **dict(use.headers)}
@@ -96,7 +96,7 @@ class Service:
         """The next call opens a new connection: the service closes an idle one."""
         self._connection.close()
 
-    def time_call(self, use: Use) -> float:
+    def time_call(self, use: FacadeUse) -> float:
         """How long a call took; exits when it did not go well."""
         began = time.perf_counter()
         status = self.call(use)
@@ -191,9 +191,9 @@ def _use_facades(service: Service) -> tuple[dict[str, float], list[str]]:
 def _time_calls(worker: Service, forgetful: Service, requests: int) -> dict[str, float]:
     """The median of each kind in milliseconds, taken in turns, so that whatever else goes on here meets all alike."""
     kinds = {
-        "execute": (worker, Use("", "/execute", build_step)),
+        "execute": (worker, FacadeUse("", "/execute", build_step)),
         "chat": (worker, USES[0]),
-        "streamed": (worker, Use("", "/v1/chat/completions", lambda: CHAT | {"stream": True})),
+        "streamed": (worker, FacadeUse("", "/v1/chat/completions", lambda: CHAT | {"stream": True})),
         "forgotten": (forgetful, USES[0]),
     }
     taken: dict[str, list[float]] = {name: [] for name in kinds}

@@ -71,10 +71,10 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Call = Callable[[aiohttp.ClientSession], Awaitable[str]]
+SendTask = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
 
-def _accept(url: str) -> Call:
+def _accept(url: str) -> SendTask:
     async def call(session: aiohttp.ClientSession) -> str:
         """The id of a task that was accepted."""
         prefer = {"Prefer": "respond-async"}
@@ -86,7 +86,7 @@ def _accept(url: str) -> Call:
     return call
 
 
-def _fetch_status(url: str, id: str) -> Call:
+def _fetch_status(url: str, id: str) -> SendTask:
     async def call(session: aiohttp.ClientSession) -> str:
         """The status of a task, or `HTTP n` where it has none."""
         async with session.get(f"{url}/tasks/{id}") as answer:
@@ -95,7 +95,7 @@ def _fetch_status(url: str, id: str) -> Call:
     return call
 
 
-async def _run_all(what: str, calls: list[Call]) -> list[str]:
+async def _run_all(what: str, calls: list[SendTask]) -> list[str]:
     """What every call returned, in no order, with so many at once."""
     waiting, returned = iter(calls), list[str]()
     timeout = aiohttp.ClientTimeout(total=30)

@@ -20,8 +20,8 @@ from load.display import page
 from load.display.terminal import Display, show
 from load.driving.calls import Sender, build_headers, open_session
 from load.driving.options import Options, parse
-from load.driving.sending import Collected, Limits, send_by_the_clock
-from load.findings.findings import Findings
+from load.driving.sending import Collected, DriveLimits, send_by_the_clock
+from load.findings.findings import BenchFindings
 from load.scenarios.bench import Bench
 from load.scenarios.schedules import SCENARIOS
 from load.scenarios.stepwise import search
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if found.ok else 1
 
 
-async def _run(options: Options, console: Console) -> Findings:
-    limits = Limits(options.max_tasks)
+async def _run(options: Options, console: Console) -> BenchFindings:
+    limits = DriveLimits(options.max_tasks)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, limits.stop.set)
@@ -82,7 +82,7 @@ async def _run(options: Options, console: Console) -> Findings:
     return found
 
 
-async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Options, limits: Limits) -> None:
+async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Options, limits: DriveLimits) -> None:
     """One task that is not measured, to warm up; raises `Refused` if there is no answer, or the key is wrong."""
     try:
         timeout = aiohttp.ClientTimeout(total=HELLO_SECONDS)

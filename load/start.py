@@ -28,7 +28,7 @@ QUESTION = "What happens to a running task when the coordinator is killed?"
 MAX_HELP_SECONDS, MAX_ASK_SECONDS, MAX_READY_SECONDS, MAX_MEGABYTES = 0.25, 0.3, 0.8, 260.0
 SETTLE_SECONDS = 1.0  # the index of the folder, and what is loaded once the service is ready
 
-Values = dict[str, list[float]]  # of each figure, one a round; seconds or MB
+Readings = dict[str, list[float]]  # of each figure, one a round; seconds or MB
 
 HELP, ASK = "--help", "ask, beyond its task"
 ALONE, TOGETHER = "coordinator ready", "all four at once, each healthy"
@@ -39,7 +39,7 @@ CPU = {HELP: "  --help, processor time", ASK: "  ask, processor time", TOGETHER:
 
 def main() -> int:
     given = _parse_arguments()
-    values: Values = defaultdict(list)
+    values: Readings = defaultdict(list)
     for number in track(range(given.rounds + 1), "rounds", console=Console(stderr=True), transient=True):
         with Stage() as stage:
             measured = _measure_round(stage)

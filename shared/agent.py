@@ -68,7 +68,7 @@ async def _nothing() -> AsyncIterator[None]:
     yield None
 
 
-Run = Callable[[StepRequest, Context], Awaitable[Reply]]
+RunStep = Callable[[StepRequest, Context], Awaitable[Reply]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Agent:
     name: str
     description: str
     capabilities: tuple[str, ...]
-    run: Run
+    run: RunStep
     open: Callable[[], AbstractAsyncContextManager[Any]] = field(default=_nothing)
     version: str = VERSION
     max_concurrency: int = 64

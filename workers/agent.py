@@ -21,7 +21,7 @@ from shared.agent_loop.tool_mode import Mode, ToolMode
 from shared.contracts import StepRequest
 from shared.conversation import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.errors import MusterError
-from shared.memory.store import Limits, Memory
+from shared.memory.store import Memory, MemoryLimits
 from shared.models.model import LanguageModel, models_from
 from shared.models.servers.fence import fence
 from shared.models.servers.turns import ToolSpec
@@ -181,7 +181,7 @@ def main() -> None:
     sock = listening(args.host, args.port)
     port = sock.getsockname()[1]
     folder = settings.state_dir or Path("data") / f"{settings.name}-{port}"
-    memory = Memory(settings.name, folder, limits=Limits.of(settings), enabled=settings.memory_enabled)
+    memory = Memory(settings.name, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled)
     endpoint = settings.advertise_url or advertised(args.host, port)
     app = create_worker_app(
         agent(settings, model, memory, tool_call_mode=thinking.tool_call_mode),

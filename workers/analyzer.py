@@ -29,7 +29,7 @@ READING_SHARE = 0.5  # of a step's time, after which no further passage is read
 
 
 @dataclass(frozen=True)
-class Desk:
+class AnalyzerServices:
     """What the analyzer works with, where the settings ask for it: a model, and what compares meanings."""
 
     model: LanguageModel | None = None
@@ -41,9 +41,9 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
     chosen, chosen_semantic = model or ModelSettings(), semantic or SemanticSettings()
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Desk]:
+    async def opened() -> AsyncIterator[AnalyzerServices]:
         async with reranker_of(chosen_semantic) as reranker, model_of(chosen) as thinker:
-            yield Desk(thinker, reranker)
+            yield AnalyzerServices(thinker, reranker)
 
     return Agent(
         name="analyzer",
@@ -58,13 +58,13 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
 async def run(step: StepRequest, ctx: Context) -> Reply:
     """Analyses `step.upstream`, or the text that it was given; the output is an Analysis.
 
-    `ctx.state` is a Desk. What could not be read, and why the model was not used, is in `missing`. With a model, the
-    report so far is told as it grows.
+    `ctx.state` is an `AnalyzerServices`. What could not be read, and why the model was not used, is in `missing`.
+    With a model, the report is sent as it grows.
     """
     handed = collect_input(step, ctx.ask)
     found = intake(handed.documents)
     await ctx.progress(f"Reading {len(found.evidence)} passages")
-    desk: Desk = ctx.state
+    desk: AnalyzerServices = ctx.state
     thinking = Thinking(desk.model, ctx, "analysis")
     reading = await asyncio.to_thread(read_within, ctx.seconds_left(), handed.question, found, desk.reranker)
     answers, notes = await _thought(reading, thinking, ctx)

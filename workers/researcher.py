@@ -19,7 +19,7 @@ from shared.settings import ModelSettings, SearchSettings, SemanticSettings, loa
 from shared.strict_json import json_pointer
 from workers.providers import chosen, identity, sources
 from workers.providers.found import Found
-from workers.providers.provider import Ask, Provider
+from workers.providers.provider import Provider, SearchRequest
 from workers.semantic.passages import Reranked
 from workers.semantic.reranker import reranker_of
 from workers.thinking.asking import Thinking, model_of
@@ -31,7 +31,7 @@ MAX_LIMIT = 50
 
 
 @dataclass(frozen=True)
-class Desk:
+class ResearcherServices:
     """What the researcher works with: where it looks, and a model if there is one."""
 
     provider: Provider
@@ -51,17 +51,17 @@ def agent(
     chosen_semantic = semantic or SemanticSettings()
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Desk]:
+    async def opened() -> AsyncIterator[ResearcherServices]:
         async with (
             reranker_of(chosen_semantic) as reranker,
             chosen.provider(chosen_settings, state_dir, transport=transport) as provider,
             model_of(chosen_model) as model,
         ):
-            yield Desk(Reranked(provider, reranker) if reranker else provider, model)
+            yield ResearcherServices(Reranked(provider, reranker) if reranker else provider, model)
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         ask, notes = parse_input(step, default_limit=chosen_settings.search_results)
-        desk: Desk = ctx.state
+        desk: ResearcherServices = ctx.state
         thinking = Thinking(desk.model, ctx, "research")
         found = await _search(ask, desk.provider, thinking, ctx)
         research = Research(
@@ -91,7 +91,7 @@ def agent(
     )
 
 
-async def _search(ask: Ask, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
+async def _search(ask: SearchRequest, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
     found = await provider.search(ask, ctx)
     if not thinking:
         return found
@@ -112,7 +112,7 @@ class _Input(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = None
 
 
-def parse_input(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str]]:
+def parse_input(step: StepRequest, *, default_limit: int) -> tuple[SearchRequest, list[str]]:
     """What a step asks for, and notes on what of its input was not understood.
 
     The input may be None (the task's description is the question), a string (the question) or an object.
@@ -143,7 +143,7 @@ def parse_input(step: StepRequest, *, default_limit: int) -> tuple[Ask, list[str
     unknown = sorted(wish.model_extra or ())
     notes = [f"The step's input has fields unknown to research: {', '.join(unknown)}."] if unknown else []
     limit = wish.limit or default_limit
-    return Ask(question, limit, tuple(wish.siblings), index or 0, tuple(wish.documents)), notes
+    return SearchRequest(question, limit, tuple(wish.siblings), index or 0, tuple(wish.documents)), notes
 
 
 def _bad(field: str, why: str) -> WorkerFault:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue
 
-from coordinator.agent_calls.foreign_prompt import Call, as_json, brief, completed, credentials, reason
+from coordinator.agent_calls.foreign_prompt import ForeignCall, as_json, brief, completed, credentials, reason
 from shared.contracts import Registration, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure
 from shared.strict_json import strict_json
@@ -69,7 +69,7 @@ def context_of(task_id: str, step_id: str) -> str:
     return f"muster-{task_id}-{step_id}"
 
 
-def send(agent: Interface, request: StepRequest, *, streaming: bool) -> Call:
+def send(agent: Interface, request: StepRequest, *, streaming: bool) -> ForeignCall:
     """`SendStreamingMessage`, or `SendMessage` that waits for the end."""
     message = {
         "messageId": f"{request.task_id}-{request.step_id}-{request.attempt}",
@@ -81,17 +81,17 @@ def send(agent: Interface, request: StepRequest, *, streaming: bool) -> Call:
     return _rpc(agent, "SendStreamingMessage" if streaming else "SendMessage", params)
 
 
-def get(agent: Interface, task: str) -> Call:
+def get(agent: Interface, task: str) -> ForeignCall:
     """`GetTask`."""
     return _rpc(agent, "GetTask", {"id": task})
 
 
-def earlier(agent: Interface, context: str) -> Call:
+def earlier(agent: Interface, context: str) -> ForeignCall:
     """`ListTasks` of one context."""
     return _rpc(agent, "ListTasks", {"contextId": context, "pageSize": 10})
 
 
-def cancel(agent: Interface, task: str) -> Call:
+def cancel(agent: Interface, task: str) -> ForeignCall:
     """`CancelTask`."""
     return _rpc(agent, "CancelTask", {"id": task})
 
@@ -213,11 +213,11 @@ class Exchange:
         self._artifacts[id] = _joined([*before, *_parts(artifact)])
 
 
-def _rpc(agent: Interface, method: str, params: dict[str, Any]) -> Call:
+def _rpc(agent: Interface, method: str, params: dict[str, Any]) -> ForeignCall:
     if agent.tenant:
         params = {"tenant": agent.tenant, **params}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return Call(agent.url, as_json(body), {"A2A-Version": VERSION, **agent.headers})
+    return ForeignCall(agent.url, as_json(body), {"A2A-Version": VERSION, **agent.headers})
 
 
 def _refusal(error: dict[str, Any]) -> StepFailure:

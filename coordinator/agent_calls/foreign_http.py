@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from coordinator.agent_calls import foreign_a2a
-from coordinator.agent_calls.foreign_prompt import Call, why
+from coordinator.agent_calls.foreign_prompt import ForeignCall, why
 from shared.client import client as transport
 from shared.client.client import DeadlineExceeded, Whole
 from shared.contracts import MAX_RESULT_BYTES
@@ -36,7 +36,7 @@ class ForeignSender:
         self.first_byte_at: float | None = None
 
     @contextlib.asynccontextmanager
-    async def sent(self, call: Call) -> AsyncIterator[Whole | httpx.Response]:
+    async def sent(self, call: ForeignCall) -> AsyncIterator[Whole | httpx.Response]:
         """A good answer: an event stream to be read, or one that is there. Raises a `StepFailure` for any other."""
         headers = {"Content-Type": "application/json", "Accept": f"application/json, {sse.MEDIA_TYPE}"}
         answer = await self._send(
@@ -53,7 +53,7 @@ class ForeignSender:
         finally:
             await answer.aclose()
 
-    async def rpc(self, call: Call) -> dict[str, Any]:
+    async def rpc(self, call: ForeignCall) -> dict[str, Any]:
         """The result of one JSON-RPC call."""
         async with self.sent(call) as answer:
             return foreign_a2a.answered(answer.body if isinstance(answer, Whole) else await answer.aread())

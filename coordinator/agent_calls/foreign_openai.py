@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from coordinator.agent_calls.foreign_prompt import Call, as_json, brief, completed, credentials, reason, role
+from coordinator.agent_calls.foreign_prompt import ForeignCall, as_json, brief, completed, credentials, reason, role
 from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage
 from shared.conversation import CUT
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse
@@ -19,7 +19,7 @@ def streams(registration: Registration) -> bool:
     return registration.metadata.get("stream") is True
 
 
-def call(request: StepRequest, registration: Registration, *, max_tokens: int | None = None) -> Call:
+def call(request: StepRequest, registration: Registration, *, max_tokens: int | None = None) -> ForeignCall:
     """`POST /v1/chat/completions` for a step; `metadata.model` of the registration is the model, else its name."""
     endpoint = registration.endpoint.removesuffix("/v1")
     url = f"{endpoint}/v1/chat/completions"
@@ -39,7 +39,7 @@ def call(request: StepRequest, registration: Registration, *, max_tokens: int | 
     said = as_json(body)
     # the body is part of the key: a server that knows keys refuses one that comes back with another body
     key = f"{request.task_id}/{request.step_id}/{hashlib.sha256(said).hexdigest()[:8]}"
-    return Call(url, said, {"Idempotency-Key": key, **credentials(registration, url)})
+    return ForeignCall(url, said, {"Idempotency-Key": key, **credentials(registration, url)})
 
 
 def result(request: StepRequest, body: bytes) -> StepResult:

@@ -22,7 +22,7 @@ _CLOSING = re.compile(r"<(\s{0,9}/\s{0,9}data)", re.IGNORECASE)  # as generously
 
 
 @dataclass(frozen=True)
-class Call:
+class ForeignCall:
     """One POST to a foreign agent."""
 
     url: str

@@ -21,7 +21,7 @@ LATENCY_HALVES_SECONDS = 2.0  # nobody is avoided for long because of one slow a
 LOOKED_AT = 32  # instances for one step, of however many
 ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
 
-Breaker = Literal["closed", "open", "half_open"]
+BreakerState = Literal["closed", "open", "half_open"]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Instance:
     def name(self) -> str:
         return self.registration.name
 
-    def breaker(self, now: float) -> Breaker:
+    def breaker(self, now: float) -> BreakerState:
         if self.open_until is None:
             return "closed"
         return "open" if now < self.open_until else "half_open"

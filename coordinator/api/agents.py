@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from coordinator.agents.registry import LEASE_SECONDS, Instance
 from coordinator.api import pagination
-from coordinator.api.dependencies import Opened, Parts
+from coordinator.api.dependencies import OpenServices, Services
 from shared.contracts import AgentStatus, AgentView, Registered, Registration
 from shared.errors import NotFound
 from shared.limits.envelope import derive_key
@@ -20,23 +20,23 @@ router = APIRouter()
 @router.post(
     "/register_agent", tags=["agents"], openapi_extra=bodies.described(Registration), response_model=Registered
 )
-async def register_agent(request: Request, parts: Opened) -> Response:
+async def register_agent(request: Request, services: OpenServices) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
-    registration = parts.registrations.read(await bodies.read(request))
-    instance, new = await parts.agents.register(registration)
+    registration = services.registrations.read(await bodies.read(request))
+    instance, new = await services.agents.register(registration)
     registered = Registered(
         agent_id=instance.id,
         name=instance.name,
         status=instance.status,
         lease_seconds=LEASE_SECONDS,
-        key=derive_key(parts.secret, instance.id).hex(),
+        key=derive_key(services.secret, instance.id).hex(),
     )
     return Response(registered.model_dump_json(), 201 if new else 200, media_type="application/json")
 
 
 @router.get("/agents", tags=["agents"])
 async def list_agents(
-    parts: Opened,
+    services: OpenServices,
     capability: str | None = None,
     status: AgentStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
@@ -45,7 +45,7 @@ async def list_agents(
     """Every instance of every agent."""
     found = [
         i
-        for i in parts.agents.registry.all()
+        for i in services.agents.registry.all()
         if (capability is None or capability in i.registration.capabilities) and (status is None or i.status is status)
     ]
     if cursor is not None:
@@ -53,25 +53,25 @@ async def list_agents(
         found = [i for i in found if (i.name, i.id) > last]
     page = found[:limit]
     following = pagination.cursor(page[-1].name, page[-1].id) if len(found) > limit else None
-    return {"agents": [_agent(i, parts) for i in page], "next_cursor": following}
+    return {"agents": [_agent(i, services) for i in page], "next_cursor": following}
 
 
 @router.get("/agents/{name}", tags=["agents"])
-async def get_agent(name: str, parts: Opened) -> dict[str, Any]:
+async def get_agent(name: str, services: OpenServices) -> dict[str, Any]:
     """The instances of one agent."""
-    found = [i for i in parts.agents.registry.all() if i.name == name]
+    found = [i for i in services.agents.registry.all() if i.name == name]
     if not found:
         raise NotFound(f"There is no agent {name!r}.")
-    return {"name": name, "instances": [_agent(i, parts) for i in found]}
+    return {"name": name, "instances": [_agent(i, services) for i in found]}
 
 
 @router.delete("/agents/{agent_id}", tags=["agents"])
-async def remove_agent(agent_id: str, parts: Opened) -> dict[str, str]:
+async def remove_agent(agent_id: str, services: OpenServices) -> dict[str, str]:
     """Withdraws one instance; what it is working on goes on."""
-    return {"agent_id": parts.agents.remove(agent_id).id, "status": "removed"}
+    return {"agent_id": services.agents.remove(agent_id).id, "status": "removed"}
 
 
-def _agent(instance: Instance, parts: Parts) -> AgentView:
+def _agent(instance: Instance, services: Services) -> AgentView:
     known = instance.registration
     return AgentView(
         agent_id=instance.id,
@@ -85,7 +85,7 @@ def _agent(instance: Instance, parts: Parts) -> AgentView:
         load=instance.load,
         max_concurrency=known.max_concurrency,
         latency_seconds=round(instance.latency, 6) if instance.latency is not None else None,
-        breaker=parts.agents.breaker(instance),
+        breaker=services.agents.breaker(instance),
         last_error=instance.last_error,
         last_seen=pagination.utc(instance.wall_last_seen),
         version=known.version,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from coordinator.api.dependencies import Opened
+from coordinator.api.dependencies import OpenServices
 from coordinator.execution.delegations import Wish
 from shared.agent_loop.peers import ASKED_AS
 from shared.errors import EnvelopeRefused
@@ -19,7 +19,7 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 
 @router.post("/delegate", tags=["agents"], openapi_extra=_BODY)
-async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
+async def delegate(request: Request, services: OpenServices) -> dict[str, Any]:
     """Has another agent do something for a registered one, out of what its step has left.
 
     The body is sealed in `Muster-Envelope` with the key of the agent that `Muster-Agent` names. The work ends when the
@@ -27,14 +27,14 @@ async def delegate(request: Request, parts: Opened) -> dict[str, Any]:
     """
     body = await bodies.read(request)
     header, agent_id = request.headers.get(HEADER), request.headers.get(ASKED_AS, "")
-    asker = parts.agents.registry.get(agent_id)
+    asker = services.agents.registry.get(agent_id)
     if header is None or asker is None:
         raise EnvelopeRefused(
             f"Only registered agents may delegate: {ASKED_AS} must name the agent and {HEADER} must be signed by it."
         )
-    envelope = open_envelope(header, key=derive_key(parts.secret, asker.id), body=body)
+    envelope = open_envelope(header, key=derive_key(services.secret, asker.id), body=body)
     wish = bodies.parsed(Wish, body)
-    done = await unless_hung_up(parts.delegations.run(asker, envelope, wish), request.receive)
+    done = await unless_hung_up(services.delegations.run(asker, envelope, wish), request.receive)
     return {
         "agent": wish.agent,
         "response": done.text,

@@ -23,7 +23,7 @@ from shared.settings import CoordinatorSettings
 
 
 @dataclass(frozen=True)
-class Parts:
+class Services:
     """Everything the composition root has built and opened."""
 
     settings: CoordinatorSettings
@@ -46,11 +46,11 @@ class Parts:
         return round(self.now() - self.started, 3)
 
 
-async def get_parts(request: Request) -> Parts:
-    parts: Parts | None = request.app.state.parts
-    if parts is None:
+async def get_services(request: Request) -> Services:
+    services: Services | None = request.app.state.services
+    if services is None:
         raise Unavailable("The coordinator is starting.", retry_after=1)
-    return parts
+    return services
 
 
-Opened = Annotated[Parts, Depends(get_parts)]
+OpenServices = Annotated[Services, Depends(get_services)]

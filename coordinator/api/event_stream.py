@@ -8,7 +8,7 @@ from contextlib import aclosing
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
-from coordinator.api.report_format import Wanted
+from coordinator.api.report_format import AnswerForm
 from coordinator.execution.waiting import Waiter
 from coordinator.journal.events import TaskEvent
 from coordinator.reports.view import view
@@ -17,7 +17,9 @@ from shared.server import sse
 BEAT_SECONDS = 10.0  # a comment when nothing happens, so that proxies keep the connection
 
 
-def event_stream(task_id: str, waiter: Waiter, *, after: int = 0, result: Wanted | None = None) -> StreamingResponse:
+def event_stream(
+    task_id: str, waiter: Waiter, *, after: int = 0, result: AnswerForm | None = None
+) -> StreamingResponse:
     """A response that streams a task's events after a position; with `result` the TaskView comes last."""
 
     async def body() -> AsyncIterator[bytes]:
@@ -27,7 +29,7 @@ def event_stream(task_id: str, waiter: Waiter, *, after: int = 0, result: Wanted
         cut_off = waiter.stopping and waiter.dispatcher.is_open(task_id)  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
             task = await waiter.dispatcher.ended(task_id)
-            yield sse.event("result", Wanted(brief=result.brief).task(view(task)))
+            yield sse.event("result", AnswerForm(brief=result.brief).task(view(task)))
 
     return StreamingResponse(
         body(), media_type=sse.MEDIA_TYPE, headers={**sse.HEADERS, "Location": f"/tasks/{task_id}"}

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from coordinator.agent_calls.via import has_passed, pseudonym
 from coordinator.agents.registry import Instance
-from coordinator.api.dependencies import Opened, Parts
+from coordinator.api.dependencies import OpenServices, Services
 from shared.client.client import DeadlineExceeded
 from shared.errors import BadRequest, MusterError, NotFound
 from shared.limits.envelope import derive_key
@@ -50,60 +50,62 @@ class LoopDetected(MusterError):
 
 
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
-async def forward(name: str, path: str, request: Request, parts: Opened) -> Response:
+async def forward(name: str, path: str, request: Request, services: OpenServices) -> Response:
     """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
-    return await _forward(name, _rest(request, prefix=2), request, parts)
+    return await _forward(name, _rest(request, prefix=2), request, services)
 
 
 @router.api_route("/{namespace}/agent/{name}", methods=METHODS, tags=["agents"], include_in_schema=False)
 @router.api_route("/{namespace}/agent/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
-async def forward_in_namespace(namespace: str, name: str, request: Request, parts: Opened, path: str = "") -> Response:
+async def forward_in_namespace(
+    namespace: str, name: str, request: Request, services: OpenServices, path: str = ""
+) -> Response:
     """The same at the paths of KAOS's gateway; there is one namespace here, whatever it is called."""
-    return await _forward(name, _rest(request, prefix=3), request, parts)
+    return await _forward(name, _rest(request, prefix=3), request, services)
 
 
-async def _forward(name: str, rest: str, request: Request, parts: Parts) -> Response:
-    via = _via(name, request, parts)
-    instance = _choose(name, parts)
+async def _forward(name: str, rest: str, request: Request, services: Services) -> Response:
+    via = _via(name, request, services)
+    instance = _choose(name, services)
     uploaded = asyncio.Event()
     sends = request.method not in ("GET", "OPTIONS", "DELETE")
-    sent = parts.http.build_request(
+    sent = services.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
-        headers=[*_forwardable(request.headers), (b"Via", via), (BASE.encode(), _base(rest, request, parts))],
+        headers=[*_forwardable(request.headers), (b"Via", via), (BASE.encode(), _base(rest, request, services))],
         content=_body(request, uploaded) if sends else None,
-        extensions={"deadline": parts.settings.request_timeout, "max_bytes": MAX_BYTES},
+        extensions={"deadline": services.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
     if not sends:
         uploaded.set()
-    parts.agents.registry.began(instance)
+    services.agents.registry.began(instance)
     try:
-        answer = await unless_hung_up(parts.http.send(sent, stream=True), request.receive, uploaded=uploaded)
+        answer = await unless_hung_up(services.http.send(sent, stream=True), request.receive, uploaded=uploaded)
     except DeadlineExceeded as exc:
-        _record_end(parts, instance, str(exc))
-        raise GatewayTimeout(f"Agent {name!r} did not answer within {parts.settings.request_timeout:g} s.") from exc
+        _record_end(services, instance, str(exc))
+        raise GatewayTimeout(f"Agent {name!r} did not answer within {services.settings.request_timeout:g} s.") from exc
     except httpx.TransportError as exc:
-        _record_end(parts, instance, str(exc))
+        _record_end(services, instance, str(exc))
         raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
     except (asyncio.CancelledError, ClientDisconnect):
-        _record_end(parts, instance, "the client disconnected")
+        _record_end(services, instance, "the client disconnected")
         raise
-    return _Relay(answer, lambda error: _record_end(parts, instance, error))
+    return _Relay(answer, lambda error: _record_end(services, instance, error))
 
 
-def _choose(name: str, parts: Parts) -> Instance:
-    instance = parts.agents.registry.choose(capability=None, agent=name)
+def _choose(name: str, services: Services) -> Instance:
+    instance = services.agents.registry.choose(capability=None, agent=name)
     if instance is not None:
         return instance
-    known = parts.agents.registry.matching(capability=None, agent=name)
+    known = services.agents.registry.matching(capability=None, agent=name)
     if not known:
         raise NotFound(f"There is no agent {name!r}.")
     raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
 
 
-def _via(name: str, request: Request, parts: Parts) -> bytes:
+def _via(name: str, request: Request, services: Services) -> bytes:
     """This suite's entry for `Via`; raises `LoopDetected` where the request has one already."""
-    own = pseudonym(partial(derive_key, parts.secret))
+    own = pseudonym(partial(derive_key, services.secret))
     if has_passed(request.headers.getlist("via"), own):
         raise LoopDetected(f"The endpoint of agent {name!r} leads back here. Register the agent's own address.")
     return f"{request.scope['http_version']} {own}".encode()
@@ -119,11 +121,11 @@ def _rest(request: Request, *, prefix: int) -> str:
     return f"{path}?{request.url.query}" if request.url.query else path
 
 
-def _base(rest: str, request: Request, parts: Parts) -> bytes:
+def _base(rest: str, request: Request, services: Services) -> bytes:
     """Where the caller reaches the agent, for its cards: its own address may be good inside the network only."""
     raw = request.scope.get("raw_path") or request.url.path.encode()
     prefix = raw.partition(b"?")[0].removesuffix(rest.partition("?")[0].encode()).strip(b"/")
-    return (parts.settings.public_url or str(request.base_url)).rstrip("/").encode() + b"/" + prefix
+    return (services.settings.public_url or str(request.base_url)).rstrip("/").encode() + b"/" + prefix
 
 
 async def _body(request: Request, uploaded: asyncio.Event) -> AsyncIterator[bytes]:
@@ -161,5 +163,5 @@ def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
     return [(k, v) for k, v in headers.raw if (name := k.lower()) not in _NOT_FORWARDED and name not in named]
 
 
-def _record_end(parts: Parts, instance: Instance, error: str | None) -> None:
-    parts.agents.registry.ended(instance, seconds=None, error=error, blame=False)
+def _record_end(services: Services, instance: Instance, error: str | None) -> None:
+    services.agents.registry.ended(instance, seconds=None, error=error, blame=False)

@@ -6,8 +6,8 @@ from fastapi import Request, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from coordinator.api.dependencies import get_parts
-from coordinator.api.report_format import Wanted
+from coordinator.api.dependencies import get_services
+from coordinator.api.report_format import AnswerForm
 from coordinator.api.tasks import execute_task
 
 PATH = "/execute_task"
@@ -30,8 +30,8 @@ async def _execute(request: Request) -> Response:
     headers = request.headers
     return await execute_task(
         request,
-        await get_parts(request),
-        Wanted(),
+        await get_services(request),
+        AnswerForm(),
         prefer=headers.get("prefer", ""),
         accept=headers.get("accept", ""),
         idempotency_key=headers.get("idempotency-key"),

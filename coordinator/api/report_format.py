@@ -19,7 +19,7 @@ INDENT = 2
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AnswerForm:
     """`?view=brief` and `?pretty`."""
 
     brief: bool = False
@@ -39,8 +39,8 @@ class Wanted:
         return Response(text, status, headers=dict(headers or {}), media_type="application/json")
 
 
-async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = None) -> Wanted:
-    return Wanted(view == "brief", pretty is not None and pretty.lower() not in ("0", "false", "no"))
+async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = None) -> AnswerForm:
+    return AnswerForm(view == "brief", pretty is not None and pretty.lower() not in ("0", "false", "no"))
 
 
 def written(text: str, format: Format, headers: Mapping[str, str] | None = None) -> Response:
@@ -49,7 +49,7 @@ def written(text: str, format: Format, headers: Mapping[str, str] | None = None)
     return Response(text, headers=safe | dict(headers or {}), media_type=TYPES[format])
 
 
-Asked = Annotated[Wanted, Depends(_wanted)]
+RequestedForm = Annotated[AnswerForm, Depends(_wanted)]
 
 
 def choose_format(accept: str) -> Format | None:

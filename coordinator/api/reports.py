@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from coordinator.api.dependencies import Opened, Parts
-from coordinator.api.report_format import Asked, choose_format, written
+from coordinator.api.dependencies import OpenServices, Services
+from coordinator.api.report_format import RequestedForm, choose_format, written
 from coordinator.api.sources import SourceView, place, view_source
 from coordinator.reports.document import report
 from coordinator.tasks.task import Task
@@ -26,27 +26,27 @@ _FORMAT_OF: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "j
 async def get_report(
     request: Request,
     task_id: str,
-    parts: Opened,
+    services: OpenServices,
     suffix: Literal[".md", ".html", ".json", ""] = "",
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """The report as Markdown, HTML or JSON, by `.md`, `.html`, `.json` or by Accept."""
-    task = await _get_ended(task_id, parts)
+    task = await _get_ended(task_id, services)
     format = _FORMAT_OF.get(suffix) or choose_format(accept) or task.format
-    return await as_report(task, format, request, parts, here="")
+    return await as_report(task, format, request, services, here="")
 
 
 @router.get("/tasks/{task_id}/sources/{number}", tags=["tasks"], response_model=SourceView)
 async def get_source(
     task_id: str,
     number: Annotated[int, Path(ge=1, le=1_000_000)],
-    parts: Opened,
-    wanted: Asked,
+    services: OpenServices,
+    wanted: RequestedForm,
     accept: Annotated[str, Header()] = "",
 ) -> Response:
     """A source of the report: the passage between what comes before and after it; HTML unless Accept says else."""
-    task = await _get_ended(task_id, parts)
-    found = await place(task, number, parts)
+    task = await _get_ended(task_id, services)
+    found = await place(task, number, services)
     format = choose_format(accept) or "html"
     if format == "json":
         return wanted.json(view_source(task, found))
@@ -57,19 +57,19 @@ async def get_source(
     return written(text, format)
 
 
-async def as_report(task: Task, format: Format, request: Request, parts: Parts, *, here: str) -> Response:
+async def as_report(task: Task, format: Format, request: Request, services: Services, *, here: str) -> Response:
     """The report itself as an answer. `here` leads from the request's folder to that of the task: "" or "tasks/…/".
 
     A page links its sources by relative addresses, which also work behind a prefix; other formats by absolute ones.
     """
-    base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
+    base = (services.settings.public_url or str(request.base_url)).rstrip("/")
     prefix = f"{here}sources/" if format == "html" else f"{base}/tasks/{task.id}/sources/"
     text = await asyncio.to_thread(report, task, format, source_link(prefix))
     return written(text, format, {"Location": f"/tasks/{task.id}", "Muster-Task": task.id, "Vary": "Accept"})
 
 
-async def _get_ended(task_id: str, parts: Parts) -> Task:
-    task = await parts.dispatcher.task(task_id)
+async def _get_ended(task_id: str, services: Services) -> Task:
+    task = await services.dispatcher.task(task_id)
     if not task.ended:
         raise Conflict(f"Task {task_id} is {task.status}; its report is available when it has ended.")
     return task

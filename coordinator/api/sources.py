@@ -11,13 +11,13 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from coordinator.agents.registry import Instance
-from coordinator.api.dependencies import Parts
+from coordinator.api.dependencies import Services
 from coordinator.reports.document import collect_items, document, outputs
 from coordinator.tasks.task import Task
 from shared.contracts import AgentStatus
 from shared.errors import NotFound
 from shared.rendering import web_url
-from shared.rendering.passage import Place
+from shared.rendering.passage import ShownPassage
 from shared.report.model import Evidence, NumberedSource
 from shared.report.sources import PlacedPassage
 
@@ -48,7 +48,7 @@ class SourceView(BaseModel):
     note: str
 
 
-def view_source(task: Task, place: Place) -> SourceView:
+def view_source(task: Task, place: ShownPassage) -> SourceView:
     """A place for programs."""
     source = place.source
     return SourceView(
@@ -68,26 +68,26 @@ def view_source(task: Task, place: Place) -> SourceView:
     )
 
 
-async def place(task: Task, number: int, parts: Parts) -> Place:
+async def place(task: Task, number: int, services: Services) -> ShownPassage:
     """The source with this number, in its context. Raises `NotFound` for a number that the report does not have."""
     report = await asyncio.to_thread(document, task)
     source = next((source for source in report.sources if source.number == number), None)
     if source is None:
         raise NotFound(f"The report of task {task.id} has no source {number}; it has {len(report.sources)}.")
-    kept = Place(source, _find_kept(task, source), question=report.title, words=report.words)
+    kept = ShownPassage(source, _find_kept(task, source), question=report.title, words=report.words)
     if web_url(source.location):
         return _with_note(kept, OF_THE_WEB)
-    found = await _ask_researchers(source.id, _researchers(task, source.id, parts), parts.http)
+    found = await _ask_researchers(source.id, _researchers(task, source.id, services), services.http)
     if not isinstance(found, PlacedPassage):
         return _with_note(kept, found)
     now = {"title": found.title, "heading": found.heading, "location": found.location}
     date = {"modified": found.modified or source.modified, "language": found.language or source.language}
     fresh = source.model_copy(update=now | date)
-    return Place(fresh, found.text, found.before, found.after, question=report.title, words=report.words)
+    return ShownPassage(fresh, found.text, found.before, found.after, question=report.title, words=report.words)
 
 
-def _with_note(kept: Place, note: str) -> Place:
-    return Place(kept.source, kept.text, note=note, question=kept.question, words=kept.words)
+def _with_note(kept: ShownPassage, note: str) -> ShownPassage:
+    return ShownPassage(kept.source, kept.text, note=note, question=kept.question, words=kept.words)
 
 
 def _find_kept(task: Task, source: NumberedSource) -> str:
@@ -103,7 +103,7 @@ def _find_kept(task: Task, source: NumberedSource) -> str:
     return source.excerpt
 
 
-def _researchers(task: Task, id: str, parts: Parts) -> list[Instance]:
+def _researchers(task: Task, id: str, services: Services) -> list[Instance]:
     """Who may have the passage, whoever found it first: several may look into the same folder."""
     found_by = {
         step.instance
@@ -112,7 +112,7 @@ def _researchers(task: Task, id: str, parts: Parts) -> list[Instance]:
     }
     able = [
         instance
-        for instance in parts.agents.registry.matching(capability="research", agent=None)
+        for instance in services.agents.registry.matching(capability="research", agent=None)
         if instance.status is AgentStatus.HEALTHY and instance.registration.protocol == "muster"
     ]
     return sorted(able, key=lambda instance: instance.id not in found_by)

@@ -11,9 +11,9 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.api import pagination
-from coordinator.api.dependencies import Opened
+from coordinator.api.dependencies import OpenServices
 from coordinator.api.event_stream import event_stream
-from coordinator.api.report_format import Asked, choose_format
+from coordinator.api.report_format import RequestedForm, choose_format
 from coordinator.api.reports import as_report
 from coordinator.execution.waiting import TaskFailed
 from coordinator.reports.view import view
@@ -36,8 +36,8 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 )
 async def execute_task(
     request: Request,
-    parts: Opened,
-    asked: Asked,
+    services: OpenServices,
+    asked: RequestedForm,
     prefer: Annotated[str, Header()] = "",
     accept: Annotated[str, Header()] = "",
     idempotency_key: Annotated[str | None, Header()] = None,
@@ -50,8 +50,8 @@ async def execute_task(
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
     if wanted.webhook_url is not None:
-        bodies.check_address("/webhook_url", wanted.webhook_url, private=parts.settings.private_webhooks)
-    task, _ = await parts.dispatcher.accept(
+        bodies.check_address("/webhook_url", wanted.webhook_url, private=services.settings.private_webhooks)
+    task, _ = await services.dispatcher.accept(
         wanted,
         idempotency_key=idempotency_key,
         digest=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if idempotency_key else "",
@@ -59,22 +59,22 @@ async def execute_task(
     )
     structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepted(accept):
-        return event_stream(task.id, parts.waiter, result=asked)
+        return event_stream(task.id, services.waiter, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
         return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
-    task = await parts.waiter.wait_for_end(task)
+    task = await services.waiter.wait_for_end(task)
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         raise TaskFailed(task, brief=asked.brief)
     format = choose_format(accept)
     if format in ("markdown", "html"):
-        return await as_report(task, format, request, parts, here=f"tasks/{task.id}/")
+        return await as_report(task, format, request, services, here=f"tasks/{task.id}/")
     return asked.json(view(task), headers={"Location": f"/tasks/{task.id}"})
 
 
 @router.get("/tasks", tags=["tasks"])
 async def get_tasks(
-    parts: Opened,
-    asked: Asked,
+    services: OpenServices,
+    asked: RequestedForm,
     status: Status | None = None,
     agent: Name | None = None,
     since: datetime | None = None,
@@ -82,11 +82,11 @@ async def get_tasks(
     cursor: str | None = None,
 ) -> Response:
     """Tasks, newest first."""
-    return asked.json(await list_tasks(parts, status=status, agent=agent, since=since, limit=limit, cursor=cursor))
+    return asked.json(await list_tasks(services, status=status, agent=agent, since=since, limit=limit, cursor=cursor))
 
 
 async def list_tasks(
-    parts: Opened,
+    services: OpenServices,
     status: Status | None = None,
     agent: Name | None = None,
     since: datetime | None = None,
@@ -98,7 +98,7 @@ async def list_tasks(
     if before and not _NUMBER.match(before[0]):
         raise BadRequest("Invalid cursor.")
     at = (float(before[0]), before[1]) if before else None
-    lines = await parts.store.list_tasks(
+    lines = await services.store.list_tasks(
         status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1
     )
     page = lines[:limit]
@@ -119,31 +119,31 @@ async def list_tasks(
 
 
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
-async def get_task(task_id: str, parts: Opened, asked: Asked) -> Response:
+async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """One task, as far as it is."""
-    return asked.json(view(await parts.dispatcher.task(task_id)))
+    return asked.json(view(await services.dispatcher.task(task_id)))
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"])
 async def get_events(
-    task_id: str, parts: Opened, last_event_id: Annotated[int, Header(ge=0, le=2**62)] = 0
+    task_id: str, services: OpenServices, last_event_id: Annotated[int, Header(ge=0, le=2**62)] = 0
 ) -> Response:
     """The task's events after `Last-Event-ID`, the past first, as an event stream."""
-    await parts.dispatcher.task(task_id)
-    return event_stream(task_id, parts.waiter, after=last_event_id)
+    await services.dispatcher.task(task_id)
+    return event_stream(task_id, services.waiter, after=last_event_id)
 
 
 @router.post("/tasks/{task_id}/cancel", tags=["tasks"], status_code=202, response_model=TaskView)
-async def cancel_task(task_id: str, parts: Opened, asked: Asked) -> Response:
+async def cancel_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """Stops the task and everything that works on it."""
-    return asked.json(view(await parts.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
+    return asked.json(view(await services.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
 
 
 @router.get("/stats", tags=["service"])
-async def get_stats(request: Request, parts: Opened) -> dict[str, Any]:
+async def get_stats(request: Request, services: OpenServices) -> dict[str, Any]:
     """Counts since this process started."""
-    now = {"running": parts.admission.running, "queued": parts.admission.queued}
-    return {"uptime_seconds": parts.uptime(), **parts.stats.summary(), "now": now}
+    now = {"running": services.admission.running, "queued": services.admission.queued}
+    return {"uptime_seconds": services.uptime(), **services.stats.summary(), "now": now}
 
 
 # --- how it is done -------------------------------------------------------------------------------

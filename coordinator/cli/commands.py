@@ -24,7 +24,7 @@ DEFAULT_QUESTION = (
 )
 
 Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="The coordinator's URL.")]
-Key = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, if required; unset: as in .env.")]
+KeyOption = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, if required; unset: as in .env.")]
 URL = "http://127.0.0.1:8000"
 
 
@@ -102,7 +102,7 @@ def demo(
 def ask_command(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     url: Url = URL,
-    key: Key = None,
+    key: KeyOption = None,
     timeout: Annotated[float, typer.Option(help="Time limit in seconds.")] = 30.0,
     html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
 ) -> None:
@@ -129,7 +129,7 @@ def ask_command(
 @cli.command()
 def tasks(
     url: Url = URL,
-    key: Key = None,
+    key: KeyOption = None,
     status: Annotated[str | None, typer.Option(help="Only tasks with this status.")] = None,
     limit: Annotated[int, typer.Option(help="How many.")] = 20,
 ) -> None:
@@ -199,7 +199,7 @@ def vacuum(
 
 
 @cli.command()
-def agents(url: Url = URL, key: Key = None) -> None:
+def agents(url: Url = URL, key: KeyOption = None) -> None:
     """List the agents and how they are."""
     from coordinator.cli.client import get_json
     from coordinator.cli.console import out, table
@@ -213,7 +213,7 @@ def agents(url: Url = URL, key: Key = None) -> None:
 def report(
     task_id: Annotated[str, typer.Argument(help="The task.")],
     url: Url = URL,
-    key: Key = None,
+    key: KeyOption = None,
     format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
 ) -> None:
     """Print a task's report."""
@@ -224,7 +224,7 @@ def report(
 
 
 @cli.command()
-def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: Key = None) -> None:
+def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: KeyOption = None) -> None:
     """Stop a task and everything that works on it."""
     from coordinator.cli.client import client_of, request
     from coordinator.cli.console import out
@@ -237,7 +237,7 @@ def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url =
 @cli.command("doctor")
 def doctor_command(
     url: Url = URL,
-    key: Key = None,
+    key: KeyOption = None,
     project: Annotated[
         str | None,
         typer.Option(envvar="COMPOSE_PROJECT_NAME", help="Compose project, if the port does not identify it."),

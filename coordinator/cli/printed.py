@@ -15,7 +15,7 @@ from rich.text import Text
 from shared.rendering import Link, blocks, clean
 from shared.rendering.blocks import Block, Code, Listing, Paragraph, Terms
 from shared.rendering.marks import Marked, marker
-from shared.rendering.shown import Shown, format_date, join_words, place, present
+from shared.rendering.shown import ShownReport, format_date, join_words, place, present
 from shared.report.model import Cited, NumberedSource, Report
 
 WIDEST = 100  # columns: longer lines are hard to read
@@ -31,7 +31,7 @@ def print_report(report: Report, console: Console, link: Link) -> None:
         console.print(part, width=width, soft_wrap=False, highlight=False, markup=False)
 
 
-def _parts(seen: Shown, mark: Marking, link: Link, *, plain_links: bool) -> Iterator[RenderableType]:
+def _parts(seen: ShownReport, mark: Marking, link: Link, *, plain_links: bool) -> Iterator[RenderableType]:
     report = seen.report
     if seen.admits:
         yield Text(seen.admits, style="bold yellow")
@@ -68,7 +68,7 @@ def _title(text: str) -> RenderableType:
     return Padding(Rule(Text(clean(text), style="bold"), align="left", characters="─", style="dim"), (1, 0, 0, 0))
 
 
-def _item(item: Cited, seen: Shown, mark: Marking, link: Link) -> Iterator[RenderableType]:
+def _item(item: Cited, seen: ShownReport, mark: Marking, link: Link) -> Iterator[RenderableType]:
     """A passage with its place below, or a sentence with its numbers."""
     numbers = "".join(f" [{n}]" for n in item.citations)
     if said := clean(item.said):
@@ -94,7 +94,7 @@ def _place(source: NumberedSource, link: Link, *, style: str) -> Text:
     return Text.assemble(text, (f", {day}" if day else "", "dim"))
 
 
-def _source(source: NumberedSource, seen: Shown, link: Link, *, plain_links: bool) -> RenderableType:
+def _source(source: NumberedSource, seen: ShownReport, link: Link, *, plain_links: bool) -> RenderableType:
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", min_width=2)
     row.add_column(overflow="fold")

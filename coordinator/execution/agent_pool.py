@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
 from coordinator.agent_calls.client import WorkerClient
-from coordinator.agents.registry import Breaker, Instance, Registry
+from coordinator.agents.registry import BreakerState, Instance, Registry
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
@@ -150,7 +150,7 @@ class Agents:
         self._tell(instance)
         self._probe_soon(instance.id)
 
-    def breaker(self, instance: Instance) -> Breaker:
+    def breaker(self, instance: Instance) -> BreakerState:
         return instance.breaker(self._now())
 
     def changed(self) -> None:

@@ -62,7 +62,7 @@ class Wish(BaseModel):
 
 
 @dataclass(frozen=True)
-class Done:
+class DelegationResult:
     """What came back. `booked` usage counts for the task already; otherwise it is the asking agent's to report."""
 
     result: StepResult
@@ -106,7 +106,7 @@ class Delegations:
         self._running: dict[tuple[str, str], _Asking] = {}
         self._open: Counter[str] = Counter()  # by task
 
-    async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> Done:
+    async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> DelegationResult:
         """Has an agent do it, within what is left of the asking step; it ends with that, and with whoever waits for it.
 
         Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for what may not be (depth, a loop,
@@ -163,7 +163,7 @@ class Delegations:
                     failure.members |= {"usage": used.model_dump(), "booked": asking.booked}
                 del asking.grant.open[limit]
                 booked.set_result(None)
-        return Done(result, used, asking.booked)
+        return DelegationResult(result, used, asking.booked)
 
     async def _asking(self, asker: Instance, envelope: Envelope) -> _Asking:
         """The step that the asker holds; a chat is known to the asker alone, so its signed header counts."""

@@ -31,7 +31,7 @@ class TaskEvent:
         return found
 
 
-Reader = Callable[[TaskEvent], None]
+EventReader = Callable[[TaskEvent], None]
 
 _TOLD = frozenset(
     {"task.finished", "step.failed", "step.retried", "agent.registered", "agent.status", "webhook.failed"}
@@ -43,9 +43,9 @@ class Events:
     """Hands each event that became durable to every reader, in the order of their positions."""
 
     def __init__(self) -> None:
-        self._readers: list[Reader] = []
+        self._readers: list[EventReader] = []
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: EventReader) -> None:
         self._readers.append(reader)
 
     def publish(self, event: TaskEvent) -> None:
@@ -56,7 +56,7 @@ class Events:
                 _LOG.error("reader.broke", type=event.type, exc_info=exc)
 
 
-def log_lines() -> Reader:
+def log_lines() -> EventReader:
     """The log's reader: a line for every end and trouble; each single step only at DEBUG."""
     log = logs.get().bind()  # the lazy proxy looks its methods up at every call
     all_told = log.is_enabled_for(logging.DEBUG)

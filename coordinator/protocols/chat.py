@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from coordinator.api.dependencies import Parts
+from coordinator.api.dependencies import Services
 from coordinator.execution.waiting import TaskFailed
 from coordinator.questions.followups import complete, points_back
 from coordinator.reports.document import has_report, in_words
@@ -44,21 +44,21 @@ class CoordinatorFace:
     description = "Carries a question through research, analysis and report, and answers with citations."
     version = VERSION
 
-    def __init__(self, opened: Callable[[], Parts | None], memory: Memory | None = None) -> None:
+    def __init__(self, opened: Callable[[], Services | None], memory: Memory | None = None) -> None:
         self._opened = opened
         self._memory = memory
 
-    def parts(self) -> Parts:
+    def services(self) -> Services:
         """The coordinator's components; raises `Unavailable` before it is open."""
-        parts = self._opened()
-        if parts is None:
+        services = self._opened()
+        if services is None:
             raise Unavailable("The coordinator is starting.", retry_after=1)
-        return parts
+        return services
 
     def skills(self) -> Sequence[Skill]:
         """The default plan, and what the registered agents can do."""
         own = Skill("answer", "Answer a question", self.description, ("research", "analyze", "report"))
-        agents = {i.name: i.registration for i in self.parts().agents.registry.all()}
+        agents = {i.name: i.registration for i in self.services().agents.registry.all()}
         return [
             own,
             *(
@@ -69,7 +69,7 @@ class CoordinatorFace:
 
     def models(self) -> Sequence[str]:
         """Its own name, and the names of the agents that are there."""
-        agents = self.parts().agents.registry.all()
+        agents = self.services().agents.registry.all()
         return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
@@ -78,23 +78,23 @@ class CoordinatorFace:
         Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable`
         with the task's Location when the coordinator stops first.
         """
-        parts = self.parts()
+        services = self.services()
         ask = await self._completed(ask)
-        task = await self.accept(self._request(ask, parts), key=ask.key, traceparent=ask.traceparent)
+        task = await self.accept(self._request(ask, services), key=ask.key, traceparent=ask.traceparent)
         said = ""  # of the report, which goes out as it is written
         async with aclosing(self.watched(task, stays=ask.stays)) as notes:
             async for note in notes:
                 yield note
-                text = _beginning(task, note, parts.settings.public_url) if isinstance(note, _Begun) else ""
+                text = _beginning(task, note, services.settings.public_url) if isinstance(note, _Begun) else ""
                 if len(text) > len(said) and text.startswith(said):
                     yield Delta(text[len(said) :])
                     said = text
-        task = await parts.dispatcher.ended(task.id)
+        task = await services.dispatcher.ended(task.id)
         if task.status is Status.CANCELLED:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
             raise TaskFailed(task)
-        final = await asyncio.to_thread(_final, task, parts.settings.public_url)
+        final = await asyncio.to_thread(_final, task, services.settings.public_url)
         if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
             final = replace(final, text=f"{said}{BEGUN}{final.text}")
         for start in range(len(said), len(final.text), PIECE_CHARACTERS):
@@ -104,7 +104,7 @@ class CoordinatorFace:
     async def accept(self, wanted: TaskRequest, *, key: str | None = None, traceparent: str | None = None) -> Task:
         """A durable task; the same `key` with the same request gives the one it has. Raises as `answer` does."""
         digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if key else ""
-        task, _ = await self.parts().dispatcher.accept(
+        task, _ = await self.services().dispatcher.accept(
             wanted, idempotency_key=key, digest=digest, traceparent=traceparent
         )
         return task
@@ -115,15 +115,15 @@ class CoordinatorFace:
         Raises `Unavailable` with the task's Location when the coordinator stops first (the task goes on then), or
         cannot write the end within half a second of the deadline.
         """
-        parts = self.parts()
+        services = self.services()
         try:
-            async with aclosing(_notes(task, parts)) as notes:
+            async with aclosing(_notes(task, services)) as notes:
                 async for note in notes:
                     yield note
-            await parts.waiter.wait_for_end(await parts.dispatcher.task(task.id))
+            await services.waiter.wait_for_end(await services.dispatcher.task(task.id))
         finally:
-            if not stays and not parts.stopping and parts.dispatcher.is_open(task.id):
-                await parts.dispatcher.cancel(task.id)
+            if not stays and not services.stopping and services.dispatcher.is_open(task.id):
+                await services.dispatcher.cancel(task.id)
 
     async def _completed(self, ask: Ask) -> Ask:
         """The same with a question that has a topic, if the conversation has one."""
@@ -138,11 +138,11 @@ class CoordinatorFace:
             ask, messages=tuple(replace(m, content=question) if m is ask.question else m for m in ask.messages)
         )
 
-    def _request(self, ask: Ask, parts: Parts) -> TaskRequest:
+    def _request(self, ask: Ask, services: Services) -> TaskRequest:
         model = ask.model or NAME
         plan: list[PlanStep] | None = None
         if model != NAME:
-            if model not in parts.agents.registry.names():
+            if model not in services.agents.registry.names():
                 raise ModelNotFound(f"There is no agent {model!r}. Available: {', '.join(self.models())}.")
             plan = [PlanStep(id="answer", agent=model, input=ask.text)]
         if plan is None and len(ask.text) > MAX_DESCRIPTION:
@@ -178,9 +178,9 @@ def _conversation(ask: Ask) -> Any:
     return found or None
 
 
-async def _notes(task: Task, parts: Parts) -> AsyncGenerator[Note]:
+async def _notes(task: Task, services: Services) -> AsyncGenerator[Note]:
     """What happens to a task, a sentence each, until it ends, times out or the coordinator stops."""
-    following = parts.waiter.follow(task.id, beat_seconds=parts.settings.request_timeout, until=task)
+    following = services.waiter.follow(task.id, beat_seconds=services.settings.request_timeout, until=task)
     async with aclosing(following) as events:
         async for event in events:
             if event is not None and (note := _to_note(event.type, event.fields)):

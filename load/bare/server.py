@@ -12,7 +12,7 @@ HEALTHY = b'{"status":"healthy"}'
 Handler = Callable[[bytes, bytes, bytes], bytes | Coroutine[None, None, bytes]]  # method, target, body
 
 
-class Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One connection, one request at a time; a handler that is a coroutine is cancelled when the caller is gone."""
 
     def __init__(self, handle: Handler) -> None:
@@ -60,4 +60,4 @@ class Connection(asyncio.Protocol):
 async def listen(handle: Handler, port: int) -> asyncio.Server:
     """A server on 127.0.0.1 that takes connections already."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: Connection(handle), "127.0.0.1", port, backlog=4096)
+    return await loop.create_server(lambda: ServerConnection(handle), "127.0.0.1", port, backlog=4096)

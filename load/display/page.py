@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from load.display.terminal import COLUMNS, format_cells
 from load.driving.options import Options
-from load.findings.findings import Findings
-from load.findings.rows import Row
+from load.findings.findings import BenchFindings
+from load.findings.rows import BenchRow
 
 WIDTH, HEIGHT = 760, 205
 LEFT, RIGHT, TOP, BOTTOM = 58, 86, 22, 34
@@ -30,7 +30,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One series: its points, and its name at the height of its end."""
 
     name: str
@@ -48,14 +48,14 @@ class Panel:
     """One chart. Ticks and marks are (position, text)."""
 
     title: str
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
     y_ticks: Sequence[tuple[float, str]]
     x_ticks: Sequence[tuple[float, str]]
     marks: Sequence[tuple[float, str]]
     limit: tuple[float, str] | None = None
 
 
-def render_page(found: Findings, options: Options) -> str:
+def render_page(found: BenchFindings, options: Options) -> str:
     """The whole page."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -77,7 +77,7 @@ def render_page(found: Findings, options: Options) -> str:
     )
 
 
-def build_panels(found: Findings, *, min_success: float) -> list[Panel]:
+def build_panels(found: BenchFindings, *, min_success: float) -> list[Panel]:
     """Rate, latency and success over the same x axis; empty without rows."""
     if not found.rows:
         return []
@@ -96,13 +96,13 @@ def build_panels(found: Findings, *, min_success: float) -> list[Panel]:
     ]
 
 
-_Series = dict[str, tuple[str, Callable[[Row], float | None]]]
+_Series = dict[str, tuple[str, Callable[[BenchRow], float | None]]]
 
 
 class _Frame:
     """The x axis that all charts share: steps side by side, or time."""
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: BenchFindings) -> None:
         rows = found.rows
         inside = WIDTH - LEFT - RIGHT
         if found.axis == "seconds":
@@ -152,7 +152,7 @@ class _Frame:
                 if (value := read(row)) is not None
             ]
             if points:
-                lines.append(Line(name, kind, points, points[-1].y))
+                lines.append(ChartLine(name, kind, points, points[-1].y))
         return Panel(
             title=title + (" (logarithmic)" if logarithmic else ""),
             lines=_spread(lines),
@@ -181,12 +181,12 @@ def choose_logarithmic_ticks(low: float, high: float) -> list[float]:
     return ticks[first : last + 1]
 
 
-def _spread(lines: Sequence[Line]) -> list[Line]:
+def _spread(lines: Sequence[ChartLine]) -> list[ChartLine]:
     """Names moved apart where lines end close to each other, and none below the axis."""
-    placed: list[Line] = []
+    placed: list[ChartLine] = []
     most = float(HEIGHT - BOTTOM)
     for line in sorted(lines, key=lambda line: -line.name_y):
         y = min(line.name_y, most)
-        placed.append(Line(line.name, line.kind, line.points, y))
+        placed.append(ChartLine(line.name, line.kind, line.points, y))
         most = y - LABEL_PIXELS
     return placed

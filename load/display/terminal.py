@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from load.driving.sending import Collected
-from load.findings.findings import Findings
-from load.findings.rows import Row, compute_percentiles
+from load.findings.findings import BenchFindings
+from load.findings.rows import BenchRow, compute_percentiles
 
 LATELY = 500  # calls that the running p95 is taken over
 COLUMNS = ("tasks", "success", "tasks/s", "average", "p50", "p95", "p99")
@@ -28,7 +28,7 @@ class Display:
         self._title = title
         self._axis = axis
         self._min_success = min_success
-        self._rows: list[Row] = []
+        self._rows: list[BenchRow] = []
         self._now: Text = Text("")
         self._live: Live | None = None
 
@@ -62,7 +62,7 @@ class Display:
         )
         self._refresh()
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: BenchRow) -> None:
         """A row that has been measured."""
         self._rows.append(row)
         self._now = Text("")
@@ -83,7 +83,7 @@ class Display:
         return Group(_build_table(self._title, self._axis, self._rows, self._min_success), self._now)
 
 
-def show(console: Console, found: Findings, *, min_success: float) -> None:
+def show(console: Console, found: BenchFindings, *, min_success: float) -> None:
     """The findings, for people."""
     if console.is_terminal:  # elsewhere the rows stand there already
         console.print(_build_table(f"{found.scenario} · {found.url}", found.axis, found.rows, min_success, found.knee))
@@ -100,7 +100,7 @@ def show(console: Console, found: Findings, *, min_success: float) -> None:
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
 
 
-def format_cells(row: Row) -> list[str]:
+def format_cells(row: BenchRow) -> list[str]:
     """A row as text, in the order of COLUMNS."""
     times = [f"{value:.3f} s" if value is not None else "–" for value in (row.average, row.p50, row.p95, row.p99)]
     return [f"{row.tasks:,}", f"{row.success_percent:.1f} %", f"{row.per_second:.1f}", *times]
@@ -113,7 +113,9 @@ def _print_list(console: Console, title: str, lines: Sequence[str]) -> None:
         console.print(f"  {escape(line)}", highlight=False)
 
 
-def _build_table(title: str, axis: str, rows: Sequence[Row], min_success: float, knee: Row | None = None) -> Table:
+def _build_table(
+    title: str, axis: str, rows: Sequence[BenchRow], min_success: float, knee: BenchRow | None = None
+) -> Table:
     table = Table(title=escape(title), title_justify="left")
     for column in (axis, *COLUMNS):
         table.add_column(column, justify="right")

@@ -14,7 +14,7 @@ TOP, ROW, BOTTOM = 58, 24, 34
 
 
 @dataclass(frozen=True)
-class Panel:
+class DotPanel:
     """`values` are (median, least, most) of each row, above 0."""
 
     title: str
@@ -31,7 +31,7 @@ class _Dot:
     kind: str
 
 
-def draw(title: str, names: Sequence[tuple[str, str]], panels: Sequence[Panel]) -> str:
+def draw(title: str, names: Sequence[tuple[str, str]], panels: Sequence[DotPanel]) -> str:
     """The SVG; `names` are the rows with their kind: ours, theirs or limit."""
     ys = [TOP + ROW * (n + 0.5) for n in range(len(names))]
     frames = []

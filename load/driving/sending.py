@@ -18,7 +18,7 @@ SEND = Callable[[float], Awaitable[Call]]
 
 
 @dataclass
-class Limits:
+class DriveLimits:
     """When to stop: `stop` was set, or as many tasks were sent as may be."""
 
     max_tasks: int
@@ -51,7 +51,7 @@ class Collected:
     open: Counter[float] = field(default_factory=Counter)
 
 
-async def send_by_callers(send: SEND, count: int, seconds: float, limits: Limits, into: Collected) -> None:
+async def send_by_callers(send: SEND, count: int, seconds: float, limits: DriveLimits, into: Collected) -> None:
     """`count` callers have one task each at any time for so long; every task that was begun is waited for.
 
     A caller whose task failed pauses for Retry-After, at least 0.2 s and at most 1 s. Returns at once on `stop`.
@@ -72,7 +72,7 @@ async def send_by_callers(send: SEND, count: int, seconds: float, limits: Limits
         await _wait_for_all(tasks, limits.stop)
 
 
-async def send_by_the_clock(send: SEND, starts: Iterable[float], limits: Limits, into: Collected) -> None:
+async def send_by_the_clock(send: SEND, starts: Iterable[float], limits: DriveLimits, into: Collected) -> None:
     """Sends a task at each of these times (seconds from the beginning), then waits for all answers.
 
     Time is measured from when a task was meant to start, so that a server that holds up the sender does not make its

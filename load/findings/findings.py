@@ -9,8 +9,8 @@ from typing import Any
 from load.findings.knee import Suggestion
 from load.findings.observer import Observed
 from load.findings.reasons import Lever
-from load.findings.rows import Row
-from load.processes.processor import Use
+from load.findings.rows import BenchRow
+from load.processes.processor import ProcessorUse
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Findings:
+class BenchFindings:
     """`ok` is what the exit code says; `axis` names what the rows' `x` is; `marks` are named places on it."""
 
     scenario: str
@@ -31,10 +31,10 @@ class Findings:
     ok: bool
     verdict: str
     axis: str
-    rows: Sequence[Row]
+    rows: Sequence[BenchRow]
     observed: Sequence[Observed] = ()
-    uses: Sequence[Use] = ()
-    knee: Row | None = None
+    uses: Sequence[ProcessorUse] = ()
+    knee: BenchRow | None = None
     reasons: Sequence[str] = ()
     levers: Sequence[Lever] = ()
     suggestion: Suggestion | None = None
@@ -63,5 +63,5 @@ class Findings:
         }
 
 
-def _dump_row(row: Row) -> dict[str, Any]:
+def _dump_row(row: BenchRow) -> dict[str, Any]:
     return {**asdict(row), "success_percent": round(row.success_percent, 3)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from load.findings.observer import Observed
-from load.findings.rows import Row
+from load.findings.rows import BenchRow
 
 BENDS = 3.0  # times the first step's p95 …
 GROWS = 1.10  # … while tasks/s is under this times the best so far
@@ -39,7 +39,7 @@ class Suggestion:
         return f"MAX_CONCURRENT_TASKS={self.max_concurrent_tasks}"
 
 
-def find_break(rows: Sequence[Row], *, min_success: float) -> Broke | None:
+def find_break(rows: Sequence[BenchRow], *, min_success: float) -> Broke | None:
     """Whether the last row is one too many: too few tasks completed, or latency bent."""
     last = rows[-1]
     if last.success_percent < min_success:
@@ -50,7 +50,7 @@ def find_break(rows: Sequence[Row], *, min_success: float) -> Broke | None:
     return None
 
 
-def find_knee(rows: Sequence[Row], *, min_success: float) -> Knee:
+def find_knee(rows: Sequence[BenchRow], *, min_success: float) -> Knee:
     """The least concurrency that gives nearly the most tasks a second, among the rows before the one that broke."""
     if not rows:
         return Knee(None, None)
@@ -62,7 +62,7 @@ def find_knee(rows: Sequence[Row], *, min_success: float) -> Knee:
     return Knee(next(n for n, row in enumerate(good) if row.per_second >= NEARLY * best), why)
 
 
-def suggest(row: Row, seen: Observed) -> Suggestion | None:
+def suggest(row: BenchRow, seen: Observed) -> Suggestion | None:
     """MAX_CONCURRENT_TASKS from the row of the knee (Little's law); None when it has no rate."""
     if not row.average or not row.carried_per_second:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from load.findings.knee import MOSTLY, Broke
 from load.findings.observer import AgentSeen, Observed
-from load.findings.rows import Row
+from load.findings.rows import BenchRow
 
 SENTENCES = {
     "overloaded": "refused with 429: as many tasks ran and waited as may",
@@ -34,7 +34,7 @@ class Lever:
     why: str
 
 
-def explain(row: Row) -> list[str]:
+def explain(row: BenchRow) -> list[str]:
     """One sentence for each way in which tasks of this row did not complete, most frequent first."""
     found = []
     for reason, count in row.reasons.items():
@@ -48,7 +48,7 @@ def explain(row: Row) -> list[str]:
     return found
 
 
-def find_levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
+def find_levers(row: BenchRow, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
     """What to change, the most likely first; empty when nothing broke. `first` is what was seen of the first row."""
     if broke is None:
         return []
@@ -66,7 +66,7 @@ def find_levers(row: Row, seen: Observed, *, first: Observed, broke: Broke | Non
     return found or [_name_suspect(row)]
 
 
-def _name_suspect(row: Row) -> Lever:
+def _name_suspect(row: BenchRow) -> Lever:
     worst = next(iter(row.culprits), None)
     if worst is None:
         return Lever("none of ours", "Neither a queue nor an agent explains it; look at the log of the coordinator.")
@@ -109,7 +109,7 @@ def _find_full(seen: Observed) -> list[Lever]:
     return found
 
 
-def _find_slowest(row: Row, seen: Observed, first: Observed) -> list[Lever]:
+def _find_slowest(row: BenchRow, seen: Observed, first: Observed) -> list[Lever]:
     """The agent whose steps take longest, if they explain the time of a task; else the coordinator itself."""
     timed = [(agent.step_seconds, agent) for agent in seen.agents if agent.step_seconds is not None]
     if not timed or not row.average:

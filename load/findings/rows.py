@@ -13,7 +13,7 @@ MOST = 0.95  # of the answers: the rest are stragglers
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One step of the search, or one stretch of a scenario.
 
     `x` is what it is drawn at (callers, or seconds since the beginning). Latencies are seconds over all tasks that the
@@ -59,7 +59,7 @@ def sum_up(
     began: float,
     seconds: float,
     among: Collection[Call] | None = None,
-) -> Row:
+) -> BenchRow:
     """Sums up calls of a stretch that began at `began` and took so long.
 
     Rates are of answers: over the time until 95 % of these calls had theirs, or until the end of the stretch if that is
@@ -72,7 +72,7 @@ def sum_up(
     until = began + seconds if among is not None else max(began + seconds, _find_end(carried))
     answered = [call for call in (calls if among is None else among) if began < call.began + call.seconds <= until]
     span = until - began
-    return Row(
+    return BenchRow(
         label=label,
         x=x,
         seconds=seconds,

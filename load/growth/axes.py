@@ -10,8 +10,8 @@ from typing import Any
 
 from load.agents.noop import ROLES
 from load.growth.history import fill
-from load.growth.line import Growth, Line
-from load.growth.subject import REQUESTS_AT_ONCE, Refused, Subject, build_request, start
+from load.growth.line import Growth, GrowthLine
+from load.growth.subject import REQUESTS_AT_ONCE, SizeRefused, Subject, build_request, start
 from load.processes.stage import Stage
 
 ROUNDS = 3
@@ -40,10 +40,10 @@ async def grow_steps(stage: Stage) -> Growth:
             for size in sizes:
                 try:
                     points.append((size, await _measure_lone(subject, max(1, 40 // size), plan(size))))
-                except Refused as exc:
+                except SizeRefused as exc:
                     note = f"A plan of {size:,} steps is refused: {exc}"
                     break
-            lines.append(Line(name, points))
+            lines.append(GrowthLine(name, points))
     how = "Plans of so many steps, each after the one before it (chain) or all at once (fan-out); one task at a time."
     return Growth("steps", "Steps of a task", "steps", how, lines, note)
 
@@ -66,7 +66,7 @@ async def grow_agents(stage: Stage) -> Growth:
             await asyncio.sleep(1)  # first probes
             points.append((there, await _measure_lone(subject, 30)))
     how = "So many registered and healthy, a third for each capability; default plan, one task at a time."
-    return Growth("agents", "Agents registered", "agents", how, [Line("a task", points)], note)
+    return Growth("agents", "Agents registered", "agents", how, [GrowthLine("a task", points)], note)
 
 
 def _choose_capability(number: int) -> str:
@@ -91,7 +91,7 @@ async def grow_history(stage: Stage) -> Growth:
     how = (
         f"So many ended tasks of one step in the journal ({journal.stat().st_size / 1e9:.1f} GB at last); default plan."
     )
-    return Growth("history", "Tasks in the history", "tasks", how, [Line("a task", points)])
+    return Growth("history", "Tasks in the history", "tasks", how, [GrowthLine("a task", points)])
 
 
 async def grow_context(stage: Stage) -> Growth:
@@ -102,7 +102,7 @@ async def grow_context(stage: Stage) -> Growth:
         for name, made in (("one text", _make_text), ("small values", _make_values)):
             sizes = (1_000, 10_000, 100_000, 300_000, 1_000_000)
             points = [(size / 1000, await _measure_lone(subject, 10, {"context": made(size)})) for size in sizes]
-            lines.append(Line(name, points))
+            lines.append(GrowthLine(name, points))
     how = "`context` of so many kB: one long text, or a list of small objects; default plan, one task at a time."
     return Growth("context", "Context of a task", "kB", how, lines)
 
@@ -126,7 +126,7 @@ async def grow_at_once(stage: Stage) -> Growth:
                 found[size].append(await subject.measure_cost(max(150, size), at_once=size))
     points = [(size, median(costs)) for size, costs in found.items()]
     how = f"Default plan, so many callers with one task each; MAX_CONCURRENT_TASKS={MOST_AT_ONCE}."
-    return Growth("at-once", "Tasks at once", "at once", how, [Line("a task", points)])
+    return Growth("at-once", "Tasks at once", "at once", how, [GrowthLine("a task", points)])
 
 
 async def grow_waiting(stage: Stage) -> Growth:
@@ -140,7 +140,7 @@ async def grow_waiting(stage: Stage) -> Growth:
         f"{RUNNING} tasks run and so many wait, then all go on: acceptance, waiting and running of all of them; "
         "default plan."
     )
-    return Growth("waiting", "Tasks that wait", "waiting", how, [Line("a task", points)])
+    return Growth("waiting", "Tasks that wait", "waiting", how, [GrowthLine("a task", points)])
 
 
 async def _measure_waiting(subject: Subject, count: int) -> float:

@@ -12,7 +12,7 @@ AMONG = 3  # the largest sizes decide: there the constant part counts least
 
 
 @dataclass(frozen=True)
-class Line:
+class GrowthLine:
     """`points` are (size, processor time of the coordinator a task in ms), sizes rising."""
 
     name: str
@@ -36,7 +36,7 @@ class Growth:
     title: str
     x: str
     how: str
-    lines: Sequence[Line]
+    lines: Sequence[GrowthLine]
     note: str | None = None
 
     @property

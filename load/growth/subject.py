@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 600.0
 REQUESTS_AT_ONCE = 32
 
 
-class Refused(Exception):
+class SizeRefused(Exception):
     """The coordinator does not take tasks of this size; the message is its reason."""
 
 
@@ -38,7 +38,7 @@ class Subject:
     agents: Client
 
     async def measure_cost(self, tasks: int, *, at_once: int, more: Mapping[str, Any] | None = None) -> float:
-        """Milliseconds of the coordinator's processor time a task; raises `Refused` for a 422."""
+        """Milliseconds of the coordinator's processor time a task; raises `SizeRefused` for a 422."""
         body = json.dumps(build_request(more)).encode()
         before = self.read_cpu_seconds()
         await self.send_all([body] * tasks, at_once=at_once, expected=200)
@@ -51,14 +51,14 @@ class Subject:
     async def send_all(
         self, bodies: list[bytes], *, at_once: int, expected: int, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Sends them all, so many at once; raises `Refused` for a 422, RuntimeError for anything but `expected`."""
+        """Sends them all, so many at once; raises `SizeRefused` for a 422, RuntimeError for anything but `expected`."""
         waiting = iter(bodies)
 
         async def keep_calling() -> None:
             for body in waiting:
                 status, said = await self.http.request("POST", "/execute_task", body, headers)
                 if status == 422:
-                    raise Refused(json.loads(said).get("detail", "422"))
+                    raise SizeRefused(json.loads(said).get("detail", "422"))
                 if status != expected or (status == 200 and json.loads(said)["status"] != "completed"):
                     raise RuntimeError(f"HTTP {status}: {said[:300].decode(errors='replace')}")
 

@@ -35,7 +35,7 @@ def main() -> int:
             measure(all_, agents, rounds=given.rounds, seconds=given.seconds, latency_seconds=given.latency_seconds)
         )
         print_failures(stage, all_)
-        run = report.Run(
+        run = report.MeasuredRun(
             rounds=given.rounds,
             seconds=given.seconds,
             latency_seconds=given.latency_seconds,

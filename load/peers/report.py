@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from load.drawing.dots import Panel, draw
+from load.drawing.dots import DotPanel, draw
 from load.figures.figure import Figure
 from load.peers.measurements import Measured, compute_ratio, compute_spread
 from load.peers.rounds import DELAY_MS, RATE
@@ -21,7 +21,7 @@ KINDS = {"muster": "ours", "peer": "theirs", "limit": "limit"}
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRun:
     """How it was measured."""
 
     rounds: int
@@ -57,7 +57,7 @@ class Run:
         ]
 
 
-def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: Run) -> None:
+def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: MeasuredRun) -> None:
     """RESULTS.md and results.svg."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -138,8 +138,8 @@ def draw_chart(all_: Sequence[Measured], at_once: int) -> str:
     order = sorted(all_, key=lambda each: -compute_spread(each.rates)[0])
     names = [(each.name, KINDS[each.contender.kind]) for each in order]
     panels = [
-        Panel(f"tasks a second, {at_once} at once", [compute_spread(each.rates) for each in order]),
-        Panel("CPU a task, ms", [compute_spread([us / 1000 for us in each.cpu_us]) for each in order]),
+        DotPanel(f"tasks a second, {at_once} at once", [compute_spread(each.rates) for each in order]),
+        DotPanel("CPU a task, ms", [compute_spread([us / 1000 for us in each.cpu_us]) for each in order]),
     ]
     return draw("Muster beside others: more is better at the left, less at the right", names, panels)
 

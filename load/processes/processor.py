@@ -13,7 +13,7 @@ _IDLE = (3, 4)  # idle, iowait: proc(5)
 
 
 @dataclass(frozen=True)
-class Use:
+class ProcessorUse:
     """`own_cores` is what this program used; `busy_share` is of all cores, by anybody, None where nothing tells it."""
 
     own_cores: float = 0.0
@@ -39,12 +39,12 @@ class Meter:
     _machine: tuple[float, float] | None = field(default_factory=lambda: read_ticks(_STAT))
 
     @property
-    def use(self) -> Use:
+    def use(self) -> ProcessorUse:
         own = (time.process_time() - self._own) / max(0.001, time.monotonic() - self._began)
         before, now = self._machine, read_ticks(_STAT)
         if before is None or now is None or now[1] <= before[1]:
-            return Use(own)
-        return Use(own, (now[0] - before[0]) / (now[1] - before[1]))
+            return ProcessorUse(own)
+        return ProcessorUse(own, (now[0] - before[0]) / (now[1] - before[1]))
 
 
 def read_ticks(stat: Path) -> tuple[float, float] | None:

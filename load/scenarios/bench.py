@@ -13,22 +13,22 @@ import aiohttp
 from load.display.terminal import Display
 from load.driving.calls import Call, Sender
 from load.driving.options import Options
-from load.driving.sending import Collected, Limits, send_by_callers, send_by_the_clock
+from load.driving.sending import Collected, DriveLimits, send_by_callers, send_by_the_clock
 from load.findings.observer import Observed, Observer
-from load.findings.rows import Row, sum_up
-from load.processes.processor import OWN_CORES, Meter, Use
+from load.findings.rows import BenchRow, sum_up
+from load.processes.processor import OWN_CORES, Meter, ProcessorUse
 
 TICK_SECONDS = 0.25
 SLICES = 12
 
 
 @dataclass(frozen=True)
-class Step:
+class BenchStep:
     """So many callers for a while: their calls summed up, what the coordinator said of itself, the processor's use."""
 
-    row: Row
+    row: BenchRow
     seen: Observed
-    use: Use
+    use: ProcessorUse
 
 
 @dataclass
@@ -39,13 +39,13 @@ class Bench:
     session: aiohttp.ClientSession
     sender: Sender
     display: Display
-    limits: Limits
+    limits: DriveLimits
     notes: list[str] = field(default_factory=list)
 
     def observe(self, *, every_seconds: float = 0.5) -> Observer:
         return Observer(self.session, self.options.url, self.options.api_key, every_seconds)
 
-    async def measure_step(self, count: int) -> Step:
+    async def measure_step(self, count: int) -> BenchStep:
         """So many callers for --seconds."""
         collected, seconds, label = Collected(), self.options.seconds, str(count)
 
@@ -58,11 +58,13 @@ class Bench:
         taken = min(seconds, time.monotonic() - collected.began) if self.limits.over else seconds
         measured = sum_up(collected.calls, label=label, x=count, began=collected.began, seconds=taken)
         self.display.add_row(measured)
-        return Step(measured, observer.seen, use)
+        return BenchStep(measured, observer.seen, use)
 
-    async def run_schedule(self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]) -> list[Row]:
+    async def run_schedule(
+        self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]
+    ) -> list[BenchRow]:
         """Tasks by the clock; a row for each slice of the time (`slices` are where they begin, and the end)."""
-        rows: list[Row] = []
+        rows: list[BenchRow] = []
 
         def tick() -> None:
             now = time.monotonic() - into.began
@@ -79,7 +81,7 @@ class Bench:
             self._add_slice(rows, into.calls, into.began, slices)
         return [some for some in rows if some.tasks]
 
-    def _add_slice(self, rows: list[Row], calls: Sequence[Call], began: float, slices: Sequence[float]) -> None:
+    def _add_slice(self, rows: list[BenchRow], calls: Sequence[Call], began: float, slices: Sequence[float]) -> None:
         number = len(rows)
         start, end = slices[number], slices[number + 1]
         inside = [call for call in calls if start <= call.began - began < end]

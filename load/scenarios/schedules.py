@@ -11,12 +11,12 @@ from itertools import pairwise
 from load.agents import slow
 from load.driving.calls import Call, wait_for_stop
 from load.driving.sending import Collected
-from load.findings.findings import Fact, Findings
+from load.findings.findings import BenchFindings, Fact
 from load.findings.knee import DEFAULT_TASKS, NEARLY, round_up
 from load.findings.observer import Observed, fetch_memory_bytes
 from load.findings.reasons import explain, find_levers
 from load.findings.recovery import find_outage, measure_recovery
-from load.findings.rows import Row, compute_percentiles, sum_up
+from load.findings.rows import BenchRow, compute_percentiles, sum_up
 from load.scenarios import victim
 from load.scenarios.bench import Bench, slice_evenly
 
@@ -24,7 +24,7 @@ MEMORY_EVERY_SECONDS = 5.0
 LOOK_SECONDS = 0.2  # between two looks where things happen fast
 
 
-async def run_steady(bench: Bench) -> Findings:
+async def run_steady(bench: Bench) -> BenchFindings:
     """A fixed rate."""
     collected = Collected()
     async with bench.observe() as observer:
@@ -32,7 +32,7 @@ async def run_steady(bench: Bench) -> Findings:
     return _build_findings(bench, "steady", collected, rows, observer.seen)
 
 
-async def run_burst(bench: Bench) -> Findings:
+async def run_burst(bench: Bench) -> BenchFindings:
     """Many at once, then quiet, repeated."""
     options = bench.options
     each = options.quiet
@@ -56,7 +56,7 @@ async def run_burst(bench: Bench) -> Findings:
     return _build_findings(bench, "burst", collected, rows, observer.seen, facts)
 
 
-async def run_soak(bench: Bench) -> Findings:
+async def run_soak(bench: Bench) -> BenchFindings:
     """Steady for long: memory of the coordinator, and drift."""
     collected = Collected()
     memory: list[float] = []
@@ -96,7 +96,7 @@ async def run_soak(bench: Bench) -> Findings:
     return _build_findings(bench, "soak", collected, rows, observer.seen, facts)
 
 
-async def run_worker_dies(bench: Bench) -> Findings:
+async def run_worker_dies(bench: Bench) -> BenchFindings:
     """One process is killed after a third of the time; raises `NoVictim`."""
     options = bench.options
     pid = victim.find_victim(options.kill_pid, options.kill_container)
@@ -135,7 +135,7 @@ async def run_worker_dies(bench: Bench) -> Findings:
     return _build_findings(bench, "worker-dies", collected, rows, observer.seen, facts, marks)
 
 
-async def run_slow_worker(bench: Bench) -> Findings:
+async def run_slow_worker(bench: Bench) -> BenchFindings:
     """An agent that is slow on purpose joins after half of the time; raises `slow.NotJoined`."""
     options = bench.options
     collected = Collected()
@@ -170,7 +170,7 @@ async def run_slow_worker(bench: Bench) -> Findings:
     return _build_findings(bench, "slow-worker", collected, rows, observer.seen, facts, marks)
 
 
-SCENARIOS: Mapping[str, Callable[[Bench], Awaitable[Findings]]] = {
+SCENARIOS: Mapping[str, Callable[[Bench], Awaitable[BenchFindings]]] = {
     "steady": run_steady,
     "burst": run_burst,
     "soak": run_soak,
@@ -187,10 +187,10 @@ def _plan_starts(bench: Bench) -> Iterator[float]:
     return (n / rate for n in range(max(1, int(rate * bench.options.seconds))))
 
 
-async def _run_beside(what: Callable[[], Awaitable[None]], schedule: Awaitable[list[Row]]) -> list[Row]:
+async def _run_beside(what: Callable[[], Awaitable[None]], schedule: Awaitable[list[BenchRow]]) -> list[BenchRow]:
     """Rows of a schedule while something else goes on; the first error of either ends both."""
 
-    async def run() -> list[Row]:
+    async def run() -> list[BenchRow]:
         return await schedule
 
     async def do_what() -> None:
@@ -209,11 +209,11 @@ def _build_findings(
     bench: Bench,
     name: str,
     collected: Collected,
-    rows: Sequence[Row],
+    rows: Sequence[BenchRow],
     seen: Observed,
     facts: Sequence[Fact] = (),
     marks: Mapping[float, str] | None = None,
-) -> Findings:
+) -> BenchFindings:
     options = bench.options
     seconds = max(0.001, time.monotonic() - collected.began) if bench.limits.over else options.seconds
     whole = sum_up(collected.calls, label="all", x=0, began=collected.began, seconds=seconds)
@@ -242,7 +242,7 @@ def _build_findings(
         )
     else:
         verdict = "No task ended; nothing was measured."
-    return Findings(
+    return BenchFindings(
         scenario=name,
         url=options.url,
         ok=ok,
@@ -277,7 +277,7 @@ def _part(calls: Sequence[Call], at: float) -> tuple[list[Call], list[Call]]:
     return [c for c in carried if c.began + c.seconds < at], [c for c in carried if c.began >= at]
 
 
-def _compute_p95(calls: Sequence[Call], rows: Sequence[Row]) -> float | None:
+def _compute_p95(calls: Sequence[Call], rows: Sequence[BenchRow]) -> float | None:
     """p95 of the tasks that began in these rows, which follow each other."""
     if not rows or not calls:
         return None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from load.findings.findings import Findings
+from load.findings.findings import BenchFindings
 from load.findings.knee import DEFAULT_TASKS, Broke, Knee, Suggestion, find_break, find_knee, suggest
 from load.findings.reasons import Lever, explain, find_levers
-from load.findings.rows import Row
-from load.scenarios.bench import Bench, Step
+from load.findings.rows import BenchRow
+from load.scenarios.bench import Bench, BenchStep
 
 
-async def search(bench: Bench) -> Findings:
+async def search(bench: Bench) -> BenchFindings:
     """What was found, also when it was stopped early. A step that seems to break it is measured again first."""
-    steps: list[Step] = []
+    steps: list[BenchStep] = []
     for count in bench.options.steps:
         if bench.limits.over:
             break
@@ -26,10 +26,10 @@ async def search(bench: Bench) -> Findings:
     return interpret(bench.options.url, steps, min_success=bench.options.min_success, notes=bench.notes)
 
 
-async def _measure(bench: Bench, before: Sequence[Row], count: int) -> tuple[Step, Broke | None]:
+async def _measure(bench: Bench, before: Sequence[BenchRow], count: int) -> tuple[BenchStep, Broke | None]:
     """A step, and whether it broke: once more when it did, and then the better of both counts."""
 
-    def judge(step: Step) -> Broke | None:
+    def judge(step: BenchStep) -> Broke | None:
         return find_break([*before, step.row], min_success=bench.options.min_success) if step.row.tasks else None
 
     step = await bench.measure_step(count)
@@ -44,10 +44,10 @@ async def _measure(bench: Bench, before: Sequence[Row], count: int) -> tuple[Ste
     return better, judge(better)
 
 
-def interpret(url: str, steps: Sequence[Step], *, min_success: float, notes: Sequence[str] = ()) -> Findings:
+def interpret(url: str, steps: Sequence[BenchStep], *, min_success: float, notes: Sequence[str] = ()) -> BenchFindings:
     """What steps of rising concurrency mean."""
     if not steps:
-        return Findings("knee", url, False, "No task ended; nothing was measured.", "at once", (), notes=notes)
+        return BenchFindings("knee", url, False, "No task ended; nothing was measured.", "at once", (), notes=notes)
     rows = [step.row for step in steps]
     found = find_knee(rows, min_success=min_success)
     first, last = steps[0], steps[-1]
@@ -56,7 +56,7 @@ def interpret(url: str, steps: Sequence[Step], *, min_success: float, notes: Seq
         check_suggestion(suggest(at.row, at.seen), steps[found.at :]) if at is not None else (None, None)
     )
     moves = find_levers(last.row, last.seen, first=first.seen, broke=found.broke)
-    return Findings(
+    return BenchFindings(
         scenario="knee",
         url=url,
         ok=first.row.success_percent >= min_success,
@@ -80,7 +80,7 @@ _QUIETER = Lever(
 )
 
 
-def check_suggestion(suggested: Suggestion | None, steps: Sequence[Step]) -> tuple[Suggestion | None, str | None]:
+def check_suggestion(suggested: Suggestion | None, steps: Sequence[BenchStep]) -> tuple[Suggestion | None, str | None]:
     """The suggestion, or why there is none: no limit under the default follows from a machine that was busy.
 
     `steps` are the knee's and those after it. A processor that is full bends latency at few tasks at once, whatever the
@@ -95,11 +95,11 @@ def check_suggestion(suggested: Suggestion | None, steps: Sequence[Step]) -> tup
     )
 
 
-def _describe_use(last: Step, found: Knee) -> str:
+def _describe_use(last: BenchStep, found: Knee) -> str:
     return f" Meanwhile {last.use.shown}: the limit may be the machine's." if found.broke and last.use.full else ""
 
 
-def describe(rows: Sequence[Row], found: Knee, *, min_success: float) -> str:
+def describe(rows: Sequence[BenchRow], found: Knee, *, min_success: float) -> str:
     """Where it broke and where the knee is, in two sentences."""
     last, first = rows[-1], rows[0]
     if found.at is None:

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from shared.agent import Context
 from shared.agent_loop.calls.actions import PREFIX, Action
 from shared.agent_loop.grants import COPIED, NAMED, Grants
-from shared.agent_loop.mcp_tools import Tools
+from shared.agent_loop.mcp_tools import AgentTools
 from shared.agent_loop.peers import Delegated, Delegation, Peers
 from shared.contracts import NO_USAGE, Missing, Usage
 from shared.conversation import ASKING, Message
@@ -34,7 +34,7 @@ Record = Callable[[str, JsonValue, str | None], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Result:
+class ActionResult:
     """What an action gave: words for the model; `gave` is what others said, empty if they said nothing."""
 
     action: Action
@@ -54,7 +54,7 @@ class CarryingOut:
     budget: Budget
     grants: Grants
     peers: Peers
-    tools: Tools | None
+    tools: AgentTools | None
     record: Record
     asked: Sequence[Message]
     context: int
@@ -71,14 +71,14 @@ class CarryingOut:
         """What was asked for and did not come."""
         return [Missing(what=what, why=why) for what, why in self.lost.items()]
 
-    async def do(self, actions: Sequence[Action]) -> list[Result]:
+    async def do(self, actions: Sequence[Action]) -> list[ActionResult]:
         """Does what a reply asks for, each thing once; what is too much is refused."""
         doing = list(actions[:MOST_A_STEP])
         first = {action.key: action for action in reversed(doing) if self.is_new(action)}
         fresh = [action for action in doing if first.get(action.key) is action]
         places, shares = asyncio.Semaphore(MOST_AT_ONCE), self._shares(fresh)
 
-        async def one(action: Action, share: Reserved | str | None) -> Result:
+        async def one(action: Action, share: Reserved | str | None) -> ActionResult:
             async with places:
                 return await self._done(action, share)
 
@@ -101,12 +101,12 @@ class CarryingOut:
             results[-1] = replace(results[-1], text=f"{results[-1].text}\n{said}")
         return results
 
-    def _again(self, action: Action) -> Result:
+    def _again(self, action: Action) -> ActionResult:
         if action.kind == "nothing":
-            return Result(action, "Nothing was done. Answer now.")
-        return Result(action, f"This was asked for already, and is not done again. {self._before[action.key]}")
+            return ActionResult(action, "Nothing was done. Answer now.")
+        return ActionResult(action, f"This was asked for already, and is not done again. {self._before[action.key]}")
 
-    def _note(self, result: Result) -> None:
+    def _note(self, result: ActionResult) -> None:
         """What the run knows from a result: texts of others, what they gave, who failed."""
         action = result.action
         if result.gave:
@@ -134,7 +134,7 @@ class CarryingOut:
             left -= 1
         return shares
 
-    async def _done(self, action: Action, share: Reserved | str | None) -> Result:
+    async def _done(self, action: Action, share: Reserved | str | None) -> ActionResult:
         if action.kind == "delegate" and isinstance(share, Reserved):
             self.grants.did(action)
             return await self._delegate(action, share)
@@ -145,11 +145,11 @@ class CarryingOut:
         is_order = why in (COPIED, NAMED)
         if action.kind == "tool" or not (action.kind == "delegate" or _delegates(action)):
             await self._tell("error", f"Tool {action.name!r} was not called: {why}")
-            return Result(action, f"Tool execution failed: {why}", failed=is_order)
+            return ActionResult(action, f"Tool execution failed: {why}", failed=is_order)
         await self._tell("delegation_error", {"agent": action.name, "task": action.task, "error": why})
-        return Result(action, why if action.kind == "invalid" else f"Delegation failed: {why}", failed=is_order)
+        return ActionResult(action, why if action.kind == "invalid" else f"Delegation failed: {why}", failed=is_order)
 
-    async def _delegate(self, action: Action, share: Reserved) -> Result:
+    async def _delegate(self, action: Action, share: Reserved) -> ActionResult:
         left = self.ctx.seconds_left()
         seconds = min(DELEGATION_SECONDS, left - min(ANSWER_SECONDS, ANSWER_SHARE * left))
         child = narrow(
@@ -175,14 +175,14 @@ class CarryingOut:
                 used, booked = exc.usage, exc.booked
             await self._tell("delegation_error", {**asked, "error": exc.detail})
             said = fence(f"[Delegation failed: {exc.detail}]")
-            return Result(action, f"Agent response: {said}", gave=exc.detail, failed=True)
+            return ActionResult(action, f"Agent response: {said}", gave=exc.detail, failed=True)
         finally:
             self.budget.settle(share, used, booked=booked)
         text = truncate(done.text)
         await self._tell("delegation_response", {**asked, "response": text, "result": text})
-        return Result(action, f"Agent response: {fence(text)}", gave=text)
+        return ActionResult(action, f"Agent response: {fence(text)}", gave=text)
 
-    async def _call(self, action: Action) -> Result:
+    async def _call(self, action: Action) -> ActionResult:
         given: dict[str, JsonValue] = dict(action.arguments)
         await self._tell("tool_call", {"tool": action.name, "arguments": given})
         try:
@@ -191,11 +191,11 @@ class CarryingOut:
             result = await self.tools.call(action.name, given, seconds=self.ctx.seconds_left())
         except MusterError as exc:
             await self._tell("error", f"Tool {action.name!r} failed: {exc.detail}")
-            return Result(action, f"Tool execution failed: {fence(exc.detail)}", gave=exc.detail, failed=True)
+            return ActionResult(action, f"Tool execution failed: {fence(exc.detail)}", gave=exc.detail, failed=True)
         text = truncate(result if isinstance(result, str) else to_json(result).decode())
         kept: JsonValue = result if len(text) < RESULT_CHARACTERS else {"result": text}
         await self._tell("tool_result", {"tool": action.name, "result": kept})
-        return Result(action, f"Tool result: {fence(text)}", gave=text)
+        return ActionResult(action, f"Tool result: {fence(text)}", gave=text)
 
     def _context(self) -> tuple[Message, ...]:
         """What goes along with a delegation: the last turns of the conversation, without what this run has read."""

@@ -9,11 +9,11 @@ from shared.agent import Context, Reply
 from shared.agent_loop.calls.actions import CUT_OFF, Action, Callables, parse_native_calls
 from shared.agent_loop.calls.held import unfinished_from
 from shared.agent_loop.calls.written import parse_written_calls
-from shared.agent_loop.carrying_out import CarryingOut, Record, Result, truncate
+from shared.agent_loop.carrying_out import ActionResult, CarryingOut, Record, truncate
 from shared.agent_loop.grants import Grants
-from shared.agent_loop.mcp_tools import Tools
+from shared.agent_loop.mcp_tools import AgentTools
 from shared.agent_loop.peers import Peers
-from shared.agent_loop.prompt import Told, answer_in, delegating, reply_format, system_prompt, tool_names
+from shared.agent_loop.prompt import ToolNotation, answer_in, delegating, reply_format, system_prompt, tool_names
 from shared.agent_loop.sampling import sampling_of
 from shared.agent_loop.tool_mode import ToolMode
 from shared.agent_loop.voice import Voice
@@ -22,7 +22,7 @@ from shared.conversation import ASKING, CUT, UNANSWERED, Ask, Message
 from shared.errors import LimitReached, ModelFailed
 from shared.limits.run_budget import Budget
 from shared.models.model import LanguageModel
-from shared.models.servers.turns import Sampling, ToolSpec, Turn
+from shared.models.servers.turns import ModelReply, Sampling, ToolSpec
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
 LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model
@@ -45,7 +45,7 @@ class Loop:
         instructions: str,
         models: LanguageModel,
         peers: Peers,
-        tools: Tools | None,
+        tools: AgentTools | None,
         max_steps: int,
         record: Record,
         context_messages: int = CONTEXT_MESSAGES,
@@ -86,7 +86,7 @@ class _Run:
         self._budget = Budget(ctx.envelope)
         self._system = "\n\n".join(m.content.strip() for m in ask.messages if m.role == "system").strip()
         self._said = [*history, *(m for m in ask.messages if m.role != "system")]
-        self._told: Told = "native"
+        self._told: ToolNotation = "native"
         self._sampling = sampling_of(ask.options)
 
     @property
@@ -109,7 +109,7 @@ class _Run:
             except ModelFailed as failure:
                 if not isinstance(failure.__cause__, TimeoutError) or not (begun := voice.heard):
                     raise
-                turn, late = Turn(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
+                turn, late = ModelReply(begun, usage=failure.usage, cut=True), True  # what it has said by now is kept
             actions, half = _parse_calls(turn, known, plain=calls)
             if not actions:
                 held = self._told == "schema" and not last and known.specs
@@ -155,7 +155,7 @@ class _Run:
             session=self._ask.session,
         )
 
-    async def _think(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> Turn:
+    async def _think(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> ModelReply:
         """The next reply. A server that refuses tools is asked again at once, with the tools in words."""
         try:
             return await self._turn(specs, voice, last=last)
@@ -165,7 +165,7 @@ class _Run:
         self._told = "string"
         return await self._turn(specs, voice, last=last)
 
-    async def _turn(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> Turn:
+    async def _turn(self, specs: Sequence[ToolSpec], voice: Voice, *, last: bool) -> ModelReply:
         loop = self._loop
         prompt = system_prompt(
             loop.name, loop._instructions, specs=specs, told=self._told, system=self._system, last=last
@@ -206,7 +206,7 @@ class _Run:
         left = self._ctx.seconds_left()
         return left - min(LATE_SECONDS, LATE_SHARE * left)
 
-    def _hear(self, turn: Turn, results: Sequence[Result]) -> None:
+    def _hear(self, turn: ModelReply, results: Sequence[ActionResult]) -> None:
         """What came of a reply becomes part of the conversation: beside each call, else as one message."""
         ids = {result.action.id for result in results}
         self._said.append(Message("assistant", turn.text, tool_calls=tuple(c for c in turn.calls if c.id in ids)))
@@ -220,7 +220,7 @@ class _Run:
         away = self._loop._tools.away() if self._loop._tools else {}
         return [Missing(what=f"tools of {server}", why=why) for server, why in away.items()]
 
-    def _cut_off(self, turn: Turn) -> list[Missing]:
+    def _cut_off(self, turn: ModelReply) -> list[Missing]:
         why = f"The model of {self._loop.name!r} reached its token or time limit."
         return [Missing(what=f"{CUT}the answer", why=why)] if turn.cut else []
 
@@ -235,7 +235,7 @@ class _Run:
         return Reply(output=voice.said, usage=self.usage, missing=missing)
 
 
-def _parse_calls(turn: Turn, known: Callables, *, plain: bool) -> tuple[list[Action], int]:
+def _parse_calls(turn: ModelReply, known: Callables, *, plain: bool) -> tuple[list[Action], int]:
     """What a reply asks for; of an answer that was cut, how many of its last characters are half a call."""
     actions = parse_native_calls(turn.calls, known, cut=turn.cut)
     actions = actions or parse_written_calls(turn.text, known, plain=plain, cut=turn.cut)

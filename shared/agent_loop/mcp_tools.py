@@ -22,7 +22,7 @@ PAUSE_SECONDS = 0.25  # between two tries of a server that is away, within the f
 CALL_SECONDS = 60.0
 
 
-class Tools(Protocol):
+class AgentTools(Protocol):
     """What an agent's model may call besides other agents."""
 
     async def specs(self) -> Sequence[ToolSpec]:

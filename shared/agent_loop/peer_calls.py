@@ -17,7 +17,7 @@ from shared.http_failures import refused, shown, translated
 SHOWN_CHARACTERS = 300  # of what an error body says
 
 
-class Done(BaseModel):
+class DelegationAnswer(BaseModel):
     """The coordinator's answer to a delegation; `booked` says whether it counts the usage itself."""
 
     model_config = ConfigDict(extra="ignore")

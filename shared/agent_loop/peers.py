@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from shared.agent import Context
-from shared.agent_loop.peer_calls import Completion, Done, Used, post
+from shared.agent_loop.peer_calls import Completion, DelegationAnswer, Used, post
 from shared.client import client as transport
 from shared.contracts import MAX_RESULT_BYTES, Usage
 from shared.conversation import Message
@@ -254,7 +254,7 @@ class CoordinatorPeers(_Reached):
             self._http, f"{self._url}/delegate", body, headers, seconds=delegation.envelope.milliseconds / 1000
         )
         try:
-            done = Done.model_validate(answer)
+            done = DelegationAnswer.model_validate(answer)
         except ValidationError as exc:
             raise BadResponse(f"Cannot read the coordinator's response: {shown(to_json(answer))}") from exc
         return Delegated(done.response, done.usage, booked=done.booked)

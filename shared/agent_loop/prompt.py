@@ -14,7 +14,9 @@ from shared.agent_loop.calls.lenient_json import read_json
 from shared.models.servers.fence import DATA_RULE
 from shared.models.servers.turns import ToolSpec
 
-Told = Literal["native", "string", "schema"]  # beside the prompt; in it; in it, and replies are held to a JSON Schema
+ToolNotation = Literal[
+    "native", "string", "schema"
+]  # beside the prompt; in it; in it, and replies are held to a JSON Schema
 
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_CHARACTERS = 64  # of a function, for OpenAI
@@ -53,7 +55,7 @@ def delegating(agent: str, description: str, *, tool: str | None = None) -> Tool
 
 
 def system_prompt(
-    name: str, instructions: str, *, specs: Sequence[ToolSpec], told: Told, system: str, last: bool = False
+    name: str, instructions: str, *, specs: Sequence[ToolSpec], told: ToolNotation, system: str, last: bool = False
 ) -> str:
     """The system prompt, which says how to write a call unless the tools travel beside it (`native`).
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Literal
 
 from shared import logs
-from shared.agent_loop.prompt import Told
+from shared.agent_loop.prompt import ToolNotation
 from shared.conversation import Message
 from shared.errors import ModelFailed, ToolsRefused
 from shared.models.model import LanguageModel
@@ -33,7 +33,7 @@ class ToolMode:
     """
 
     def __init__(self, mode: Mode = "auto") -> None:
-        self._told: Told = "native" if mode == "auto" else mode
+        self._told: ToolNotation = "native" if mode == "auto" else mode
         self._open = mode == "auto"
         self._probe: asyncio.Task[None] | None = None
 
@@ -47,7 +47,7 @@ class ToolMode:
             self._probe.cancel()
             await asyncio.gather(self._probe, return_exceptions=True)
 
-    async def told(self, *, seconds: float) -> Told:
+    async def told(self, *, seconds: float) -> ToolNotation:
         """How tools are told of; waits for what is being found out, within a share of `seconds`."""
         if self._probe is not None and not self._probe.done():
             await asyncio.wait({self._probe}, timeout=min(AWAIT_SECONDS, AWAIT_SHARE * seconds))

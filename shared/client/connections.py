@@ -110,7 +110,7 @@ class Connections(httpx.AsyncBaseTransport):
         body: bytes,
         limits: Mapping[str, float | None],
         upload: AsyncIterator[bytes] | None,
-    ) -> _Call:
+    ) -> _Exchange:
         """A call whose answer has begun; its caller closes it."""
         lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode("ascii"), target.path, lines)
@@ -133,7 +133,7 @@ class Connections(httpx.AsyncBaseTransport):
         except BaseException:
             self._places.release()
             raise
-        return _Call(connection, target.origin, limits.get("read"), self._pool, self._places)
+        return _Exchange(connection, target.origin, limits.get("read"), self._pool, self._places)
 
     async def _place(self, seconds: float | None) -> None:
         if not self._places.locked():  # no timer for what does not wait
@@ -151,7 +151,7 @@ def _length(method: str, body: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"Content-Length", b"%d" % len(body))] if body or method in ("POST", "PUT", "PATCH") else []
 
 
-class _Call(httpx.AsyncByteStream):
+class _Exchange(httpx.AsyncByteStream):
     """An exchange whose answer has begun; it is its body, too."""
 
     def __init__(

@@ -32,7 +32,7 @@ Function = Callable[..., Any]  # of SQL's values, to one of them
 
 
 class Database(Protocol):
-    """Two exist: `shared.db.sqlite.Sqlite` with a file and a writer thread, and `Memory` without either."""
+    """Two exist: `shared.db.sqlite.Sqlite` with a file and a writer thread, and `MemoryDatabase` without either."""
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
         """Runs the statements as one atomic, durable unit; returns the rows of each.

@@ -15,7 +15,7 @@ from shared.failpoints import At, nowhere
 T = TypeVar("T")
 
 
-class Memory:
+class MemoryDatabase:
     """The same tables in memory."""
 
     def __init__(self, *, at: At = nowhere) -> None:

@@ -40,7 +40,7 @@ class Letter:
         return self.task_id, self.hook_id
 
 
-class Table(Protocol):
+class LetterTable(Protocol):
     """Stores and posts letters. Each method raises `StorageUnwritable` when the disk is full."""
 
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
@@ -56,7 +56,9 @@ class Table(Protocol):
 class Outbox:
     """Posts the letters of a table: at most `AT_ONCE` together, and `at_one_receiver` to one host and port."""
 
-    def __init__(self, table: Table, *, wall: Callable[[], float], random: Random, at_one_receiver: int = AT_ONCE):
+    def __init__(
+        self, table: LetterTable, *, wall: Callable[[], float], random: Random, at_one_receiver: int = AT_ONCE
+    ):
         self._table = table
         self._wall = wall
         self._random = random

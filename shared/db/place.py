@@ -14,7 +14,7 @@ from shared.errors import MusterError, StorageGone
 _TICK_NS = 100_000_000  # a folder's time is no finer than the system's tick: two changes may have one time
 
 
-class Place:
+class DatabasePlace:
     """Made once a connection has opened the file and its log."""
 
     def __init__(self, path: Path, naming: Naming) -> None:

@@ -12,7 +12,7 @@ from shared.db.database import Query, Rows
 from shared.db.refusals import translate
 
 
-class Reader:
+class DatabaseReader:
     """Answers questions one after another; opens its connection with the first."""
 
     def __init__(self, path: Path, *, name: str) -> None:

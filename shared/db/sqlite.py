@@ -19,8 +19,8 @@ from typing import Any
 from shared import logs
 from shared.db.database import Function, Query, Row, Rows, Statement
 from shared.db.lock import Lock
-from shared.db.place import Place
-from shared.db.reader import Reader
+from shared.db.place import DatabasePlace
+from shared.db.reader import DatabaseReader
 from shared.db.refusals import JOURNAL, Naming, find_code, translate
 from shared.db.sqlite_file import open_journal
 from shared.db.transaction import Transaction, define
@@ -84,10 +84,10 @@ class Sqlite:
         self._awaited = False  # somebody waits for what was gathered
         self._writer: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
-        self._reader = Reader(self._path, name="journal-reader")
-        self._lists = Reader(self._path, name="journal-lists")
+        self._reader = DatabaseReader(self._path, name="journal-reader")
+        self._lists = DatabaseReader(self._path, name="journal-lists")
         self._lock = Lock(self._path, naming)
-        self._place: Place | None = None
+        self._place: DatabasePlace | None = None
         self._closed = False
         self._broken: StorageBroken | StorageGone | None = None  # for good
         self._trouble: MusterError | None = None  # of the last write
@@ -175,7 +175,7 @@ class Sqlite:
         self._writer = open_journal(self._path, migrations, self._naming, at=self._at)
         self._lock.cover_file()
         define(self._writer, functions)
-        self._place = Place(self._path, self._naming)
+        self._place = DatabasePlace(self._path, self._naming)
 
     def _write_loop(self) -> None:
         assert self._writer is not None

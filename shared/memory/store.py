@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from shared import logs
 from shared.conversation import Message
 from shared.db.database import Database, Statement
-from shared.db.memory import Memory as InProcess
+from shared.db.memory import MemoryDatabase
 from shared.db.refusals import Naming
 from shared.db.sqlite import Sqlite
 from shared.errors import MusterError, StorageBroken
@@ -47,7 +47,7 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class MemoryLimits:
     """How much is kept: the oldest goes first. `bytes` counts contents, not the file."""
 
     sessions: int = 1_000
@@ -56,7 +56,7 @@ class Limits:
     days: float = 30.0
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
+    def of(cls, settings: Settings) -> MemoryLimits:
         """As MEMORY_* says."""
         return cls(
             sessions=settings.memory_max_sessions,
@@ -95,7 +95,7 @@ class Memory:
         agent: str,
         folder: Path | None = None,
         *,
-        limits: Limits | None = None,
+        limits: MemoryLimits | None = None,
         enabled: bool = True,
         wall: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: uuid4().hex,
@@ -103,7 +103,7 @@ class Memory:
         self.agent = agent
         self.enabled = enabled
         self._folder = folder
-        self._limits = limits or Limits()
+        self._limits = limits or MemoryLimits()
         self._wall = wall
         self._new_id = new_id
         self._db: Database | None = None
@@ -205,7 +205,7 @@ class Memory:
     # --- inside
 
     async def _opened(self, folder: Path | None) -> Database:
-        db: Database = InProcess()
+        db: Database = MemoryDatabase()
         if folder is not None:
             db = Sqlite(folder / FILE, naming=Naming("The memory", owner="agent", setting="STATE_DIR"))
         await db.open(MIGRATIONS)

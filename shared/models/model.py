@@ -19,11 +19,22 @@ from shared.models import shapes
 from shared.models.choice import PLACES_LOCAL, base_url, choose_model, is_local, lacking
 from shared.models.reading import parse_reply
 from shared.models.script import Script, replies
-from shared.models.servers.asked import TRIES, Asked
+from shared.models.servers.asked import TRIES, ModelRequest
 from shared.models.servers.caller import Answers, Caller, Silent
 from shared.models.servers.pace import Room
 from shared.models.servers.server import Server
-from shared.models.servers.turns import AS_SET, Blank, Filled, Fit, Hear, Sampling, Shape, SoFar, ToolSpec, Turn
+from shared.models.servers.turns import (
+    AS_SET,
+    Blank,
+    Filled,
+    FitBlank,
+    Hear,
+    ModelReply,
+    Sampling,
+    Shape,
+    SoFar,
+    ToolSpec,
+)
 from shared.models.servers.wire import Received
 from shared.models.warming import measure_again, warm_up
 from shared.settings import ModelSettings
@@ -139,14 +150,14 @@ class LanguageModel:
         sampling: Sampling = AS_SET,
         hear: Hear | None = None,
         progress: Hear | None = None,
-    ) -> Turn:
+    ) -> ModelReply:
         """The model's next reply in a conversation; `hear` gets its words as they come, never its thoughts.
 
         `progress` gets a sentence now and then while it loads, waits for its turn or thinks. Raises ToolsRefused where
         the model cannot be given tools, ContextTooSmall where the conversation is too long for it.
         """
         reply = self._tokens(CHAT_TOKENS, max_tokens, sampling.max_tokens)
-        asked = Asked(instructions, messages, tools, self._drawn(sampling), reply_tokens=reply)
+        asked = ModelRequest(instructions, messages, tools, self._drawn(sampling), reply_tokens=reply)
         into = Received()
         usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
         text, calls = into.speech.words, into.calls
@@ -156,13 +167,13 @@ class LanguageModel:
             why = " within its token limit" if into.cut else ""
             thought = ": it spent them on reasoning" if into.speech.thoughts else ""
             raise ModelFailed(f"Model {self.name!r} said nothing{why}{thought}.", usage=usage)
-        return Turn(text, calls, usage, into.cut, into.note)
+        return ModelReply(text, calls, usage, into.cut, into.note)
 
     async def structured(
         self,
         *,
         instructions: str,
-        data: str | Fit[Shape],
+        data: str | FitBlank[Shape],
         shape: type[Shape],
         seconds: float,
         max_tokens: int | None = None,
@@ -184,7 +195,7 @@ class LanguageModel:
         else:
             wanted = data
 
-            async def fit(room: Room) -> Asked:
+            async def fit(room: Room) -> ModelRequest:
                 return self._form(instructions, await wanted(room), tries)
 
             first = self._form(instructions, Blank("", shape, reply), tries)
@@ -225,8 +236,8 @@ class LanguageModel:
             cut = "The model's answer is malformed from some point on."
         return Filled(found[0], usage, cut, into.note)
 
-    def _form(self, instructions: str, blank: Blank[Shape], tries: int) -> Asked:
-        return Asked(
+    def _form(self, instructions: str, blank: Blank[Shape], tries: int) -> ModelRequest:
+        return ModelRequest(
             f"{instructions}\n\n{SHAPE_RULE}\n{shapes.example(blank.shape)}",
             [Message("user", blank.data)],
             sampling=self._drawn(Sampling(exact=True)),

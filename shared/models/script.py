@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from shared.contracts import Usage
-from shared.models.servers.asked import Asked
+from shared.models.servers.asked import ModelRequest
 from shared.models.servers.pace import Room
 from shared.models.servers.turns import Hear
 from shared.models.servers.wire import Received
@@ -33,7 +33,13 @@ class Script:
         self._left = list(script)
 
     async def answer(
-        self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None = None, progress: Hear | None = None
+        self,
+        asked: ModelRequest,
+        into: Received,
+        *,
+        seconds: float,
+        hear: Hear | None = None,
+        progress: Hear | None = None,
     ) -> Usage:
         """The next reply, line by line; its tokens are its words."""
         if asked.fit is not None:

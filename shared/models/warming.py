@@ -12,7 +12,7 @@ import httpx
 from shared import logs
 from shared.conversation import Message
 from shared.errors import ModelFailed
-from shared.models.servers.asked import Asked
+from shared.models.servers.asked import ModelRequest
 from shared.models.servers.caller import Caller
 from shared.models.servers.server import Server
 from shared.models.servers.wire import Received
@@ -63,7 +63,7 @@ async def measure_again(server: Server) -> None:
 async def first_call(server: Server, *, seconds: float) -> None:
     """A small call that a server has not in its cache, and whose speed is measured. Raises ModelFailed."""
     said = Message("user", f"{time.time_ns()} {WORDS}")
-    asked = Asked(INSTRUCTIONS, [said], reply_tokens=REPLY_TOKENS, tries=1)
+    asked = ModelRequest(INSTRUCTIONS, [said], reply_tokens=REPLY_TOKENS, tries=1)
     await Caller(server).answer(asked, Received(), seconds=seconds)
 
 

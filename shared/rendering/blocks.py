@@ -75,7 +75,7 @@ _Reading = Callable[[str], tuple[str, ...] | None]  # what a line holds, or None
 
 
 @dataclass
-class _Piece:
+class _Lines:
     """Lines of one kind while they are read: an item with its indent, code, or other lines."""
 
     kind: str
@@ -111,8 +111,8 @@ def _goes_on(kind: str, following: str) -> bool:
     return following in ("item", "code") if kind == "item" else kind == following == "text"
 
 
-def _pieces(text: str) -> list[_Piece]:
-    pieces: list[_Piece] = []
+def _pieces(text: str) -> list[_Lines]:
+    pieces: list[_Lines] = []
     gap = True
     for line in text.splitlines():
         if not line.strip():
@@ -124,26 +124,26 @@ def _pieces(text: str) -> list[_Piece]:
         listed = last is not None and last.kind == "item"
         if mark and (indent < len(CODE) or (last is not None and listed and indent <= last.indent + len(CODE))):
             number = int(mark[1]) if mark[1] else None
-            pieces.append(_Piece("item", [line[mark.end() :].strip()], indent, number))
+            pieces.append(_Lines("item", [line[mark.end() :].strip()], indent, number))
         elif last is not None and listed and not gap and indent > last.indent:
             last.lines.append(line.strip())
         elif last is not None and last.kind == "code" and indent >= len(CODE):
             last.lines += ["", line] if gap else [line]
         elif indent >= len(CODE) and (gap or listed):
-            pieces.append(_Piece("code", [line]))
+            pieces.append(_Lines("code", [line]))
         elif last is not None and last.kind == "text" and not gap:
             last.lines.append(line.strip())
         else:
-            pieces.append(_Piece("text", [line.strip()]))
+            pieces.append(_Lines("text", [line.strip()]))
         gap = False
     return pieces
 
 
-def _code(piece: _Piece) -> Code:
+def _code(piece: _Lines) -> Code:
     return Code("\n".join(line.removeprefix(CODE).rstrip() for line in piece.lines))
 
 
-def _lists(pieces: Sequence[_Piece]) -> list[Listing]:
+def _lists(pieces: Sequence[_Lines]) -> list[Listing]:
     """Items as lists in lists, by their indentation; a change between items and steps begins another list."""
     found: list[Listing] = []
     at = 0
@@ -153,7 +153,7 @@ def _lists(pieces: Sequence[_Piece]) -> list[Listing]:
     return found
 
 
-def _list(pieces: Sequence[_Piece], at: int, level: int) -> tuple[int, Listing]:
+def _list(pieces: Sequence[_Lines], at: int, level: int) -> tuple[int, Listing]:
     first = pieces[at]
     items: list[Item] = []
     while at < len(pieces) and pieces[at].kind == "item":

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from shared.rendering.blocks import Block, Code, Listing, Paragraph, Table, Terms, blocks
 from shared.rendering.links import Link, address
-from shared.rendering.passage import Place
+from shared.rendering.passage import ShownPassage
 from shared.rendering.safe import clean, code, escape_markdown, longest_fence
-from shared.rendering.shown import Shown, asks, format_date, join_words, place, present
+from shared.rendering.shown import ShownReport, asks, format_date, join_words, place, present
 from shared.report.model import Cited, NumberedSource, Report
 
 _ABOUT = "About this answer"
@@ -35,7 +35,7 @@ def beginning_to_markdown(report: Report, link: Link = address) -> str:
     return _join(_answer(present(report), link)).removesuffix("\n")
 
 
-def passage_to_markdown(passage: Place) -> str:
+def passage_to_markdown(passage: ShownPassage) -> str:
     """A passage with what comes before and after it."""
     title, *headings = place(passage.source)
     about = [" › ".join(escape_markdown(part) for part in headings), _where(passage.source, address(passage.source))]
@@ -54,7 +54,7 @@ def passage_to_markdown(passage: Place) -> str:
     )
 
 
-def _answer(seen: Shown, link: Link) -> Iterator[str]:
+def _answer(seen: ShownReport, link: Link) -> Iterator[str]:
     if seen.admits:
         yield f"**{escape_markdown(seen.admits)}**"
     if seen.absent:
@@ -68,7 +68,7 @@ def _answer(seen: Shown, link: Link) -> Iterator[str]:
         yield from _item(item, seen, link)
 
 
-def _body(seen: Shown, link: Link) -> Iterator[str]:
+def _body(seen: ShownReport, link: Link) -> Iterator[str]:
     report = seen.report
     yield from _answer(seen, link)
     for section in seen.sections:
@@ -86,7 +86,7 @@ def _body(seen: Shown, link: Link) -> Iterator[str]:
         yield "\n".join(f"- {escape_markdown(one)}" for one in said if clean(one))
 
 
-def _item(item: Cited, seen: Shown, link: Link) -> Iterator[str]:
+def _item(item: Cited, seen: ShownReport, link: Link) -> Iterator[str]:
     """A passage and its place, or a sentence with its numbers."""
     numbers = "".join(f" [{n}](#source-{n})" for n in item.citations)
     if clean(item.said):
@@ -125,7 +125,7 @@ def _with_citations(statement: str, citations: Iterable[int]) -> str:
     return escape_markdown(statement) + "".join(f" [{n}](#source-{n})" for n in citations)
 
 
-def _sources(seen: Shown, link: Link) -> Iterator[str]:
+def _sources(seen: ShownReport, link: Link) -> Iterator[str]:
     if not seen.report.sources:
         return
     yield f"## {seen.sources_title}"

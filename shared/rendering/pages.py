@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shared.rendering.blocks import blocks
 from shared.rendering.links import Link, address
 from shared.rendering.marks import marker
-from shared.rendering.passage import Place
+from shared.rendering.passage import ShownPassage
 from shared.rendering.safe import clean, web_url
 from shared.rendering.shown import asks, format_date, place, present
 from shared.report.model import NumberedSource, Report
@@ -50,7 +50,7 @@ def to_html(report: Report, link: Link = address) -> str:
     )
 
 
-def passage_to_html(passage: Place, *, back: str) -> str:
+def passage_to_html(passage: ShownPassage, *, back: str) -> str:
     """A passage in its place; `back` is the address of the report, one of ours."""
     return (
         _environment()

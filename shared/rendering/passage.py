@@ -9,7 +9,7 @@ from shared.report.model import AskedWord, NumberedSource
 
 
 @dataclass(frozen=True)
-class Place:
+class ShownPassage:
     """`before` and `after` are the text around the passage, "" at an end or where it is not known; all three keep the
     conventions of `Evidence.text`. `note` says in a sentence why this is not the document as it is now.
     """

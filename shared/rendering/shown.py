@@ -15,7 +15,7 @@ _ADDED = re.compile(r"([?？]) \([^()]*\)\Z")
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownReport:
     """A report as its readers see it.
 
     `quoted` says that the statements are passages, each shown with its place. `admits` is the
@@ -50,7 +50,7 @@ class Shown:
         return [known[number] for number in item.citations if number in known]
 
 
-def present(report: Report) -> Shown:
+def present(report: Report) -> ShownReport:
     """What is shown of a report, also of one that was stored by an earlier version."""
     summary = [item for item in report.summary if clean(item.statement)]
     admits = ""
@@ -66,7 +66,7 @@ def present(report: Report) -> Shown:
         answer = []
     cited = {number for item in [*answer, *(f for s in sections for f in s.findings)] for number in item.citations}
     absent = [word.word for word in report.words if word.weight and not (word.passages or word.searched)]
-    return Shown(
+    return ShownReport(
         report=report,
         quoted=not report.written and (report.answered is not None or bool(report.words)),
         admits=admits,

@@ -23,7 +23,7 @@ from shared.contracts import Registration, StepError, StepRequest, StepResult
 from shared.errors import EnvelopeRefused, Unavailable
 from shared.limits.envelope import HEADER, Envelope, open_envelope
 from shared.memory.recorder import Remembering
-from shared.memory.store import Limits, Memory
+from shared.memory.store import Memory, MemoryLimits
 from shared.protocols.a2a import mount as a2a
 from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
@@ -70,7 +70,7 @@ def create_worker_app(
 
     steps = Steps(agent, limit=limit, now=now, member=member)
     memory: Memory = agent.memory or Memory(
-        agent.name, state_dir, limits=Limits.of(settings), enabled=settings.memory_enabled
+        agent.name, state_dir, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled
     )
     face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
 

@@ -13,9 +13,9 @@ import pytest
 from load.drawing.lines import Series, draw
 from load.growth.aims import list_figures
 from load.growth.history import fill
-from load.growth.line import LINEAR, Growth, Line
+from load.growth.line import LINEAR, Growth, GrowthLine
 from load.growth.page import write
-from load.growth.subject import Refused, start
+from load.growth.subject import SizeRefused, start
 from load.processes.stage import Stage
 
 SIZES = (1, 10, 100, 1_000)
@@ -28,7 +28,7 @@ SVG = "{http://www.w3.org/2000/svg}"
     ids=["constant", "linear", "quadratic", "root"],
 )
 def test_the_slope_tells_how_fast_it_grows(cost, slope):
-    line = Line("x", [(n, cost(n)) for n in SIZES])
+    line = GrowthLine("x", [(n, cost(n)) for n in SIZES])
 
     assert line.slope == pytest.approx(slope, abs=0.06)
     assert (line.slope <= LINEAR) == (slope <= 1)
@@ -36,12 +36,12 @@ def test_the_slope_tells_how_fast_it_grows(cost, slope):
 
 def test_too_few_sizes_have_no_slope():
     """A size of nothing and too few sizes have no slope."""
-    assert Line("x", [(0, 5.0), (10, 5.0)]).slope is None
-    assert Line("x", [(0, 5.0), (10, 5.0), (100, 50.0)]).slope == pytest.approx(1)
+    assert GrowthLine("x", [(0, 5.0), (10, 5.0)]).slope is None
+    assert GrowthLine("x", [(0, 5.0), (10, 5.0), (100, 50.0)]).slope == pytest.approx(1)
 
 
 def test_the_page_names_what_grows_too_fast(tmp_path):
-    lines = [Line("chain", [(n, n * n) for n in (1, 10, 100)]), Line("fan-out", [(1, 3.0), (10, 4.0)])]
+    lines = [GrowthLine("chain", [(n, n * n) for n in (1, 10, 100)]), GrowthLine("fan-out", [(1, 3.0), (10, 4.0)])]
     found = [Growth("steps", "Steps of a task", "steps", "How.", lines, "A plan of 500 steps is refused.")]
 
     write(tmp_path, found)
@@ -58,9 +58,9 @@ def test_the_page_names_what_grows_too_fast(tmp_path):
 def test_sizes_are_held_against_each_other():
     """Where they were measured: a step in a long chain, a task among many agents, a megabyte of context."""
     found = [
-        Growth("steps", "Steps", "steps", "", [Line("chain", [(10, 10.0), (200, 300.0)])]),
-        Growth("agents", "Agents", "agents", "", [Line("a task", [(3, 2.0), (1_000, 2.5)])]),
-        Growth("context", "Context", "kB", "", [Line("one text", [(1, 2.0), (1_000, 20.0)])]),
+        Growth("steps", "Steps", "steps", "", [GrowthLine("chain", [(10, 10.0), (200, 300.0)])]),
+        Growth("agents", "Agents", "agents", "", [GrowthLine("a task", [(3, 2.0), (1_000, 2.5)])]),
+        Growth("context", "Context", "kB", "", [GrowthLine("one text", [(1, 2.0), (1_000, 20.0)])]),
     ]
 
     held = {figure.name: (figure.value, figure.ok) for figure in list_figures(found)}
@@ -106,7 +106,7 @@ async def test_a_filled_journal_opens_and_takes_tasks(stage):
     async with start(stage, journal=journal) as subject:
         ended = await subject.list_ended()
         read = [json.loads((await subject.http.request("GET", f"/tasks/{one}"))[1]) for one in (ended[0], ended[-1])]
-        with pytest.raises(Refused):
+        with pytest.raises(SizeRefused):
             await subject.measure_cost(1, at_once=1, more={"plan": []})
     assert len(ended) == 50
     assert ended[0] == template  # the others are earlier

@@ -20,19 +20,19 @@ from load.agents.slow import join, serve
 from load.display.page import choose_logarithmic_ticks, choose_ticks
 from load.driving.calls import Call, open_session, read_answer
 from load.driving.options import parse
-from load.driving.sending import Collected, Limits, send_by_callers, send_by_the_clock
+from load.driving.sending import Collected, DriveLimits, send_by_callers, send_by_the_clock
 from load.findings.knee import Knee, find_break, find_knee, round_up, suggest
 from load.findings.observer import AgentSeen, Observed, Sample, sum_up_samples
 from load.findings.reasons import explain, find_levers
 from load.findings.recovery import find_outage, measure_recovery
-from load.findings.rows import Row, compute_percentiles, sum_up
+from load.findings.rows import BenchRow, compute_percentiles, sum_up
 
 ROOT = Path(__file__).parents[2]
 
 
-def at(concurrency: int, *, rate: float, p95: float, success: float = 100.0, **more: Any) -> Row:
+def at(concurrency: int, *, rate: float, p95: float, success: float = 100.0, **more: Any) -> BenchRow:
     """A step of the search: 1,000 tasks."""
-    return Row(
+    return BenchRow(
         label=str(concurrency),
         x=concurrency,
         seconds=10,
@@ -334,13 +334,13 @@ async def test_time_counts_from_the_planned_start():
             time.sleep(0.2)  # noqa: ASYNC251  the whole loop is held up, that is the point
         return Call(began, time.monotonic() - began, "completed")
 
-    await send_by_the_clock(send, [0.0, 0.01, 0.02], Limits(100), collected)
+    await send_by_the_clock(send, [0.0, 0.01, 0.02], DriveLimits(100), collected)
 
     assert [call.seconds > 0.15 for call in collected.calls] == [True, True, True]
 
 
 async def test_no_more_tasks_than_may_be_sent():
-    collected, limits = Collected(), Limits(7)
+    collected, limits = Collected(), DriveLimits(7)
 
     await send_by_callers(_completed, 3, 30.0, limits, collected)
 
@@ -354,14 +354,14 @@ async def test_a_refused_caller_pauses():
     async def send(began: float) -> Call:
         return Call(began, 0.0, "overloaded", carried=False, retry_after=60)
 
-    await send_by_callers(send, 1, 0.5, Limits(1_000), collected)
+    await send_by_callers(send, 1, 0.5, DriveLimits(1_000), collected)
 
     assert len(collected.calls) == 1
 
 
 @pytest.mark.parametrize("drive", ["callers", "by_the_clock"])
 async def test_stop_ends_what_hangs(drive):
-    collected, limits = Collected(), Limits(1_000)
+    collected, limits = Collected(), DriveLimits(1_000)
 
     async def send(began: float) -> Call:
         asyncio.get_running_loop().call_later(0.05, limits.stop.set)

@@ -7,38 +7,40 @@ from typing import Any
 
 import pytest
 
-from load.driving.sending import Limits
+from load.driving.sending import DriveLimits
 from load.findings.knee import DEFAULT_TASKS, Suggestion
 from load.findings.observer import AgentSeen, Observed
-from load.findings.rows import Row
-from load.processes.processor import Meter, Use, read_ticks
-from load.scenarios.bench import Step
+from load.findings.rows import BenchRow
+from load.processes.processor import Meter, ProcessorUse, read_ticks
+from load.scenarios.bench import BenchStep
 from load.scenarios.stepwise import check_suggestion, interpret, search
 from shared.settings import CoordinatorSettings
 
-QUIET, BUSY, OURSELVES = Use(0.2, 0.5), Use(0.2, 0.97), Use(0.95, 0.5)
+QUIET, BUSY, OURSELVES = ProcessorUse(0.2, 0.5), ProcessorUse(0.2, 0.97), ProcessorUse(0.95, 0.5)
 HELD_BACK = Observed(
     samples=10, peak_running=64, peak_queued=9, queued_share=1.0, agents=(AgentSeen("a", 1, 1, 8, 0.0, 9, 0, 0.1),)
 )
 
 
-def step(concurrency: int, *, rate: float, p95: float, use: Use = QUIET, seen: Observed | None = None) -> Step:
+def step(
+    concurrency: int, *, rate: float, p95: float, use: ProcessorUse = QUIET, seen: Observed | None = None
+) -> BenchStep:
     """So many at once; all complete."""
-    measured = Row(str(concurrency), concurrency, 10, 1_000, 1_000, rate, rate, average=p95 / 2, p95=p95)
-    return Step(measured, seen or Observed(), use)
+    measured = BenchRow(str(concurrency), concurrency, 10, 1_000, 1_000, rate, rate, average=p95 / 2, p95=p95)
+    return BenchStep(measured, seen or Observed(), use)
 
 
 class Played:
     """A bench that plays steps instead of measuring them, in order."""
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: BenchStep) -> None:
         self.options = SimpleNamespace(steps=(5, 10, 20), url="http://x", min_success=80.0)
-        self.limits = Limits(1_000_000)
+        self.limits = DriveLimits(1_000_000)
         self.notes: list[str] = []
         self.asked: list[int] = []
         self._steps = iter(steps)
 
-    async def measure_step(self, count: int) -> Step:
+    async def measure_step(self, count: int) -> BenchStep:
         self.asked.append(count)
         return next(self._steps)
 
@@ -115,7 +117,7 @@ async def test_a_run_that_was_stopped_repeats_nothing():
     bench.options.steps = (5, 10)
     ended = bench.measure_step
 
-    async def stops(count: int) -> Step:
+    async def stops(count: int) -> BenchStep:
         if count == 10:
             bench.limits.stop.set()
         return await ended(count)
@@ -145,8 +147,8 @@ def test_a_machine_that_does_not_tell(tmp_path, text):
 
 
 def test_no_figure_of_the_machine_is_not_busy():
-    assert not Use(0.3, None).full
-    assert Use(0.3, None).shown == "this program used 30% of a core"
+    assert not ProcessorUse(0.3, None).full
+    assert ProcessorUse(0.3, None).shown == "this program used 30% of a core"
 
 
 def test_a_meter_sees_its_own_work():

@@ -16,10 +16,10 @@ from load.peers.contenders import CONTENDERS, Contender
 from load.peers.limits.disk import measure_syncs
 from load.peers.measurements import Measured, compute_ratio, compute_spread
 from load.peers.place import SOURCE, Place
-from load.peers.report import Run, build_table, list_faster, write
+from load.peers.report import MeasuredRun, build_table, list_faster, write
 from load.peers.rounds import measure, open_client
 
-RUN = Run(2, 1, 1, 64, True, 2, 1_000, 7.0, 1.0, ["Prefect was left out: x is not installed."])
+RUN = MeasuredRun(2, 1, 1, 64, True, 2, 1_000, 7.0, 1.0, ["Prefect was left out: x is not installed."])
 BY_NAME = {contender.name: contender for contender in CONTENDERS}
 FOLDERS = sorted({contender.folder for contender in CONTENDERS if contender.folder})
 

@@ -14,7 +14,7 @@ from tests.semantic.test_meaning import BUSY, GERMAN, PIPES, QUESTION
 from tests.workers.index.test_local import Step
 from workers import analyzer, researcher
 from workers.providers.found import Found
-from workers.providers.provider import Ask
+from workers.providers.provider import SearchRequest
 from workers.semantic.passages import Reranked
 
 MODEL = ModelSettings(_env_file=None)
@@ -34,7 +34,7 @@ class Fixed:
     found: list[Evidence]
     name: str = "fixed"
 
-    async def search(self, ask: Ask, ctx: object) -> Found:
+    async def search(self, ask: SearchRequest, ctx: object) -> Found:
         return Found(self.found[: ask.passages], "eleven passages")
 
     async def state(self) -> None:
@@ -46,7 +46,7 @@ class Fixed:
 
 async def test_best_passages_come_first_in_the_asked_number(reranker):
     """More are compared than are handed on: what answers stood eleventh."""
-    found = await Reranked(Fixed(FOUND), reranker).search(Ask(QUESTION, 8), Step())
+    found = await Reranked(Fixed(FOUND), reranker).search(SearchRequest(QUESTION, 8), Step())
 
     assert found.evidence[0].text == BUSY
     assert found.evidence[0].score == 0.8
@@ -59,13 +59,13 @@ async def test_best_passages_come_first_in_the_asked_number(reranker):
 )
 async def test_order_stays_for_german_and_without_time(reranker, question, seconds):
     """The order stays where the question is german or the time is over."""
-    found = await Reranked(Fixed(FOUND), reranker).search(Ask(question, 8), Step(seconds=seconds))
+    found = await Reranked(Fixed(FOUND), reranker).search(SearchRequest(question, 8), Step(seconds=seconds))
 
     assert found.evidence == FOUND[:8]
 
 
 async def test_nothing_found_stays_nothing(reranker):
-    found = await Reranked(Fixed([]), reranker).search(Ask(QUESTION, 8), Step())
+    found = await Reranked(Fixed([]), reranker).search(SearchRequest(QUESTION, 8), Step())
 
     assert found.evidence == []
 

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from coordinator.app import create_app
-from shared.agent import Agent, Context, Reply, Run
+from shared.agent import Agent, Context, Reply, RunStep
 from shared.client import client as transport
 from shared.contracts import AgentView, StepRequest, StepResult, TaskView
 from shared.settings import CoordinatorSettings, WorkerSettings
@@ -108,7 +108,7 @@ class Network(httpx.AsyncBaseTransport):
 # --- agents in a few words ------------------------------------------------------------------------
 
 
-def agent(name: str, capability: str, run: Run | None = None, **more: Any) -> Agent:
+def agent(name: str, capability: str, run: RunStep | None = None, **more: Any) -> Agent:
     """An agent that echoes what it was asked, or does what `run` does."""
 
     async def echo(step: StepRequest, ctx: Context) -> Reply:
@@ -210,7 +210,7 @@ class Suite:
                 timeout=None,
             )
         )
-        self.parts = self.app.state.parts
+        self.services = self.app.state.services
         for one in self._agents:
             await self.start(one)
         for one in self._agents:
@@ -255,7 +255,7 @@ class Suite:
         """Waits until the agent at `host` has this status in the eyes of the coordinator."""
 
         def seen() -> bool:
-            known = self.parts.agents.registry.all()
+            known = self.services.agents.registry.all()
             return any(i.status == status for i in known if i.registration.endpoint.partition("//")[2] == host)
 
         await eventually(seen, seconds=seconds, why=f"{host} did not become {status}")

@@ -94,7 +94,7 @@ async def test_chat_hears_the_answer_while_it_is_written(coordinator: Suite, doc
         await coordinator.add(reporter.agent(docs))
         async with serving(app) as url:
             await coordinator.register("analyzer", url, "analyze")
-            face = CoordinatorFace(lambda: coordinator.parts)
+            face = CoordinatorFace(lambda: coordinator.services)
             heard: list[tuple[int, str]] = []
             notes: list[str] = []
             final = ""

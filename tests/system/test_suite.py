@@ -375,7 +375,7 @@ async def test_step_by_name_waits_after_a_full_stop(tmp_path: Path) -> None:
     journal = {"database_url": f"sqlite:///{tmp_path}/muster.db"}
     async with Suite(Network(), agent("worker", "work", Held()), **journal) as first:
         task_id = await first.begin(plan=plan, timeout_seconds=20.0)
-        await first.parts.dispatcher.close()
+        await first.services.dispatcher.close()
 
     async with Suite(Network(), **journal) as second:
         await asyncio.sleep(0.05)

@@ -56,7 +56,7 @@ def research(*items: Evidence, question: str = QUESTION, words: list[AskedWord] 
 
 async def analysed(upstream: dict[str, Any], question: str = QUESTION, seconds: float = 30) -> tuple[Analysis, Reply]:
     step = StepRequest(task_id="t", step_id="analyze", task_description=question, upstream=upstream)
-    reply = await analyzer.agent(Path("unused")).run(step, Ctx(seconds, analyzer.Desk()))
+    reply = await analyzer.agent(Path("unused")).run(step, Ctx(seconds, analyzer.AnalyzerServices()))
     return Analysis.model_validate(reply.output), reply
 
 

@@ -15,7 +15,7 @@ from shared.report.model import Research
 from shared.settings import SearchSettings
 from tests.workers.index.test_local import TIDES, Step
 from workers import researcher
-from workers.providers.provider import Ask
+from workers.providers.provider import SearchRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,15 +58,15 @@ def test_agent_offers_research(tmp_path):
 @pytest.mark.parametrize(
     ("input_", "expected"),
     [
-        (None, Ask("Described", 8)),
-        ("Asked", Ask("Asked", 8)),
-        ({}, Ask("Described", 8)),
-        ({"question": "Asked", "limit": 3}, Ask("Asked", 3)),
-        ({"question": " Asked "}, Ask("Asked", 8)),
-        ({"question": "B", "siblings": ["A", "B"]}, Ask("B", 8, ("A", "B"), 1)),
-        ({"siblings": ["A", "B"], "index": 0}, Ask("A", 8, ("A", "B"), 0)),
-        ({"question": "B", "siblings": ["A", "B"], "index": 1}, Ask("B", 8, ("A", "B"), 1)),
-        ({"documents": ["a.md", "sub/*.txt"]}, Ask("Described", 8, documents=("a.md", "sub/*.txt"))),
+        (None, SearchRequest("Described", 8)),
+        ("Asked", SearchRequest("Asked", 8)),
+        ({}, SearchRequest("Described", 8)),
+        ({"question": "Asked", "limit": 3}, SearchRequest("Asked", 3)),
+        ({"question": " Asked "}, SearchRequest("Asked", 8)),
+        ({"question": "B", "siblings": ["A", "B"]}, SearchRequest("B", 8, ("A", "B"), 1)),
+        ({"siblings": ["A", "B"], "index": 0}, SearchRequest("A", 8, ("A", "B"), 0)),
+        ({"question": "B", "siblings": ["A", "B"], "index": 1}, SearchRequest("B", 8, ("A", "B"), 1)),
+        ({"documents": ["a.md", "sub/*.txt"]}, SearchRequest("Described", 8, documents=("a.md", "sub/*.txt"))),
     ],
 )
 def test_what_a_step_may_ask(input_, expected):

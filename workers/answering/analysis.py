@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.report.model import Analysis, Evidence, Finding
-from workers.answering.answer import Answer, Near, Shown, answer, differ
+from workers.answering.answer import Answer, Near, ShownRun, answer, differ
 from workers.answering.intake import Intake
 from workers.answering.parts import parts
 from workers.answering.passage import Passage, passage
@@ -21,11 +21,11 @@ BEST = 2.0  # a value that hardly any run exceeds: a finding's score is a share 
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _FoundRun:
     """A run as a finding: the question it is shown for, and whether it is shown as its answer."""
 
     question: str
-    shown: Shown
+    shown: ShownRun
     leads: bool
     answers: bool
 
@@ -105,11 +105,11 @@ def _parts(task: str, found: Intake) -> list[tuple[str, str]]:
 def _findings(answers: Sequence[Answer]) -> list[Finding]:
     """The answers to all parts first, then the rest; what overlaps is one finding, so that nothing is shown twice."""
     pieces = [
-        _Piece(one.asked.text, shown, leads=_leads(one, shown), answers=one.answers)
+        _FoundRun(one.asked.text, shown, leads=_leads(one, shown), answers=one.answers)
         for one in answers
         for shown in one.shown
     ]
-    kept: list[_Piece] = []
+    kept: list[_FoundRun] = []
     for piece in sorted(pieces, key=lambda piece: not piece.leads):
         at = next((at for at, other in enumerate(kept) if other.shown.run.overlaps(piece.shown.run)), None)
         if at is None:
@@ -124,12 +124,12 @@ def _as_read(part: str) -> str:
     return _POINTED.sub("", part)
 
 
-def _leads(one: Answer, shown: Shown) -> bool:
+def _leads(one: Answer, shown: ShownRun) -> bool:
     """Whether a run is shown on top: the best one, and one that says the same with other numbers."""
     return one.answers and (shown is one.shown[0] or differ(shown.run, one.shown[0].run))
 
 
-def _finding(number: int, piece: _Piece) -> Finding:
+def _finding(number: int, piece: _FoundRun) -> Finding:
     item = piece.shown.run.passage.evidence
     others = list(dict.fromkeys(other.evidence.id for other in piece.shown.also if other.evidence.id != item.id))[
         :MAX_ALSO

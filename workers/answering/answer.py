@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from workers.answering.passage import Passage
 from workers.answering.question import Question
-from workers.answering.runs import Run, runs
+from workers.answering.runs import UnitRun, runs
 
 MORE = 3  # runs from other places beside the best one
 ENOUGH = 0.5  # of the question's weight, what the best passage and its headings must hold to answer it
@@ -20,21 +20,21 @@ Near = Callable[[str, Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRun:
     """A run that is shown, and the passages of other documents that say the same.
 
     `by` is the model that chose it, "" where words did; `said` is what it says in the model's words, if anything.
     """
 
-    run: Run
+    run: UnitRun
     also: tuple[Passage, ...] = ()
     by: str = ""
     said: str = ""
 
-    def joined(self, other: Shown) -> Shown:
+    def joined(self, other: ShownRun) -> ShownRun:
         """This run together with one that overlaps it."""
         also = (*self.also, *other.also)
-        return Shown(self.run.joined(other.run), also, self.by or other.by, self.said or other.said)
+        return ShownRun(self.run.joined(other.run), also, self.by or other.by, self.said or other.said)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Answer:
     """What is shown for a question, the best first; `confidence` is the share of it that the best passage holds."""
 
     asked: Question
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ShownRun, ...] = ()
     confidence: float = 0.0
 
     @property
@@ -59,20 +59,20 @@ def answer(asked: Question, passages: Sequence[Passage], near: Near | None = Non
     holds = asked.covered(asked.held(found[0].passage.terms))  # by words alone, whatever comes first by its meaning
     if near is not None:
         found = _rank_by_meaning(asked, found, near)
-    best: dict[str, Run] = {}
+    best: dict[str, UnitRun] = {}
     for run in found:
         best.setdefault(run.passage.evidence.id, run)
-    shown: list[Shown] = []
+    shown: list[ShownRun] = []
     for run in best.values():
         same = next((at for at, other in enumerate(shown) if says_the_same(run, other.run)), None)
         if same is not None:
             shown[same] = replace(shown[same], also=(*shown[same].also, run.passage))
         elif len(shown) <= MORE:
-            shown.append(Shown(run))
+            shown.append(ShownRun(run))
     return Answer(asked, tuple(shown), holds)
 
 
-def _rank_by_meaning(asked: Question, found: Sequence[Run], near: Near) -> list[Run]:
+def _rank_by_meaning(asked: Question, found: Sequence[UnitRun], near: Near) -> list[UnitRun]:
     """The runs with the best ones of them in the order of words and meaning."""
     first = found[:COMPARED]
     meanings = near(asked.text, [f"{_above(run)}. {run.text}" for run in first])
@@ -82,18 +82,18 @@ def _rank_by_meaning(asked: Question, found: Sequence[Run], near: Near) -> list[
     return [*(run for _, run in sorted(worth, key=lambda each: -each[0])), *found[COMPARED:]]
 
 
-def _above(run: Run) -> str:
+def _above(run: UnitRun) -> str:
     """The heading right above a run, else its document's title."""
     return run.passage.evidence.heading.rsplit(" › ", 1)[-1] or run.passage.evidence.title
 
 
-def says_the_same(one: Run, other: Run) -> bool:
+def says_the_same(one: UnitRun, other: UnitRun) -> bool:
     """Whether the shorter of two runs is nearly all in the other one, its numbers too."""
     fewer, more = sorted((one.terms, other.terms), key=len)
     return _numbers(fewer) <= _numbers(more) and len(fewer & more) >= SAME * len(fewer)
 
 
-def differ(one: Run, other: Run) -> bool:
+def differ(one: UnitRun, other: UnitRun) -> bool:
     """Whether two runs of different documents say nearly the same with other numbers: a reader must see both."""
     if one.passage.document == other.passage.document:
         return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from workers.answering.answer import Answer, Shown
+from workers.answering.answer import Answer, ShownRun
 from workers.answering.passage import Passage
-from workers.answering.runs import Run, run_around
+from workers.answering.runs import UnitRun, run_around
 
 LEADS = 0.8  # of the value of the best run by words, what a chosen one must have to be shown before it
 
@@ -44,13 +44,15 @@ def with_choices(answers: Sequence[Answer], choices: Sequence[Choice], by: str) 
     return woven
 
 
-def _with(one: Answer, choice: Choice, around: Run, by: str, before: int, *, front: bool) -> tuple[list[Shown], bool]:
+def _with(
+    one: Answer, choice: Choice, around: UnitRun, by: str, before: int, *, front: bool
+) -> tuple[list[ShownRun], bool]:
     """What is shown with one more choice, and whether that is in front now."""
     shown = list(one.shown)
     cited = replace(around, first=choice.first, last=choice.last)
     at = next((at for at, other in enumerate(shown) if other.run.overlaps(cited)), None)
     if at is None:
-        shown.insert(before if front else len(shown), Shown(around, choice.also, by, choice.said))
+        shown.insert(before if front else len(shown), ShownRun(around, choice.also, by, choice.said))
         return shown, front
     if shown[at].by:
         return shown, False  # what it says is said
@@ -60,6 +62,6 @@ def _with(one: Answer, choice: Choice, around: Run, by: str, before: int, *, fro
     return shown, front
 
 
-def _beside(run: Run, one: Answer) -> float:
+def _beside(run: UnitRun, one: Answer) -> float:
     """The value of a run beside that of the best one by words."""
     return run.value / (one.shown[0].run.value or 1.0) if one.shown else 1.0

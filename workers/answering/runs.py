@@ -18,7 +18,7 @@ WORDING = 0.3  # what it counts that a run and its heading have the question's w
 
 
 @dataclass(frozen=True)
-class Run:
+class UnitRun:
     """Neighbouring units of a passage, `first` to `last`, and how well they answer a question.
 
     `held` are the positions of the question's words in it, those of its headings included.
@@ -41,17 +41,17 @@ class Run:
         """The terms of the run itself."""
         return frozenset().union(*self.passage.said[self.first : self.last + 1])
 
-    def overlaps(self, other: Run) -> bool:
+    def overlaps(self, other: UnitRun) -> bool:
         """Whether both show a unit of the same passage."""
         same = self.passage.evidence.id == other.passage.evidence.id
         return same and self.first <= other.last and other.first <= self.last
 
-    def joined(self, other: Run) -> Run:
+    def joined(self, other: UnitRun) -> UnitRun:
         """This run, extended to where a run of the same passage that overlaps it begins or ends."""
         return replace(self, first=min(self.first, other.first), last=max(self.last, other.last))
 
 
-def runs(passage: Passage, asked: Question) -> Iterator[Run]:
+def runs(passage: Passage, asked: Question) -> Iterator[UnitRun]:
     """A run from each unit that holds a word of the question, and one from the passage's beginning."""
     held = [asked.held(said) for said in passage.said]
     for start in range(len(held)):
@@ -59,19 +59,19 @@ def runs(passage: Passage, asked: Question) -> Iterator[Run]:
             yield _run(passage, asked, *_extent(passage, start), held)
 
 
-def run_around(passage: Passage, asked: Question, first: int, last: int) -> Run:
+def run_around(passage: Passage, asked: Question, first: int, last: int) -> UnitRun:
     """The run that shows these units, with as much before and after them as there is room for."""
     begins, ends = _extent(passage, first)
     return _run(passage, asked, begins, max(last, ends), [asked.held(said) for said in passage.said])
 
 
-def _run(passage: Passage, asked: Question, first: int, last: int, held: Sequence[frozenset[int]]) -> Run:
+def _run(passage: Passage, asked: Question, first: int, last: int, held: Sequence[frozenset[int]]) -> UnitRun:
     inside = frozenset().union(*held[first : last + 1])
     above = asked.held(passage.above)
     value = asked.share(inside) + HEADING * asked.share(above - inside) + RANK * passage.rank
     same = asked.written & passage.heading.union(*passage.written[first : last + 1])
     value += WORDING * len(same) / max(1, len(asked.written))
-    return Run(passage, first, last, inside | above, value)
+    return UnitRun(passage, first, last, inside | above, value)
 
 
 def _extent(passage: Passage, start: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from workers.language.sentences import sentences
 
-Kind = Literal["sentence", "item", "code"]
+UnitKind = Literal["sentence", "item", "code"]
 MAX_CODE = 350  # characters of one piece of code
 MAX_SENTENCE = 600  # a longer one is cut at a space: text without sentences must not fill an answer
 MAX_ITEM = 300  # a longer item or definition is its first sentence, and the others follow
@@ -34,7 +34,7 @@ class Unit:
     """
 
     text: str
-    kind: Kind
+    kind: UnitKind
     before: str
     announces: bool = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workers.index.ranking import Asked
+from workers.index.ranking import SearchedQuestion
 from workers.language.sentences import sentences
 from workers.language.words import terms
 from workers.reading.documents.document import CODE
@@ -21,7 +21,7 @@ class Excerpt:
     position: int
 
 
-def excerpt(body: str, language: str, asked: Asked) -> Excerpt:
+def excerpt(body: str, language: str, asked: SearchedQuestion) -> Excerpt:
     """The neighbouring sentences with the largest weight of different words of the question; of equals the first."""
     parts = list(_parts(body))
     held = [_match(text, language, asked) for _, text in parts]
@@ -39,7 +39,7 @@ def excerpt(body: str, language: str, asked: Asked) -> Excerpt:
     return best
 
 
-def _match(text: str, language: str, asked: Asked) -> set[int]:
+def _match(text: str, language: str, asked: SearchedQuestion) -> set[int]:
     there = set(terms(text, language))
     return {at for at, word in enumerate(asked.words) if word.held(there)}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workers.index import store
 from workers.reading import files
-from workers.reading.apart.reader import Reader
+from workers.reading.apart.reader import ReaderProcess
 
 BATCH = 25  # documents a transaction; other processes can read between
 LOCK_POLL_SECONDS = 0.01
@@ -25,7 +25,7 @@ BUSY_SECONDS = 10.0
 
 
 @dataclass
-class Progress:
+class IndexProgress:
     """How far the indexing is, written by the indexing thread and read by steps that wait."""
 
     done: int = 0
@@ -53,7 +53,7 @@ class Index:
         self.stop = threading.Event()
         self.suspect = False  # set by who finds it broken while reading: the next refresh rebuilds it
 
-    def refresh(self, progress: Progress) -> None:
+    def refresh(self, progress: IndexProgress) -> None:
         """Brings the index up to date. Where another process is doing so, waits for it only if nothing is complete.
 
         Raises FolderUnreadable, and OSError or sqlite3.Error where the index cannot be written. Ends early after
@@ -83,7 +83,7 @@ class Index:
             return False
 
     @contextmanager
-    def _lock(self, progress: Progress) -> Iterator[bool]:
+    def _lock(self, progress: IndexProgress) -> Iterator[bool]:
         with open(f"{self.path}.lock", "a") as lock:
             until = time.monotonic() + LOCK_SECONDS
             while not self._locked(lock.fileno()):
@@ -102,7 +102,7 @@ class Index:
             return False
         return True
 
-    def _update(self, progress: Progress) -> None:
+    def _update(self, progress: IndexProgress) -> None:
         """Adds, replaces and removes what changed; the lock is held."""
         began = time.monotonic()
         try:
@@ -123,7 +123,7 @@ class Index:
             self._remove()  # broken, or not ours; it holds nothing that the folder does not
             self._written(seen, progress)
 
-    def _written(self, seen: files.Look, progress: Progress) -> None:
+    def _written(self, seen: files.Look, progress: IndexProgress) -> None:
         """What is below a folder that cannot be listed is kept as it was: a share that is away is not empty."""
         there = seen.files
         root = str(self.folder.resolve())
@@ -147,10 +147,10 @@ class Index:
             store.set_facts(connection, [("complete", root), ("changed", datetime.now(UTC).isoformat("T", "seconds"))])
             connection.execute("COMMIT")
 
-    def _read(self, connection: sqlite3.Connection, changed: list[files.File], progress: Progress) -> bool:
+    def _read(self, connection: sqlite3.Connection, changed: list[files.File], progress: IndexProgress) -> bool:
         """Reads and stores the documents, in transactions of a few; whether all are there, and it was not stopped."""
         stored = 0
-        with Reader(self.stop) as reader:
+        with ReaderProcess(self.stop) as reader:
             for file, opened in reader.read(changed):
                 mtime = AGAIN if opened.again else file.mtime_ns
                 store.put_document(connection, file.path, opened.document, size=file.size, mtime_ns=mtime)

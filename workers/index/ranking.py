@@ -33,7 +33,7 @@ _SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchedQuestion:
     """A question as it is searched: its words, and for each what it weighs and how many passages have it."""
 
     text: str
@@ -58,7 +58,7 @@ class Ranked:
 class Ranking:
     """The passages worth a look, best first, and the question as it was searched."""
 
-    asked: Asked
+    asked: SearchedQuestion
     hits: tuple[Ranked, ...] = ()
 
 
@@ -91,13 +91,15 @@ def rank(connection: sqlite3.Connection, question: str, scope: Scope) -> Ranking
             words.append(searched)
             having.append(there)
             weights.append(AskedWord(word=word.text, searched=other, weight=round(weight, 3), passages=len(there)))
-    asked = Asked(text, language, tuple(words), tuple(weights))
+    asked = SearchedQuestion(text, language, tuple(words), tuple(weights))
     if not any(having):
         return Ranking(asked)
     return Ranking(asked, tuple(_rank(connection, asked, having, scope)))
 
 
-def _rank(connection: sqlite3.Connection, asked: Asked, having: Sequence[set[int]], scope: Scope) -> list[Ranked]:
+def _rank(
+    connection: sqlite3.Connection, asked: SearchedQuestion, having: Sequence[set[int]], scope: Scope
+) -> list[Ranked]:
     sum_of_weights = sum(word.weight for word in asked.weights) or 1.0
 
     def coverage(hit: Hit) -> float:

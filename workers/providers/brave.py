@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from shared.errors import WorkerFault
 from workers.providers.calls import USER_AGENT, Api
-from workers.providers.web import Engine, Result, Results
+from workers.providers.web import Engine, EngineResult, Results
 
 BASE = "https://api.search.brave.com/res/v1/web/search"
 MAX_RESULTS = 20
@@ -59,7 +59,7 @@ def engine(key: str | None, url: str | None) -> Engine:
         found = answer.web.results if answer.web else []
         return Results(
             [
-                Result(each.url or "", each.title or "", " ".join((each.description or "", *each.extra_snippets)))
+                EngineResult(each.url or "", each.title or "", " ".join((each.description or "", *each.extra_snippets)))
                 for each in found
             ]
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from shared.contracts import Missing
 from shared.report.model import AskedWord, Evidence
 from workers.index.excerpts import excerpt
-from workers.index.ranking import Asked, Ranked
+from workers.index.ranking import Ranked, SearchedQuestion
 
 
 def format_count(number: int, noun: str) -> str:
@@ -30,12 +30,12 @@ class Found:
     missing: list[Missing] = field(default_factory=list)
 
 
-def evidence(hits: Sequence[Ranked], asked: Asked, provider: str) -> list[Evidence]:
+def evidence(hits: Sequence[Ranked], asked: SearchedQuestion, provider: str) -> list[Evidence]:
     """Each passage with its excerpt, the anchor nearest above it, and an id made from place and text."""
     return [_evidence(each, asked, provider) for each in hits]
 
 
-def _evidence(each: Ranked, asked: Asked, provider: str) -> Evidence:
+def _evidence(each: Ranked, asked: SearchedQuestion, provider: str) -> Evidence:
     hit = each.hit
     said = excerpt(hit.body, hit.language, asked)
     anchor = [name for at, name in hit.anchors if at <= said.position][-1:] or [""]

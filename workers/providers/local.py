@@ -17,10 +17,10 @@ from shared.contracts import Missing
 from shared.errors import Unavailable, WorkerFault
 from shared.report.sources import IndexState, PlacedPassage, Skipped
 from workers.index import ranking, store
-from workers.index.folder import FolderUnreadable, Index, Progress
+from workers.index.folder import FolderUnreadable, Index, IndexProgress
 from workers.index.store import Scope
 from workers.providers.found import Found, evidence, format_count
-from workers.providers.provider import Ask
+from workers.providers.provider import SearchRequest
 from workers.reading import files
 from workers.reading.apart.reader import ReaderUnavailable
 from workers.reading.documents.leftout import in_short
@@ -68,7 +68,7 @@ class Local:
     def __init__(self, folder: Path, index: Index, *, now: Callable[[], float] = time.monotonic) -> None:
         self.folder = folder
         self.index = index
-        self.progress = Progress()
+        self.progress = IndexProgress()
         self._now = now
         self._ended = float("-inf")
         self._true_at: datetime | None = None  # when the last look began after which nothing was left to do
@@ -77,7 +77,7 @@ class Local:
     def refreshing(self) -> asyncio.Task[None]:
         """The run of the indexer that is under way, else a new one, else the last if it has only just ended."""
         if self._task is None or (self._task.done() and self._pause() <= 0):
-            self.progress = Progress()
+            self.progress = IndexProgress()
             self._task = asyncio.create_task(self._refreshed(self.progress), name=f"index:{self.folder}")
             self._task.add_done_callback(_mark_seen)
         return self._task
@@ -86,7 +86,7 @@ class Local:
         """Seconds until there may be another look."""
         return self._ended + PAUSE * (self.progress.look_seconds or 0.0) - self._now()
 
-    async def _refreshed(self, progress: Progress) -> None:
+    async def _refreshed(self, progress: IndexProgress) -> None:
         began = datetime.now().astimezone()
         try:
             await asyncio.to_thread(self.index.refresh, progress)
@@ -101,7 +101,7 @@ class Local:
             with suppress(OSError, sqlite3.Error, FolderUnreadable, ReaderUnavailable):
                 await self._task
 
-    async def search(self, ask: Ask, ctx: Context) -> Found:
+    async def search(self, ask: SearchRequest, ctx: Context) -> Found:
         """Passages for the question. Raises WorkerFault if the folder or the index cannot be used."""
         standing = await self._standing(ctx)
         try:
@@ -148,7 +148,7 @@ class Local:
             complete=store.fact(connection, "complete") != "",
         )
 
-    async def _rebuilt(self, ask: Ask, ctx: Context) -> Found:
+    async def _rebuilt(self, ask: SearchRequest, ctx: Context) -> Found:
         """Asks once more after rebuilding a broken index."""
         self.index.suspect = True
         self._task = None
@@ -228,7 +228,7 @@ class Local:
         why = f"The index {self.index.path} cannot be written: {failure}."
         return WorkerFault(why, type="search_unavailable", retryable=True)
 
-    def _found(self, ask: Ask) -> Found:
+    def _found(self, ask: SearchRequest) -> Found:
         with self.index.reading() as connection:
             scope, missing = self._scope(connection, ask.documents)
             own = ranking.rank(connection, ask.question, scope)

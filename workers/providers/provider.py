@@ -11,7 +11,7 @@ from workers.providers.found import Found
 
 
 @dataclass(frozen=True)
-class Ask:
+class SearchRequest:
     """One research step. `siblings` are all sub-questions of the task, `question` is at `index` of them.
 
     `documents` are paths, folders or globs below the folder of documents; empty: all. `limit` counts passages, and
@@ -37,7 +37,7 @@ class Provider(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def search(self, ask: Ask, ctx: Context) -> Found:
+    async def search(self, ask: SearchRequest, ctx: Context) -> Found:
         """Raises WorkerFault where the whole search failed; finding nothing is a result."""
         ...
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from shared.contracts import Missing
 from shared.errors import WorkerFault
 from workers.providers.calls import USER_AGENT, Api
-from workers.providers.web import Engine, Result, Results
+from workers.providers.web import Engine, EngineResult, Results
 
 HINTS = {
     403: "add `json` to `search.formats` in the instance's settings.yml, and let its limiter pass this address",
@@ -40,7 +40,7 @@ def engine(url: str | None) -> Engine:
             for names in answer.unresponsive_engines
             if names and names[0]
         ]
-        found = [Result(each.url or "", each.title or "", each.content or "") for each in answer.results]
+        found = [EngineResult(each.url or "", each.title or "", each.content or "") for each in answer.results]
         if not found and silent:
             raise WorkerFault(
                 "searxng found nothing because its engines failed: "

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from shared.errors import WorkerFault
 from workers.providers.calls import USER_AGENT, Api
-from workers.providers.web import Engine, Result, Results
+from workers.providers.web import Engine, EngineResult, Results
 from workers.reading.documents.document import Document, strip_anchors
 from workers.reading.formats import markdown
 
@@ -52,7 +52,7 @@ def engine(key: str | None, url: str | None) -> Engine:
         )
         return Results(
             [
-                Result(each.url or "", each.title or "", each.content or "", _parse_result(each))
+                EngineResult(each.url or "", each.title or "", each.content or "", _parse_result(each))
                 for each in answer.results
             ]
         )

@@ -20,8 +20,8 @@ from workers.index.store import Scope
 from workers.providers.calls import Api
 from workers.providers.found import Found, evidence, format_count
 from workers.providers.pages import Unusable, page
-from workers.providers.provider import Ask
-from workers.reading.documents.document import Block, Document, Section
+from workers.providers.provider import SearchRequest
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection
 
 AT_ONCE = 4  # pages fetched at the same time
 SPARE_SECONDS = 0.5  # of the step's time, kept for ranking what has arrived
@@ -32,7 +32,7 @@ _SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
-class Result:
+class EngineResult:
     """What an engine says of one page; with `document` the page need not be fetched."""
 
     url: str
@@ -45,7 +45,7 @@ class Result:
 class Results:
     """An engine's answer, best first; `missing` names parts of the engine that did not answer."""
 
-    results: list[Result]
+    results: list[EngineResult]
     missing: list[Missing] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ class Web:
     hints: dict[int, str]
     threads: ThreadPoolExecutor
 
-    async def search(self, ask: Ask, ctx: Context) -> Found:
+    async def search(self, ask: SearchRequest, ctx: Context) -> Found:
         """Passages of the pages found. Raises WorkerFault where the engine failed.
 
         A page that cannot be read is named in `missing`, and its snippet stands in for it.
@@ -88,14 +88,14 @@ class Web:
         """Pages of the web are not kept."""
 
     async def _documents(
-        self, results: list[Result], ctx: Context
-    ) -> tuple[list[tuple[Result, Document]], list[Missing]]:
+        self, results: list[EngineResult], ctx: Context
+    ) -> tuple[list[tuple[EngineResult, Document]], list[Missing]]:
         places = asyncio.Semaphore(AT_ONCE)
         documents: dict[str, Document] = {}
         missing: list[Missing] = []
         done = 0
 
-        async def read(result: Result) -> None:
+        async def read(result: EngineResult) -> None:
             nonlocal done
             async with places:
                 left = min(self.seconds, ctx.seconds_left() - SPARE_SECONDS)
@@ -112,7 +112,7 @@ class Web:
         async with asyncio.TaskGroup() as group:
             for result in wanted:
                 group.create_task(read(result), name=f"page:{result.url[:100]}")
-        whole: list[tuple[Result, Document]] = []
+        whole: list[tuple[EngineResult, Document]] = []
         for result in results:
             document = result.document or documents.get(result.url) or _snippet(result)
             if document is not None:
@@ -120,9 +120,9 @@ class Web:
         return whole, sorted(missing, key=lambda each: each.what)
 
 
-def _usable(results: list[Result]) -> list[Result]:
+def _usable(results: list[EngineResult]) -> list[EngineResult]:
     """Web addresses only, each once, with plain titles and snippets."""
-    seen: dict[str, Result] = {}
+    seen: dict[str, EngineResult] = {}
     for result in results:
         url = result.url.strip()
         if url.lower().startswith(("http://", "https://")):
@@ -131,7 +131,7 @@ def _usable(results: list[Result]) -> list[Result]:
     return list(seen.values())
 
 
-def _collect(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> Found:
+def _collect(ask: SearchRequest, documents: list[tuple[EngineResult, Document]], name: str) -> Found:
     with closing(store.in_memory()) as connection:
         for result, document in documents:
             store.put_document(connection, result.url, replace(document, title=result.title))
@@ -144,10 +144,10 @@ def _collect(ask: Ask, documents: list[tuple[Result, Document]], name: str) -> F
         )
 
 
-def _snippet(result: Result) -> Document | None:
+def _snippet(result: EngineResult) -> Document | None:
     if len(result.snippet.split()) < SNIPPET_WORDS:
         return None
-    return Document(result.title, (Section((), "", (Block(result.snippet),)),))
+    return Document(result.title, (DocumentSection((), "", (DocumentBlock(result.snippet),)),))
 
 
 def _plain(text: str) -> str:

@@ -13,8 +13,8 @@ from shared.errors import WorkerFault
 from workers.language.languages import language_of
 from workers.language.questions import content
 from workers.providers.calls import USER_AGENT, Api, RateLimited
-from workers.providers.web import Engine, Result, Results
-from workers.reading.documents.document import Block, Document, Section
+from workers.providers.web import Engine, EngineResult, Results
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection
 
 BASE = "https://en.wikipedia.org/w/api.php"
 MAX_ARTICLES = 5  # each is a call of its own: whole texts come one at a time, and etiquette asks for no more at once
@@ -60,7 +60,7 @@ def engine(url: str | None) -> Engine:
             if query and not titles:
                 listed = await _query(api, endpoint, list="search", srsearch=query[:300], srlimit=str(min(limit, 50)))
                 titles = [page.title for page in listed.search]
-        found: list[Result] = []
+        found: list[EngineResult] = []
         missing: list[Missing] = []
         for title in titles[:MAX_ARTICLES]:
             address = f"{endpoint.partition('/w/')[0]}/wiki/{quote(title.replace(' ', '_'))}"
@@ -75,7 +75,7 @@ def engine(url: str | None) -> Engine:
                 continue
             text = whole.pages[0].extract if whole.pages else ""
             if text.strip():
-                found.append(Result(address, title, document=read(title, text)))
+                found.append(EngineResult(address, title, document=read(title, text)))
             else:
                 missing.append(Missing(what=address, why="has no text"))
         return Results(found, missing)
@@ -85,14 +85,14 @@ def engine(url: str | None) -> Engine:
 
 def read(title: str, extract: str) -> Document:
     """An article's plain text with `== headings ==` as sections, without its lists of links and references."""
-    sections: list[Section] = []
+    sections: list[DocumentSection] = []
     path: list[tuple[int, str]] = []
     anchor = ""
-    blocks: list[Block] = []
+    blocks: list[DocumentBlock] = []
 
     def close() -> None:
         if blocks and not any(name.lower() in FURNITURE for _, name in path):
-            sections.append(Section(tuple(name for _, name in path), anchor, tuple(blocks)))
+            sections.append(DocumentSection(tuple(name for _, name in path), anchor, tuple(blocks)))
         blocks.clear()
 
     for line in _MARKUP.sub("", extract).splitlines():
@@ -103,7 +103,7 @@ def read(title: str, extract: str) -> Document:
             path = [*((above, name) for above, name in path if above < level), (level, heading[2])]
             anchor = heading[2].replace(" ", "_")
         elif text := " ".join(line.split()):
-            blocks.append(Block(text))
+            blocks.append(DocumentBlock(text))
     close()
     return Document(title, tuple(sections))
 

@@ -53,7 +53,7 @@ def look(folder: Path) -> Look:
     folder itself cannot be listed.
     """
     root = os.path.realpath(folder, strict=True)
-    walk = _Walk(root)
+    walk = _FolderWalk(root)
     walk.folder(root, "", ())
     while walk.waiting:
         where, path, rules = walk.waiting.pop()
@@ -86,7 +86,7 @@ def matching(paths: list[str], pattern: str) -> Iterator[str]:
 
 
 @dataclass
-class _Walk:
+class _FolderWalk:
     """The state of one look; without a `Path` for each file, which made it four times as long."""
 
     root: str

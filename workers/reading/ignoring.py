@@ -29,7 +29,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Named:
+class IgnoreMatch:
     """The pattern that names a path, and the file it is in."""
 
     pattern: str
@@ -54,12 +54,12 @@ def rules(folder: str, name: str, where: str) -> Rules | None:
     return Rules(folder, name, spec) if spec.patterns else None
 
 
-def find_rule(path: str, above: tuple[Rules, ...]) -> Named | None:
+def find_rule(path: str, above: tuple[Rules, ...]) -> IgnoreMatch | None:
     """What leaves out the path (a folder's ends with `/`), if anything; the nearest file that names it decides."""
     for each in reversed(above):
         found = each.spec.check_file(_plain(path[len(each.folder) :]))
         if found.include and found.index is not None:
-            return Named(
+            return IgnoreMatch(
                 str(getattr(each.spec.patterns[found.index], "pattern", ""))[:MAX_SHOWN], each.folder + each.name
             )
         if found.include is False:

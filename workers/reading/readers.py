@@ -10,7 +10,7 @@ from workers.reading.documents import decoding
 from workers.reading.documents.document import Document
 from workers.reading.documents.leftout import Unreadable
 
-Reader = Callable[[bytes], Document]  # raises Unreadable, or whatever a library raises on a broken file
+FormatReader = Callable[[bytes], Document]  # raises Unreadable, or whatever a library raises on a broken file
 
 MARKDOWN = frozenset((".md", ".markdown", ".mdown", ".mkd"))
 HTML = frozenset((".html", ".htm", ".xhtml"))
@@ -65,7 +65,7 @@ def parse(data: bytes, suffix: str, encoding: str | None = None) -> Document:
             raise Unreadable("is not text")
         return html.read(data, encoding or decoding.charset(data))
     if suffix in FORMATS:
-        read: Reader = import_module(f"workers.reading.{FORMATS[suffix]}").read
+        read: FormatReader = import_module(f"workers.reading.{FORMATS[suffix]}").read
         return read(data)
     if suffix in SOURCE:
         return source.read(data, suffix)

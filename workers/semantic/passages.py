@@ -10,7 +10,7 @@ from shared.agent import Context
 from shared.report.model import Evidence
 from shared.report.sources import IndexState, PlacedPassage
 from workers.providers.found import Found
-from workers.providers.provider import Ask, Provider
+from workers.providers.provider import Provider, SearchRequest
 from workers.semantic.reranker import Reranker
 
 CANDIDATES = 20  # passages that are compared
@@ -28,7 +28,7 @@ class Reranked:
     def name(self) -> str:
         return self.provider.name
 
-    async def search(self, ask: Ask, ctx: Context) -> Found:
+    async def search(self, ask: SearchRequest, ctx: Context) -> Found:
         """The best of more passages than were asked for. Raises WorkerFault where the whole search failed."""
         found = await self.provider.search(replace(ask, candidates=CANDIDATES), ctx)
         texts = [_shorten(one) for one in found.evidence]

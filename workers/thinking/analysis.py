@@ -17,7 +17,7 @@ from workers.language.languages import language_of
 from workers.language.words import STEMMERS
 from workers.thinking import statements
 from workers.thinking.asking import MAX_CHARACTERS, Thinking
-from workers.thinking.numbered import EACH, TITLE, Numbered, Place
+from workers.thinking.numbered import EACH, TITLE, Numbered, NumberedUnit
 
 MAX_FINDINGS = 4
 MAX_FROM = 3
@@ -35,10 +35,10 @@ _FROM = ("from", "evidence", "quotes", "citations", "ids", "sources")
 _STATEMENT = ("statement", "finding", "text", "answer", "summary")
 _FINDINGS = ("findings", "summary", "statements", "answers")
 
-Hear = Callable[[list[Answer]], Awaitable[None]]
+HearAnswers = Callable[[list[Answer]], Awaitable[None]]
 
 
-class Said(BaseModel):
+class SaidFinding(BaseModel):
     """One finding, under whatever names a model gives its fields; a bare text is a statement."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -63,7 +63,7 @@ class AllSaid(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    findings: list[Said]
+    findings: list[SaidFinding]
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +90,7 @@ def shape(names: Sequence[str]) -> type[AllSaid]:
 
 
 async def thought(
-    reading: Reading, thinking: Thinking, ctx: Context, hear: Hear
+    reading: Reading, thinking: Thinking, ctx: Context, hear: HearAnswers
 ) -> tuple[list[Answer] | None, list[str]]:
     """The answers with what the model chose, and notes on it; None where it chose nothing that holds.
 
@@ -170,7 +170,7 @@ def select_choices(said: AllSaid, numbered: Numbered, questions: Sequence[str]) 
     return choices
 
 
-def _meant(one: Said, statement: str, numbered: Numbered) -> list[Place]:
+def _meant(one: SaidFinding, statement: str, numbered: Numbered) -> list[NumberedUnit]:
     """The sentences that a finding rests on."""
     named = numbered.found(one.names)[:MAX_FROM]
     if named and (not statement or statements.holds(statement, named)):
@@ -180,7 +180,7 @@ def _meant(one: Said, statement: str, numbered: Numbered) -> list[Place]:
     return named or [p for p in numbered.within(one.names) if statements.holds(statement, [p])][:1]
 
 
-def _choices(places: Sequence[Place], statement: str) -> Iterator[Choice]:
+def _choices(places: Sequence[NumberedUnit], statement: str) -> Iterator[Choice]:
     """A choice for each passage; the statement is shown with the first, unless the quotation says the same."""
     passages = list({place.passage.evidence.id: place.passage for place in places}.values())
     for number, passage in enumerate(passages):

@@ -21,7 +21,7 @@ _MARKS = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '
 
 
 @dataclass(frozen=True)
-class Place:
+class NumberedUnit:
     """One unit of a passage: `at` is its position there."""
 
     passage: Passage
@@ -42,7 +42,7 @@ class Numbered:
     def __init__(self, reading: Reading, room: int) -> None:
         self.text = ""
         self.passages: list[Passage] = []
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, NumberedUnit] = {}
         each = min(EACH.stop, max(EACH.start, room // AMONG - TITLE))
         for item in _order(reading):
             shown, places = _number_units(len(self.passages) + 1, item, _window(item, reading, each))
@@ -52,17 +52,17 @@ class Numbered:
             self.passages.append(item)
             self.places |= places
 
-    def found(self, names: Iterable[str]) -> list[Place]:
+    def found(self, names: Iterable[str]) -> list[NumberedUnit]:
         """What names point at, in their order: numbers, or the words themselves. Labels of whole passages do not."""
         found = (self.places.get(_name(name)) or self.quoted(name) for name in names)
         return list({(place.passage.evidence.id, place.at): place for place in found if place}.values())
 
-    def within(self, names: Iterable[str]) -> list[Place]:
+    def within(self, names: Iterable[str]) -> list[NumberedUnit]:
         """All units of the passages that names begin with."""
         labels = {match[1] for name in names if (match := _LABEL.match(_name(name)))}
         return [place for name, place in self.places.items() if name[1:].partition(".")[0] in labels]
 
-    def quoted(self, words: str) -> Place | None:
+    def quoted(self, words: str) -> NumberedUnit | None:
         """The unit that contains the words, or is contained in them, letter by letter."""
         said = flat(words)
         if len(said) < QUOTED:
@@ -100,9 +100,9 @@ def _window(item: Passage, reading: Reading, each: int) -> range:
     return range(first, last + 1)
 
 
-def _number_units(number: int, item: Passage, units: Sequence[int]) -> tuple[str, dict[str, Place]]:
+def _number_units(number: int, item: Passage, units: Sequence[int]) -> tuple[str, dict[str, NumberedUnit]]:
     above = " > ".join(part for part in (item.evidence.title, item.evidence.heading) if part)
-    named = {f"p{number}.{count}": Place(item, at) for count, at in enumerate(_speaking(item, units), 1)}
+    named = {f"p{number}.{count}": NumberedUnit(item, at) for count, at in enumerate(_speaking(item, units), 1)}
     lines = (f"[{name}] {_line(item.units[place.at].text)}\n" for name, place in named.items())
     return f"[p{number}] {_line(above)[:TITLE]}\n{''.join(lines)}\n", named
 

@@ -16,7 +16,7 @@ from shared.report.model import Evidence
 from workers.answering.analysis import analyse
 from workers.answering.intake import Intake
 from workers.providers.found import Found
-from workers.providers.provider import Ask, Provider
+from workers.providers.provider import Provider, SearchRequest
 from workers.thinking.asking import Thinking
 
 MAX_QUESTIONS = 3
@@ -35,7 +35,7 @@ class Questions(BaseModel):
     questions: list[str] = Field(json_schema_extra={"maxItems": MAX_QUESTIONS})
 
 
-async def more(ask: Ask, first: Found, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
+async def more(ask: SearchRequest, first: Found, provider: Provider, thinking: Thinking, ctx: Context) -> Found:
     """What was found, and behind it what is found for the model's questions, within the same limit of passages.
 
     Where the first search has found an answer, by its words, the model is not asked. Nothing of the first search is
@@ -86,7 +86,7 @@ async def questions(asked: str, thinking: Thinking) -> list[str]:
     return [one for one in proposed.values() if 2 < len(one) <= MAX_QUESTION][:MAX_QUESTIONS]
 
 
-def _answers(ask: Ask, found: Found) -> bool:
+def _answers(ask: SearchRequest, found: Found) -> bool:
     """Whether the analysis will find an answer in this by the words of the question."""
     intake = Intake(words={ask.question: list(found.words)})
     for item in found.evidence:
@@ -94,7 +94,7 @@ def _answers(ask: Ask, found: Found) -> bool:
     return bool(found.evidence) and bool(analyse(ask.question, intake).answered)
 
 
-def _select_new(ask: Ask, first: Found, others: Sequence[Found]) -> list[Evidence]:
+def _select_new(ask: SearchRequest, first: Found, others: Sequence[Found]) -> list[Evidence]:
     """The best new passages: as many as the limit has room for, at least one of each search; they rank behind."""
     known = {item.id for item in first.evidence}
     lowest = min((item.score for item in first.evidence), default=1.0)

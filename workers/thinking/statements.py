@@ -10,7 +10,7 @@ from workers.language.languages import language_of
 from workers.language.questions import content
 from workers.language.text import normalize
 from workers.language.words import terms
-from workers.thinking.numbered import Place, flat
+from workers.thinking.numbered import NumberedUnit, flat
 
 ODD = 8  # words of a statement that count, of which one need not be in what it rests on: "so", in other words
 SAME = 0.9  # of the terms of a quotation, how many make a statement its repetition
@@ -35,7 +35,7 @@ _NOT = frozenset({
 # fmt: on
 
 
-def holds(statement: str, places: Sequence[Place]) -> bool:
+def holds(statement: str, places: Sequence[NumberedUnit]) -> bool:
     """Whether the words of a statement are in these units or their headings, and its numbers in the units."""
     if not places or not _is_statement(statement):
         return False

@@ -31,7 +31,7 @@ ROTATING = ("local", "none", "journald", "syslog")  # bound their size themselve
 _FIELD = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|\S+)")
 _PLAIN = re.compile(r"\S+ \[(?:debug|info|warning|error|critical) *\] ([a-z_]+\.[a-z_]+)(.*)")
 
-Run = Callable[[Sequence[str]], str]
+RunDocker = Callable[[Sequence[str]], str]
 
 
 class DockerFailed(Exception):
@@ -70,7 +70,7 @@ def docker(arguments: Sequence[str]) -> str:
 
 
 def look(
-    *, port: int, name: str | None, folder: Path, at: float, run: Run = docker
+    *, port: int, name: str | None, folder: Path, at: float, run: RunDocker = docker
 ) -> tuple[Project | None, list[Unseen]]:
     """The project called `name`, else the one that publishes `port`, else the one that was started in `folder`.
 
@@ -94,7 +94,7 @@ def look(
     return Project(compose=_compose(_labels(ours[0]), folder), containers=tuple(containers)), unseen
 
 
-def root_folder(run: Run = docker) -> str:
+def root_folder(run: RunDocker = docker) -> str:
     """Where Docker keeps images, volumes and logs; raises `DockerFailed`."""
     return run(["info", "--format", "{{.DockerRootDir}}"]).splitlines()[0].strip()
 
@@ -190,7 +190,7 @@ def _was_removed(exc: BaseException) -> bool:
 
 
 @retry(retry=retry_if_exception(_was_removed), stop=stop_after_attempt(5), reraise=True)
-def _every_container(run: Run) -> list[dict[str, Any]]:
+def _every_container(run: RunDocker) -> list[dict[str, Any]]:
     """What Compose made here, of any project; again where one of them goes between the list and the look."""
     listed = run(["ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}project"]).split()
     found: list[dict[str, Any]] = json.loads(run(["inspect", *listed])) if listed else []
@@ -239,7 +239,7 @@ def _compose(labels: Mapping[str, str], folder: Path) -> str:
     return shlex.join(words)
 
 
-def _memory_shares(ids: Sequence[str], run: Run, unseen: list[Unseen]) -> dict[str, float]:
+def _memory_shares(ids: Sequence[str], run: RunDocker, unseen: list[Unseen]) -> dict[str, float]:
     if not ids:
         return {}
     try:
@@ -251,7 +251,7 @@ def _memory_shares(ids: Sequence[str], run: Run, unseen: list[Unseen]) -> dict[s
     return {row[0]: float(row[1].rstrip("%")) / 100 for row in rows if len(row) == 2 and _number(row[1].rstrip("%"))}
 
 
-def _log(one: Mapping[str, Any], run: Run, unseen: list[Unseen]) -> tuple[LogLine, ...]:
+def _log(one: Mapping[str, Any], run: RunDocker, unseen: list[Unseen]) -> tuple[LogLine, ...]:
     try:
         said = run(["logs", "--timestamps", "--tail", str(LOG_LINES), one["Id"]])
     except DockerFailed as exc:
@@ -260,7 +260,7 @@ def _log(one: Mapping[str, Any], run: Run, unseen: list[Unseen]) -> tuple[LogLin
     return tuple(sorted((line for text in said.splitlines() if (line := log_line(text))), key=lambda line: line.at))
 
 
-def _disks(one: Mapping[str, Any], run: Run) -> tuple[Disk, ...]:
+def _disks(one: Mapping[str, Any], run: RunDocker) -> tuple[Disk, ...]:
     """The volumes that a running container may write to; asked inside, where they are mounted."""
     folders = [m["Destination"] for m in one.get("Mounts") or () if m.get("RW") and m["Destination"] != "/tmp"]
     if not folders or one["State"]["Status"] != "running":

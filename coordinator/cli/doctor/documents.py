@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from coordinator.cli.doctor.facts import Facts, Finding, Severity
+from coordinator.cli.doctor.facts import Diagnosis, Facts, Severity
 from shared.report.sources import Skipped
 
 MAX_NAMED = 3
 
 
-def documents(facts: Facts) -> list[Finding]:
+def documents(facts: Facts) -> list[Diagnosis]:
     """A folder without documents, documents that could not be read, and files that the rules leave out."""
     index = facts.coordinator.index
     if index is None:
@@ -54,5 +54,5 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _finding(severity: Severity, what: str, why: str, mend: str) -> Finding:
-    return Finding(check="documents", severity=severity, what=what, why=why, mend=mend)
+def _finding(severity: Severity, what: str, why: str, mend: str) -> Diagnosis:
+    return Diagnosis(check="documents", severity=severity, what=what, why=why, mend=mend)

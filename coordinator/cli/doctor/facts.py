@@ -23,7 +23,7 @@ RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """One sentence about the suite; `mend` is the command that fixes it."""
 
     check: Check
@@ -197,7 +197,7 @@ class Coordinator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TaskLimits:
     """How many tasks the coordinator runs at once, and lets wait."""
 
     running: int = 64
@@ -234,7 +234,7 @@ class Facts:
     project: Project | None = None
     disks: tuple[Disk, ...] = ()  # of this machine: the journal's, Docker's
     memory_available: float | None = None  # share of this machine's memory
-    limits: Limits | None = None
+    limits: TaskLimits | None = None
     unseen: tuple[Unseen, ...] = ()
     model: SeenModel | None = None
     model_lacking: str = ""  # what to set, where settings speak of a model and name none

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from coordinator.cli.doctor import docker, http, model_calls
-from coordinator.cli.doctor.docker import DockerFailed, Run
-from coordinator.cli.doctor.facts import COORDINATOR, Disk, Facts, Finding, Limits, Project, Unseen
+from coordinator.cli.doctor.docker import DockerFailed, RunDocker
+from coordinator.cli.doctor.facts import COORDINATOR, Diagnosis, Disk, Facts, Project, TaskLimits, Unseen
 from shared.settings import CoordinatorSettings, wrong
 
 HEALTHY, PROBLEMS, CANNOT_LOOK = 0, 1, 2  # exit codes
@@ -38,7 +38,7 @@ def look(
     *,
     name: str | None = None,
     folder: Path | None = None,
-    run: Run = docker.docker,
+    run: RunDocker = docker.docker,
     transport: httpx.BaseTransport | None = None,
 ) -> Facts:
     """Everything that can be seen of the coordinator at `url` and its compose project (`name`, or found by port).
@@ -75,14 +75,14 @@ def look(
     )
 
 
-def exit_code(facts: Facts, findings: list[Finding]) -> int:
+def exit_code(facts: Facts, findings: list[Diagnosis]) -> int:
     """0 all is well, 1 something is not, 2 what matters could not be looked at."""
     if any(finding.severity == "problem" for finding in findings):
         return PROBLEMS
     return CANNOT_LOOK if any(one.essential for one in facts.unseen) else HEALTHY
 
 
-def show(facts: Facts, findings: list[Finding], console: Console) -> None:
+def show(facts: Facts, findings: list[Diagnosis], console: Console) -> None:
     """The findings as a list: a mark, a sentence, and the command under it."""
     for finding in findings:
         mark, colour = MARKS[finding.severity]
@@ -96,7 +96,7 @@ def show(facts: Facts, findings: list[Finding], console: Console) -> None:
             console.print(Text(f"{' ' * 17}→ {one.mend}"), soft_wrap=True)
 
 
-def as_json(facts: Facts, findings: list[Finding]) -> str:
+def as_json(facts: Facts, findings: list[Diagnosis]) -> str:
     """The same for programs."""
     body = {
         "healthy": exit_code(facts, findings) == HEALTHY,
@@ -113,7 +113,7 @@ def _is_local(host: str) -> bool:
     return host in ("localhost", "::1", "0.0.0.0", socket.gethostname()) or host.startswith("127.")
 
 
-def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], Limits | None]:
+def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], TaskLimits | None]:
     """The journal's disk and the limits, as plain processes in this folder have them."""
     try:
         settings = CoordinatorSettings()
@@ -121,14 +121,14 @@ def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], Limits
         why = f"settings are wrong: {' '.join(wrong(exc))}"
         unseen.append(Unseen(what="the journal's disk", why=why, mend="make run"))
         return (), None
-    limits = Limits(running=settings.max_concurrent_tasks, queued=settings.max_queued_tasks)
+    limits = TaskLimits(running=settings.max_concurrent_tasks, queued=settings.max_queued_tasks)
     scheme, _, path = settings.database_url.partition(":///")
     if scheme != "sqlite" or not path:
         return (), limits
     return _disk(folder / Path(path).parent), limits
 
 
-def _docker_disk(run: Run) -> tuple[Disk, ...]:
+def _docker_disk(run: RunDocker) -> tuple[Disk, ...]:
     try:
         return _disk(Path(docker.root_folder(run)))
     except (DockerFailed, IndexError):  # the volumes inside the containers were looked at
@@ -143,10 +143,10 @@ def _disk(folder: Path) -> tuple[Disk, ...]:
     return (Disk(folder=str(folder), total_bytes=usage.used + usage.free, free_bytes=usage.free),)
 
 
-def _limits(environ: Mapping[str, str]) -> Limits:
-    usual = Limits()
+def _limits(environ: Mapping[str, str]) -> TaskLimits:
+    usual = TaskLimits()
     running, queued = (environ.get(f"MAX_{word}_TASKS", "") for word in ("CONCURRENT", "QUEUED"))
-    return Limits(
+    return TaskLimits(
         running=int(running) if running.isdigit() else usual.running,
         queued=int(queued) if queued.isdigit() else usual.queued,
     )

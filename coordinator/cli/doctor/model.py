@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.cli.doctor.facts import Facts, Finding, SeenModel, Severity
+from coordinator.cli.doctor.facts import Diagnosis, Facts, SeenModel, Severity
 
 SMALL_CONTEXT = 4_096  # tokens; an analysis of eight passages takes about as many
 USUAL_READ, USUAL_WRITTEN = 2_500, 300  # tokens of one analysis
@@ -10,7 +10,7 @@ STEP_SECONDS = 12.0  # that a model has in a step of a task of 30 s
 FORMS = {"json_object": "only whether it is JSON", "none": "nothing"}
 
 
-def model(facts: Facts) -> list[Finding]:
+def model(facts: Facts) -> list[Diagnosis]:
     """Settings that name no model, one that cannot be asked, and one that can do less than a step wants."""
     if facts.model_lacking:
         return [_finding("warning", "No model is configured.", facts.model_lacking, "grep -n MODEL_ .env")]
@@ -70,5 +70,5 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _finding(severity: Severity, what: str, why: str, mend: str) -> Finding:
-    return Finding(check="model", severity=severity, what=what, why=why, mend=mend)
+def _finding(severity: Severity, what: str, why: str, mend: str) -> Diagnosis:
+    return Diagnosis(check="model", severity=severity, what=what, why=why, mend=mend)

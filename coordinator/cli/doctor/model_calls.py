@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from coordinator.cli.doctor.docker import DockerFailed, Run
+from coordinator.cli.doctor.docker import DockerFailed, RunDocker
 from coordinator.cli.doctor.facts import Project, SeenModel, Unseen
 from shared import logs
 from shared.settings import ModelSettings, wrong
@@ -16,7 +16,7 @@ CONTAINER_SECONDS = 8.0  # docker has ten for a command
 WHAT = "the model"
 
 
-def look(project: Project | None, folder: Path, run: Run) -> tuple[SeenModel | None, str, list[Unseen]]:
+def look(project: Project | None, folder: Path, run: RunDocker) -> tuple[SeenModel | None, str, list[Unseen]]:
     """What was seen of the model, what its settings lack, and what could not be looked at."""
     from shared.models.choice import lacking
 

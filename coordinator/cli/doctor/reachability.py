@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from coordinator.cli.doctor.facts import CLI, COORDINATOR, PYTHON, Container, Coordinator, Facts, Finding, SeenAgent
+from coordinator.cli.doctor.facts import CLI, COORDINATOR, PYTHON, Container, Coordinator, Diagnosis, Facts, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
 BEAT_SECONDS = 6.0  # an agent heard within this time is alive
@@ -12,7 +12,7 @@ KEYS_SECONDS = 30.0  # a worker tries every 2 s
 AWAY = ("no_agent", "agent_unreachable", "agent_lost")
 
 
-def reach(facts: Facts) -> list[Finding]:
+def reach(facts: Facts) -> list[Diagnosis]:
     """Coordinator, agents, and the two directions between them."""
     seen = facts.coordinator
     if seen.stranger is not None:
@@ -44,11 +44,11 @@ def reach(facts: Facts) -> list[Finding]:
     return found
 
 
-def _problem(what: str, why: str, mend: str) -> Finding:
-    return Finding(check="reach", severity="problem", what=what, why=why, mend=mend)
+def _problem(what: str, why: str, mend: str) -> Diagnosis:
+    return Diagnosis(check="reach", severity="problem", what=what, why=why, mend=mend)
 
 
-def _down(facts: Facts) -> Finding | None:
+def _down(facts: Facts) -> Diagnosis | None:
     """Why the coordinator does not answer, from its container if it has one."""
     seen = facts.coordinator
     if seen.silent is None:
@@ -84,7 +84,7 @@ def _down(facts: Facts) -> Finding | None:
     return _problem(what, f"Its container is running, but: {seen.silent}.", f"{facts.compose} restart {COORDINATOR}")
 
 
-def _unnamed(facts: Facts) -> Finding | None:
+def _unnamed(facts: Facts) -> Diagnosis | None:
     """A coordinator that was disconnected from its network and connected again by hand: Compose's alias is gone."""
     home = facts.project.service(COORDINATOR) if facts.project else None
     if home is None or not home.well:
@@ -99,7 +99,7 @@ def _unnamed(facts: Facts) -> Finding | None:
     return _problem(what, why, f"docker network disconnect {network} {home.name} && {again}")
 
 
-def _check_worker(facts: Facts, worker: Container) -> Finding | None:
+def _check_worker(facts: Facts, worker: Container) -> Diagnosis | None:
     """A worker that says it cannot reach the coordinator, or shares no network with it."""
     home = facts.project.service(COORDINATOR) if facts.project else None
     if not worker.well or worker.service == COORDINATOR or (home is not None and not home.well):
@@ -131,7 +131,7 @@ def _refuses_keys(facts: Facts, home: Container) -> bool:
     )
 
 
-def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Finding:
+def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Diagnosis:
     error = agent.last_error.rstrip(".") or "unknown reason"
     alive = agent.silent_seconds is not None and agent.silent_seconds <= BEAT_SECONDS
     if alive:
@@ -148,7 +148,7 @@ def _is_replaced(seen: Coordinator, agent: SeenAgent) -> bool:
     return any(a.name == agent.name and a.status == "healthy" for a in seen.agents or ())
 
 
-def _former(facts: Facts, agents: list[SeenAgent]) -> Finding:
+def _former(facts: Facts, agents: list[SeenAgent]) -> Diagnosis:
     """Instances that went away without a word while others of their name are healthy: one line for all of them."""
     if len(agents) == 1:
         (agent,) = agents
@@ -160,7 +160,7 @@ def _former(facts: Facts, agents: list[SeenAgent]) -> Finding:
         what = f"{len(agents)} former instances are away."
         why = f"Others of the same name are healthy: {names}."
     mend = f"curl -X DELETE '{facts.coordinator.url}/agents/{ids}'"
-    return Finding(check="reach", severity="warning", what=what, why=why, mend=mend)
+    return Diagnosis(check="reach", severity="warning", what=what, why=why, mend=mend)
 
 
 def _revive(facts: Facts, agent: SeenAgent) -> str:
@@ -173,7 +173,7 @@ def _revive(facts: Facts, agent: SeenAgent) -> str:
     return f"fuser -k -KILL {parts.port}/tcp  # it hangs; `make run` starts it again"
 
 
-def _nobody(facts: Facts) -> list[Finding]:
+def _nobody(facts: Facts) -> list[Diagnosis]:
     """Capabilities that the default plan needs and that no agent has."""
     ours = any(c.service in NEEDED.values() for c in facts.containers)
     if facts.project and facts.coordinator.agents and not ours:
@@ -187,11 +187,11 @@ def _nobody(facts: Facts) -> list[Finding]:
     mend = " ".join([f"{facts.compose} up -d", *names]) if facts.project else "make run"
     what = f"No agent can {', '.join(away)}."
     why = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} not registered; a task without a plan needs them."
-    return [Finding(check="reach", severity="warning", what=what, why=why, mend=mend)]
+    return [Diagnosis(check="reach", severity="warning", what=what, why=why, mend=mend)]
 
 
-def _check_failures(facts: Facts) -> Finding:
+def _check_failures(facts: Facts) -> Diagnosis:
     what = f"{facts.coordinator.failures} failed in the last ten minutes."
     seen = facts.coordinator
     mend = f"{CLI} tasks --status {seen.failed_status} --url {seen.url}"
-    return Finding(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)
+    return Diagnosis(check="reach", severity="warning", what=what, why=facts.coordinator.last_error, mend=mend)

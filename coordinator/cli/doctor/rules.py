@@ -14,9 +14,9 @@ from coordinator.cli.doctor.facts import (
     RECENT_SECONDS,
     Check,
     Container,
+    Diagnosis,
     Disk,
     Facts,
-    Finding,
     LogLine,
     Severity,
 )
@@ -33,7 +33,7 @@ BUSY = ("agent_busy", "limit_reached", "timeout")
 FULL_WORDS = ("disk is full", "no space left on device", "database or disk is full")
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(facts: Facts) -> list[Diagnosis]:
     """What every rule finds, in the table's order; one that finds nothing says what it saw, if it saw anything.
 
     Replicas of which the same is to be said, with the same command, are said once.
@@ -41,11 +41,13 @@ def examine(facts: Facts) -> list[Finding]:
     found = []
     for check, (rule, well) in RULES.items():
         said = well(facts)
-        found += list(dict.fromkeys(rule(facts))) or ([Finding(check=check, severity="ok", what=said)] if said else [])
+        found += list(dict.fromkeys(rule(facts))) or (
+            [Diagnosis(check=check, severity="ok", what=said)] if said else []
+        )
     return found
 
 
-def memory(facts: Facts) -> list[Finding]:
+def memory(facts: Facts) -> list[Diagnosis]:
     """Containers that were killed for want of memory, or soon will be."""
     found = [finding for c in facts.containers if (finding := _memory_of(facts, c))]
     if facts.memory_available is not None and facts.memory_available < SCARCE_MEMORY:
@@ -56,7 +58,7 @@ def memory(facts: Facts) -> list[Finding]:
     return found
 
 
-def _memory_of(facts: Facts, c: Container) -> Finding | None:
+def _memory_of(facts: Facts, c: Container) -> Diagnosis | None:
     limit = f"its limit of {_size(c.memory_limit)}" if c.memory_limit else "the machine's memory"
     again = f", and was restarted {c.restarts} times" if c.restarts else ""
     if c.oom_killed:
@@ -74,7 +76,7 @@ def _memory_of(facts: Facts, c: Container) -> Finding | None:
     return None
 
 
-def disk(facts: Facts) -> list[Finding]:
+def disk(facts: Facts) -> list[Diagnosis]:
     """Disks that are full, and logs that will fill them."""
     rooms = [_room(d, "this machine", f"du -xh {d.folder} | sort -h | tail") for d in facts.disks]
     found = [finding for finding in rooms if finding]
@@ -90,7 +92,7 @@ def disk(facts: Facts) -> list[Finding]:
     return found
 
 
-def _said_full(facts: Facts, c: Container) -> list[Finding]:
+def _said_full(facts: Facts, c: Container) -> list[Diagnosis]:
     """A disk that the log says was full lately, though nothing can be seen of it now."""
     line = next((n for n in reversed(c.log) if _says_full(n) and facts.at - n.at < RECENT_SECONDS), None)
     if line is None:
@@ -103,7 +105,7 @@ def _said_full(facts: Facts, c: Container) -> list[Finding]:
     ]
 
 
-def health(facts: Facts) -> list[Finding]:
+def health(facts: Facts) -> list[Diagnosis]:
     """Health checks that fail, and containers that do not run."""
     found = [finding for c in facts.containers if (finding := _health_of(facts, c))]
     seen = facts.coordinator
@@ -115,7 +117,7 @@ def health(facts: Facts) -> list[Finding]:
     return found
 
 
-def _health_of(facts: Facts, c: Container) -> Finding | None:
+def _health_of(facts: Facts, c: Container) -> Diagnosis | None:
     if c.oom_killed or c.killed:
         return None  # memory speaks of it
     if c.status == "paused":
@@ -138,7 +140,7 @@ def _health_of(facts: Facts, c: Container) -> Finding | None:
     return None
 
 
-def limits(facts: Facts) -> list[Finding]:
+def limits(facts: Facts) -> list[Diagnosis]:
     """Queues that are full, requests that were refused, agents that take no more."""
     seen, most = facts.coordinator, facts.limits
     found = []
@@ -169,7 +171,7 @@ def limits(facts: Facts) -> list[Finding]:
     return found
 
 
-def _agents_at_their_limit(facts: Facts) -> list[Finding]:
+def _agents_at_their_limit(facts: Facts) -> list[Diagnosis]:
     found = []
     for agent in facts.coordinator.agents or ():
         home = facts.container_of(agent)
@@ -216,7 +218,7 @@ def _well_limited(facts: Facts) -> str:
     return f"{seen.running} tasks run, {seen.queued} wait; nothing was refused." if seen.agents is not None else ""
 
 
-RULES: dict[Check, tuple[Callable[[Facts], list[Finding]], Callable[[Facts], str]]] = {
+RULES: dict[Check, tuple[Callable[[Facts], list[Diagnosis]], Callable[[Facts], str]]] = {
     "reach": (reach, _well_reached),
     "memory": (memory, _well_remembered),
     "disk": (disk, _well_stored),
@@ -227,11 +229,11 @@ RULES: dict[Check, tuple[Callable[[Facts], list[Finding]], Callable[[Facts], str
 }
 
 
-def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -> Finding:
-    return Finding(check=check, severity=severity, what=what, why=why, mend=mend)
+def _finding(check: Check, severity: Severity, what: str, why: str, mend: str) -> Diagnosis:
+    return Diagnosis(check=check, severity=severity, what=what, why=why, mend=mend)
 
 
-def _failed(check: Check, facts: Facts) -> Finding:
+def _failed(check: Check, facts: Facts) -> Diagnosis:
     seen = facts.coordinator
     mend = f"{CLI} tasks --status {seen.failed_status} --url {seen.url}"
     why = f"The last: {seen.last_error.rstrip('.') or 'unknown reason'}."
@@ -256,7 +258,7 @@ def _another(facts: Facts, name: str) -> str:
     return f"COORDINATOR_URL={facts.coordinator.url} {PYTHON} -m workers.{name} --port 8012"
 
 
-def _room(place: Disk, whose: str, mend: str) -> Finding | None:
+def _room(place: Disk, whose: str, mend: str) -> Diagnosis | None:
     full = place.used >= FULL_DISK or place.free_bytes < FULL_BYTES
     if not full and place.used < TIGHT_DISK and place.free_bytes >= min(TIGHT_BYTES, place.total_bytes / 4):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator.cli.manifests.fields import literal
-from coordinator.cli.manifests.kaos import Agent, Manifests, MCPServer, ModelAPI, plain
+from coordinator.cli.manifests.kaos import AgentManifest, Manifests, MCPServer, ModelAPI, plain
 
 PORT = 8000
 OLLAMA_IMAGE = "${OLLAMA_IMAGE:-ollama/ollama:0.13.5}"
@@ -24,7 +24,7 @@ MUSTER: dict[str, Any] = {
     "pids_limit": 256,
 }
 ENVIRONMENT = {"LOG_LEVEL": "${LOG_LEVEL:-INFO}", "LOG_FORMAT": "${LOG_FORMAT:-json}", "API_KEY": "${API_KEY:-}"}
-KINDS: dict[type, str] = {Agent: "agent", ModelAPI: "modelapi", MCPServer: "mcpserver"}
+KINDS: dict[type, str] = {AgentManifest: "agent", ModelAPI: "modelapi", MCPServer: "mcpserver"}
 TMP = {"type": "tmpfs", "target": "/tmp"}
 PULLS = '(until ollama pull "$$MODEL"; do sleep 2; done) & exec ollama serve'
 LISTENS = f"import socket; socket.create_connection(('127.0.0.1', {PORT}), 2).close()"
@@ -52,7 +52,7 @@ def compose(found: Manifests) -> dict[str, Any]:
     }
 
 
-def service_of(one: Agent | ModelAPI | MCPServer) -> str:
+def service_of(one: AgentManifest | ModelAPI | MCPServer) -> str:
     """The name of a service, as KAOS names its own: an agent may be called what a model is called."""
     return f"{KINDS[type(one)]}-{one.name}"
 
@@ -97,7 +97,7 @@ def _server(server: MCPServer) -> dict[str, Any]:
     return service
 
 
-def _agent(agent: Agent, found: Manifests) -> dict[str, Any]:
+def _agent(agent: AgentManifest, found: Manifests) -> dict[str, Any]:
     model = _model_of(agent, found)
     servers = [found.servers[s] for s in _select_known(agent, "mcpServers", agent.servers, found.servers, found.broken)]
     peers = [
@@ -137,7 +137,7 @@ def _agent(agent: Agent, found: Manifests) -> dict[str, Any]:
     return service
 
 
-def _model_of(agent: Agent, found: Manifests) -> ModelAPI | None:
+def _model_of(agent: AgentManifest, found: Manifests) -> ModelAPI | None:
     if agent.model_api is None:
         if "MODEL_API_URL" not in agent.env:
             agent.fields.wrong("modelAPI", "is missing: the ModelAPI that the agent uses")
@@ -146,7 +146,7 @@ def _model_of(agent: Agent, found: Manifests) -> ModelAPI | None:
     return found.models[known[0]] if known else None
 
 
-def _model_settings(agent: Agent, model: ModelAPI | None) -> dict[str, str]:
+def _model_settings(agent: AgentManifest, model: ModelAPI | None) -> dict[str, str]:
     settings: dict[str, str] = {}
     if model is not None:
         settings["MODEL_API_URL"] = literal(model.url or f"http://{service_of(model)}:{OLLAMA_PORT}")
@@ -166,7 +166,7 @@ def _model_settings(agent: Agent, model: ModelAPI | None) -> dict[str, str]:
     return settings
 
 
-def _peer_settings(peers: list[Agent]) -> dict[str, str]:
+def _peer_settings(peers: list[AgentManifest]) -> dict[str, str]:
     if not peers:
         return {}
     urls = {
@@ -177,7 +177,7 @@ def _peer_settings(peers: list[Agent]) -> dict[str, str]:
 
 
 def _select_known(
-    agent: Agent, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]
+    agent: AgentManifest, field: str, names: tuple[str, ...], there: dict[str, Any], broken: set[str]
 ) -> list[str]:
     """The names that are in the manifests; the others are reported, unless that was done already."""
     for name in names:

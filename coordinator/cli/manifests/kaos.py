@@ -1,4 +1,4 @@
-"""PURE: KAOS's `Agent`, `ModelAPI` and `MCPServer` manifests, of all its generations, as values."""
+"""PURE: KAOS's `AgentManifest`, `ModelAPI` and `MCPServer` manifests, of all its generations, as values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MCPServer:
 
 
 @dataclass(frozen=True)
-class Agent:
+class AgentManifest:
     """An agent: its own settings in `env`, and the names of what it uses. `fields` tells of references gone wrong."""
 
     name: str
@@ -74,7 +74,7 @@ class Agent:
 class Manifests:
     """Everything that was read, by name; `broken` are names of what could not be."""
 
-    agents: dict[str, Agent] = field(default_factory=dict)
+    agents: dict[str, AgentManifest] = field(default_factory=dict)
     models: dict[str, ModelAPI] = field(default_factory=dict)
     servers: dict[str, MCPServer] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -214,7 +214,7 @@ def _server(name: str, spec: Fields) -> MCPServer | None:
     return MCPServer(name, PYTHON_IMAGE, {"command": ["sh", "-c", run], **overrides}, env, probed=True)
 
 
-def _agent(name: str, spec: Fields) -> Agent:
+def _agent(name: str, spec: Fields) -> AgentManifest:
     config, network, container = spec.child("config"), spec.child("agentNetwork"), spec.child("container")
     loop, memory = config.child("agenticLoop"), config.child("memory")
     image, overrides = _container(container, spec)
@@ -238,7 +238,7 @@ def _agent(name: str, spec: Fields) -> Agent:
         memory.skipped("type", f"{kept} is ignored: an agent keeps its memory in its own volume")
     if network.flag("expose") is False:
         network.skipped("expose", "has no effect: all services in the network can reach each other")
-    return Agent(
+    return AgentManifest(
         name,
         spec,
         model_api=spec.text("modelAPI"),

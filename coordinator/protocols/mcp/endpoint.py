@@ -24,7 +24,7 @@ INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603  # JSON-RPC's own codes
 
 def mount(host: Host) -> None:
     """Adds the endpoint to the coordinator; loads nothing."""
-    endpoint = _Endpoint(CoordinatorFace(lambda: host.app.state.parts))
+    endpoint = _Endpoint(CoordinatorFace(lambda: host.app.state.services))
     host.app.router.routes.extend(Route(path, endpoint, include_in_schema=False) for path in PATHS)
     host.opened.append(endpoint.opened)
     host.app.state.error_forms[PATHS[0]] = _refusal
@@ -38,7 +38,7 @@ class _Endpoint:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        settings = self._face.parts().settings
+        settings = self._face.services().settings
         self._names = host_check.allowed_names(settings.mcp_allowed_hosts, settings.public_url)
         self._sessions = _Sessions(self._face)
         try:
@@ -47,14 +47,14 @@ class _Endpoint:
             await self._sessions.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts = self._face.parts()
+        services = self._face.services()
         headers = [(name, value.strip()) for name, value in scope["headers"]]  # blanks around a value are no part of it
         said = {name: value.decode("latin-1") for name, value in headers}
         host_check.check(said.get(b"host"), said.get(b"origin"), names=self._names)
         assert self._sessions is not None
         handler = await self._sessions.handler()
         gone, begun = asyncio.Event(), False
-        hears = _until_stop(receive, parts.stopping) if scope["method"] == "GET" else receive
+        hears = _until_stop(receive, services.stopping) if scope["method"] == "GET" else receive
 
         async def heard() -> Message:
             message = await hears()

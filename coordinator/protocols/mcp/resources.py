@@ -26,7 +26,7 @@ from coordinator.reports.document import report
 from shared.contracts import Status
 from shared.errors import Conflict, MusterError, NotFound
 
-Context = ServerRequestContext[Any, Any]
+McpContext = ServerRequestContext[Any, Any]
 
 LISTED = 50  # tasks on one page
 REPORT = "muster://tasks/{task_id}/report"
@@ -39,16 +39,16 @@ class Resources:
     def __init__(self, face: CoordinatorFace) -> None:
         self._face = face
 
-    async def page(self, ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
+    async def page(self, ctx: McpContext, params: PaginatedRequestParams | None) -> ListResourcesResult:
         """Reports of the tasks of one page; the cursor is that of `GET /tasks`."""
         try:
-            page = await tasks.list_tasks(self._face.parts(), limit=LISTED, cursor=params.cursor if params else None)
+            page = await tasks.list_tasks(self._face.services(), limit=LISTED, cursor=params.cursor if params else None)
         except MusterError as error:
             raise MCPError(INVALID_PARAMS, error.detail) from error
         ended = [t for t in page["tasks"] if t["status"] not in (Status.QUEUED, Status.RUNNING)]
         return ListResourcesResult(resources=[_resource(t) for t in ended], next_cursor=page["next_cursor"])
 
-    async def templates(self, ctx: Context, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
+    async def templates(self, ctx: McpContext, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
         """The one way from a task to its report."""
         template = ResourceTemplate(
             uri_template=REPORT,
@@ -59,7 +59,7 @@ class Resources:
         )
         return ListResourceTemplatesResult(resource_templates=[template])
 
-    async def read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+    async def read(self, ctx: McpContext, params: ReadResourceRequestParams) -> ReadResourceResult:
         """A report as Markdown."""
         try:
             text = await self._report(params.uri)
@@ -72,7 +72,7 @@ class Resources:
         found = _REPORT.match(uri)
         if found is None:
             raise NotFound(f"Resource not found: {uri!r}. Available: {REPORT}.")
-        task = await self._face.parts().dispatcher.task(found.group(1))
+        task = await self._face.services().dispatcher.task(found.group(1))
         if not task.ended:
             raise Conflict(f"Task {task.id} is {task.status}; its report is available when it has ended.")
         return await asyncio.to_thread(report, task, "markdown")

@@ -27,10 +27,10 @@ from starlette.types import ASGIApp
 
 from coordinator.protocols.chat import CoordinatorFace
 from coordinator.protocols.mcp.resources import Resources
-from coordinator.protocols.mcp.tools import Tools
+from coordinator.protocols.mcp.tools import CoordinatorTools
 from shared.contracts import MAX_BODY_BYTES
 
-Context = ServerRequestContext[Any, Any]
+McpContext = ServerRequestContext[Any, Any]
 
 MAX_SESSIONS = 1_000  # of the older revisions, at 46 kB each; 2026-07-28 has none
 IDLE_SECONDS = 300.0  # many clients leave without a word; one that keeps a stream open is not idle
@@ -52,7 +52,7 @@ def serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[A
 
     @asynccontextmanager
     async def served() -> AsyncIterator[ASGIApp]:
-        tools = Tools(face)
+        tools = CoordinatorTools(face)
         manager = StreamableHTTPSessionManager(
             _server(face, tools),
             max_request_body_size=MAX_BODY_BYTES,
@@ -68,13 +68,13 @@ def serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[A
     return served
 
 
-def _server(face: CoordinatorFace, tools: Tools) -> Server[Any]:
+def _server(face: CoordinatorFace, tools: CoordinatorTools) -> Server[Any]:
     resources = Resources(face)
 
-    async def list_tools(ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+    async def list_tools(ctx: McpContext, params: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=tools.listed())
 
-    async def call_tool(ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def call_tool(ctx: McpContext, params: CallToolRequestParams) -> CallToolResult:
         return await tools.call(ctx, params.name, params.arguments or {})
 
     return Server(
@@ -94,11 +94,11 @@ def _server(face: CoordinatorFace, tools: Tools) -> Server[Any]:
     )
 
 
-async def _list_prompts(ctx: Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
+async def _list_prompts(ctx: McpContext, params: PaginatedRequestParams | None) -> ListPromptsResult:
     return ListPromptsResult(prompts=[PROMPT])
 
 
-async def _get_prompt(ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
+async def _get_prompt(ctx: McpContext, params: GetPromptRequestParams) -> GetPromptResult:
     if params.name != PROMPT.name:
         raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name!r}. Available: {PROMPT.name}.")
     question = (params.arguments or {}).get("question", "").strip()

@@ -29,8 +29,8 @@ from shared.errors import AgentLost, MusterError, Unavailable
 from shared.server import bodies
 from shared.server.app import Internal
 
-Context = ServerRequestContext[Any, Any]
-Run = Callable[[Context, Any], Coroutine[Any, Any, CallToolResult]]
+McpContext = ServerRequestContext[Any, Any]
+RunTool = Callable[[McpContext, Any], Coroutine[Any, Any, CallToolResult]]
 
 CANCEL_SECONDS = 2.0  # until a cancelled task has ended, as a rule
 MAX_AGENTS = 1_000
@@ -79,10 +79,10 @@ SAID = {  # about the arguments of execute_task, to the model that fills them in
 class _Entry:
     tool: Tool
     arguments: type[BaseModel]
-    run: Run
+    run: RunTool
 
 
-class Tools:
+class CoordinatorTools:
     """The table of tools over one coordinator, and the calls that run."""
 
     def __init__(self, face: CoordinatorFace) -> None:
@@ -139,7 +139,7 @@ class Tools:
         entry = self._entries.get(name)
         return entry.tool.input_schema if entry else None
 
-    async def call(self, ctx: Context, name: str, arguments: dict[str, Any]) -> CallToolResult:
+    async def call(self, ctx: McpContext, name: str, arguments: dict[str, Any]) -> CallToolResult:
         """Calls a tool; what goes wrong is a result with `isError`, an unknown tool is a protocol error."""
         entry = self._entries.get(name)
         if entry is None:
@@ -157,7 +157,7 @@ class Tools:
         """Waits for the calls that are being ended."""
         await asyncio.gather(*self._calls, return_exceptions=True)
 
-    async def _while_asked(self, ctx: Context, work: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
+    async def _while_asked(self, ctx: McpContext, work: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
         """Does the work as long as the caller waits for it.
 
         In a task of its own: the SDK's cancel scopes cancel again at every await, also while the work cleans up.
@@ -177,7 +177,7 @@ class Tools:
 
     # --- the tools
 
-    async def _execute_task(self, ctx: Context, given: ExecuteTask) -> CallToolResult:
+    async def _execute_task(self, ctx: McpContext, given: ExecuteTask) -> CallToolResult:
         wanted = TaskRequest.model_construct(**{name: getattr(given, name) for name in TaskRequest.model_fields})
         task = await self._face.accept(wanted, traceparent=_scope(ctx)[TRACE])
         if given.wait:
@@ -187,7 +187,7 @@ class Tools:
                 raise Unavailable(f"{exc.detail} Its task_id is {task.id!r}.") from exc
         return await self._shown(task.id)
 
-    async def _watch(self, ctx: Context, task: Task) -> None:
+    async def _watch(self, ctx: McpContext, task: Task) -> None:
         told = 0
         await ctx.session.report_progress(told, message=f"Task {task.id} is accepted.")
         async with aclosing(self._face.watched(task)) as notes:
@@ -195,20 +195,20 @@ class Tools:
                 told += 1
                 await ctx.session.report_progress(told, message=note.message)
 
-    async def _get_task(self, ctx: Context, given: TaskId) -> CallToolResult:
+    async def _get_task(self, ctx: McpContext, given: TaskId) -> CallToolResult:
         return await self._shown(given.task_id)
 
-    async def _cancel_task(self, ctx: Context, given: TaskId) -> CallToolResult:
-        dispatcher = self._face.parts().dispatcher
+    async def _cancel_task(self, ctx: McpContext, given: TaskId) -> CallToolResult:
+        dispatcher = self._face.services().dispatcher
         await dispatcher.cancel(given.task_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
                 await dispatcher.ended(given.task_id)
         return await self._shown(given.task_id)
 
-    async def _list_agents(self, ctx: Context, given: AgentFilter) -> CallToolResult:
+    async def _list_agents(self, ctx: McpContext, given: AgentFilter) -> CallToolResult:
         found = await api_agents.list_agents(
-            self._face.parts(), capability=given.capability, status=given.status, limit=MAX_AGENTS
+            self._face.services(), capability=given.capability, status=given.status, limit=MAX_AGENTS
         )
         agents: list[AgentView] = found["agents"]
         lines = [f"{a.name} ({a.status}): {', '.join(a.capabilities) or BY_NAME}. {a.description}" for a in agents]
@@ -218,7 +218,7 @@ class Tools:
         )
 
     async def _shown(self, task_id: str) -> CallToolResult:
-        task = await self._face.parts().dispatcher.task(task_id)
+        task = await self._face.services().dispatcher.task(task_id)
         content: list[ContentBlock] = [_text(await _as_text(task))]
         if task.ended and task.status not in _UNANSWERED:
             uri = REPORT.format(task_id=task.id)
@@ -245,7 +245,7 @@ async def _as_text(task: Task) -> str:
     return f"Task {task.id} is {task.status}" + (f": {steps}." if steps else ".")
 
 
-def _scope(ctx: Context) -> dict[str, Any]:
+def _scope(ctx: McpContext) -> dict[str, Any]:
     """The ASGI scope of the HTTP request that brought the call."""
     assert ctx.request is not None, "calls come over HTTP"
     return ctx.request.scope  # type: ignore[no-any-return]
@@ -262,7 +262,7 @@ def _entry(
     arguments: type[BaseModel],
     output: type[BaseModel],
     annotations: ToolAnnotations,
-    run: Run,
+    run: RunTool,
 ) -> _Entry:
     tool = Tool(
         name=name,

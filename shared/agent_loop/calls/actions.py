@@ -25,7 +25,7 @@ _NAMESPACE = re.compile(r"\A(?:functions?|tools?)[.:/]")  # models put these bef
 _NEAR = 0.6  # of difflib's ratio: `wether` is near `weather`, and so is `other`; what may be meant, asked back
 VERY_NEAR = 0.8  # what is meant, though it is not asked for by itself
 
-Kind = Literal["delegate", "tool", "invalid", "nothing"]
+ActionKind = Literal["delegate", "tool", "invalid", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Action:
     `nothing` is an empty action, after which the model is asked for the answer.
     """
 
-    kind: Kind
+    kind: ActionKind
     name: str = ""
     arguments: Mapping[str, JsonValue] = field(default_factory=dict)
     id: str | None = None

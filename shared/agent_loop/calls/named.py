@@ -44,7 +44,7 @@ _ARGUMENT_NAMED = re.compile(r"\s*\w+\s*(?:[:=]|\Z)")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedCall:
     """A call by name; `whole` says whether its end is there."""
 
     action: Action
@@ -60,9 +60,9 @@ class _Given:
     whole: bool = True
 
 
-def find_named_calls(text: str, known: Callables) -> list[Named]:
+def find_named_calls(text: str, known: Callables) -> list[NamedCall]:
     """Every call by name. Its arguments fit, or a mark says that a call is meant, then also of a tool there is not."""
-    found, position = list[Named](), 0
+    found, position = list[NamedCall](), 0
     for start, name, marked in _names(text, known):
         if start < position:
             continue
@@ -71,9 +71,9 @@ def find_named_calls(text: str, known: Callables) -> list[Named]:
             given = _Given({}, start + len(name))
         fits = given is not None and isinstance(given.data, dict) and tool is not None and known.fits(tool, given.data)
         if given is not None and (marked or fits):
-            found.append(Named(known.call(name, given.data), given.whole))
+            found.append(NamedCall(known.call(name, given.data), given.whole))
             position = given.end
-    return found or [Named(call) for line in text.split("\n") for call in _parse_program_line(line, known)]
+    return found or [NamedCall(call) for line in text.split("\n") for call in _parse_program_line(line, known)]
 
 
 def may_be_named(text: str, known: Callables) -> int:

@@ -64,7 +64,7 @@ def is_key(key: str, known: Callables) -> bool:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _JsonPiece:
     """JSON in a text: its position, and whether it was valid as written."""
 
     start: int
@@ -97,7 +97,7 @@ def _block(kind: str, data: JsonValue, known: Callables) -> Action | None:
     return several[0] if several else Action("invalid", why="Invalid tool call: 'tool' must be a name")
 
 
-def _pieces(text: str, known: Callables) -> Iterator[_Piece]:
+def _pieces(text: str, known: Callables) -> Iterator[_JsonPiece]:
     """Every JSON value of a text that may be a call; of a text that begins like JSON, that value whatever it is."""
     lead = _LEAD.match(text)
     position = lead.end() if lead else 0
@@ -113,11 +113,11 @@ def _pieces(text: str, known: Callables) -> Iterator[_Piece]:
         closing = _CLOSING.search(text, start)
         stop = end or (closing.start() if closing else len(text))
         if (data := read_json(text[start:stop])) is not None:
-            yield _Piece(start, stop, data, end is not None)
+            yield _JsonPiece(start, stop, data, end is not None)
             position = max(position, stop)
 
 
-def _without(text: str, pieces: list[_Piece]) -> str:
+def _without(text: str, pieces: list[_JsonPiece]) -> str:
     kept, position = "", 0
     for piece in pieces:
         kept, position = kept + text[position : piece.start], piece.end

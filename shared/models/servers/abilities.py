@@ -8,8 +8,8 @@ from typing import Literal
 
 from shared.models.servers.refusals import REPLY_FIELDS, Refusal
 
-Format = Literal["json_schema", "json_object", "none"]
-NEXT: dict[Format, Format] = {"json_schema": "json_object", "json_object": "none"}
+ReplyFormat = Literal["json_schema", "json_object", "none"]
+NEXT: dict[ReplyFormat, ReplyFormat] = {"json_schema": "json_object", "json_object": "none"}
 THINKING_TOKENS = 1_024  # beside an answer, for a model that was seen thinking; doubled while its answers are cut
 MOST_THINKING = 8_192
 
@@ -18,7 +18,7 @@ MOST_THINKING = 8_192
 class Abilities:
     """What has been learned; every change is a new value. `context` is in tokens, prompt and reply together."""
 
-    format: Format = "json_schema"
+    format: ReplyFormat = "json_schema"
     left_out: frozenset[str] = frozenset()  # fields of the body that it refuses
     reply_field: str = "max_tokens"
     context: int | None = None

@@ -18,7 +18,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelRequest:
     """A conversation with its instructions; `reply_tokens` is what an answer may have, its thoughts aside.
 
     `format` is the `response_format` of a shape; a server that refuses it gets a weaker one or none. Where `fit` is
@@ -33,7 +33,7 @@ class Asked:
     format: Mapping[str, Any] | None = None
     reply_tokens: int = 2_000
     tries: int = TRIES
-    fit: Fit | None = None
+    fit: FitRequest | None = None
     least_characters: int = 0
 
     @property
@@ -47,10 +47,10 @@ class Asked:
         return len(self.instructions) + said + tools + self.least_characters
 
 
-Fit = Callable[[Room], Awaitable[Asked]]
+FitRequest = Callable[[Room], Awaitable[ModelRequest]]
 
 
-def body(asked: Asked, known: Abilities, *, model: str, reply: int, extra: Mapping[str, Any]) -> dict[str, Any]:
+def body(asked: ModelRequest, known: Abilities, *, model: str, reply: int, extra: Mapping[str, Any]) -> dict[str, Any]:
     """The body of the call, without what the server is known to refuse; `extra` has the last word."""
     wants = asked.sampling
     found: dict[str, Any] = {
@@ -71,7 +71,7 @@ def body(asked: Asked, known: Abilities, *, model: str, reply: int, extra: Mappi
     }
 
 
-def _format(asked: Asked, known: Abilities) -> Mapping[str, Any] | None:
+def _format(asked: ModelRequest, known: Abilities) -> Mapping[str, Any] | None:
     if asked.format is None:
         return asked.sampling.response_format
     if known.format == "json_schema":
@@ -84,7 +84,7 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _messages(asked: Asked) -> Iterator[dict[str, Any]]:
+def _messages(asked: ModelRequest) -> Iterator[dict[str, Any]]:
     """One system message, which comes first: chat templates answer 500 to a second one or a later one.
 
     What a user says in several messages in a row becomes one, for there are templates that want turns to alternate.

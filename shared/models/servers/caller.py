@@ -13,13 +13,13 @@ import httpx
 from shared import logs
 from shared.contracts import Usage
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
-from shared.models.servers.asked import Asked
-from shared.models.servers.pace import Measured, Room
+from shared.models.servers.asked import ModelRequest
+from shared.models.servers.pace import MeasuredCall, Room
 from shared.models.servers.places import NoTurn
 from shared.models.servers.refusals import Refusal
 from shared.models.servers.server import SMALLEST_REPLY, Server
 from shared.models.servers.turns import Hear
-from shared.models.servers.wire import Broken, Received, Refused, exchange
+from shared.models.servers.wire import BrokenReply, Received, RefusedCall, exchange
 
 FIRST_PAUSE_SECONDS = 0.25  # doubled with each try, where the server does not say how long to wait
 LOADING_PAUSE_SECONDS = 0.5
@@ -38,7 +38,7 @@ class Answers(Protocol):
     """What can be asked: a server, or a script."""
 
     async def answer(
-        self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
+        self, asked: ModelRequest, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
     ) -> Usage: ...
 
 
@@ -49,7 +49,13 @@ class Caller:
         self.server = server
 
     async def answer(
-        self, asked: Asked, into: Received, *, seconds: float, hear: Hear | None = None, progress: Hear | None = None
+        self,
+        asked: ModelRequest,
+        into: Received,
+        *,
+        seconds: float,
+        hear: Hear | None = None,
+        progress: Hear | None = None,
     ) -> Usage:
         """Makes the call, and again where that may help; `into` is what has come, and `hear` gets words as they come.
 
@@ -58,7 +64,7 @@ class Caller:
         """
         if why := self.server.breaker.refusal():
             raise ModelFailed(f"Model {self.server.name!r} is not called: {why}")
-        call = _Call(self.server, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
+        call = _TriedCall(self.server, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
         try:
             async with asyncio.timeout(seconds):
                 return await call.made()
@@ -69,11 +75,18 @@ class Caller:
             ) from exc
 
 
-class _Call:
+class _TriedCall:
     """One call on its way, with all its tries."""
 
     def __init__(
-        self, server: Server, asked: Asked, into: Received, *, until: float, hear: Hear | None, progress: Hear | None
+        self,
+        server: Server,
+        asked: ModelRequest,
+        into: Received,
+        *,
+        until: float,
+        hear: Hear | None,
+        progress: Hear | None,
     ) -> None:
         self._server = server
         self._asked = asked
@@ -146,7 +159,7 @@ class _Call:
         now, server = time.monotonic(), self._server
         if self._into.first is None:
             waited = now - self._sent
-            server.pace.add(Measured(now, read=self._prompt, reading_seconds=waited))
+            server.pace.add(MeasuredCall(now, read=self._prompt, reading_seconds=waited))
             server.breaker.failed(f"It sent nothing for {waited:.0f} s.")
         else:
             self._measure(now)
@@ -160,7 +173,7 @@ class _Call:
             try:
                 await self._once()
                 return self._ended()
-            except Refused as exc:
+            except RefusedCall as exc:
                 server.breaker.succeeded()
                 failure, pause = self._refused(exc.refusal), exc.refusal.retry_after
                 less = known.without(exc.refusal, self._body, formatted=self._asked.format is not None)
@@ -173,7 +186,7 @@ class _Call:
                     self._tries, pause = self._tries - 1, pause or LOADING_PAUSE_SECONDS
                     await self._say(f"{server.name} is being loaded")
                 retryable = exc.refusal.passing and not exc.refusal.of_context
-            except Broken as exc:
+            except BrokenReply as exc:
                 failure, pause, retryable = server.failed(str(exc)), None, False
             except httpx.HTTPError as exc:
                 failure, pause = server.failed(str(exc) or type(exc).__name__), None
@@ -259,7 +272,7 @@ class _Call:
         reading = (into.first or now) - sent
         whole = into.pieces < 2
         written, writing = (usage.output_tokens, reading) if whole else (usage.output_tokens - 1, now - sent - reading)
-        self._server.pace.add(Measured(now, read, reading, written, writing, cached))
+        self._server.pace.add(MeasuredCall(now, read, reading, written, writing, cached))
 
     def _refused(self, refusal: Refusal) -> ModelFailed:
         if refusal.of_context:
@@ -290,10 +303,10 @@ class _Call:
         return self._until - time.monotonic()
 
 
-def _own_measure(timings: Mapping[str, Any], now: float, till_first: float) -> Measured | None:
+def _own_measure(timings: Mapping[str, Any], now: float, till_first: float) -> MeasuredCall | None:
     """What llama.cpp has measured itself, the time that the call waited there told apart."""
     try:
-        return Measured(
+        return MeasuredCall(
             now,
             int(timings["prompt_n"]),
             float(timings["prompt_ms"]) / 1000,

@@ -20,7 +20,7 @@ MARGIN = 0.9  # of a time is planned
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCall:
     """One call: tokens read (without those it had in its cache) and seconds till the first word; words and seconds."""
 
     at: float
@@ -51,10 +51,10 @@ class Pace:
     """The speeds of one model, in tokens a second; None until a call has shown them."""
 
     def __init__(self) -> None:
-        self._calls: deque[Measured] = deque(maxlen=CALLS)
+        self._calls: deque[MeasuredCall] = deque(maxlen=CALLS)
         self._counts: deque[tuple[int, int]] = deque(maxlen=CALLS)
 
-    def add(self, measured: Measured) -> None:
+    def add(self, measured: MeasuredCall) -> None:
         """Remembers a call."""
         self._calls.append(measured)
 
@@ -136,7 +136,7 @@ class Pace:
         """Tokens of instructions, which the last calls have had in common."""
         return min((call.cached for call in list(self._calls)[-ALIKE:]), default=0)
 
-    def _recent(self, now: float) -> list[Measured]:
+    def _recent(self, now: float) -> list[MeasuredCall]:
         return [call for call in self._calls if now - call.at < OLD_SECONDS]
 
 

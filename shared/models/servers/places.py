@@ -16,7 +16,7 @@ class NoTurn(Exception):
 
 
 @dataclass(eq=False)
-class Place:
+class CallPlace:
     """Of one call; `seconds` is what it takes, as far as is known."""
 
     seconds: float | None
@@ -30,8 +30,8 @@ class Places:
     def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._now = now
-        self._running: list[Place] = []
-        self._waiting: deque[Place] = deque()
+        self._running: list[CallPlace] = []
+        self._waiting: deque[CallPlace] = deque()
 
     def narrow(self, most: int) -> None:
         """From now on not more than so many at once."""
@@ -55,7 +55,7 @@ class Places:
         return free[0]
 
     @asynccontextmanager
-    async def taken(self, seconds: float | None, *, within: float) -> AsyncIterator[Place]:
+    async def taken(self, seconds: float | None, *, within: float) -> AsyncIterator[CallPlace]:
         """A place for a call that takes `seconds` (None: not known), held till the end of the block.
 
         Raises NoTurn where the queue leaves too little of `within` for it: at once where that is to be expected.
@@ -64,7 +64,7 @@ class Places:
         if wait + (seconds or 0.0) > within and wait > 0:
             before = len(self._running) + len(self._waiting)
             raise NoTurn(f"{before} calls are before this one, for about {wait:.0f} s")
-        call = Place(seconds)
+        call = CallPlace(seconds)
         if len(self._running) < self._most and not self._waiting:
             self._begin(call)
         else:
@@ -79,13 +79,13 @@ class Places:
         finally:
             self._end(call)
 
-    def _begin(self, call: Place) -> None:
+    def _begin(self, call: CallPlace) -> None:
         call.began = self._now()
         self._running.append(call)
         if not call.turn.done():
             call.turn.set_result(None)
 
-    def _end(self, call: Place) -> None:
+    def _end(self, call: CallPlace) -> None:
         if call in self._running:
             self._running.remove(call)
         else:

@@ -12,7 +12,7 @@ import httpx
 
 from shared.errors import ModelFailed
 from shared.models.servers.abilities import Abilities
-from shared.models.servers.asked import Asked, body
+from shared.models.servers.asked import ModelRequest, body
 from shared.models.servers.breaker import Breaker
 from shared.models.servers.pace import MARGIN, Pace, Room
 from shared.models.servers.places import Places
@@ -65,7 +65,7 @@ class Server:
         )
         return replace(found, why=why)
 
-    def sent(self, asked: Asked, reply: int) -> dict[str, Any]:
+    def sent(self, asked: ModelRequest, reply: int) -> dict[str, Any]:
         """The body of a call."""
         return body(asked, self.known, model=self.name, reply=reply, extra=self._extra)
 

@@ -47,7 +47,7 @@ AS_SET = Sampling()
 
 
 @dataclass(frozen=True)
-class Turn:
+class ModelReply:
     """One reply of a model: words, tools it wants called, what it cost, and whether its limit of tokens cut it.
 
     What it thought is in none of them. `note` is a sentence about its server that people should read.
@@ -69,7 +69,7 @@ class Blank(Generic[Shape]):
     max_tokens: int
 
 
-Fit = Callable[[Room], Awaitable[Blank[Shape]]]
+FitBlank = Callable[[Room], Awaitable[Blank[Shape]]]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -14,14 +14,13 @@ from shared.conversation import ToolCall
 from shared.models.servers.fence import strip_marks
 from shared.models.servers.refusals import Refusal, refusal
 from shared.models.servers.thoughts import Speech
+from shared.models.servers.turns import Hear
 
 MAX_ERROR_BYTES = 64_000
 MAX_CALLS = 200  # tools that one reply may want called
 
-Told = Callable[[str], Awaitable[None]]
 
-
-class Refused(Exception):
+class RefusedCall(Exception):
     """The server answered with an error."""
 
     def __init__(self, found: Refusal) -> None:
@@ -29,7 +28,7 @@ class Refused(Exception):
         self.refusal = found
 
 
-class Broken(Exception):
+class BrokenReply(Exception):
     """The response is not a reply, or only the beginning of one."""
 
 
@@ -91,7 +90,7 @@ class Received:
         if id and number in self._calls and self._calls[number]["id"] not in ("", id):
             number = last + 1
         if number not in self._calls and len(self._calls) >= MAX_CALLS:
-            raise Broken(f"it calls more than {MAX_CALLS} tools")
+            raise BrokenReply(f"it calls more than {MAX_CALLS} tools")
         call = self._calls.setdefault(number, {"id": "", "name": "", "arguments": ""})
         function = given.get("function")
         inner = function if isinstance(function, dict) else {}
@@ -102,14 +101,17 @@ class Received:
 
 
 async def exchange(
-    http: httpx.AsyncClient, url: str, body: Mapping[str, Any], headers: Mapping[str, str], into: Received, tell: Told
+    http: httpx.AsyncClient, url: str, body: Mapping[str, Any], headers: Mapping[str, str], into: Received, tell: Hear
 ) -> None:
-    """Sends one call; `tell` gets words as they come, none where it thinks. Raises Refused, Broken, httpx's errors."""
+    """Sends one call; `tell` gets words as they come, but none of its thoughts.
+
+    Raises RefusedCall, BrokenReply and the errors of httpx.
+    """
     request = http.build_request("POST", f"{url}/chat/completions", json=body, headers=headers)
     response = await http.send(request, stream=True)
     try:
         if response.status_code != 200:
-            raise Refused(refusal(response.status_code, await _beginning(response), _retry_after(response)))
+            raise RefusedCall(refusal(response.status_code, await _beginning(response), _retry_after(response)))
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             await _stream(response, into, tell)
         else:
@@ -119,12 +121,12 @@ async def exchange(
     finally:
         await response.aclose()
     if into.finish is None:
-        raise Broken("the reply was cut off")
+        raise BrokenReply("the reply was cut off")
     if words := into.speech.end():
         await tell(words)
 
 
-async def _stream(response: httpx.Response, into: Received, tell: Told) -> None:
+async def _stream(response: httpx.Response, into: Received, tell: Hear) -> None:
     try:
         async for event in EventSource(response).aiter_sse():
             if event.data.strip() == "[DONE]":
@@ -133,15 +135,15 @@ async def _stream(response: httpx.Response, into: Received, tell: Told) -> None:
             if event.data.strip():
                 await _take(_object(event.data), into, tell, "delta")
     except SSEError as exc:
-        raise Broken(str(exc)) from exc
+        raise BrokenReply(str(exc)) from exc
 
 
-async def _take(found: dict[str, Any], into: Received, tell: Told, part: str) -> None:
+async def _take(found: dict[str, Any], into: Received, tell: Hear, part: str) -> None:
     """A chunk, or the whole answer: one of both kinds may come where the other is expected."""
     if error := found.get("error"):
         code = error.get("code") if isinstance(error, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        raise Refused(refusal(status, json.dumps(found)))
+        raise RefusedCall(refusal(status, json.dumps(found)))
     if isinstance(found.get("usage"), dict):
         into.counted = found["usage"]
     if isinstance(found.get("timings"), dict):
@@ -149,7 +151,7 @@ async def _take(found: dict[str, Any], into: Received, tell: Told, part: str) ->
     choices = found.get("choices")
     if not isinstance(choices, list):
         if part == "message":
-            raise Broken("it is not a chat completion")
+            raise BrokenReply("it is not a chat completion")
         return
     choice = choices[0] if choices else {}
     if isinstance(choice, dict):
@@ -163,9 +165,9 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError as exc:
-        raise Broken("it is not JSON") from exc
+        raise BrokenReply("it is not JSON") from exc
     if not isinstance(found, dict):
-        raise Broken("it is not a JSON object")
+        raise BrokenReply("it is not a JSON object")
     return found
 
 

@@ -44,7 +44,7 @@ class KeyedContexts(SimpleRequestContextBuilder):
         return await super().build(context, params, task_id or _keyed_id(context), context_id, task)
 
 
-class Handler(DefaultRequestHandler):
+class A2aHandler(DefaultRequestHandler):
     """`DefaultRequestHandler`, whose errors it raises; `InvalidParamsError` also for a key that came with other words,
     `UnsupportedOperationError` also for a second message to a task that is at work.
 

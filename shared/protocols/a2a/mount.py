@@ -18,7 +18,7 @@ from shared.background import Background
 from shared.client import client as transport
 from shared.client.addresses import url_refusal
 from shared.db.database import Database
-from shared.db.memory import Memory
+from shared.db.memory import MemoryDatabase
 from shared.db.outbox import Outbox
 from shared.db.sqlite import Sqlite
 from shared.errors import Unavailable
@@ -88,7 +88,7 @@ class _Door:
     async def _database(self, stack: AsyncExitStack) -> Database:
         if self._db is None:
             folder = self._host.folder
-            db: Database = Memory() if folder is None else Sqlite(folder / FILE, on_broken=self._died)
+            db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._died)
             stack.push_async_callback(db.close)
             await db.open(sql.MIGRATIONS)
             near = await stack.enter_async_context(transport.client(policy="agents"))

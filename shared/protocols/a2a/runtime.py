@@ -24,7 +24,7 @@ from shared.db.database import Database
 from shared.errors import MusterError
 from shared.protocols.a2a.card import card
 from shared.protocols.a2a.executor import FaceExecutor
-from shared.protocols.a2a.handler import Handler, KeyedContexts
+from shared.protocols.a2a.handler import A2aHandler, KeyedContexts
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
 from shared.protocols.a2a.resuming import Resuming
 from shared.protocols.a2a.store import Hooks, Tasks
@@ -116,7 +116,7 @@ async def running(
     left = [task for task in await tasks.open_tasks() if task.history]
     resuming = Resuming(task.id for task in left)
     stopping = host.app.state.stopping
-    kind = DefaultRequestHandler if make_executor else partial(Handler, resuming=resuming)
+    kind = DefaultRequestHandler if make_executor else partial(A2aHandler, resuming=resuming)
     executor = (
         make_executor(host)
         if make_executor

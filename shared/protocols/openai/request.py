@@ -53,7 +53,7 @@ class _Function(_Open):
     arguments: Text = ""
 
 
-class _Call(_Open):
+class _ToolCall(_Open):
     id: Short = ""
     function: _Function
 
@@ -61,7 +61,7 @@ class _Call(_Open):
 class _Turn(_Open):
     role: Literal["system", "developer", "user", "assistant", "tool", "task-delegation"]
     content: JsonValue = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_ToolCall] | None = None
     tool_call_id: Short | None = None
 
 

@@ -19,7 +19,7 @@ _TYPES = {429: "rate_limit_error"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatAnswer:
     """What every body of one chat says about itself; `created` is Unix seconds."""
 
     id: str

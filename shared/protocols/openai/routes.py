@@ -57,7 +57,7 @@ def mount(host: Host) -> None:
         )
         if (hop := request.headers.get(HOP)) is not None:
             ask = replace(ask, envelope=heard(hop))
-        answer = openai_answer.Answer(
+        answer = openai_answer.ChatAnswer(
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),
             model=ask.model or face.models()[0],

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.conversation import Ask, Delta, Face, Final, Note, Piece
 from shared.errors import MusterError
-from shared.protocols.openai.response import DONE, Answer, event, failure, written
+from shared.protocols.openai.response import DONE, ChatAnswer, event, failure, written
 from shared.server import sse
 from shared.server.hang_up import until_hung_up
 
@@ -34,7 +34,7 @@ Heard = Piece | Exception | _Gone
 class Chat(Response):
     """The answer to one chat. `notes` makes progress part of a stream's content; else it travels as comments."""
 
-    def __init__(self, face: Face, ask: Ask, answer: Answer, *, streams: bool, notes: bool) -> None:
+    def __init__(self, face: Face, ask: Ask, answer: ChatAnswer, *, streams: bool, notes: bool) -> None:
         super().__init__()
         self._face, self._ask, self._answer = face, ask, answer
         self._streams, self._notes = streams, notes

@@ -415,7 +415,7 @@ async def test_interrupted_step_leaves_its_task_to_the_restart(tmp_path: Path, o
         await first.register("poet", odd.url, "write", protocol="a2a")
         task_id = await first.begin(plan=PLAN)
         await eventually(lambda: len(odd.calls) > 1)
-        await first.parts.dispatcher.close()
+        await first.services.dispatcher.close()
         await asyncio.sleep(0.1)
 
     odd.answers = [
@@ -436,7 +436,7 @@ async def test_overdue_task_is_canceled_after_the_restart(tmp_path: Path, odd: O
         await first.register("poet", odd.url, "write", protocol="a2a")
         task_id = await first.begin(plan=PLAN, timeout_seconds=1.0)
         await eventually(lambda: len(odd.calls) > 1)
-        await first.parts.dispatcher.close()
+        await first.services.dispatcher.close()
     await asyncio.sleep(1.0)
 
     odd.answers = [(200, result(tasks=[task_in("WORKING")]))]

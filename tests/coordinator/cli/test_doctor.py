@@ -19,13 +19,13 @@ from coordinator.cli.doctor.docker import DockerFailed, container_of, disk_lines
 from coordinator.cli.doctor.facts import (
     Container,
     Coordinator,
+    Diagnosis,
     Disk,
     Facts,
-    Finding,
-    Limits,
     LogLine,
     Project,
     SeenAgent,
+    TaskLimits,
     Unseen,
 )
 from coordinator.cli.doctor.rules import examine
@@ -73,7 +73,7 @@ def agents(**values: Any) -> Coordinator:
     return Coordinator(url=URL, agents=(TRIO[0], SeenAgent(**named | values), TRIO[2]))
 
 
-def bad(facts: Facts) -> list[Finding]:
+def bad(facts: Facts) -> list[Diagnosis]:
     return [finding for finding in examine(facts) if finding.severity != "ok"]
 
 
@@ -254,11 +254,11 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
         "MAX_CONCURRENT_TASKS=128 make run",
     ),
     "a full queue": (
-        plain(Coordinator(url=URL, agents=TRIO, running=2, queued=3), limits=Limits(running=2, queued=3)),
+        plain(Coordinator(url=URL, agents=TRIO, running=2, queued=3), limits=TaskLimits(running=2, queued=3)),
         "limits", "problem", "2 tasks run and 3 wait; MAX_QUEUED_TASKS is 3", "MAX_CONCURRENT_TASKS=4 make run",
     ),
     "all places taken": (
-        plain(Coordinator(url=URL, agents=TRIO, running=2, queued=1), limits=Limits(running=2, queued=3)),
+        plain(Coordinator(url=URL, agents=TRIO, running=2, queued=1), limits=TaskLimits(running=2, queued=3)),
         "limits", "warning", "MAX_CONCURRENT_TASKS is 2", "MAX_CONCURRENT_TASKS=4 make run",
     ),
     "a full agent": (
@@ -754,7 +754,7 @@ def test_limits_come_from_the_container(tmp_path):
 
     facts = inspect.look(URL, None, folder=tmp_path, run=FakeDocker(one), transport=well)
 
-    assert facts.limits == Limits(running=1, queued=1_000)
+    assert facts.limits == TaskLimits(running=1, queued=1_000)
     assert [place.folder for place in facts.disks] == ["/"]
 
 

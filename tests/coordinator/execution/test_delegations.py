@@ -67,7 +67,7 @@ def of(agent: str) -> list[dict[str, Any]]:
 
 
 async def events(suite: Suite, task_id: str) -> list[tuple[str, dict[str, Any]]]:
-    found = await suite.parts.store.events(task_id, after=0)
+    found = await suite.services.store.events(task_id, after=0)
     return [(e.type, e.fields) for e in found if e.type.startswith("delegation.")]
 
 
@@ -240,13 +240,13 @@ async def asking(coordinator):
     task_id = await coordinator.begin(plan=of("captain"))
     await fakes.eventually(lambda: held.began)
     captain, alpha = (
-        next(i for i in coordinator.parts.agents.registry.all() if i.name == n) for n in ("captain", "alpha")
+        next(i for i in coordinator.services.agents.registry.all() if i.name == n) for n in ("captain", "alpha")
     )
     true = Envelope(task=task_id, step="answer", attempt=1, milliseconds=5_000)
 
     async def ask(envelope: Envelope = true, *, by: Any = captain, key_of: Any = None, **changes: Any) -> Any:
         body = json.dumps({"agent": "alpha", "task": "Count."} | changes).encode()
-        key = derive_key(coordinator.parts.secret, (key_of or by).id)
+        key = derive_key(coordinator.services.secret, (key_of or by).id)
         headers = {ASKED_AS: by.id, HEADER: seal(envelope, key=key, body=body)}
         return await coordinator.client.post("/delegate", content=body, headers=headers)
 
@@ -302,7 +302,7 @@ async def test_what_is_delegated_ends_with_the_step_that_asked(asking, coordinat
     await fakes.eventually(lambda: held.cancelled)
     assert (await waiting).json()["detail"] == "The delegating step has ended."
     assert task.usage.calls == 2
-    log = [event.type for event in await coordinator.parts.store.events(task.task_id, after=0)]
+    log = [event.type for event in await coordinator.services.store.events(task.task_id, after=0)]
     assert log[-3:] == ["delegation.finished", "step.failed", "task.finished"]
 
 
@@ -316,7 +316,7 @@ async def test_what_a_delegated_step_delegates_ends_with_it(asking, coordinator)
         return Reply("done")
 
     def beta() -> Any:
-        return next(i for i in coordinator.parts.agents.registry.all() if i.name == "beta")
+        return next(i for i in coordinator.services.agents.registry.all() if i.name == "beta")
 
     asking_on: list[Any] = []
     await coordinator.add(fakes.agent("gamma", "gamma", held))
@@ -374,8 +374,8 @@ async def test_what_was_delegated_before_a_restart_is_spent(tmp_path):
         await fakes.eventually(lambda: len(held.began) == 2)
         open.append(asyncio.create_task(ask("beta", held.began[1].step_id, "gamma")))
         await fakes.eventually(lambda: len(held.began) == 3)
-        first.parts.store.note = lambda *_: None  # nothing that ends now is written: a kill
-        await first.parts.dispatcher.close()
+        first.services.store.note = lambda *_: None  # nothing that ends now is written: a kill
+        await first.services.dispatcher.close()
     for one in open:
         one.cancel()
 
@@ -393,10 +393,10 @@ def asker(suite: Suite, task_id: str) -> Any:
     """A function that asks for an agent in another one's name."""
 
     async def ask(name: str, step: str, agent: str, **wish: Any) -> Any:
-        by = next(i for i in suite.parts.agents.registry.all() if i.name == name)
+        by = next(i for i in suite.services.agents.registry.all() if i.name == name)
         body = json.dumps({"agent": agent, "task": "Count."} | wish).encode()
         envelope = Envelope(task=task_id, step=step, attempt=1, milliseconds=5_000)
-        header = seal(envelope, key=derive_key(suite.parts.secret, by.id), body=body)
+        header = seal(envelope, key=derive_key(suite.services.secret, by.id), body=body)
         return await suite.client.post("/delegate", content=body, headers={ASKED_AS: by.id, HEADER: header})
 
     return ask

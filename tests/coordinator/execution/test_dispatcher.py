@@ -21,7 +21,7 @@ REQUEST = TaskRequest.model_validate({"task_description": "Work", "timeout_secon
 
 
 def dispatcher_of(suite: Suite) -> Dispatcher:
-    dispatcher: Dispatcher = suite.parts.dispatcher
+    dispatcher: Dispatcher = suite.services.dispatcher
     return dispatcher
 
 
@@ -41,7 +41,7 @@ async def test_early_cancel_ends_the_task(coordinator: Suite) -> None:
 @pytest.mark.parametrize(("key", "status"), [("the-one", Status.COMPLETED), (None, Status.CANCELLED)])
 async def test_caller_that_leaves_early_leaves_no_orphan(coordinator: Suite, key: str | None, status: Status) -> None:
     """Its row is written all the same: it ends, with work where somebody may come back with the key."""
-    dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
+    dispatcher, store = dispatcher_of(coordinator), coordinator.services.store
     await coordinator.add(agent("worker", "work"))
     accept = store.accept
 
@@ -61,7 +61,7 @@ async def test_caller_that_leaves_early_leaves_no_orphan(coordinator: Suite, key
 
 async def test_reader_between_commit_and_start_waits(coordinator: Suite) -> None:
     """A second caller with the same key may find the task in the journal before the first one has begun it."""
-    dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
+    dispatcher, store = dispatcher_of(coordinator), coordinator.services.store
     await coordinator.add(agent("worker", "work"))
     accepted, _ = await dispatcher.accept(REQUEST)
     await dispatcher.ended(accepted.id)
@@ -86,7 +86,7 @@ async def test_second_result_is_counted_and_not_merged(coordinator: Suite) -> No
     plan = [{"id": "a", "capability": "work"}]
     task_id = await coordinator.begin(plan=plan)
     await eventually(lambda: held.began)
-    dispatcher, store = dispatcher_of(coordinator), coordinator.parts.store
+    dispatcher, store = dispatcher_of(coordinator), coordinator.services.store
     running = await dispatcher.task(task_id)
     first = replace(running.steps[0], status=Status.COMPLETED, output="first", finished_at=running.created_at + 1)
     assert await store.finish_step(running, first, first_byte_at=None, ledger=Ledger())
@@ -143,7 +143,7 @@ async def test_bug_in_a_task_costs_only_its_rest(
 ) -> None:
     """The task ends as failed, says so, and gives its place back."""
     await coordinator.add(agent("worker", "work"))
-    store, broken = coordinator.parts.store, [True]
+    store, broken = coordinator.services.store, [True]
     name = point.removeprefix("store.")
     works = getattr(store, name)
 
@@ -158,7 +158,7 @@ async def test_bug_in_a_task_costs_only_its_rest(
 
     assert view.status in ("failed", "partial")
     assert "Internal error in the coordinator: ZeroDivisionError." in [m.why for m in view.missing]
-    assert coordinator.parts.admission.running == 0
+    assert coordinator.services.admission.running == 0
     assert (await coordinator.execute(plan=PLAN)).status == "completed"
 
 

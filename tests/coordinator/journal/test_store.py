@@ -16,7 +16,7 @@ from coordinator.journal.store import WRITES, Store
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Registration, Status, StepError, Usage
 from shared.db.database import Database
-from shared.db.memory import Memory
+from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.limits.ledger import Ledger
 
@@ -44,7 +44,7 @@ class Journal:
 
 @pytest.fixture(params=["file", "memory"])
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    journal = Journal(Sqlite(tmp_path / "muster.db") if request.param == "file" else Memory())
+    journal = Journal(Sqlite(tmp_path / "muster.db") if request.param == "file" else MemoryDatabase())
     await journal.store.open()
     yield journal
     await journal.store.close()
@@ -520,7 +520,7 @@ async def test_large_request_is_written_once(journal, size):
 async def test_every_write_is_a_named_point(tmp_path):
     """What `tests/system/test_kill.py` kills at is all there is."""
     reached: list[str] = []
-    for db in (Sqlite(tmp_path / "muster.db", at=reached.append), Memory(at=reached.append)):
+    for db in (Sqlite(tmp_path / "muster.db", at=reached.append), MemoryDatabase(at=reached.append)):
         reached.clear()
         journal = Journal(db)
         await journal.store.open()

@@ -48,7 +48,7 @@ async def test_a_receiver_that_fails_gets_it_again(suite: Suite, network: Networ
     assert [key for key, _ in receiver.got] == [task.task_id] * 2
 
     async def noted() -> list[str]:
-        events = await suite.parts.store.events(task.task_id)
+        events = await suite.services.store.events(task.task_id)
         return [e.type for e in events if e.type.startswith("webhook")]
 
     assert await eventually(noted)

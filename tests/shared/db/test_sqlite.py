@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shared.db.database import Database, Statement
-from shared.db.memory import Memory
+from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import BATCH, Sqlite
 from shared.errors import StorageBroken, StorageFull
 
@@ -59,7 +59,7 @@ async def opened(db: Sqlite) -> AsyncIterator[Sqlite]:
 
 @pytest.fixture(params=["file", "memory"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    db: Database = Sqlite(tmp_path / "notes.db") if request.param == "file" else Memory()
+    db: Database = Sqlite(tmp_path / "notes.db") if request.param == "file" else MemoryDatabase()
     await db.open(MIGRATIONS)
     yield db
     await db.close()

@@ -96,7 +96,7 @@ def test_log_line_cannot_forge_or_reveal() -> None:
     """What others have sent cannot begin a line of its own, and no short secret slips through."""
     said = {"why": "two\nlines", "said": 'a "b"', "path": "/x\x1b[31m", "own": "hush", "api_key": "k", "ms": 1.5}
 
-    line = logs.Line(["hush"])(None, "info", {"event": "task.finished"} | said)
+    line = logs.ConsoleLine(["hush"])(None, "info", {"event": "task.finished"} | said)
 
     fields = "api_key=[hidden] ms=1.5 own=[hidden] path='/x\\x1b[31m' said='a \"b\"' why='two\\nlines'"
     assert re.fullmatch(r"\d\d:\d\d:\d\d \[info     \] task\.finished          (.+)", line)[1] == fields

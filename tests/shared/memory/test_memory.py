@@ -18,7 +18,7 @@ from shared.contracts import Missing
 from shared.conversation import UNANSWERED, Ask, Delta, Final, Message
 from shared.errors import StorageBroken, WorkerFault
 from shared.memory.recorder import Remembering
-from shared.memory.store import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Limits, Memory
+from shared.memory.store import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Memory, MemoryLimits
 from tests.support.fakes import ROOT
 from tests.support.processes import Disk
 
@@ -179,7 +179,7 @@ async def test_unanswered_question_is_kept_with_the_next(memory: Memory) -> None
 
 
 async def test_a_session_keeps_its_newest_events(tmp_path: Path) -> None:
-    async with remembering(tmp_path, limits=Limits(session_events=5)) as memory:
+    async with remembering(tmp_path, limits=MemoryLimits(session_events=5)) as memory:
         for number in range(12):
             await memory.record("s", "user_message", number)
             await memory.record("other", "user_message", "stays" if number == 0 else number)
@@ -191,7 +191,7 @@ async def test_a_session_keeps_its_newest_events(tmp_path: Path) -> None:
 
 async def test_the_sessions_used_longest_ago_go_first(tmp_path: Path) -> None:
     clock = [0.0]
-    async with remembering(tmp_path, limits=Limits(sessions=10), wall=lambda: clock[0]) as memory:
+    async with remembering(tmp_path, limits=MemoryLimits(sessions=10), wall=lambda: clock[0]) as memory:
         for number in range(PRUNE_EVERY * 4):
             clock[0] += 1
             await memory.record("kept" if number % 3 == 0 else f"s{number}", "user_message", number, durable=True)
@@ -206,7 +206,7 @@ async def test_the_sessions_used_longest_ago_go_first(tmp_path: Path) -> None:
 
 async def test_bytes_are_bounded(tmp_path: Path) -> None:
     """An event of 1 kB, a thousand times, into 50 kB."""
-    async with remembering(tmp_path, limits=Limits(bytes=50_000)) as memory:
+    async with remembering(tmp_path, limits=MemoryLimits(bytes=50_000)) as memory:
         for number in range(1_000):
             await memory.record(f"s{number}", "user_message", "x" * 998)
         await memory.record("last", "user_message", "y", durable=True)
@@ -220,7 +220,7 @@ async def test_bytes_are_bounded(tmp_path: Path) -> None:
 
 async def test_old_events_go(tmp_path: Path) -> None:
     clock = [1_000 * DAY]
-    async with remembering(tmp_path, limits=Limits(days=2), wall=lambda: clock[0]) as memory:
+    async with remembering(tmp_path, limits=MemoryLimits(days=2), wall=lambda: clock[0]) as memory:
         await said(memory, "old", "long ago", "yes")
         await said(memory, "used", "long ago too")
         clock[0] += 3 * DAY

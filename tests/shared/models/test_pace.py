@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared.models.servers.breaker import Breaker
-from shared.models.servers.pace import Measured, Pace
+from shared.models.servers.pace import MeasuredCall, Pace
 from shared.models.servers.places import NoTurn, Places
 
 
@@ -20,7 +20,7 @@ class Clock:
 def measured(*, reading: float = 100.0, writing: float = 10.0) -> Pace:
     """A model that reads and writes so many tokens a second."""
     pace = Pace()
-    pace.add(Measured(0.0, read=1_000, reading_seconds=1_000 / reading, written=100, writing_seconds=100 / writing))
+    pace.add(MeasuredCall(0.0, read=1_000, reading_seconds=1_000 / reading, written=100, writing_seconds=100 / writing))
     return pace
 
 
@@ -48,7 +48,7 @@ def test_what_was_measured_long_ago_says_nothing():
 def test_a_short_prompt_measures_nothing():
     """Nor does one that the server had in its cache: only the way there and back is seen."""
     pace = measured()
-    pace.add(Measured(1.0, read=3, reading_seconds=2.0))
+    pace.add(MeasuredCall(1.0, read=3, reading_seconds=2.0))
 
     assert pace.reading(1.0) == pytest.approx(100.0)
 
@@ -124,7 +124,7 @@ def test_a_silent_model_is_left_alone_for_a_while():
 def test_wait_at_a_crowded_server_is_planned():
     """Other processes ask it, too; a minute later it may be free."""
     pace = measured()
-    pace.add(Measured(0.0, read=100, reading_seconds=1.0, waited=8.0))
+    pace.add(MeasuredCall(0.0, read=100, reading_seconds=1.0, waited=8.0))
 
     assert pace.waiting(1.0) == pytest.approx(4.0)
     assert pace.seconds(100, 0, 1.0) == pytest.approx(5.0)

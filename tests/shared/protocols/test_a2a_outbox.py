@@ -10,7 +10,7 @@ from a2a.server.context import ServerCallContext
 from a2a.types.a2a_pb2 import Task, TaskPushNotificationConfig, TaskState, TaskStatus
 
 from shared.db.database import Statement
-from shared.db.memory import Memory
+from shared.db.memory import MemoryDatabase
 from shared.protocols.a2a import outbox as a2a_outbox
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.store import Hooks, Tasks
@@ -21,7 +21,7 @@ async def test_old_tasks_are_forgotten_despite_new_ones(monkeypatch: pytest.Monk
     """Also while there is always news to deliver."""
     monkeypatch.setattr(a2a_outbox, "PRUNE_SECONDS", 0.1)
     monkeypatch.setattr(a2a_outbox, "KEPT_TASKS", 2)
-    db = Memory()
+    db = MemoryDatabase()
     await db.open(sql.MIGRATIONS)
     for number in range(5):
         row = {"id": str(number), "context_id": "c", "state": 3, "phase": "ended", "updated": number, "body": b""}
@@ -39,7 +39,7 @@ async def test_old_tasks_are_forgotten_despite_new_ones(monkeypatch: pytest.Monk
 
 async def test_ended_task_is_no_longer_hooked() -> None:
     """Its last word is put into the outbox with its end; the ids would add up for as long as the service runs."""
-    db = Memory()
+    db = MemoryDatabase()
     await db.open(sql.MIGRATIONS)
     tasks = Tasks(db, news=lambda: None)
     hook, context = TaskPushNotificationConfig(url="http://hooks/done"), ServerCallContext()

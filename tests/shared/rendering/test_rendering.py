@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from shared import rendering
 from shared.contracts import Missing
 from shared.rendering.links import source_link
-from shared.rendering.passage import Place
+from shared.rendering.passage import ShownPassage
 from shared.report.model import (
     Analysis,
     AskedWord,
@@ -150,7 +150,7 @@ def test_nothing_in_a_report_runs_in_its_page(text, answered):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_a_passage_runs_in_its_page(text):
     """Nor out of what stands around it."""
-    place = Place(report(text).sources[0], text, text, text, text, text, [AskedWord(word=text)])
+    place = ShownPassage(report(text).sources[0], text, text, text, text, text, [AskedWord(word=text)])
 
     page = rendering.passage_to_html(place, back="../report.html")
 
@@ -179,7 +179,7 @@ def test_nothing_in_a_report_is_markup_in_its_markdown(text, answered):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_a_passage_is_markup_in_its_markdown(text):
-    place = Place(report(text).sources[0], text, text, text, question=text, words=[AskedWord(word=text)])
+    place = ShownPassage(report(text).sources[0], text, text, text, question=text, words=[AskedWord(word=text)])
 
     page = as_html(rendering.passage_to_markdown(place))
 

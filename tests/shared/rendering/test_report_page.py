@@ -8,7 +8,7 @@ from lxml import html as lxml_html
 from shared import rendering
 from shared.rendering.links import source_link
 from shared.rendering.marks import marker
-from shared.rendering.passage import Place
+from shared.rendering.passage import ShownPassage
 from shared.report.model import ADMITTED, AskedWord, Cited, NumberedSource, Report, Section
 
 WORDS = [AskedWord(word="backups", weight=2, passages=3), AskedWord(word="kept", weight=1, passages=9)]
@@ -211,7 +211,9 @@ def test_the_spelling_that_was_searched_is_marked():
 
 
 def test_a_passage_stands_between_what_comes_before_and_after():
-    place = Place(SOURCES[0], "Kept 30 days.", "Made at night.", "Then deleted.", "It has changed.", "How?", WORDS)
+    place = ShownPassage(
+        SOURCES[0], "Kept 30 days.", "Made at night.", "Then deleted.", "It has changed.", "How?", WORDS
+    )
     page = lxml_html.document_fromstring(rendering.passage_to_html(place, back="../report.html"))
 
     assert [words(s) for s in page.iter("section")] == [

@@ -6,14 +6,16 @@ import pytest
 
 from workers.language.sentences import sentences
 from workers.reading import files
-from workers.reading.documents.document import PASSAGE_WORDS, Block, Document, Section, passages
+from workers.reading.documents.document import PASSAGE_WORDS, Document, DocumentBlock, DocumentSection, passages
 
 
 def test_long_sections_split_evenly_at_block_ends():
     """Long sections are cut into parts of like length at block ends."""
-    blocks = tuple(Block(f"Sentence {number} says that the tide is high again today." * 4) for number in range(40))
+    blocks = tuple(
+        DocumentBlock(f"Sentence {number} says that the tide is high again today." * 4) for number in range(40)
+    )
 
-    parts = list(passages(Document("t", (Section(("t",), "", blocks),))))
+    parts = list(passages(Document("t", (DocumentSection(("t",), "", blocks),))))
 
     sizes = [len(part.text.split()) for part in parts]
     assert len(parts) == -(-sum(sizes) // PASSAGE_WORDS)
@@ -24,7 +26,7 @@ def test_long_sections_split_evenly_at_block_ends():
 
 @pytest.mark.parametrize("text", ["word " * 3_000, "w" * 100_000, "A sentence. " * 1_000, "    code()\n" * 2_000])
 def test_a_block_longer_than_a_passage_is_cut(text):
-    parts = list(passages(Document("t", (Section((), "", (Block(text),)),))))
+    parts = list(passages(Document("t", (DocumentSection((), "", (DocumentBlock(text),)),))))
 
     assert max(len(part.text.split()) for part in parts) <= PASSAGE_WORDS * 1.15
     assert "".join("".join(part.text for part in parts).split()) == "".join(text.split())

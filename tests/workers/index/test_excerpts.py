@@ -9,15 +9,15 @@ import pytest
 from shared.report.model import AskedWord
 from workers.index import ranking, store
 from workers.index.excerpts import MAX_CHARACTERS, excerpt
-from workers.index.ranking import Asked
+from workers.index.ranking import SearchedQuestion
 from workers.language.questions import content
 from workers.providers.found import evidence
-from workers.reading.documents.document import Block, Document, Section
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection
 
 
-def asked(question: str, **weights: float) -> Asked:
+def asked(question: str, **weights: float) -> SearchedQuestion:
     words = content(question, "en")
-    return Asked(
+    return SearchedQuestion(
         question, "en", tuple(words), tuple(AskedWord(word=w.text, weight=weights.get(w.text, 1)) for w in words)
     )
 
@@ -45,9 +45,9 @@ def test_code_is_cut_between_lines():
 
 
 def test_location_has_the_anchor_nearest_above_the_excerpt():
-    blocks = (Block("A long story of the moon. " * 30), Block("low() Says how low the ebb is.", "low"))
+    blocks = (DocumentBlock("A long story of the moon. " * 30), DocumentBlock("low() Says how low the ebb is.", "low"))
     with closing(store.in_memory()) as connection:
-        store.put_document(connection, "sea.html", Document("Sea", (Section(("Sea",), "sea", blocks),)))
+        store.put_document(connection, "sea.html", Document("Sea", (DocumentSection(("Sea",), "sea", blocks),)))
         ranked = ranking.rank(connection, "How low is the ebb?", store.Scope())
 
         [found] = evidence(ranked.hits, ranked.asked, "local")

@@ -23,7 +23,7 @@ from shared.limits.envelope import Envelope
 from workers.index import store
 from workers.providers import local
 from workers.providers.local import Local
-from workers.providers.provider import Ask
+from workers.providers.provider import SearchRequest
 from workers.reading import files
 
 TIDES = """# Tides
@@ -81,7 +81,7 @@ def docs(tmp_path) -> Path:
 
 async def ask(docs: Path, tmp_path: Path, question: str, **wish):
     async with local.open_local(docs, tmp_path / "state") as provider:
-        return await provider.search(Ask(question, wish.pop("limit", 8), **wish), Step())
+        return await provider.search(SearchRequest(question, wish.pop("limit", 8), **wish), Step())
 
 
 async def test_evidence_says_what_and_where(docs, tmp_path):
@@ -199,11 +199,11 @@ async def test_repeated_text_is_shown_once(docs, tmp_path):
 async def test_saved_file_is_found_by_the_next_question(docs, tmp_path):
     """A file just saved is found by the next question."""
     async with local.open_local(docs, tmp_path / "state") as provider:
-        await provider.search(Ask("tide", 8), Step())
+        await provider.search(SearchRequest("tide", 8), Step())
         (docs / "tides.md").write_text("# Whales\n\nA whale sings at night.\n")
         (docs / "boats.html").unlink()
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
-        found = await provider.search(Ask("whale walrus", 8), Step())
+        found = await provider.search(SearchRequest("whale walrus", 8), Step())
 
     assert {each.location for each in found.evidence} == {"tides.md#whales", "new.txt"}
     assert found.searched == f"2 passages in 2 documents below {docs}"
@@ -214,12 +214,12 @@ async def test_looking_takes_a_part_of_the_time_only(docs, tmp_path):
     """Questions that come one after another share a look, for four times as long as it took."""
     clock = Clock()
     async with local.open_local(docs, tmp_path / "state", now=clock) as provider:
-        await provider.search(Ask("tide", 8), Step())
+        await provider.search(SearchRequest("tide", 8), Step())
         provider.progress.look_seconds = 1.0
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
-        sooner = await provider.search(Ask("walrus", 8), Step())
+        sooner = await provider.search(SearchRequest("walrus", 8), Step())
         clock.seconds += 1.0 * local.PAUSE
-        later = await provider.search(Ask("walrus", 8), Step())
+        later = await provider.search(SearchRequest("walrus", 8), Step())
 
     assert sooner.evidence == []
     assert [each.location for each in later.evidence] == ["new.txt"]
@@ -228,16 +228,16 @@ async def test_looking_takes_a_part_of_the_time_only(docs, tmp_path):
 async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypatch):
     """The index answers, and says as of when; a question later finds what was saved."""
     async with local.open_local(docs, tmp_path / "state") as provider:
-        await provider.search(Ask("tide", 8), Step())
+        await provider.search(SearchRequest("tide", 8), Step())
         look, slow = files.look, threading.Event()
         monkeypatch.setattr(files, "look", lambda folder: slow.wait(20) and look(folder))
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
         began = time.monotonic()
-        found = await provider.search(Ask("spring tide", 8), Step())
+        found = await provider.search(SearchRequest("spring tide", 8), Step())
         took = time.monotonic() - began
         slow.set()
         await provider.refreshing()
-        later = await provider.search(Ask("walrus", 8), Step())
+        later = await provider.search(SearchRequest("walrus", 8), Step())
 
     assert found.evidence
     assert re.fullmatch(r"As of \d\d:\d\d; checking for changes takes longer than 0\.2 s\.", found.notes[-1])
@@ -398,11 +398,11 @@ async def test_state_dir_that_cannot_be_written_is_named(docs, tmp_path):
 async def test_folder_that_appears_later_is_found(tmp_path):
     async with local.open_local(tmp_path / "docs", tmp_path / "state") as provider:
         with pytest.raises(WorkerFault):
-            await provider.search(Ask("tide", 8), Step())
+            await provider.search(SearchRequest("tide", 8), Step())
         (tmp_path / "docs").mkdir()
         (tmp_path / "docs/tides.md").write_text(TIDES)
 
-        found = await provider.search(Ask("spring tide", 8), Step())
+        found = await provider.search(SearchRequest("spring tide", 8), Step())
 
     assert found.evidence
 
@@ -413,7 +413,7 @@ async def test_steps_wait_for_the_first_index(many, tmp_path, monkeypatch):
     steps = [Step(), Step()]
     ticks = 0
     async with local.open_local(many, tmp_path / "state") as provider:
-        searches = asyncio.gather(*(provider.search(Ask("tide", 5), step) for step in steps))
+        searches = asyncio.gather(*(provider.search(SearchRequest("tide", 5), step) for step in steps))
         while not searches.done():
             await asyncio.sleep(0.01)
             ticks += 1
@@ -429,7 +429,7 @@ async def test_step_without_time_searches_what_is_indexed(many, tmp_path):
     """A first indexing longer than the step is no failure of the step once something is there."""
     async with local.open_local(many, tmp_path / "state") as provider:
         await asyncio.to_thread(_wait_for, lambda: provider.progress.done >= 60)
-        found = await provider.search(Ask("tide", 5), Step(seconds=local.SPARE_SECONDS))
+        found = await provider.search(SearchRequest("tide", 5), Step(seconds=local.SPARE_SECONDS))
 
     assert found.evidence
     assert [each.why.split(" (")[0] for each in found.missing] == ["not indexed yet"]
@@ -449,10 +449,10 @@ def test_two_processes_started_at_once_share_one_index(many, tmp_path):
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tests.workers.index.test_local import Step, local, Ask
+from tests.workers.index.test_local import SearchRequest, Step, local
 async def main():
     async with local.open_local(Path(sys.argv[2]), Path(sys.argv[3])) as provider:
-        found = await provider.search(Ask("tide", 5), Step())
+        found = await provider.search(SearchRequest("tide", 5), Step())
         print(len(found.evidence), found.searched)
 asyncio.run(main())
 """

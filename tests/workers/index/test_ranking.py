@@ -15,7 +15,7 @@ from shared.report.model import AskedWord
 from workers.index import ranking, spelling, store
 from workers.index.ranking import Ranked, Ranking
 from workers.index.store import Hit, Scope
-from workers.reading.documents.document import Block, Document, Section
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection
 
 OTHERS = [(f"fish{number}", "Fish", f"Fish swim in the sea at night {number}.") for number in range(4)]
 
@@ -29,8 +29,8 @@ def found(asked: str, *pages: tuple[str, str, str], title: str = "Manual") -> Ra
     """What is found in pages of (path, heading, text)."""
     with closing(store.in_memory()) as connection:
         for path, heading, text in pages:
-            blocks = tuple(Block(part) for part in text.split("\n\n"))
-            store.put_document(connection, path, Document(title, (Section((heading,), "", blocks),)))
+            blocks = tuple(DocumentBlock(part) for part in text.split("\n\n"))
+            store.put_document(connection, path, Document(title, (DocumentSection((heading,), "", blocks),)))
         return ranking.rank(connection, asked, Scope())
 
 
@@ -189,7 +189,10 @@ def test_pair_across_two_words_weighs_nothing():
 def test_what_a_document_said_before_is_gone_with_it():
     """The terms are taken out as they were put in, and a word that nobody has any longer corrects nothing."""
     with closing(store.in_memory()) as connection:
-        old, new = (Document("Café", (Section((), "", (Block(text),)),)) for text in ("Der Kühlraum", "The cellar"))
+        old, new = (
+            Document("Café", (DocumentSection((), "", (DocumentBlock(text),)),))
+            for text in ("Der Kühlraum", "The cellar")
+        )
         store.put_document(connection, "a.md", old)
         store.put_document(connection, "b.md", new)
         store.put_document(connection, "a.md", new)
@@ -226,7 +229,9 @@ def test_no_question_takes_long(asked):
     pages = [(f"{number}.md", "A", f"a in out カナ {number}") for number in range(2_000)]
     with closing(store.in_memory()) as connection:
         for path, heading, text in pages:
-            store.put_document(connection, path, Document("A", (Section((heading,), "", (Block(text),)),)))
+            store.put_document(
+                connection, path, Document("A", (DocumentSection((heading,), "", (DocumentBlock(text),)),))
+            )
         began = time.monotonic()
         ranking.rank(connection, asked, Scope())
 
@@ -255,7 +260,9 @@ def test_ranking_is_quick_among_many_passages():
         connection.execute("BEGIN")
         for page in range(200):
             texts = (" ".join(["backup", *chance.choices(names, k=25)]) for _ in range(100))
-            sections = (Section((f"Part {number}",), "", (Block(text),)) for number, text in enumerate(texts))
+            sections = (
+                DocumentSection((f"Part {number}",), "", (DocumentBlock(text),)) for number, text in enumerate(texts)
+            )
             store.put_document(connection, f"{page}.md", Document(f"Page {page}", tuple(sections)))
         connection.execute("COMMIT")
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from shared.settings import SearchSettings
 from tests.workers.index.test_local import Step
 from workers.providers import calls, chosen
 from workers.providers.calls import Api
-from workers.providers.provider import Ask
+from workers.providers.provider import SearchRequest
 
 PAGE = """<html><head><title>Tides | The Harbour</title></head><body>
 <nav><a href="/">Home</a> <a href="/x">Shop</a></nav>
@@ -58,7 +58,7 @@ async def web(page=lambda request: httpx.Response(200, html=PAGE), **wish):
 
 
 async def search(name, api, tmp_path, page=lambda request: httpx.Response(200, html=PAGE), seconds=30.0, **settings):
-    ask = Ask(QUESTION, settings.pop("limit", 8))
+    ask = SearchRequest(QUESTION, settings.pop("limit", 8))
     async with opened(name, api, tmp_path, **settings) as provider, web(page, seconds=seconds) as step:
         return await provider.search(ask, step)
 
@@ -429,7 +429,7 @@ async def test_only_the_operators_provider_may_be_private(tmp_path):
         wish = SearchSettings(_env_file=None, search_provider="searxng", search_url="http://127.0.0.1:9")
         async with chosen.provider(wish, tmp_path) as provider:
             with pytest.raises(WorkerFault) as caught:
-                await provider.search(Ask(QUESTION, 8), step)
+                await provider.search(SearchRequest(QUESTION, 8), step)
 
     assert caught.value.type == "search_unavailable"
     assert "refused" in caught.value.detail

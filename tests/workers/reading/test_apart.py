@@ -17,7 +17,7 @@ import pytest
 from tests.workers.reading.documents import packed
 from workers.reading import files, opened
 from workers.reading.apart import reader as apart
-from workers.reading.apart.reader import Reader
+from workers.reading.apart.reader import ReaderProcess
 
 ROOT = Path(__file__).parents[3]
 LONG = "A *tide* is `high` at [Brest](brest).\n\n" * 50_000  # takes seconds
@@ -25,7 +25,7 @@ LONG = "A *tide* is `high` at [Brest](brest).\n\n" * 50_000  # takes seconds
 
 def read(folder: Path) -> dict[str, str]:
     """What was said of each document below the folder: its note, or its first block."""
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         return {file.path: said(one) for file, one in reader.read(files.look(folder).files)}
 
 
@@ -37,7 +37,7 @@ def test_documents_come_in_order_with_their_names_as_titles(tmp_path):
     for number in range(20):
         (tmp_path / f"{number:02}.txt").write_text(f"Tide {number} is high.")
 
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         found = list(reader.read(files.look(tmp_path).files))
 
     assert [file.path for file, _ in found] == [f"{number:02}.txt" for number in range(20)]
@@ -98,7 +98,7 @@ def test_vanished_file_is_tried_again(tmp_path):
     seen = files.look(tmp_path).files
     (tmp_path / "a.txt").unlink()
 
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         [(_, one)] = reader.read(seen)
 
     assert one == opened.unread("cannot be read (No such file or directory)", again=True)
@@ -120,7 +120,7 @@ def test_a_process_that_does_not_run_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "READ_SECONDS", 1.5)
     monkeypatch.setattr(apart, "LATE_SECONDS", 0.1)
     many(tmp_path)
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         found = reader.read(files.look(tmp_path).files)
         next(found)
         os.kill(reader.pid, signal.SIGSTOP)
@@ -134,7 +134,7 @@ def test_a_process_that_does_not_run_is_replaced(tmp_path, monkeypatch):
 def test_documents_survive_who_kills_the_process(tmp_path):
     """It is started again, and the document that was being read is not to blame."""
     many(tmp_path)
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         found = reader.read(files.look(tmp_path).files)
         next(found)
         first = reader.pid
@@ -151,7 +151,7 @@ def test_a_document_that_ends_each_process_is_named(tmp_path, monkeypatch):
     many(tmp_path)
     bad = files.look(tmp_path).files[3]
 
-    class Ending(Reader):
+    class Ending(ReaderProcess):
         """Its process falls whenever it is to read the bad document."""
 
         def _ask(self, file):
@@ -185,7 +185,7 @@ def test_stopping_ends_the_process_at_once(tmp_path):
     threading.Timer(0.5, stop.set).start()
     began = time.monotonic()
 
-    with Reader(stop) as reader:
+    with ReaderProcess(stop) as reader:
         assert list(reader.read(files.look(tmp_path).files)) == []
         pid = reader.pid
 
@@ -201,8 +201,8 @@ def test_no_process_stays_when_the_service_is_killed(tmp_path, text):
 import sys, time
 from pathlib import Path
 from workers.reading import files
-from workers.reading.apart.reader import Reader
-with Reader() as reader:
+from workers.reading.apart.reader import ReaderProcess
+with ReaderProcess() as reader:
     reader._ask(files.look(Path(sys.argv[1])).files[0])
     print(reader.pid, flush=True)
     time.sleep(60)
@@ -221,7 +221,7 @@ with Reader() as reader:
 def test_the_process_gets_no_secrets(tmp_path, monkeypatch):
     monkeypatch.setenv("API_KEY", "secret")
     (tmp_path / "a.txt").write_text("The tide is high.")
-    with Reader() as reader:
+    with ReaderProcess() as reader:
         found = reader.read(files.look(tmp_path).files)
         reader._started()
         environ = psutil.Process(reader.pid).environ()

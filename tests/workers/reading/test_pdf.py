@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, Fit, NameObject, NullObject
 
-from workers.reading.documents.document import Block, Section
+from workers.reading.documents.document import DocumentBlock, DocumentSection
 from workers.reading.formats import pdf
 
 Printed = tuple[float, float, float, str]  # from the left, from below, height in points; text
@@ -88,11 +88,11 @@ def test_bookmarks_are_sections_by_their_place_and_name():
 
     document = pdf.read(made([first, second], bookmarks=marks))
 
-    springs = (Block("After a new moon.", "page=1"), Block("They are high.", "page=2"))
+    springs = (DocumentBlock("After a new moon.", "page=1"), DocumentBlock("They are high.", "page=2"))
     assert document.sections == (
-        Section(("Tides",), "page=1", (Block("They rise.", "page=1"),)),
-        Section(("Tides", "Springs"), "page=1", springs),
-        Section(("Boats",), "page=2", (Block("They float.", "page=2"),)),
+        DocumentSection(("Tides",), "page=1", (DocumentBlock("They rise.", "page=1"),)),
+        DocumentSection(("Tides", "Springs"), "page=1", springs),
+        DocumentSection(("Boats",), "page=2", (DocumentBlock("They float.", "page=2"),)),
     )
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from workers.reading.documents.document import Block
+from workers.reading.documents.document import DocumentBlock
 from workers.reading.formats import plaintext
 
 RFC = """
@@ -70,7 +70,9 @@ def test_rfc_loses_page_breaks_contents_and_boilerplate():
         (("Appendix A.  Thanks",), "appendix-A"),
     ]
     assert document.sections[0].blocks == (
-        Block("This protocol carries tides from one harbour to another, and its text goes on over the end of a page."),
+        DocumentBlock(
+            "This protocol carries tides from one harbour to another, and its text goes on over the end of a page."
+        ),
     )
     springs = [block.text for block in document.sections[1].blocks]
     assert springs[:2] == ["- The first kind.", "- The second kind."]

@@ -6,7 +6,7 @@ import json
 import struct
 from dataclasses import dataclass
 
-from workers.reading.documents.document import Block, Document, Section
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection
 from workers.reading.opened import Opened
 
 LENGTH = struct.Struct(">Q")
@@ -44,7 +44,7 @@ def pack(opened: Opened) -> bytes:
 def unpack(data: bytes) -> Opened:
     title, sections, note, modified, again = json.loads(data)
     found = tuple(
-        Section(tuple(heading), anchor, tuple(Block(text, own) for text, own in blocks))
+        DocumentSection(tuple(heading), anchor, tuple(DocumentBlock(text, own) for text, own in blocks))
         for heading, anchor, blocks in sections
     )
     return Opened(Document(title, found, note, modified), again)

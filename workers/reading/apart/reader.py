@@ -45,7 +45,7 @@ class _Ended(Exception):
         self.signal_number = signal_number
 
 
-class Reader:
+class ReaderProcess:
     """One process at a time. Used by one thread; `stop` ends it from another."""
 
     def __init__(self, stop: threading.Event | None = None) -> None:

@@ -17,7 +17,7 @@ CODE = "    "  # a block whose lines start with this is code, as in Markdown
 
 
 @dataclass(frozen=True)
-class Block:
+class DocumentBlock:
     """A paragraph, list item, table row or piece of code; `anchor` where the document offers one just here."""
 
     text: str
@@ -25,12 +25,12 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Section:
+class DocumentSection:
     """The text under one heading; `heading` is the path of headings above it, outermost first."""
 
     heading: tuple[str, ...]
     anchor: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[DocumentBlock, ...]
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Document:
     """
 
     title: str
-    sections: tuple[Section, ...]
+    sections: tuple[DocumentSection, ...]
     note: str = ""
     modified: str = ""
 
 
 @dataclass(frozen=True)
-class Passage:
+class DocumentPassage:
     """At most about 400 words under one heading.
 
     `anchors` are pairs of a position in `text` (characters) and the anchor that starts there, ascending.
@@ -58,10 +58,10 @@ class Passage:
     anchors: tuple[tuple[int, str], ...]
 
 
-def passages(document: Document) -> Iterator[Passage]:
+def passages(document: Document) -> Iterator[DocumentPassage]:
     """The document's passages in reading order; a section is cut at ends of blocks into parts of like length."""
     for section in document.sections:
-        whole = (Block(normalize(block.text), block.anchor) for block in section.blocks)
+        whole = (DocumentBlock(normalize(block.text), block.anchor) for block in section.blocks)
         blocks = [part for block in whole for part in _short(block)]
         total = sum(_size(block.text) for block in blocks)
         if not total:
@@ -78,7 +78,8 @@ def passages(document: Document) -> Iterator[Passage]:
 def strip_anchors(document: Document) -> Document:
     """Our anchors do not exist on a third-party page."""
     sections = (
-        Section(each.heading, "", tuple(Block(block.text) for block in each.blocks)) for each in document.sections
+        DocumentSection(each.heading, "", tuple(DocumentBlock(block.text) for block in each.blocks))
+        for each in document.sections
     )
     return replace(document, sections=tuple(sections))
 
@@ -96,7 +97,7 @@ def slug(heading: str, taken: dict[str, int]) -> str:
     return f"{name}-{count}" if count else name
 
 
-def _passage(heading: str, anchor: str, blocks: list[Block]) -> Passage:
+def _passage(heading: str, anchor: str, blocks: list[DocumentBlock]) -> DocumentPassage:
     anchors = [(0, anchor)]
     position = 0
     for block in blocks:
@@ -105,11 +106,11 @@ def _passage(heading: str, anchor: str, blocks: list[Block]) -> Passage:
                 anchors.pop()
             anchors.append((position, block.anchor))
         position += len(block.text) + 2
-    return Passage(heading, "\n\n".join(block.text for block in blocks), tuple(anchors))
+    return DocumentPassage(heading, "\n\n".join(block.text for block in blocks), tuple(anchors))
 
 
-def _group(blocks: Iterable[Block], target: float) -> Iterator[list[Block]]:
-    group: list[Block] = []
+def _group(blocks: Iterable[DocumentBlock], target: float) -> Iterator[list[DocumentBlock]]:
+    group: list[DocumentBlock] = []
     size = 0
     for block in blocks:
         words = _size(block.text)
@@ -125,7 +126,7 @@ def _group(blocks: Iterable[Block], target: float) -> Iterator[list[Block]]:
         yield group
 
 
-def _short(block: Block) -> Iterator[Block]:
+def _short(block: DocumentBlock) -> Iterator[DocumentBlock]:
     """A block of more than a passage's length in parts: code between lines, prose between sentences."""
     if _size(block.text) <= PASSAGE_WORDS:
         yield block
@@ -133,8 +134,8 @@ def _short(block: Block) -> Iterator[Block]:
     code = block.text.startswith(CODE)
     parts = block.text.splitlines() if code else sentences(block.text)
     parts = [piece for part in parts for piece in _pieces(part)]
-    for group in _group((Block(part) for part in parts), PASSAGE_WORDS / 2):
-        yield Block(("\n" if code else " ").join(part.text for part in group), block.anchor)
+    for group in _group((DocumentBlock(part) for part in parts), PASSAGE_WORDS / 2):
+        yield DocumentBlock(("\n" if code else " ").join(part.text for part in group), block.anchor)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from workers.reading.documents import definitions, tables
-from workers.reading.documents.document import Block, Document, Section, indent, slug
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection, indent, slug
 
 MAX_DEPTH = 8  # of lists in lists, as they are shown
 
@@ -23,10 +23,10 @@ class Outline:
         self.title = tidy(title)
         self._untitled = untitled
         self.notes: list[str] = []
-        self._sections: list[Section] = []
+        self._sections: list[DocumentSection] = []
         self._path: list[tuple[int, str]] = []
         self._anchor = ""
-        self._blocks: list[Block] = []
+        self._blocks: list[DocumentBlock] = []
         self._taken: dict[str, int] = {}
 
     def heading(self, level: int, text: str, *, anchor: str | None = None) -> None:
@@ -73,7 +73,7 @@ class Outline:
         above = [(at, name) for at, name in self._path if at < level]
         for section in document.sections:
             path = [name for _, name in above] + [name for name in section.heading if not above or name != above[-1][1]]
-            self._sections.append(Section(tuple(path), section.anchor or self._anchor, section.blocks))
+            self._sections.append(DocumentSection(tuple(path), section.anchor or self._anchor, section.blocks))
         if document.note:
             self.notes.append(document.note)
 
@@ -83,12 +83,12 @@ class Outline:
 
     def _add(self, text: str, anchor: str = "") -> None:
         if text.strip():
-            self._blocks.append(Block(text, anchor))
+            self._blocks.append(DocumentBlock(text, anchor))
 
     def _close(self) -> None:
         if self._blocks:
             path = tuple(name for _, name in self._path)
-            self._sections.append(Section(path, self._anchor, tuple(self._blocks)))
+            self._sections.append(DocumentSection(path, self._anchor, tuple(self._blocks)))
         self._blocks = []
 
 

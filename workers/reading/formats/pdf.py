@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from workers.language.text import normalize
-from workers.reading.documents.document import CODE, Block, Document, Section
+from workers.reading.documents.document import CODE, Document, DocumentBlock, DocumentSection
 from workers.reading.plain.paragraphs import join_lines
 from workers.reading.printed import flow, running
-from workers.reading.printed.page import Line, lines
+from workers.reading.printed.page import PrintedLine, lines
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
@@ -59,7 +59,7 @@ def read(data: bytes) -> Document:
 
 def _read_document(document: PdfDocument) -> Document:
     said = document.get_metadata_dict()
-    pages: list[list[list[Line]]] = []
+    pages: list[list[list[PrintedLine]]] = []
     pictures = broken = 0
     for at in range(min(len(document), MAX_PAGES)):
         found, drawn = _page(document, at)
@@ -82,7 +82,7 @@ def _read_document(document: PdfDocument) -> Document:
     return Document(title, sections, "; ".join(notes), "-".join(dated.groups()) if dated else "")
 
 
-def _page(document: PdfDocument, at: int) -> tuple[list[list[Line]] | None, bool]:
+def _page(document: PdfDocument, at: int) -> tuple[list[list[PrintedLine]] | None, bool]:
     """The page's lines, None where it is broken, and whether anything is drawn on it."""
     import pypdfium2
     import pypdfium2.raw as pdfium
@@ -99,7 +99,7 @@ def _page(document: PdfDocument, at: int) -> tuple[list[list[Line]] | None, bool
         page.close()
 
 
-def _bookmarks(document: PdfDocument, pages: Sequence[list[list[Line]]]) -> list[_Mark]:
+def _bookmarks(document: PdfDocument, pages: Sequence[list[list[PrintedLine]]]) -> list[_Mark]:
     marks: list[_Mark] = []
     for bookmark in document.get_toc():
         name = " ".join(normalize(bookmark.get_title()).split())
@@ -115,7 +115,7 @@ def _bookmarks(document: PdfDocument, pages: Sequence[list[list[Line]]]) -> list
     return ordered if len(ordered) >= FEW else []
 
 
-def _heading_line(page: Sequence[list[Line]], name: str, height: float | None) -> tuple[int, int]:
+def _heading_line(page: Sequence[list[PrintedLine]], name: str, height: float | None) -> tuple[int, int]:
     """The line of a bookmark's heading, and how many lines it takes; 0 where only the place is known."""
     wanted = _letters(name)
     found: list[tuple[float, int, int]] = []
@@ -139,7 +139,7 @@ def _letters(text: str) -> str:
     return "".join(char for char in normalize(text).lower() if char.isalnum())
 
 
-def _larger(pages: Sequence[list[list[Line]]]) -> list[_Mark]:
+def _larger(pages: Sequence[list[list[PrintedLine]]]) -> list[_Mark]:
     """Headings by the height of their letters: the largest are the highest level."""
     sizes: Counter[float] = Counter()
     for line in (line for page in pages for line in page):
@@ -167,7 +167,7 @@ def _larger(pages: Sequence[list[list[Line]]]) -> list[_Mark]:
     return [_Mark(levels.index(size), mark.name, mark.page, mark.line, mark.lines) for size, mark in found]
 
 
-def _find_title(pages: Sequence[list[list[Line]]]) -> str:
+def _find_title(pages: Sequence[list[list[PrintedLine]]]) -> str:
     """The largest text of the first page that has text."""
     first = next((page for page in pages if page), [])
     if not first:
@@ -177,33 +177,37 @@ def _find_title(pages: Sequence[list[list[Line]]]) -> str:
     return title if len(title) <= MAX_TITLE else join_lines([piece.text for piece in first[0]])[:MAX_TITLE]
 
 
-def _sections(pages: Sequence[list[list[Line]]], marks: Sequence[_Mark]) -> Iterator[Section]:
+def _sections(pages: Sequence[list[list[PrintedLine]]], marks: Sequence[_Mark]) -> Iterator[DocumentSection]:
     starts = [*marks, _Mark(0, "", len(pages), 0)]
     if not marks:
         for number, page in enumerate(pages, start=1):
             if found := list(_blocks(page, number)):
-                yield Section((f"Page {number}",), f"page={number}", tuple(found))
+                yield DocumentSection((f"Page {number}",), f"page={number}", tuple(found))
         return
     if before := list(_between(pages, (0, 0), (starts[0].page, starts[0].line))):
-        yield Section((), before[0].anchor, tuple(before))
+        yield DocumentSection((), before[0].anchor, tuple(before))
     path: list[tuple[int, str]] = []
     for mark, following in pairwise(starts):
         path = [*((level, name) for level, name in path if level < mark.level), (mark.level, mark.name)]
         found = list(_between(pages, (mark.page, mark.line + mark.lines), (following.page, following.line)))
         if found:
-            yield Section(tuple(name for _, name in path), f"page={mark.page + 1}", tuple(found))
+            yield DocumentSection(tuple(name for _, name in path), f"page={mark.page + 1}", tuple(found))
 
 
-def _between(pages: Sequence[list[list[Line]]], begin: tuple[int, int], end: tuple[int, int]) -> Iterator[Block]:
+def _between(
+    pages: Sequence[list[list[PrintedLine]]], begin: tuple[int, int], end: tuple[int, int]
+) -> Iterator[DocumentBlock]:
     """The blocks from one place to another; a paragraph that goes on over the end of a page is one."""
-    last: Block | None = None
+    last: DocumentBlock | None = None
     for number in range(begin[0], min(end[0] + 1, len(pages))):
         page = pages[number]
         part = page[begin[1] if number == begin[0] else 0 : end[1] if number == end[0] else len(page)]
         for at, block in enumerate(_blocks(part, number + 1)):
             if last is not None and at == 0 and _goes_on(last.text, block.text):
                 code = last.text.startswith(CODE)
-                last = Block(f"{last.text}\n{block.text}" if code else join_lines([last.text, block.text]), last.anchor)
+                last = DocumentBlock(
+                    f"{last.text}\n{block.text}" if code else join_lines([last.text, block.text]), last.anchor
+                )
                 continue
             if last is not None:
                 yield last
@@ -218,5 +222,5 @@ def _goes_on(text: str, after: str) -> bool:
     return " | " not in text and "\n" not in text and text[-1] not in ".!?:;。！？" and after[:1].islower()
 
 
-def _blocks(page: Sequence[list[Line]], number: int) -> Iterator[Block]:
-    return (Block(text, f"page={number}") for text in flow.blocks_of(page) if text)
+def _blocks(page: Sequence[list[PrintedLine]], number: int) -> Iterator[DocumentBlock]:
+    return (DocumentBlock(text, f"page={number}") for text in flow.blocks_of(page) if text)

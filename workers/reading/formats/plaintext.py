@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from workers.reading.documents.document import Block, Document, Section, slug
+from workers.reading.documents.document import Document, DocumentBlock, DocumentSection, slug
 from workers.reading.formats import front
 from workers.reading.plain.headings import ENDS, Heading, heading, is_leader
 from workers.reading.plain.paragraphs import blocks
@@ -49,7 +49,7 @@ def read(text: str) -> Document:
 
 @dataclass
 class _Reader:
-    sections: list[Section] = field(default_factory=list)
+    sections: list[DocumentSection] = field(default_factory=list)
     path: list[tuple[int, str]] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
@@ -67,9 +67,9 @@ class _Reader:
             anchor = ("appendix-" if number[:1].isalpha() else "section-") + number if number else ""
             anchor = anchor or slug(head.name, self.taken)
         kept = (line for line in body if not is_leader(line) and not _DIRECTIVE.match(line))
-        found = tuple(Block(text) for text in blocks(kept))
+        found = tuple(DocumentBlock(text) for text in blocks(kept))
         if found:
-            self.sections.append(Section(tuple(name for _, name in self.path), anchor, found))
+            self.sections.append(DocumentSection(tuple(name for _, name in self.path), anchor, found))
 
     def _level(self, head: Heading) -> int:
         if head.number:

@@ -36,7 +36,7 @@ _FEW_OF_FORM = 12  # words of a form that is one, not a page inside a form
 
 
 @dataclass(frozen=True)
-class Said:
+class BlockText:
     """The paragraphs of a block (a double `<br>` parts them), its share of letters in links, whether all is bold."""
 
     paragraphs: list[str]
@@ -46,7 +46,7 @@ class Said:
 
 
 @dataclass
-class Line:
+class InlineText:
     """What is said since the last block ended; `start` and `end` follow the elements inside it."""
 
     _text: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Line:
             self._in_links += letters if self._links else 0
             self._in_bold += letters if self._bold else 0
 
-    def take(self) -> Said:
+    def take(self) -> BlockText:
         """What was said since the last time."""
         paragraphs: list[str] = []
         lines: list[str] = []
@@ -116,7 +116,7 @@ class Line:
                 paragraphs.append("\n".join(lines))
                 lines = []
         letters = max(1, self._letters)
-        said = Said(paragraphs, self._letters, self._in_links / letters, self._in_bold >= letters)
+        said = BlockText(paragraphs, self._letters, self._in_links / letters, self._in_bold >= letters)
         self._text, self._raised = [], []
         self._letters = self._in_links = self._in_bold = 0
         return said
@@ -128,7 +128,7 @@ def tidy(text: str) -> str:
     return _DATA.sub("", text).strip() if "data:" in text else text
 
 
-class Parts:
+class ElementParts:
     """The parts of an element as they begin, end and are followed by their tail; unseen ones have only their tail."""
 
     def __init__(self, element: HtmlElement) -> None:
@@ -158,11 +158,11 @@ class Parts:
         self._walk.skip_subtree()
 
 
-def read_text(element: HtmlElement) -> Said:
+def read_text(element: HtmlElement) -> BlockText:
     """All of an element's text, a paragraph for each block in it."""
-    line = Line()
-    taken: list[Said] = []
-    for event, part in Parts(element):
+    line = InlineText()
+    taken: list[BlockText] = []
+    for event, part in ElementParts(element):
         if event == "tail":
             line.say(part.tail)
             continue
@@ -175,7 +175,7 @@ def read_text(element: HtmlElement) -> Said:
             line.end(part)
     taken.append(line.take())
     letters = max(1, sum(each.letters for each in taken))
-    return Said(
+    return BlockText(
         [paragraph for each in taken for paragraph in each.paragraphs],
         sum(each.letters for each in taken),
         sum(each.linked * each.letters for each in taken) / letters,
@@ -186,7 +186,7 @@ def read_text(element: HtmlElement) -> Said:
 def code_of(element: HtmlElement) -> str:
     """The text of a `pre`, its spaces and line ends kept."""
     parts: list[str | None] = []
-    for event, part in Parts(element):
+    for event, part in ElementParts(element):
         if event == "start":
             parts.append("\n" if part.tag == "br" else part.text)
         elif event == "tail":

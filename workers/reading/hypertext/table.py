@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workers.reading.documents import definitions, tables
-from workers.reading.hypertext.line import Said, read_text
+from workers.reading.hypertext.line import BlockText, read_text
 
 if TYPE_CHECKING:
     from lxml.html import HtmlElement
@@ -53,7 +53,7 @@ def blocks(table: HtmlElement, *, links: bool) -> Iterator[tuple[str, str]]:
         header = texts if is_header else header
 
 
-def _place(cells: list[HtmlElement], read: list[Said], spans: dict[int, tuple[int, str]]) -> list[str]:
+def _place(cells: list[HtmlElement], read: list[BlockText], spans: dict[int, tuple[int, str]]) -> list[str]:
     """The row's texts by column, with those of cells above that reach down into it."""
     placed: list[str] = []
     for cell, text in zip(cells, (" ".join(each.paragraphs).replace("\n", " ") for each in read), strict=True):
@@ -83,6 +83,6 @@ def _in_head(row: HtmlElement) -> bool:
     return above is not None and above.tag == "thead"
 
 
-def _linked_share(read: list[Said]) -> float:
+def _linked_share(read: list[BlockText]) -> float:
     letters = sum(each.letters for each in read)
     return sum(each.linked * each.letters for each in read) / max(1, letters)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workers.reading.documents import definitions
-from workers.reading.documents.document import Block, Section, indent
+from workers.reading.documents.document import DocumentBlock, DocumentSection, indent
 from workers.reading.hypertext import table
 from workers.reading.hypertext.line import (
     BLOCKS,
     INLINE,
-    Line,
-    Parts,
-    Said,
+    BlockText,
+    ElementParts,
+    InlineText,
     are_numbers,
     code_of,
     is_sentence,
@@ -68,11 +68,11 @@ class Walk:
 
     judged: bool = False
     links: bool = True
-    sections: list[Section] = field(default_factory=list)
+    sections: list[DocumentSection] = field(default_factory=list)
     tops: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)  # as it stood in each `pre`
     words: int = 0
-    _line: Line = field(default_factory=Line)
+    _line: InlineText = field(default_factory=InlineText)
     _path: list[tuple[int, str]] = field(default_factory=list)
     _pieces: list[_Piece] = field(default_factory=list)
     _terms: list[str] = field(default_factory=list)  # of a list of definitions, not explained yet
@@ -89,7 +89,7 @@ class Walk:
 
     def over(self, root: HtmlElement) -> Walk:
         """Goes over the tree below `root`."""
-        parts = Parts(root)
+        parts = ElementParts(root)
         for event, part in parts:
             if event == "tail":
                 self._line.say(part.tail)
@@ -192,7 +192,7 @@ class Walk:
     def _anchor_in(self, part: HtmlElement) -> str:
         return next((anchor for each in part.iterdescendants() if (anchor := self._anchor_of(each))), "")
 
-    def _head(self, level: int, head: Said, part: HtmlElement) -> None:
+    def _head(self, level: int, head: BlockText, part: HtmlElement) -> None:
         name = " ".join(head.paragraphs).replace("\n", " ").strip(" ¶#")
         if not name or (self._edges and head.linked > EDGE_LINKS):
             return
@@ -246,7 +246,7 @@ class Walk:
         plain = not (self._items or self._terms or self._label or self._edges)
         return plain and len(text.split()) <= BOLD_WORDS and text[-1] not in ".:;,!" and "\n" not in text
 
-    def _add_all(self, taken: Said, *, linked: bool = False) -> None:
+    def _add_all(self, taken: BlockText, *, linked: bool = False) -> None:
         if len(self._items) > self._terms_in:
             self._unexplained()  # a list explains them
         for text in taken.paragraphs:
@@ -297,16 +297,16 @@ class Walk:
         """Ends the section. A list of links stays where a sentence announces it."""
         self._flush()
         self._unexplained()
-        kept: list[Block] = []
+        kept: list[DocumentBlock] = []
         announced = False
         for piece in self._pieces:
             if piece.linked and not (self.links or announced):
                 continue
             announced = announced if piece.linked else piece.text.endswith((":", "："))
-            kept.append(Block(piece.text, piece.anchor))
+            kept.append(DocumentBlock(piece.text, piece.anchor))
             self.words += len(piece.text.split())
         if kept:
-            self.sections.append(Section(tuple(name for _, name in self._path), self._anchor, tuple(kept)))
+            self.sections.append(DocumentSection(tuple(name for _, name in self._path), self._anchor, tuple(kept)))
         elif self._pieces and self._path:
             self._path.pop()  # a heading over a menu only
         self._pieces = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workers.reading.documents.document import Document
 from workers.reading.formats.outline import Outline, day, is_header, tidy
-from workers.reading.office.packed import Packed
+from workers.reading.office.packed import ZippedFile
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -26,7 +26,7 @@ _DEEPER = re.compile(r"list (?:bullet|number) [2-9]$")  # Word's own styles of l
 
 def read(data: bytes) -> Document:
     """Raises Unreadable for a file that is damaged or encrypted."""
-    packed = Packed(data)
+    packed = ZippedFile(data)
     core = packed.xml_if_there("docProps/core.xml")
     title = "" if core is None else core.findtext("{http://purl.org/dc/elements/1.1/}title") or ""
     changed = "" if core is None else core.findtext("{http://purl.org/dc/terms/}modified") or ""

@@ -8,7 +8,7 @@ from workers.reading.documents.document import Document
 from workers.reading.documents.leftout import Unreadable
 from workers.reading.formats import html
 from workers.reading.formats.outline import Outline, day
-from workers.reading.office.packed import Packed, beside
+from workers.reading.office.packed import ZippedFile, beside
 
 CONTAINER = "META-INF/container.xml"
 FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")  # encrypted fonts leave text alone
@@ -16,7 +16,7 @@ FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 
 def read(data: bytes) -> Document:
     """Raises Unreadable for a book that is damaged or protected."""
-    packed = Packed(data)
+    packed = ZippedFile(data)
     _refuse_protected(packed)
     root = packed.xml(CONTAINER).find(".//{*}rootfile")
     path = root.get("full-path") if root is not None else None
@@ -36,7 +36,7 @@ def read(data: bytes) -> Document:
     return outline.document(modified=day(next(changed, "")))
 
 
-def _refuse_protected(packed: Packed) -> None:
+def _refuse_protected(packed: ZippedFile) -> None:
     encryption = packed.xml_if_there("META-INF/encryption.xml")
     methods = () if encryption is None else encryption.iter("{http://www.w3.org/2001/04/xmlenc#}EncryptionMethod")
     if any(each.get("Algorithm") not in FONTS for each in methods):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from workers.reading.documents.document import Document
 from workers.reading.formats.outline import Outline, day, is_header, tidy
-from workers.reading.office.packed import Packed
+from workers.reading.office.packed import ZippedFile
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -26,7 +26,7 @@ CODE_STYLES = ("preformatted", "code", "listing")
 
 def read(data: bytes) -> Document:
     """Raises Unreadable for a file that is damaged or encrypted."""
-    packed = Packed(data)
+    packed = ZippedFile(data)
     meta = packed.xml_if_there("meta.xml")
     title = "" if meta is None else meta.findtext(".//{http://purl.org/dc/elements/1.1/}title") or ""
     changed = "" if meta is None else meta.findtext(".//{http://purl.org/dc/elements/1.1/}date") or ""

@@ -18,7 +18,7 @@ MAX_MEMBER_BYTES = 40_000_000  # unpacked; a sheet of 100,000 rows has 30 MB
 MAX_TOTAL_BYTES = 100_000_000  # of all members that are read
 
 
-class Packed:
+class ZippedFile:
     """A zip file. Every method raises Unreadable."""
 
     def __init__(self, data: bytes) -> None:

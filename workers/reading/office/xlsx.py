@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workers.reading.documents.document import Document
 from workers.reading.formats.outline import Outline, day, is_header
-from workers.reading.office.packed import Packed, beside, no_xml
+from workers.reading.office.packed import ZippedFile, beside, no_xml
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -28,7 +28,7 @@ _QUOTED = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
 
 def read(data: bytes) -> Document:
     """Raises Unreadable for a file that is damaged or encrypted."""
-    packed = Packed(data)
+    packed = ZippedFile(data)
     core = packed.xml_if_there("docProps/core.xml")
     title = "" if core is None else core.findtext("{http://purl.org/dc/elements/1.1/}title") or ""
     outline = Outline(title, untitled=True)

@@ -11,9 +11,9 @@ from typing import Literal
 from workers.reading.documents import tables
 from workers.reading.documents.document import indent
 from workers.reading.plain.paragraphs import blocks, is_item
-from workers.reading.printed.page import Line
+from workers.reading.printed.page import PrintedLine
 
-Row = list[Line]
+PrintedRow = list[PrintedLine]
 
 LARGER_GAP = 1.35  # times the usual step from line to line: a new paragraph
 MAX_STEP = 2.0  # heights of a letter, in one paragraph
@@ -25,7 +25,7 @@ _HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u2010\u00ad]$")
 _ENDED = (".", "!", "?", ":", ";", "。", "！", "？", "：")
 
 
-def blocks_of(page: Sequence[Row]) -> Iterator[str]:
+def blocks_of(page: Sequence[PrintedRow]) -> Iterator[str]:
     """The blocks of a page, or of a part of it, by the conventions of documents."""
     for kind, group in groupby(page, key=_kind):
         rows = list(group)
@@ -37,20 +37,20 @@ def blocks_of(page: Sequence[Row]) -> Iterator[str]:
             yield from blocks(_text_lines(rows), drawn=False)
 
 
-def _kind(row: Row) -> Literal["code", "table", "text"]:
+def _kind(row: PrintedRow) -> Literal["code", "table", "text"]:
     if all(piece.code for piece in row):
         return "code"
     return "table" if len(row) > 1 else "text"
 
 
-def _code(rows: Sequence[Row]) -> str:
+def _code(rows: Sequence[PrintedRow]) -> str:
     letter = _letter(rows)
     left = min(row[0].left for row in rows)
     said = ("   ".join(piece.text for piece in row) for row in rows)
     return indent("\n".join(" " * _column(row, left, letter) + text for row, text in zip(rows, said, strict=True)))
 
 
-def _table(rows: Sequence[Row]) -> Iterator[str]:
+def _table(rows: Sequence[PrintedRow]) -> Iterator[str]:
     """Rows of pieces; the first row names the columns where it is of words and others have figures."""
     cells = [[piece.text for piece in row] for row in rows]
     same = len(cells) > 2 and all(len(row) == len(cells[0]) for row in cells)
@@ -60,11 +60,11 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         yield tables.row(header if at else [], row)
 
 
-def _text_lines(rows: Sequence[Row]) -> Iterator[str]:
+def _text_lines(rows: Sequence[PrintedRow]) -> Iterator[str]:
     """Lines of text, blank ones between paragraphs, further in as they are printed."""
     step, letter = _step(rows), _letter(rows)
     left, right = min(row[0].left for row in rows), max(row[0].right for row in rows)
-    before: Line | None = None
+    before: PrintedLine | None = None
     for (line,), after in zip(rows, [*rows[1:], None], strict=True):
         if before is not None and _parts(before, line, step, right):
             yield ""
@@ -75,21 +75,21 @@ def _text_lines(rows: Sequence[Row]) -> Iterator[str]:
         before = line
 
 
-def _letter(rows: Sequence[Row]) -> float:
+def _letter(rows: Sequence[PrintedRow]) -> float:
     """The usual width of a letter, in points."""
     return max(1.0, median((piece.right - piece.left) / max(1, len(piece.text)) for row in rows for piece in row))
 
 
-def _column(row: Row, left: float, letter: float) -> int:
+def _column(row: PrintedRow, left: float, letter: float) -> int:
     return min(MAX_INDENT, round((row[0].left - left) / letter))
 
 
-def _step(rows: Sequence[Row]) -> float:
+def _step(rows: Sequence[PrintedRow]) -> float:
     downwards = [step for above, below in pairwise(rows) if (step := above[0].bottom - below[0].bottom) > 0]
     return median(downwards) if downwards else 0.0
 
 
-def _parts(above: Line, below: Line, step: float, right: float) -> bool:
+def _parts(above: PrintedLine, below: PrintedLine, step: float, right: float) -> bool:
     """Whether a paragraph ends between two lines."""
     down = above.bottom - below.bottom
     usual = min(max(step, 1.1 * below.size), MAX_STEP * below.size)

@@ -28,7 +28,7 @@ _BULLETS = str.maketrans("\uf0b7\uf0a7\uf076\uf0d8\uf02d\u25cf\u25aa\u25a0\u25e6
 
 
 @dataclass(frozen=True)
-class Line:
+class PrintedLine:
     """A piece of a line, or the whole of it: text, its box in points from the lower left, and the letters' height."""
 
     text: str
@@ -40,7 +40,7 @@ class Line:
     code: bool = False
 
 
-def lines(page: PdfPage) -> list[list[Line]]:
+def lines(page: PdfPage) -> list[list[PrintedLine]]:
     """The page's lines in reading order, each of one piece or, where wide gaps part it, of several."""
     pieces = list(_pieces(page))
     if not pieces:
@@ -49,7 +49,7 @@ def lines(page: PdfPage) -> list[list[Line]]:
     return [line for region in _regions(pieces, height, depth=0) for line in _rows(region)]
 
 
-def _pieces(page: PdfPage) -> Iterator[Line]:
+def _pieces(page: PdfPage) -> Iterator[PrintedLine]:
     """Runs of adjacent characters, as PDFium gives them."""
     import pypdfium2.raw as pdfium
 
@@ -60,7 +60,7 @@ def _pieces(page: PdfPage) -> Iterator[Line]:
     try:
         box = pdfium.FS_RECTF()
         said: list[str] = []
-        run: Line | None = None
+        run: PrintedLine | None = None
         end = 0.0  # where the run ends so far
         for at in range(min(text.count_chars(), MAX_CHARACTERS)):
             code = pdfium.FPDFText_GetUnicode(text.raw, at)
@@ -82,7 +82,7 @@ def _pieces(page: PdfPage) -> Iterator[Line]:
             if run is not None:
                 yield _whole(run, end, said)
             run, end, said = (
-                Line("", left, right, bottom, top, top - bottom, _is_monospace(text.raw, at)),
+                PrintedLine("", left, right, bottom, top, top - bottom, _is_monospace(text.raw, at)),
                 right,
                 [char],
             )
@@ -92,11 +92,11 @@ def _pieces(page: PdfPage) -> Iterator[Line]:
         text.close()
 
 
-def _whole(run: Line, end: float, said: list[str]) -> Line:
+def _whole(run: PrintedLine, end: float, said: list[str]) -> PrintedLine:
     return replace(run, text="".join(said).strip().translate(_BULLETS), right=end)
 
 
-def _goes_on(run: Line, end: float, left: float, bottom: float, size: float) -> bool:
+def _goes_on(run: PrintedLine, end: float, left: float, bottom: float, size: float) -> bool:
     level = abs(bottom - run.bottom) < 0.5 * max(size, run.size)
     return level and -0.5 * run.size < left - end < APART * run.size
 
@@ -122,7 +122,7 @@ def _is_monospace(text: object, at: int) -> bool:
     return any(part in spoken for part in _MONOSPACE)
 
 
-def _regions(pieces: Sequence[Line], height: float, *, depth: int) -> Iterator[Sequence[Line]]:
+def _regions(pieces: Sequence[PrintedLine], height: float, *, depth: int) -> Iterator[Sequence[PrintedLine]]:
     """The page cut into columns and the parts above and below them, in reading order."""
     if depth < 6 and len(pieces) >= 2 * COLUMN_LINES:
         if columns := _columns(pieces, height):
@@ -136,7 +136,9 @@ def _regions(pieces: Sequence[Line], height: float, *, depth: int) -> Iterator[S
     yield pieces
 
 
-def _columns(pieces: Sequence[Line], height: float) -> tuple[Sequence[Line], Sequence[Line]] | None:
+def _columns(
+    pieces: Sequence[PrintedLine], height: float
+) -> tuple[Sequence[PrintedLine], Sequence[PrintedLine]] | None:
     """Two columns of text, if white from top to bottom parts them."""
     for left, right in _gaps([(piece.left, piece.right) for piece in pieces], GUTTER * height):
         cut = (left + right) / 2
@@ -146,13 +148,15 @@ def _columns(pieces: Sequence[Line], height: float) -> tuple[Sequence[Line], Seq
     return None
 
 
-def _is_text(side: Sequence[Line]) -> bool:
+def _is_text(side: Sequence[PrintedLine]) -> bool:
     rows = list(_rows(side))
     letters = sum(len(piece.text) for piece in side)
     return len(rows) >= COLUMN_LINES and letters >= COLUMN_LETTERS * len(rows)
 
 
-def _above_and_below(pieces: Sequence[Line], height: float) -> tuple[Sequence[Line], Sequence[Line]] | None:
+def _above_and_below(
+    pieces: Sequence[PrintedLine], height: float
+) -> tuple[Sequence[PrintedLine], Sequence[PrintedLine]] | None:
     """The page cut at white from side to side, where one part then has columns that the whole has not."""
     for low, high in _gaps([(piece.bottom, piece.top) for piece in pieces], 0.2 * height):
         cut = (low + high) / 2
@@ -174,9 +178,9 @@ def _gaps(spans: list[tuple[float, float]], least: float) -> list[tuple[float, f
     return sorted(found, key=lambda gap: gap[0] - gap[1])[:12]
 
 
-def _rows(pieces: Sequence[Line]) -> Iterator[list[Line]]:
+def _rows(pieces: Sequence[PrintedLine]) -> Iterator[list[PrintedLine]]:
     """Pieces that are side by side as one line, from top to bottom; near ones are joined."""
-    row: list[Line] = []
+    row: list[PrintedLine] = []
     for piece in sorted(pieces, key=lambda each: -(each.top + each.bottom)):
         middle = (piece.top + piece.bottom) / 2
         if row and not min(each.bottom for each in row[:1]) <= middle <= max(each.top for each in row[:1]):
@@ -187,8 +191,8 @@ def _rows(pieces: Sequence[Line]) -> Iterator[list[Line]]:
         yield _join_pieces(row)
 
 
-def _join_pieces(row: list[Line]) -> list[Line]:
-    joined: list[Line] = []
+def _join_pieces(row: list[PrintedLine]) -> list[PrintedLine]:
+    joined: list[PrintedLine] = []
     for piece in sorted(row, key=lambda each: each.left):
         last = joined[-1] if joined else None
         marked = last is not None and len(joined) == 1 and _MARK.fullmatch(last.text) is not None

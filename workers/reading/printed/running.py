@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from workers.reading.printed.page import Line
+from workers.reading.printed.page import PrintedLine
 
 EDGE_LINES = 3  # at the top and at the bottom of a page
 REPEATED = 3  # pages that have the same line there
@@ -19,10 +19,10 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 
-Page = Sequence[list[Line]]
+Page = Sequence[list[PrintedLine]]
 
 
-def without(pages: Sequence[Page]) -> list[list[list[Line]]]:
+def without(pages: Sequence[Page]) -> list[list[list[PrintedLine]]]:
     """The pages without the lines that are the same, but for numbers, at the edges of at least three of them."""
     seen = Counter(key for page in pages for key in {_key(line) for line in _edges(page)})
     return [
@@ -31,7 +31,7 @@ def without(pages: Sequence[Page]) -> list[list[list[Line]]]:
     ]
 
 
-def without_contents(page: Page) -> list[list[Line]]:
+def without_contents(page: Page) -> list[list[PrintedLine]]:
     """The page without a table of contents: lines that dots lead to a number, and other numbers among them."""
     leaders = sum(_is_leader(line) for line in page)
     if not leaders:
@@ -40,22 +40,22 @@ def without_contents(page: Page) -> list[list[Line]]:
     return [line for line in page if not (_is_leader(line) or (many and line[-1].text[-1:].isdigit()))]
 
 
-def _is_leader(line: list[Line]) -> bool:
+def _is_leader(line: list[PrintedLine]) -> bool:
     return any(_LEADER.search(piece.text) for piece in line)
 
 
-def _edges(page: Page) -> list[list[Line]]:
+def _edges(page: Page) -> list[list[PrintedLine]]:
     ordered = sorted(page, key=lambda line: -line[0].top)
     return [*ordered[:EDGE_LINES], *ordered[EDGE_LINES:][-EDGE_LINES:]]
 
 
-def _at_edge(page: Page, line: list[Line]) -> bool:
+def _at_edge(page: Page, line: list[PrintedLine]) -> bool:
     return any(line is each for each in _edges(page))
 
 
-def _key(line: list[Line]) -> str:
+def _key(line: list[PrintedLine]) -> str:
     return _DIGITS.sub("#", " ".join(piece.text for piece in line)).strip()
 
 
-def _is_number(line: list[Line]) -> bool:
+def _is_number(line: list[PrintedLine]) -> bool:
     return len(line) == 1 and _NUMBER.match(line[0].text) is not None
