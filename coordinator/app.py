@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from uuid import uuid4
 
 import httpx
-from fastapi import FastAPI
 
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents.registration_cache import Registrations
@@ -50,7 +49,7 @@ from shared.protocols.a2a import mount as a2a
 from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
-from shared.server.app import make_service
+from shared.server.app import App, Stopping, make_service
 from shared.server.metrics import ServiceMetrics
 from shared.settings import CoordinatorSettings, ModelSettings
 from shared.version import VERSION
@@ -70,7 +69,7 @@ def create_app(
     random: Random | None = None,
     new_id: Callable[[], str] = lambda: uuid4().hex,
     at: At = nowhere,
-) -> FastAPI:
+) -> App[Services]:
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic) and `wall` the clocks, `random` chance, `new_id` task ids, and
@@ -80,111 +79,98 @@ def create_app(
     random = random or Random()
     metrics = ServiceMetrics()
     stats = Stats(metrics)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        def died(what: str) -> None:
-            getattr(app.state, "on_death", lambda _: None)(what)
-
-        async with AsyncExitStack() as stack:
-            events = Events()
-            stack.push_async_callback(memory.close)
-            store = Store(_database(settings.database_url, at=at, on_broken=died), publish=events.publish, wall=wall)
-            stack.push_async_callback(store.close)
-            await store.open()
-            secret = await store.secret()
-            feed = Feed(store.events)
-            to_webhooks = await stack.enter_async_context(
-                transport.client(policy="agents" if settings.private_webhooks else "web", transport=inner)
-            )
-            webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
-            for reader in (stats.read, log_lines(), feed.read, webhooks.read):
-                events.add(reader)
-            http = await stack.enter_async_context(
-                transport.client(
-                    policy="agents",
-                    private=settings.private_agents,
-                    seconds=CALL_SECONDS,
-                    max_connections=settings.max_concurrent_tasks * STEPS_A_TASK,
-                    transport=inner,
-                )
-            )
-            background = await stack.enter_async_context(Background(died))
-            client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
-            registry = Registry(now=now, wall=wall, random=random)
-            agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
-            admission = Admission(
-                max_running=settings.max_concurrent_tasks, max_queued=settings.max_queued_tasks, now=now
-            )
-            runner = Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall)
-            dispatcher = Dispatcher(
-                store=store,
-                runner=runner,
-                admission=admission,
-                known_agents=registry.names,
-                planner=await _planner(settings, model, registry, stack),
-                default_timeout=settings.request_timeout,
-                now=now,
-                wall=wall,
-                new_id=new_id,
-            )
-            stack.push_async_callback(dispatcher.close)
-            await agents.load()
-            agents.start()
-            if recovered := await dispatcher.recover():
-                logs.get().info("tasks.recovered", tasks=recovered)
-                background.once("recovery", dispatcher.resume())
-            background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
-            background.loop("journal", lambda: watching.watch_forever(store))
-            background.loop("webhooks", webhooks.run)
-            background.once("stop", _stop_with(app, dispatcher))
-            stats.gauges["tasks_running"].set_function(lambda: admission.running)
-            stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
-            app.state.services = Services(
-                settings=settings,
-                store=store,
-                agents=agents,
-                dispatcher=dispatcher,
-                delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
-                registrations=Registrations(private=settings.private_agents),
-                admission=admission,
-                waiter=Waiter(dispatcher, feed, app.state.stopping, wall),
-                stats=stats,
-                http=http,
-                secret=secret,
-                stopping=app.state.stopping,
-                now=now,
-                wall=wall,
-                started=now(),
-            )
-            for opened in host.opened:
-                await stack.enter_async_context(opened())
-            yield
-            app.state.services = None
-
-    app = make_service(
-        name="coordinator",
+    folder = _folder(settings.database_url)
+    memory = Memory(NAME, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled, wall=wall)
+    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    app: App[Services] = make_service(
+        name=NAME,
         version=VERSION,
-        lifespan=lifespan,
-        ready=lambda: "starting" if app.state.services is None else app.state.services.store.find_trouble(),
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        ready=lambda services: services.store.find_trouble(),
+        api_key=api_key,
         metrics=metrics,
         now=now,
     )
-    app.state.services = None
+
+    async def open_services(stack: AsyncExitStack) -> Services:
+        stack.push_async_callback(memory.close)
+        events = Events()
+        store = Store(_database(settings.database_url, at=at, on_broken=app.fail), publish=events.publish, wall=wall)
+        stack.push_async_callback(store.close)
+        await store.open()
+        secret = await store.secret()
+        feed = Feed(store.events)
+        to_webhooks = await stack.enter_async_context(
+            transport.client(policy="agents" if settings.private_webhooks else "web", transport=inner)
+        )
+        webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
+        for reader in (stats.read, log_lines(), feed.read, webhooks.read):
+            events.add(reader)
+        http = await stack.enter_async_context(
+            transport.client(
+                policy="agents",
+                private=settings.private_agents,
+                seconds=CALL_SECONDS,
+                max_connections=settings.max_concurrent_tasks * STEPS_A_TASK,
+                transport=inner,
+            )
+        )
+        background = await stack.enter_async_context(Background(app.fail))
+        client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
+        registry = Registry(now=now, wall=wall, random=random)
+        agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
+        admission = Admission(max_running=settings.max_concurrent_tasks, max_queued=settings.max_queued_tasks, now=now)
+        runner = Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall)
+        dispatcher = Dispatcher(
+            store=store,
+            runner=runner,
+            admission=admission,
+            known_agents=registry.names,
+            planner=await _planner(settings, model, registry, stack),
+            default_timeout=settings.request_timeout,
+            now=now,
+            wall=wall,
+            new_id=new_id,
+        )
+        stack.push_async_callback(dispatcher.close)
+        await agents.load()
+        agents.start()
+        if recovered := await dispatcher.recover():
+            logs.get().info("tasks.recovered", tasks=recovered)
+            background.once("recovery", dispatcher.resume())
+        background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
+        background.loop("journal", lambda: watching.watch_forever(store))
+        background.loop("webhooks", webhooks.run)
+        background.once("stop", _stop_with(app.stopping, dispatcher))
+        stats.gauges["tasks_running"].set_function(lambda: admission.running)
+        stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
+        return Services(
+            settings=settings,
+            store=store,
+            agents=agents,
+            dispatcher=dispatcher,
+            delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
+            registrations=Registrations(private=settings.private_agents),
+            admission=admission,
+            waiter=Waiter(dispatcher, feed, app.stopping, wall),
+            stats=stats,
+            http=http,
+            secret=secret,
+            stopping=app.stopping,
+            now=now,
+            wall=wall,
+            started=now(),
+        )
+
+    app.open_with(open_services)
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
-    app.include_router(tasks.router)
-    app.include_router(reports.router)
-    app.include_router(delegate.router)
-    app.include_router(gateway.router)
-    folder = _folder(settings.database_url)
-    memory = Memory(NAME, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled, wall=wall)
+    for router in (tasks.router, reports.router, delegate.router, gateway.router):
+        app.include_router(router)
     host = Host(
         app=app,
-        face=Remembering(CoordinatorFace(lambda: app.state.services, memory), memory, between=delegations),
+        face=Remembering(CoordinatorFace(app.get_opened, memory), memory, between=delegations),
         folder=folder,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        api_key=api_key,
         public_url=settings.public_url,
         private=settings.private_webhooks,
         memory=memory,
@@ -208,8 +194,8 @@ async def _planner(
     return Planner(await stack.enter_async_context(found), registry.all)
 
 
-async def _stop_with(app: FastAPI, dispatcher: Dispatcher) -> None:
-    await app.state.stopping.event.wait()
+async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:
+    await stopping.event.wait()
     dispatcher.stop()
 
 

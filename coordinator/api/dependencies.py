@@ -17,8 +17,7 @@ from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.waiting import Waiter
 from coordinator.journal.store import Store
 from coordinator.observers.stats import Stats
-from shared.errors import Unavailable
-from shared.server.app import Stopping
+from shared.server.app import App, Stopping
 from shared.settings import CoordinatorSettings
 
 
@@ -47,10 +46,8 @@ class Services:
 
 
 async def get_services(request: Request) -> Services:
-    services: Services | None = request.app.state.services
-    if services is None:
-        raise Unavailable("The coordinator is starting.", retry_after=1)
-    return services
+    app: App[Services] = request.app
+    return app.get_opened()
 
 
 OpenServices = Annotated[Services, Depends(get_services)]

@@ -20,7 +20,7 @@ from coordinator.reports.view import view
 from shared.contracts import Name, Status, TaskRequest, TaskView
 from shared.errors import BadRequest
 from shared.server import bodies, sse
-from shared.server.app import traceparent
+from shared.server.edge import traceparent
 
 router = APIRouter()
 SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown

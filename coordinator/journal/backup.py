@@ -73,6 +73,6 @@ def _copy(path: Path, part: Path, tell: Callable[[float], None], *, done: int, o
     except sqlite3.Error as exc:
         raise BackupFailed(f"{path} cannot be copied to {part.parent}: {exc}.") from exc
     if found != "ok":
-        raise BackupFailed(f"{path} is damaged: {found}.")
+        raise BackupFailed(f"{path} is damaged: {found.splitlines()[-1]}.")
     with part.open("rb") as file:
         os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from coordinator.reports.view import view
 from coordinator.tasks.task import Task
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.conversation import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
-from shared.errors import AgentLost, Invalid, ModelNotFound, Unavailable
+from shared.errors import AgentLost, Invalid, ModelNotFound
 from shared.memory.store import Memory
 from shared.rendering import Link, beginning_to_markdown
 from shared.rendering.links import address, source_link
@@ -44,16 +44,13 @@ class CoordinatorFace:
     description = "Carries a question through research, analysis and report, and answers with citations."
     version = VERSION
 
-    def __init__(self, opened: Callable[[], Services | None], memory: Memory | None = None) -> None:
-        self._opened = opened
+    def __init__(self, get_opened: Callable[[], Services], memory: Memory | None = None) -> None:
+        self._get_opened = get_opened
         self._memory = memory
 
     def services(self) -> Services:
         """The coordinator's components; raises `Unavailable` before it is open."""
-        services = self._opened()
-        if services is None:
-            raise Unavailable("The coordinator is starting.", retry_after=1)
-        return services
+        return self._get_opened()
 
     def skills(self) -> Sequence[Skill]:
         """The default plan, and what the registered agents can do."""

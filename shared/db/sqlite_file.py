@@ -108,7 +108,8 @@ def _examine(path: Path, known: int, where: str, setting: str) -> None:
         if path.stat().st_size < CHECKED_BYTES:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise StorageBroken(f"{where} is damaged ({verdict}). Restore it from a backup, or move it away.")
+                said = verdict.splitlines()[-1]  # the first may be a heading
+                raise StorageBroken(f"{where} is damaged ({said}). Restore it from a backup, or move it away.")
     finally:
         connection.close()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 
 from shared.conversation import Face
 from shared.memory.store import Memory
+from shared.server.app import App
 
 BASE = "Muster-Base"  # the header in which the gateway says where its callers reach an agent
 
@@ -22,18 +22,16 @@ class Host:
 
     `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
     must send, `public_url` the address that cards show (None: the request's Host; requests through the gateway always
-    sees the gateway's), `private` whether calls to private addresses are allowed. `opened` collects what a façade needs
-    opened with the service: each is entered in the lifespan, and left at its end. `memory` is what the service
+    sees the gateway's), `private` whether calls to private addresses are allowed. `memory` is what the service
     remembers, `features` what KAOS's card says it can do besides what its skills tell.
     """
 
-    app: FastAPI
+    app: App[Any]
     face: Face
     folder: Path | None = None
     api_key: str | None = None
     public_url: str | None = None
     private: bool = True
-    opened: list[Callable[[], AbstractAsyncContextManager[Any]]] = field(default_factory=list)
     memory: Memory | None = None
     features: tuple[str, ...] = ()
 

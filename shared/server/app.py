@@ -1,45 +1,25 @@
-"""The chassis of every app: errors as problem+json, request ids, one log line a request, health, metrics."""
+"""A service as a FastAPI app: what it opens and closes, when it is ready, when it stops; its health and metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from contextvars import ContextVar
-from functools import lru_cache
-from typing import Any
-from uuid import uuid4
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-import structlog
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI, Response
 
-from shared import logs
 from shared.contracts import MAX_BODY_BYTES
-from shared.errors import Invalid, MusterError, TooLarge
-from shared.server.auth import bearer_check, page_check
+from shared.errors import MusterError, Unavailable
+from shared.server.edge import Edge
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
-from shared.strict_json import json_pointer
+from shared.server.problems import HANDLED, ErrorForm, handle_error
 from shared.version import revision
 
-PROBLEM = "application/problem+json"
-PROBLEM_BASE = "urn:muster:problem:"
-DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
-GONE = 499  # in logs and metrics: the client left before an answer
-traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
-
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
-ErrorForm = Callable[[MusterError], Response]
+T = TypeVar("T")
 
 
 class Stopping:
@@ -69,36 +49,86 @@ class Stopping:
         return self.event.is_set()
 
 
+class App(FastAPI, Generic[T]):
+    """A FastAPI app, and what the parts, the façades and the server of one service share.
+
+    `opened` holds the parts that its composition root has opened: None before and after. A façade adds what it opens to
+    `openings`, which are entered after the parts and left before them, and how errors look below a path's prefix to
+    `error_forms`. `body_limit` is in bytes; `address` is where `serve` listens, "" where another server runs the app.
+    `failed` says that a part has died, `refusal` why the service could not start.
+    """
+
+    def __init__(self, *, name: str, version: str, body_limit: int) -> None:
+        super().__init__(title=f"Muster {name}", version=version, lifespan=self._run, redirect_slashes=False)
+        self.stopping = Stopping()
+        self.body_limit = body_limit
+        self.error_forms: dict[str, ErrorForm] = {}
+        self.openings: list[Callable[[], AbstractAsyncContextManager[None]]] = []
+        self.opened: T | None = None
+        self.address = ""
+        self.failed = False
+        self.refusal: MusterError | None = None
+        self._open: Callable[[AsyncExitStack], Awaitable[Any]] = _open_nothing
+
+    def open_with(self, open: Callable[[AsyncExitStack], Awaitable[T]]) -> None:
+        """Takes what opens the parts at the start, on a stack that is closed at the end.
+
+        A `MusterError` that it raises is a refusal: the service cannot start, and starting again would not help.
+        """
+        self._open = open
+
+    def get_opened(self) -> T:
+        """The parts; raises `Unavailable` while they are not open."""
+        if self.opened is None:
+            raise Unavailable("The service is starting or stopping.", retry_after=1)
+        return self.opened
+
+    def fail(self, _: str) -> None:
+        """Ends the service, because the part of this name has died; `serve` exits with code 1."""
+        self.failed = True
+        self.stopping.begin()
+
+    @asynccontextmanager
+    async def _run(self, _: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                self.opened = await self._open(stack)
+                for opening in self.openings:
+                    await stack.enter_async_context(opening())
+            except MusterError as exc:
+                self.refusal = exc
+                raise
+            yield
+            self.opened = None
+
+
+async def _open_nothing(_: AsyncExitStack) -> bool:
+    return True
+
+
 def make_service(
     *,
     name: str,
     version: str,
-    lifespan: Lifespan,
-    ready: Callable[[], str | None],
+    ready: Callable[[T], str | None] = lambda _: None,
     health: Callable[[], Mapping[str, Any]] = dict,
     api_key: str | None = None,
     metrics: ServiceMetrics | None = None,
     body_limit: int = MAX_BODY_BYTES,
     now: Callable[[], float] = time.monotonic,
-) -> FastAPI:
-    """A FastAPI app with everything that all services share.
+) -> App[T]:
+    """An app with everything that all services share.
 
-    `ready` returns what is missing, or None; it may look only at what the service itself opened. `app.state.stopping`
-    is a `Stopping`, `app.state.body_limit` how many bytes a body may have; `app.state.error_forms` maps a path's prefix
-    to how errors look below it, where that is not problem+json.
+    `ready` gets the parts once they are open, and returns what is missing, or None; it may look only at what the service
+    itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds.
     """
     metrics = metrics or ServiceMetrics()
     started = now()
-    app = FastAPI(title=f"Muster {name}", version=version, lifespan=lifespan, redirect_slashes=False)
-    app.state.stopping = Stopping()
-    app.state.body_limit = body_limit
-    forms: dict[str, ErrorForm] = {}
-    app.state.error_forms = forms
-    app.add_middleware(
-        _Edge, name=name, api_key=api_key, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now
-    )
-    for kind in (MusterError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _as_problem)
+    app: App[T] = App(name=name, version=version, body_limit=body_limit)
+    forms = app.error_forms
+    app.add_middleware(Edge, api_key=api_key, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
+    for kind in HANDLED:
+        app.add_exception_handler(kind, partial(handle_error, forms=forms))
 
     @app.get("/health", tags=["service"])
     async def get_health() -> dict[str, Any]:
@@ -116,7 +146,7 @@ def make_service(
     @app.get("/ready", tags=["service"])
     async def get_ready() -> Response:
         """200 once this service has opened what it needs; 503 with what is missing."""
-        missing = "stopping" if app.state.stopping else ready()
+        missing = "stopping" if app.stopping else "starting" if app.opened is None else ready(app.opened)
         body = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
         said = body | {"name": name, "timestamp": int(time.time())}
         return Response(json.dumps(said), 503 if missing else 200, media_type="application/json")
@@ -127,134 +157,3 @@ def make_service(
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     return app
-
-
-def problem(error: MusterError, *, instance: str) -> Response:
-    """An error as `application/problem+json` (RFC 9457)."""
-    body = {
-        "type": PROBLEM_BASE + error.type,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": instance,
-        **error.members,
-    }
-    return Response(json.dumps(body), error.status, headers=error.headers, media_type=PROBLEM)
-
-
-def _answered(error: MusterError, path: str, forms: Mapping[str, ErrorForm]) -> Response:
-    """An error in the form that its path has."""
-    form = next((form for prefix, form in forms.items() if path.startswith(prefix)), None)
-    return form(error) if form else problem(error, instance=path)
-
-
-class Internal(MusterError):
-    """An unexpected exception; the traceback is in the log under the request's id."""
-
-    def __init__(self) -> None:
-        super().__init__("Internal error; search the log for this X-Request-ID.")
-
-
-def _http_error(exc: HTTPException) -> MusterError:
-    error = MusterError(str(exc.detail), headers=exc.headers)
-    error.status = exc.status_code
-    error.type = {404: "not_found", 405: "method_not_allowed"}.get(exc.status_code, "http_error")
-    error.title = str(exc.detail)
-    return error
-
-
-async def _as_problem(request: Request, exc: Exception) -> Response:
-    if isinstance(exc, MusterError):
-        error: MusterError = exc
-    elif isinstance(exc, RequestValidationError):
-        errors = [{"pointer": json_pointer(e["loc"]), "detail": str(e["msg"])} for e in exc.errors()]
-        error = Invalid(f"{errors[0]['pointer']}: {errors[0]['detail']}", errors)
-    else:
-        assert isinstance(exc, HTTPException)
-        error = _http_error(exc)
-    return _answered(error, request.url.path, request.app.state.error_forms)
-
-
-class _Edge:
-    """Request id, trace, body limit, key, counters, and the log line of every request."""
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        name: str,
-        api_key: str | None,
-        metrics: ServiceMetrics,
-        body_limit: int,
-        error_forms: Mapping[str, ErrorForm],
-        now: Callable[[], float],
-    ) -> None:
-        self._app = app
-        self._check = bearer_check(api_key)
-        self._open = api_key is None
-        self._metrics = metrics
-        self._limit = body_limit
-        self._error_forms = error_forms
-        self._now = now
-        self._counted = lru_cache(200)(metrics.requests.labels)
-        self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
-        wished = headers.get(b"x-request-id", "")
-        request_id = wished if _SAFE_ID.match(wished) else uuid4().hex
-        trace = headers.get(b"traceparent", "")
-        token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
-        began, status = self._now(), 0
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = int(message["status"])  # may be an enum, which logs would show as one
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                try:
-                    self._check(scope["path"], headers.get(b"authorization"))
-                    if self._open:
-                        page_check(scope["method"], scope["path"], headers)
-                    await _refuse_large(headers.get(b"content-length"), self._limit, receive)
-                    await self._app(scope, receive, sent)
-                except MusterError as error:
-                    await _answered(error, scope["path"], self._error_forms)(scope, receive, sent)
-                except ClientDisconnect:
-                    pass  # nobody is there to be answered
-                except Exception as exc:  # a bug of ours costs one answer
-                    self._log.error("request.broke", exc_info=exc)
-                    if status:  # half an answer cannot be taken back: the server cuts the connection
-                        raise
-                    await _answered(Internal(), scope["path"], self._error_forms)(scope, receive, sent)
-            finally:
-                seconds = self._now() - began
-                traceparent.reset(token)
-                self._counted(scope["method"], str(status or GONE)).inc()
-                self._metrics.seconds.observe(seconds)
-                say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
-                say(
-                    "request.done",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status or GONE,
-                    ms=round(seconds * 1000, 1),
-                )
-
-
-async def _refuse_large(content_length: str | None, limit: int, receive: Receive) -> None:
-    if content_length is None or not content_length.isdigit() or int(content_length) <= limit:
-        return
-    dropped, more = 0, int(content_length) <= DRAINED_BYTES
-    while more and dropped <= DRAINED_BYTES:
-        message = await receive()
-        dropped += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
-    raise TooLarge(f"The body has {content_length} bytes; the limit is {limit}.")

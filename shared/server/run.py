@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import gc
 import logging
-import re
 import socket
 import sys
 import time
@@ -15,9 +14,9 @@ from email.utils import formatdate
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.server import ServerState
 
+from shared.server.app import App
 from shared.server.header_limits import Heads
 from shared.server.loading import GC_THRESHOLD
 from shared.server.parent import end_with_parent
@@ -54,11 +53,11 @@ def listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(app: FastAPI, sock: socket.socket) -> None:
+def serve(app: App[Any], sock: socket.socket) -> None:
     """Runs the app until SIGTERM or SIGINT.
 
-    Exits with code 1 if a background loop died, with code 2 if the start was refused in a sentence: starting again
-    would not help.
+    Exits with code 1 if a part of the service died or its start failed, and with code 2, after one sentence on standard
+    error, if it refused to start: starting again would not help.
     """
     end_with_parent()
     config = uvicorn.Config(
@@ -74,31 +73,18 @@ def serve(app: FastAPI, sock: socket.socket) -> None:
         backlog=2048,
     )
     gc.set_threshold(*GC_THRESHOLD)  # where nothing has set it yet: a start may take up thousands of tasks
-    refusal = _Refusal()
-    logging.getLogger("uvicorn.error").addFilter(refusal)
+    logging.getLogger("uvicorn.error").addFilter(lambda _: app.refusal is None)  # its traceback adds nothing
+    app.address = str(sock.getsockname()[0])
     server = _Server(config, app)
-    app.state.on_death = lambda _: server.fail()
-    app.state.listens_on = str(sock.getsockname()[0])
     try:
         server.run(sockets=[sock])
     except SystemExit:  # uvicorn's own way to say that the start failed
-        sys.exit(2 if refusal.sentence else 1)
-    if server.failed or not server.started:
+        if app.refusal is None:
+            sys.exit(1)
+        print(app.refusal.detail, file=sys.stderr)
+        sys.exit(2)
+    if app.failed or not server.started:
         sys.exit(1)
-
-
-class _Refusal(logging.Filter):
-    """Turns the traceback that uvicorn logs for a refused start into its one sentence on standard error."""
-
-    sentence: str | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        found = re.search(r"shared\.errors\.\w+: (.+)", text) if text.startswith("Traceback") else None
-        if found:
-            self.sentence = found.group(1)
-            print(self.sentence, file=sys.stderr)
-        return found is None and not (self.sentence and text.startswith("Application startup failed"))
 
 
 class Dated(ServerState):
@@ -124,12 +110,11 @@ class Dated(ServerState):
 class _Server(uvicorn.Server):
     """Tells the app's streams to end before uvicorn waits for its connections."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: App[Any]) -> None:
         super().__init__(config)
         self.server_state = Dated()
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.failed = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -140,18 +125,13 @@ class _Server(uvicorn.Server):
         # What is loaded by now stays; looking through it again and again was 10 % of a task. Not collected before: of
         # 83,000 objects 1,700 went, for 0.04 s of the start.
         gc.freeze()
-        await self._app.state.stopping.event.wait()
+        await self._app.stopping.event.wait()
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._app.state.stopping.begin)
+            self._loop.call_soon_threadsafe(self._app.stopping.begin)
         super().handle_exit(sig, frame)
-
-    def fail(self) -> None:
-        self.failed = True
-        self._app.state.stopping.begin()
-        self.should_exit = True
 
 
 def advertised(host: str, port: int) -> str:

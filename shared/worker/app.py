@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from pydantic import JsonValue
 from starlette.types import Receive, Scope, Send
 
-from shared.agent import Agent, Member
+from shared.agent import Agent
 from shared.background import Background
 from shared.client import client as transport
 from shared.contracts import Registration, StepError, StepRequest, StepResult
@@ -29,12 +28,12 @@ from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
-from shared.server.app import make_service
+from shared.server.app import App, Stopping, make_service
 from shared.server.hang_up import until_hung_up
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
-from shared.worker.steps import PROGRESS_SECONDS, Run, Steps
+from shared.worker.steps import PROGRESS_SECONDS, Opened, Run, Steps
 
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
 WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a stream
@@ -53,7 +52,7 @@ def create_worker_app(
     state_dir: Path | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
-) -> FastAPI:
+) -> App[Opened]:
     """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
@@ -62,64 +61,40 @@ def create_worker_app(
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
-    parts: dict[str, Any] = {}
-
-    def member() -> Member | None:
-        heartbeat: Heartbeat | None = parts.get("heartbeat")
-        return heartbeat.member if heartbeat else None
-
-    steps = Steps(agent, limit=limit, now=now, member=member)
-    memory: Memory = agent.memory or Memory(
+    memory = agent.memory or Memory(
         agent.name, state_dir, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled
     )
-    face = WorkerFace(agent, steps, lambda: (parts["state"], parts["http"]) if parts.get("open") else None)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(memory.close)
-            parts["http"] = await stack.enter_async_context(transport.client(policy="web", transport=inner))
-            parts["state"] = await stack.enter_async_context(agent.open())
-            stack.push_async_callback(steps.close)
-            if settings.coordinator_url:
-                to_coordinator = await stack.enter_async_context(transport.client(policy="agents", transport=inner))
-                heartbeat = Heartbeat(
-                    client=to_coordinator,
-                    coordinator_url=settings.coordinator_url,
-                    registration=_registration(agent, endpoint, limit, await _metadata(agent)),
-                    api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-                )
-                parts["heartbeat"] = heartbeat
-                stack.push_async_callback(heartbeat.withdraw)
-                loops = await stack.enter_async_context(Background(getattr(app.state, "on_death", lambda _: None)))
-                loops.loop("heartbeat", heartbeat.run)
-                loops.once("drain", _drain_when(app, heartbeat))
-            parts["open"] = True
-            for opened in host.opened:
-                await stack.enter_async_context(opened())
-            yield
-            parts.clear()
-
-    app = make_service(
+    steps = Steps(agent, limit=limit, now=now)
+    app: App[Opened] = make_service(
         name=agent.name,
         version=agent.version,
-        lifespan=lifespan,
-        ready=lambda: agent.waits() if parts.get("open") else "starting",
+        ready=lambda _: agent.waits(),
         health=lambda: {"running_steps": steps.running, "max_concurrency": limit, "replayed_steps": steps.replayed},
         body_limit=MAX_STEP_BYTES,
         now=now,
     )
-    host = Host(
-        app=app,
-        face=Remembering(face, memory),
-        folder=state_dir,
-        public_url=settings.public_url,
-        memory=memory,
-        features=agent.features,
-    )
 
-    def envelope_of(request: Request, body: bytes, *, task: str, step: str, attempt: int) -> Envelope:
-        heartbeat: Heartbeat | None = parts.get("heartbeat")
+    async def open_parts(stack: AsyncExitStack) -> Opened:
+        stack.push_async_callback(memory.close)
+        http = await stack.enter_async_context(transport.client(policy="web", transport=inner))
+        state = await stack.enter_async_context(agent.open())
+        stack.push_async_callback(steps.close)
+        if not settings.coordinator_url:
+            return Opened(state, http)
+        heartbeat = Heartbeat(
+            client=await stack.enter_async_context(transport.client(policy="agents", transport=inner)),
+            coordinator_url=settings.coordinator_url,
+            registration=_registration(agent, endpoint, limit, await _metadata(agent)),
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        )
+        stack.push_async_callback(heartbeat.withdraw)
+        background = await stack.enter_async_context(Background(app.fail))
+        background.loop("heartbeat", heartbeat.run)
+        background.once("drain", _drain_with(app.stopping, heartbeat))
+        return Opened(state, http, heartbeat)
+
+    def check_envelope(request: Request, body: bytes, *, task: str, step: str, attempt: int) -> Envelope:
+        heartbeat = app.get_opened().heartbeat
         header = request.headers.get(HEADER)
         if heartbeat is None:
             return Envelope(task=task, step=step, attempt=attempt, milliseconds=UNSIGNED_MILLISECONDS)
@@ -135,33 +110,39 @@ def create_worker_app(
         """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
         body = await bodies.read(request, limit=MAX_STEP_BYTES)
         step = bodies.parsed(StepRequest, body)
-        if (heartbeat := parts.get("heartbeat")) is not None and not await heartbeat.joined(JOIN_SECONDS):
+        opened = app.get_opened()
+        if (heartbeat := opened.heartbeat) is not None and not await heartbeat.joined(JOIN_SECONDS):
             raise Unavailable("This worker is not registered yet.", retry_after=1)
         key = heartbeat.key if heartbeat else None
         try:
-            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+            envelope = check_envelope(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         except EnvelopeRefused:
             if heartbeat is None or not await heartbeat.renewed(key):
                 raise
-            envelope = envelope_of(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
+            envelope = check_envelope(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         if (kept := steps.kept(step)) is not None:
             return _whole(kept)
-        run = steps.join(step, envelope=envelope, state=parts.get("state"), http=parts["http"])
+        run = steps.join(step, opened=opened, envelope=envelope)
         return _Answer(steps, run, step, streams=sse.accepted(request.headers.get("accept")))
 
     @app.delete("/execute/{task_id}/{step_id}", tags=["steps"])
     async def cancel(request: Request, task_id: str, step_id: str, attempt: int = 1_000_000) -> dict[str, bool]:
         """Ends a running step; `cancelled` says whether it was running."""
-        envelope_of(request, b"", task=task_id, step=step_id, attempt=attempt)
+        check_envelope(request, b"", task=task_id, step=step_id, attempt=attempt)
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
-    def opened_state() -> Any:
-        if not parts.get("open"):
-            raise Unavailable("This worker is starting or stopping.", retry_after=1)
-        return parts["state"]
-
+    app.open_with(open_parts)
     if agent.routes is not None:
-        app.include_router(agent.routes(opened_state))
+        app.include_router(agent.routes(lambda: app.get_opened().state))
+    face = WorkerFace(agent, steps, app.get_opened)
+    host = Host(
+        app=app,
+        face=Remembering(face, memory),
+        folder=state_dir,
+        public_url=settings.public_url,
+        memory=memory,
+        features=agent.features,
+    )
     mount(host, FACADES)
     return app
 
@@ -188,8 +169,8 @@ def _registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, J
     )
 
 
-async def _drain_when(app: FastAPI, heartbeat: Heartbeat) -> None:
-    await app.state.stopping.event.wait()
+async def _drain_with(stopping: Stopping, heartbeat: Heartbeat) -> None:
+    await stopping.event.wait()
     await heartbeat.drain()
 
 

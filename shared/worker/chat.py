@@ -7,10 +7,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
-import httpx
 from pydantic_core import to_json
 
 from shared.agent import Agent
@@ -24,11 +22,10 @@ from shared.errors import (
     ModelFailed,
     MusterError,
     StepTimeout,
-    Unavailable,
     WorkerFault,
 )
 from shared.limits.envelope import Envelope
-from shared.worker.steps import KEPT_RESULTS, Run, Steps
+from shared.worker.steps import KEPT_RESULTS, Opened, Run, Steps
 
 CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
 STEP = "chat"
@@ -38,11 +35,11 @@ _NAMED: dict[str, type[MusterError]] = {e.type: e for e in (BadInput, LimitReach
 class WorkerFace:
     """`shared.conversation.Face` of one worker; it answers to any model's name."""
 
-    def __init__(self, agent: Agent, steps: Steps, opened: Callable[[], tuple[Any, httpx.AsyncClient] | None]) -> None:
+    def __init__(self, agent: Agent, steps: Steps, get_opened: Callable[[], Opened]) -> None:
         self.name, self.description, self.version = agent.name, agent.description, agent.version
         self._agent = agent
         self._steps = steps
-        self._opened = opened
+        self._get_opened = get_opened
         self._digests: OrderedDict[str, str] = OrderedDict()  # of what was asked under each key
 
     def skills(self) -> Sequence[Skill]:
@@ -61,10 +58,7 @@ class WorkerFace:
         Raises `AgentBusy` when it is full, `KeyReused`, `BadInput`, `StepTimeout`, `LimitReached`, `ModelFailed`, and
         `WorkerFault` with the agent's own reason.
         """
-        opened = self._opened()
-        if opened is None:
-            raise Unavailable("The worker is starting.", retry_after=1)
-        state, http = opened
+        opened = self._get_opened()
         self._check_key(ask)
         request = StepRequest(
             task_id=f"chat:{ask.key}" if ask.key else uuid4().hex,
@@ -76,7 +70,7 @@ class WorkerFace:
         if (kept := self._steps.kept(request)) is not None:
             yield _final(kept, "")
             return
-        run = self._steps.join(request, envelope=self._envelope(request, ask), state=state, http=http, ask=ask)
+        run = self._steps.join(request, opened=opened, envelope=self._envelope(request, ask), ask=ask)
         run.watchers += 1
         try:
             async for piece in _told(run):

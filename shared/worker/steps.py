@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -19,12 +20,27 @@ from shared.contracts import NO_USAGE, Missing, Progress, StepError, StepRequest
 from shared.conversation import Ask
 from shared.errors import AgentBusy, MusterError
 from shared.limits.envelope import Envelope
+from shared.worker.heartbeat import Heartbeat
 
 KEPT_RESULTS = 1_000
 KEPT_BYTES = 32_000_000
 PROGRESS_SECONDS = 0.1  # between two progress events; quicker ones replace each other
 
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a worker has opened: the agent's state, HTTP out, and the heartbeat of one that has a coordinator."""
+
+    state: Any
+    http: httpx.AsyncClient
+    heartbeat: Heartbeat | None = None
+
+    @property
+    def member(self) -> Member | None:
+        """Who this worker is to its coordinator, once registered."""
+        return self.heartbeat.member if self.heartbeat else None
 
 
 class Run:
@@ -66,16 +82,14 @@ class StepContext:
         envelope: Envelope,
         until: float,
         now: Callable[[], float],
-        state: Any,
-        http: Any,
+        opened: Opened,
         ask: Ask | None,
-        member: Member | None,
     ) -> None:
-        self.state = state
-        self.http = http
+        self.state = opened.state
+        self.http = opened.http
         self.envelope = envelope
         self.ask = ask
-        self.member = member
+        self.member = opened.member
         self.log = logs.get()
         self._run = run
         self._until = until
@@ -109,12 +123,10 @@ class Steps:
         *,
         limit: int,
         now: Callable[[], float] = time.monotonic,
-        member: Callable[[], Member | None] = lambda: None,
     ) -> None:
         self._agent = agent
         self._limit = limit
         self._now = now
-        self._member = member
         self._running: dict[Key, Run] = {}
         self._kept: OrderedDict[Key, tuple[StepResult, int]] = OrderedDict()
         self._kept_bytes = 0
@@ -133,9 +145,7 @@ class Steps:
         self.replayed += 1
         return found[0].model_copy(update={"attempt": request.attempt})
 
-    def join(
-        self, request: StepRequest, *, envelope: Envelope, state: Any, http: httpx.AsyncClient, ask: Ask | None = None
-    ) -> Run:
+    def join(self, request: StepRequest, *, opened: Opened, envelope: Envelope, ask: Ask | None = None) -> Run:
         """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full.
 
         One that was cancelled is not joined, but waited for: a step never runs twice at once. `ask` is the conversation
@@ -158,10 +168,8 @@ class Steps:
             envelope=envelope,
             until=self._now() + seconds,
             now=self._now,
-            state=state,
-            http=http,
+            opened=opened,
             ask=ask,
-            member=self._member(),
         )
         ending = before.task if before is not None else None
         run.task = asyncio.create_task(self._run(request, context, seconds, ending), name=f"{key[0]}:{key[1]}")

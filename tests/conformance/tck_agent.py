@@ -11,8 +11,8 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from a2a.helpers.proto_helpers import (
     new_data_part,
@@ -26,7 +26,6 @@ from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.tasks import TaskUpdater
 from a2a.types.a2a_pb2 import Part
-from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.conversation import Ask, Final, Piece, Skill
@@ -34,7 +33,7 @@ from shared.protocols.a2a import mount as a2a
 from shared.protocols.a2a.executor import updater_of
 from shared.protocols.a2a.http import CARD_PATH
 from shared.protocols.mounting import Host
-from shared.server.app import make_service
+from shared.server.app import App, make_service
 from shared.server.run import listening, serve
 
 NAME = "tck-agent"
@@ -142,17 +141,9 @@ class _Face:
         yield Final(ask.text)
 
 
-def create_app(folder: Path | None) -> FastAPI:
+def create_app(folder: Path | None) -> App[Any]:
     """The agent as an app; its tasks are kept in `folder`, or in memory."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for opened in host.opened:
-                await stack.enter_async_context(opened())
-            yield
-
-    app = make_service(name=NAME, version="1.0.0", lifespan=lifespan, ready=lambda: None)
+    app = make_service(name=NAME, version="1.0.0")
     host = Host(app=app, face=_Face(), folder=folder)
     a2a.facade(lambda _: _Executor())(host)
     app.add_middleware(_Versioned)

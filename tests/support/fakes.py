@@ -19,6 +19,7 @@ from coordinator.app import create_app
 from shared.agent import Agent, Context, Reply, RunStep
 from shared.client import client as transport
 from shared.contracts import AgentView, StepRequest, StepResult, TaskView
+from shared.server.app import App
 from shared.settings import CoordinatorSettings, WorkerSettings
 from shared.worker.app import create_worker_app
 
@@ -210,7 +211,7 @@ class Suite:
                 timeout=None,
             )
         )
-        self.services = self.app.state.services
+        self.services = self.app.get_opened()
         for one in self._agents:
             await self.start(one)
         for one in self._agents:
@@ -319,8 +320,8 @@ async def serving(app: FastAPI, *, lifespan: bool = True, port: int = 0) -> Asyn
         await eventually(lambda: server.started or task.done())
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
     finally:
-        if (stopping := getattr(app.state, "stopping", None)) is not None:
-            stopping.begin()
+        if isinstance(app, App):
+            app.stopping.begin()
         server.should_exit = True
         await task
         sock.close()

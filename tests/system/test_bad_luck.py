@@ -625,7 +625,7 @@ async def test_draining_agent_finishes_gets_nothing_new(coordinator: Suite) -> N
     task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
     await eventually(lambda: held.began)
 
-    app.state.stopping.begin()
+    app.stopping.begin()
     await coordinator.sees("old", "draining")
     await coordinator.add(agent("new", "work"))
     others = [await coordinator.execute(plan=[{"id": "s", "capability": "work"}]) for _ in range(5)]
@@ -741,7 +741,7 @@ async def test_waiting_caller_gets_503_and_location(suite: Suite) -> None:
     waiting = asyncio.create_task(suite.ask())
     await eventually(lambda: suite.network.calls("researcher"))
 
-    suite.app.state.stopping.begin()
+    suite.app.stopping.begin()
     answer = await waiting
 
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

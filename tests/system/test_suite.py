@@ -301,7 +301,7 @@ async def test_a_stop_ends_open_streams_at_once(suite: Suite) -> None:
         watching = asyncio.create_task(events(client, "GET", f"/tasks/{task_id}/events"))
         await asyncio.sleep(0.1)
 
-        suite.app.state.stopping.begin()
+        suite.app.stopping.begin()
         told = await asyncio.wait_for(watching, 2)
 
     assert [e.event for e in told][:2] == ["task.accepted", "task.planned"]

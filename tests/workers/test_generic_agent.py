@@ -19,7 +19,7 @@ from shared.memory.store import Memory
 from shared.models.model import LanguageModel
 from shared.worker.app import create_worker_app
 from shared.worker.chat import WorkerFace
-from shared.worker.steps import Steps
+from shared.worker.steps import Opened, Steps
 from tests.support.fake_model import FakeModel, Says, fake_model
 from tests.support.fakes import Network, Suite, eventually, serving
 from tests.support.processes import Service, start
@@ -212,7 +212,7 @@ async def test_two_requests_with_different_mocks_at_the_same_time() -> None:
     one = agent(settings("one"), LanguageModel(script=["scripted"]), Memory("one"))
     steps = Steps(one, limit=8)
     async with one.open() as loop, httpx.AsyncClient() as http:
-        face = WorkerFace(one, steps, lambda: (loop, http))
+        face = WorkerFace(one, steps, lambda: Opened(loop, http))
 
         async def said(*mocks: Any) -> str:
             pieces = [p async for p in face.answer(Ask((Message("user", "Hello"),), mocks=mocks or None))]

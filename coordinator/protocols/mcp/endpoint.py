@@ -16,7 +16,8 @@ from coordinator.protocols.mcp import host_check
 from coordinator.protocols.mcp.scope_keys import GONE, TRACE
 from shared.errors import MusterError
 from shared.protocols.mounting import Host
-from shared.server.app import Stopping, traceparent
+from shared.server.app import Stopping
+from shared.server.edge import traceparent
 
 PATHS = ("/mcp", "/mcp/")
 INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603  # JSON-RPC's own codes
@@ -24,10 +25,10 @@ INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603  # JSON-RPC's own codes
 
 def mount(host: Host) -> None:
     """Adds the endpoint to the coordinator; loads nothing."""
-    endpoint = _Endpoint(CoordinatorFace(lambda: host.app.state.services))
+    endpoint = _Endpoint(CoordinatorFace(host.app.get_opened))
     host.app.router.routes.extend(Route(path, endpoint, include_in_schema=False) for path in PATHS)
-    host.opened.append(endpoint.opened)
-    host.app.state.error_forms[PATHS[0]] = _refusal
+    host.app.openings.append(endpoint.opened)
+    host.app.error_forms[PATHS[0]] = _refusal
 
 
 class _Endpoint:

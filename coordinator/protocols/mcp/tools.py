@@ -27,7 +27,7 @@ from shared import logs
 from shared.contracts import AgentStatus, AgentView, Name, Status, TaskRequest, TaskView
 from shared.errors import AgentLost, MusterError, Unavailable
 from shared.server import bodies
-from shared.server.app import Internal
+from shared.server.problems import Internal
 
 McpContext = ServerRequestContext[Any, Any]
 RunTool = Callable[[McpContext, Any], Coroutine[Any, Any, CallToolResult]]

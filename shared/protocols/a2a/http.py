@@ -25,15 +25,16 @@ _CARDS_REMEMBERED = 100
 class Wire:
     """ASGI around the SDK's routes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, body_limit: int) -> None:
         self._app = app
+        self._limit = body_limit
         self._changed: dict[bytes, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = b""  # but for POST nothing has one, and the card, which asks for no key, must not wait for it
         if request.method == "POST":
-            body = await bodies.read(request, limit=scope["app"].state.body_limit)
+            body = await bodies.read(request, limit=self._limit)
         if (refused := _refusal(request, body)) is not None:
             await refused(scope, receive, send)
             return

@@ -51,7 +51,7 @@ class _Door:
         """Looks at what an earlier run has left; where nothing is, nothing is opened."""
         async with AsyncExitStack() as stack:
             self._stack = stack
-            background = await stack.enter_async_context(Background(self._died))
+            background = await stack.enter_async_context(Background(self._host.app.fail))
             resuming: asyncio.Task[None] | None = None
             folder = self._host.folder
             if folder is not None and await asyncio.to_thread((folder / FILE).exists):
@@ -88,14 +88,14 @@ class _Door:
     async def _database(self, stack: AsyncExitStack) -> Database:
         if self._db is None:
             folder = self._host.folder
-            db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._died)
+            db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._host.app.fail)
             stack.push_async_callback(db.close)
             await db.open(sql.MIGRATIONS)
             near = await stack.enter_async_context(transport.client(policy="agents"))
             far = await stack.enter_async_context(transport.client(policy="web"))
             pushes = Pushes(db, lambda url: near if self._host.private or self._is_near(url) else far)
             self._outbox = Outbox(pushes, wall=time.time, random=Random())
-            loops = await stack.enter_async_context(Background(self._died))
+            loops = await stack.enter_async_context(Background(self._host.app.fail))
             loops.loop("a2a-outbox", self._outbox.run)
             loops.loop("a2a-pruning", lambda: prune_forever(db))
             self._db = db
@@ -107,13 +107,10 @@ class _Door:
 
     @property
     def _listens_on_loopback(self) -> bool:
-        return is_loopback(getattr(self._host.app.state, "listens_on", ""))
+        return is_loopback(self._host.app.address)
 
     def _refusal(self, url: str) -> str | None:
         return url_refusal(url, private=self._host.private, loopback=self._listens_on_loopback)
-
-    def _died(self, what: str) -> None:
-        getattr(self._host.app.state, "on_death", lambda _: None)(what)
 
 
 def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:
@@ -125,7 +122,7 @@ def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:
         routes.extend(Route(path, door, methods=["POST"]) for path in RPC_PATHS)
         routes.append(Route(CARD_PATH, door, methods=["GET"]))
         routes.append(Route(REST_PREFIX + "/{path:path}", door, methods=["GET", "POST", "DELETE"]))
-        host.opened.append(door.opened)
+        host.app.openings.append(door.opened)
 
     return mount
 

@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict  # type: ignore[import-unt
 from shared.conversation import Ask, Message
 from shared.errors import BadRequest
 from shared.limits.envelope import HOP, heard
-from shared.server.app import traceparent
+from shared.server.edge import traceparent
 
 MAX_SECONDS = 86_400.0
 MAX_ID = 255

@@ -74,7 +74,8 @@ class Runtime:
                     *(r for r in rest if isinstance(r, Route)),  # without Mount("/{tenant}"), which eats other paths
                 ],
                 redirect_slashes=False,
-            )
+            ),
+            body_limit=host.app.body_limit,
         )
 
     async def _card(self, request: Request) -> Response:
@@ -115,7 +116,7 @@ async def running(
     await tasks.load()
     left = [task for task in await tasks.open_tasks() if task.history]
     resuming = Resuming(task.id for task in left)
-    stopping = host.app.state.stopping
+    stopping = host.app.stopping
     kind = DefaultRequestHandler if make_executor else partial(A2aHandler, resuming=resuming)
     executor = (
         make_executor(host)

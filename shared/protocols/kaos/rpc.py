@@ -8,13 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
-from starlette.routing import Match
+from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from shared.errors import NotFound
 from shared.server import bodies
+from shared.server.app import App
 from shared.strict_json import strict_json
 
 PATH = "/"
@@ -40,7 +41,7 @@ class KaosRpc:
     there is none and A2A before 1.0 has no such call.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: App[Any]) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +49,7 @@ class KaosRpc:
         if VERSION.lower() in request.headers or VERSION.lower() in _query(scope):
             await self._on(scope, receive, send)
             return
-        body = await bodies.read(request, limit=scope["app"].state.body_limit)
+        body = await bodies.read(request, limit=self._app.body_limit)
         answer = await self._answer(_object(body), scope, receive)
         if answer is None:
             await self._on(scope, bodies.replayed(body, receive), send)
@@ -111,7 +112,7 @@ class KaosRpc:
     async def _on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the route that would have it without this one."""
         for route in self._app.router.routes:
-            if getattr(route, "endpoint", None) is self:
+            if isinstance(route, Route) and route.endpoint is self:
                 continue
             match, more = route.matches(scope)
             if match is Match.FULL:

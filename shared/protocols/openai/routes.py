@@ -17,7 +17,7 @@ from shared.protocols.openai import request as openai_request
 from shared.protocols.openai import response as openai_answer
 from shared.protocols.openai.stream import Chat
 from shared.server import bodies
-from shared.server.app import traceparent
+from shared.server.edge import traceparent
 
 PREFIX = "/v1/"
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -26,7 +26,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 def mount(host: Host) -> None:
     """Adds the routes, and OpenAI's form of errors for everything below `/v1/`."""
     app, face, started = host.app, host.face, int(time.time())
-    app.state.error_forms[PREFIX] = _failure
+    app.error_forms[PREFIX] = _failure
 
     @app.get("/v1/models", tags=["openai"])
     async def list_models() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def mount(host: Host) -> None:
         x_muster_progress: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Answers a conversation, whole or streamed; the work ends when the client hangs up, unless it sent a key."""
-        body = bodies.parsed(openai_request.ChatBody, await bodies.read(request, limit=app.state.body_limit))
+        body = bodies.parsed(openai_request.ChatBody, await bodies.read(request, limit=app.body_limit))
         ask = openai_request.asked(
             body,
             session=_visible("X-Session-ID", x_session_id),

@@ -407,7 +407,7 @@ async def test_a_stop_answers_who_waits_and_cancels_nothing(mode: Any) -> None:
         waiting = asyncio.create_task(client.call_tool("execute_task", SLOW))
         await eventually(lambda: held.began)
 
-        suite.app.state.stopping.begin()
+        suite.app.stopping.begin()
         answer = await waiting
 
         why = "The coordinator is shutting down; the task continues after a restart."

@@ -484,12 +484,7 @@ async def test_a_bug_is_told_without_its_text() -> None:
             yield Note("Beginning")
             raise ValueError("the password is 1234")
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with host.opened[0]():
-            yield
-
-    app = make_service(name="broken", version="1", lifespan=lifespan, ready=lambda: None)
+    app = make_service(name="broken", version="1")
     host = Host(app=app, face=Broken())
     a2a.mount(host)
     async with serving(app) as url, client(url) as one:
@@ -722,7 +717,7 @@ async def test_the_address_is_judged_again_when_it_is_called(
         await eventually(lambda: "push.given_up" in capsys.readouterr().out)
         assert receiver.came == []
 
-        coordinator.app.state.listens_on = "127.0.0.1"
+        coordinator.app.address = "127.0.0.1"
         await sent(one, question(hook=hook, metadata={"model": "nobody"}))
         await eventually(lambda: receiver.states()[-1:] == ["TASK_STATE_REJECTED"])
 

@@ -703,7 +703,7 @@ async def test_stopping_coordinator_says_the_task_continues(coordinator: Suite, 
     async with asking_suite(coordinator, max_retries=2) as client:
         ask = asyncio.create_task(streamed(client, model="held") if stream else whole(client, model="held"))
         await eventually(lambda: held.began)
-        coordinator.app.state.stopping.begin()
+        coordinator.app.stopping.begin()
         with pytest.raises(openai.APIError, match="the task continues") as caught:
             await ask
 

@@ -324,7 +324,7 @@ async def test_stopping_worker_takes_nothing_new(coordinator: Suite) -> None:
     async with app.router.lifespan_context(app):
         await coordinator.sees("counter", "healthy")
 
-        app.state.stopping.begin()
+        app.stopping.begin()
 
         await coordinator.sees("counter", "draining")
         task = await coordinator.execute(agents=["counter"], timeout_seconds=1)

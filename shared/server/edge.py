@@ -1,0 +1,111 @@
+"""The outermost layer of every service: request id, trace, key, body limit, counters and one log line a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import lru_cache
+from uuid import uuid4
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import logs
+from shared.errors import MusterError, TooLarge
+from shared.server.auth import bearer_check, page_check
+from shared.server.metrics import ServiceMetrics
+from shared.server.problems import ErrorForm, Internal, render_error
+
+DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
+GONE = 499  # in logs and metrics: the client left before an answer
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
+
+
+class Edge:
+    """ASGI middleware; an exception inside costs one answer, never the service."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_key: str | None,
+        metrics: ServiceMetrics,
+        body_limit: int,
+        error_forms: Mapping[str, ErrorForm],
+        now: Callable[[], float],
+    ) -> None:
+        self._app = app
+        self._check = bearer_check(api_key)
+        self._open = api_key is None
+        self._metrics = metrics
+        self._limit = body_limit
+        self._error_forms = error_forms
+        self._now = now
+        self._counted = lru_cache(200)(metrics.requests.labels)
+        self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
+        wished = headers.get(b"x-request-id", "")
+        request_id = wished if _SAFE_ID.match(wished) else uuid4().hex
+        trace = headers.get(b"traceparent", "")
+        token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
+        began, status = self._now(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])  # may be an enum, which logs would show as one
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                try:
+                    self._check(scope["path"], headers.get(b"authorization"))
+                    if self._open:
+                        page_check(scope["method"], scope["path"], headers)
+                    await _refuse_large(headers.get(b"content-length"), self._limit, receive)
+                    await self._app(scope, receive, sent)
+                except MusterError as error:
+                    await render_error(error, scope["path"], self._error_forms)(scope, receive, sent)
+                except ClientDisconnect:
+                    pass  # the client is gone
+                except Exception as exc:  # a bug costs one answer
+                    self._log.error("request.broke", exc_info=exc)
+                    if status:  # half an answer cannot be taken back: the server cuts the connection
+                        raise
+                    await render_error(Internal(), scope["path"], self._error_forms)(scope, receive, sent)
+            finally:
+                seconds = self._now() - began
+                traceparent.reset(token)
+                self._counted(scope["method"], str(status or GONE)).inc()
+                self._metrics.seconds.observe(seconds)
+                say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
+                say(
+                    "request.done",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status or GONE,
+                    ms=round(seconds * 1000, 1),
+                )
+
+
+async def _refuse_large(content_length: str | None, limit: int, receive: Receive) -> None:
+    if content_length is None or not content_length.isdigit() or int(content_length) <= limit:
+        return
+    dropped, more = 0, int(content_length) <= DRAINED_BYTES
+    while more and dropped <= DRAINED_BYTES:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    raise TooLarge(f"The body has {content_length} bytes; the limit is {limit}.")
