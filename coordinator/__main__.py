@@ -9,10 +9,10 @@ if __name__ == "__main__":
 
     from coordinator.app import create_app
     from shared import failpoints, logs
-    from shared.server.run import arguments, listening, serve
+    from shared.server.run import bind, parse_arguments, serve
     from shared.settings import CoordinatorSettings, ModelSettings, load_settings
 
-    args = arguments(
+    args = parse_arguments(
         prog="python -m coordinator",
         description="Muster's coordinator: the registry of agents, and the way of every task. Settings: .env.example.",
         default_port=8000,
@@ -20,4 +20,4 @@ if __name__ == "__main__":
     settings = load_settings(CoordinatorSettings)
     logs.configure(settings, service="coordinator")
     model = load_settings(ModelSettings) if settings.planner == "model" else None
-    serve(create_app(settings, model=model, at=failpoints.from_environment()), listening(args.host, args.port))
+    serve(create_app(settings, model=model, at=failpoints.from_environment()), bind(args.host, args.port))

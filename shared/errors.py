@@ -13,13 +13,14 @@ class MusterError(Exception):
     """A failure with a name.
 
     `status` is the HTTP status at the edge, `type` the stable code clients match on, `retryable` whether
-    the same call may be sent again, `headers` what the answer carries besides.
+    the same call may be sent again, `headers` what the answer carries besides, `usage` what the failed work cost.
     """
 
     status = 500
     type = "internal_error"
     title = "Internal error"
     retryable = False
+    usage: Usage = NO_USAGE
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
@@ -139,14 +140,13 @@ class StepFailure(MusterError):
     """One attempt of a step failed.
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
-    `blames_agent` says whether the failure counts against that instance's breaker. `usage` is what it cost, `booked`
-    whether the coordinator counts that already.
+    `blames_agent` says whether the failure counts against that instance's breaker, `booked` whether the coordinator
+    counts its usage already.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
     reached = True
     blames_agent = True
-    usage: Usage = NO_USAGE
     booked = False
 
 
@@ -220,7 +220,6 @@ class LimitReached(MusterError):
     """The step has reached one of its limits: calls, tokens, depth or time."""
 
     status, type, title = 429, "limit_reached", "Limit reached"
-    usage: Usage = NO_USAGE
 
 
 class ModelFailed(MusterError):

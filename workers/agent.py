@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ import httpx
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from shared import logs
 from shared.agent import Agent, Context, Reply
 from shared.agent_loop.loop import Loop
 from shared.agent_loop.mcp_tools import McpTools
@@ -26,9 +24,8 @@ from shared.models.model import LanguageModel, models_from
 from shared.models.servers.fence import fence
 from shared.models.servers.turns import ToolSpec
 from shared.protocols.kaos.routes import CHAT
-from shared.server.run import advertised, arguments, listening, serve
 from shared.settings import ModelSettings, load_settings
-from shared.worker.app import create_worker_app
+from shared.worker.main import serve_worker
 from workers.generic.settings import GenericSettings
 
 MAX_UPSTREAM = 50_000  # characters of what one step before gave, in the prompt
@@ -170,26 +167,15 @@ def main() -> None:
     """Runs one agent as a process; exits with code 2 and one sentence where a setting is wrong or missing."""
     settings = load_settings(GenericSettings)
     thinking = load_settings(ModelSettings)
-    model = models_from(thinking)
-    if model is None:
-        print("MODEL_API_URL must be set: the model's address (or DEBUG_MOCK_RESPONSES).", file=sys.stderr)
-        sys.exit(2)
-    args = arguments(
-        prog="python -m workers.agent", description="Muster's generic agent.", default_port=settings.agent_port
-    )
-    logs.configure(settings, service=settings.name)
-    sock = listening(args.host, args.port)
-    port = sock.getsockname()[1]
-    folder = settings.state_dir or Path("data") / f"{settings.name}-{port}"
-    memory = Memory(settings.name, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled)
-    endpoint = settings.advertise_url or advertised(args.host, port)
-    app = create_worker_app(
-        agent(settings, model, memory, tool_call_mode=thinking.tool_call_mode),
-        settings=settings,
-        endpoint=endpoint,
-        state_dir=folder,
-    )
-    serve(app, sock)
+
+    def make_agent(folder: Path) -> Agent:
+        model = models_from(thinking)
+        if model is None:
+            raise MusterError("MODEL_API_URL must be set: the model's address (or DEBUG_MOCK_RESPONSES).")
+        memory = Memory(settings.name, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled)
+        return agent(settings, model, memory, tool_call_mode=thinking.tool_call_mode)
+
+    serve_worker(make_agent, default_port=settings.agent_port, settings=settings, name=settings.name)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Registrations:
         known = self._checked.get(body)
         if known is not None:
             return known
-        registration = bodies.parsed(Registration, body)
+        registration = bodies.parse(Registration, body)
         bodies.check_address("/endpoint", registration.endpoint, private=self._private)
         if len(body) <= KEPT_BYTES:
             if len(self._checked) >= MAX_AGENTS:

@@ -17,9 +17,7 @@ from shared.server import bodies
 router = APIRouter()
 
 
-@router.post(
-    "/register_agent", tags=["agents"], openapi_extra=bodies.described(Registration), response_model=Registered
-)
+@router.post("/register_agent", tags=["agents"], openapi_extra=bodies.describe(Registration), response_model=Registered)
 async def register_agent(request: Request, services: OpenServices) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
     registration = services.registrations.read(await bodies.read(request))

@@ -12,7 +12,7 @@ from shared.agent_loop.peers import ASKED_AS
 from shared.errors import EnvelopeRefused
 from shared.limits.envelope import HEADER, derive_key, open_envelope
 from shared.server import bodies
-from shared.server.hang_up import unless_hung_up
+from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
@@ -33,8 +33,8 @@ async def delegate(request: Request, services: OpenServices) -> dict[str, Any]:
             f"Only registered agents may delegate: {ASKED_AS} must name the agent and {HEADER} must be signed by it."
         )
     envelope = open_envelope(header, key=derive_key(services.secret, asker.id), body=body)
-    wish = bodies.parsed(Wish, body)
-    done = await unless_hung_up(services.delegations.run(asker, envelope, wish), request.receive)
+    wish = bodies.parse(Wish, body)
+    done = await run_unless_hung_up(services.delegations.run(asker, envelope, wish), request.receive)
     return {
         "agent": wish.agent,
         "response": done.text,

@@ -25,11 +25,11 @@ def event_stream(
     async def body() -> AsyncIterator[bytes]:
         async with aclosing(waiter.follow(task_id, after=after, beat_seconds=BEAT_SECONDS)) as events:
             async for event in events:
-                yield sse.PING if event is None else sse.event(event.type, _json(event), id=event.id)
+                yield sse.PING if event is None else sse.format_event(event.type, _json(event), id=event.id)
         cut_off = waiter.stopping and waiter.dispatcher.is_open(task_id)  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
             task = await waiter.dispatcher.ended(task_id)
-            yield sse.event("result", AnswerForm(brief=result.brief).task(view(task)))
+            yield sse.format_event("result", AnswerForm(brief=result.brief).task(view(task)))
 
     return StreamingResponse(
         body(), media_type=sse.MEDIA_TYPE, headers={**sse.HEADERS, "Location": f"/tasks/{task_id}"}

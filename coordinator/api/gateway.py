@@ -20,7 +20,7 @@ from shared.client.client import DeadlineExceeded
 from shared.errors import BadRequest, MusterError, NotFound
 from shared.limits.envelope import derive_key
 from shared.protocols.mounting import BASE
-from shared.server.hang_up import unless_hung_up
+from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -80,7 +80,7 @@ async def _forward(name: str, rest: str, request: Request, services: Services) -
         uploaded.set()
     services.agents.registry.began(instance)
     try:
-        answer = await unless_hung_up(services.http.send(sent, stream=True), request.receive, uploaded=uploaded)
+        answer = await run_unless_hung_up(services.http.send(sent, stream=True), request.receive, uploaded=uploaded)
     except DeadlineExceeded as exc:
         _record_end(services, instance, str(exc))
         raise GatewayTimeout(f"Agent {name!r} did not answer within {services.settings.request_timeout:g} s.") from exc

@@ -31,7 +31,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 @router.post(
     "/execute_task",
     tags=["tasks"],
-    openapi_extra=bodies.described(TaskRequest),
+    openapi_extra=bodies.describe(TaskRequest),
     responses={200: {"model": TaskView}, 202: {"model": TaskView}},
 )
 async def execute_task(
@@ -46,7 +46,7 @@ async def execute_task(
 
     `Accept: text/markdown` and `text/html` are answered with the report itself.
     """
-    wanted = bodies.parsed(TaskRequest, await bodies.read(request))
+    wanted = bodies.parse(TaskRequest, await bodies.read(request))
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
     if wanted.webhook_url is not None:
@@ -58,7 +58,7 @@ async def execute_task(
         traceparent=traceparent.get(),
     )
     structlog.contextvars.bind_contextvars(task_id=task.id)
-    if sse.accepted(accept):
+    if sse.accepts(accept):
         return event_stream(task.id, services.waiter, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
         return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})

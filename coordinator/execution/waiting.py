@@ -49,7 +49,7 @@ class Waiter:
         if task.ended and not self.dispatcher.is_open(task.id):
             return task
         try:
-            async with self.stopping.limited(self._seconds_left(task)):
+            async with self.stopping.limit(self._seconds_left(task)):
                 return await self.dispatcher.ended(task.id)
         except TimeoutError as exc:
             stops = "The coordinator is shutting down; the task continues after a restart."
@@ -69,7 +69,7 @@ class Waiter:
         async with aclosing(following) as events:
             while True:
                 try:
-                    async with self.stopping.limited(self._seconds_left(until) if until else None):
+                    async with self.stopping.limit(self._seconds_left(until) if until else None):
                         event = await anext(events, _END)
                 except TimeoutError:
                     return

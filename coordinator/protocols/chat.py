@@ -24,7 +24,7 @@ from shared.memory.store import Memory
 from shared.rendering import Link, beginning_to_markdown
 from shared.rendering.links import address, source_link
 from shared.report.model import Report
-from shared.server.bodies import invalid
+from shared.server.bodies import make_invalid
 from shared.version import VERSION
 
 NAME = "coordinator"
@@ -155,7 +155,7 @@ class CoordinatorFace:
                 context=_conversation(ask),
             )
         except ValidationError as exc:
-            raise invalid(exc) from exc
+            raise make_invalid(exc) from exc
 
 
 def _before(question: str, asked: Sequence[str]) -> Sequence[str]:

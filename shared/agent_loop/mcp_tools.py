@@ -103,7 +103,7 @@ class McpTools:
             raise StepTimeout(f"Tool {name!r} gave nothing within {limit:.1f} s.") from exc
         except Exception as exc:  # whatever a server or its library does costs this call only
             raise AgentUnreachable(f"MCP server {server!r}: {_why(exc, self._servers[server])}") from exc
-        text = "\n".join(str(part.text) for part in result.content if getattr(part, "type", "") == "text")
+        text = "\n".join(str(part.text) for part in result.content if part.type == "text")
         if result.is_error:
             raise WorkerFault(text or f"Tool {name!r} failed.")
         structured: JsonValue = result.structured_content

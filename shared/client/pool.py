@@ -164,5 +164,5 @@ def _tls() -> ssl.SSLContext:
 
 def _reason(exc: Exception) -> str:
     if not isinstance(exc, OSError) or isinstance(exc, (socket.gaierror, ssl.SSLError)) or not exc.errno:
-        return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        return (exc.strerror if isinstance(exc, OSError) else None) or str(exc) or type(exc).__name__
     return os.strerror(exc.errno)  # "Connection refused"; the loops' own texts differ and repeat the address

@@ -35,8 +35,7 @@ def count_dropped() -> int:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Every secret value that these settings hold."""
-    values = (getattr(settings, name) for name in type(settings).model_fields)
-    return [v.get_secret_value() for v in values if isinstance(v, SecretStr) and v.get_secret_value()]
+    return [v.get_secret_value() for _, v in settings if isinstance(v, SecretStr) and v.get_secret_value()]
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
@@ -97,7 +96,7 @@ def configure(settings: Settings, *, service: str) -> None:
         ]
     output = LogOutput(sys.stdout, partial(_describe_gap, settings.log_format, service))
     _outputs.append(output)
-    level = getattr(logging, settings.log_level)
+    level = logging.getLevelNamesMapping()[settings.log_level]
     plain = settings.log_format == "console" and not sys.stdout.isatty()
     structlog.configure(
         processors=[ConsoleLine(secrets)] if plain else [*common, *ending],

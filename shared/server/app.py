@@ -36,7 +36,7 @@ class Stopping:
                 limit.reschedule(0)
 
     @asynccontextmanager
-    async def limited(self, seconds: float | None) -> AsyncIterator[None]:
+    async def limit(self, seconds: float | None) -> AsyncIterator[None]:
         """Raises `TimeoutError` after so many seconds (None: never), and at once when the service stops."""
         async with asyncio.timeout(0 if self else seconds) as limit:
             self._limits.add(limit)
@@ -119,8 +119,8 @@ def make_service(
 ) -> App[T]:
     """An app with everything that all services share.
 
-    `ready` gets the parts once they are open, and returns what is missing, or None; it may look only at what the service
-    itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds.
+    `ready` gets the parts once they are open, and returns what is missing, if anything. It looks only at what the
+    service itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds.
     """
     metrics = metrics or ServiceMetrics()
     started = now()
@@ -154,6 +154,6 @@ def make_service(
     @app.get("/metrics", tags=["service"])
     async def get_metrics() -> Response:
         """Prometheus text format."""
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     return app

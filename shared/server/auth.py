@@ -14,7 +14,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 STRICTER_PATHS = frozenset({"/mcp", "/mcp/"})  # have a check of their own, with names that a setting allows
 
 
-def bearer_check(key: str | None) -> Callable[[str, str | None], None]:
+def make_bearer_check(key: str | None) -> Callable[[str, str | None], None]:
     """A check `(path, authorization header)` that raises `Unauthorized`; without a key everybody may ask."""
 
     def check(path: str, authorization: str | None) -> None:
@@ -27,7 +27,7 @@ def bearer_check(key: str | None) -> Callable[[str, str | None], None]:
     return check
 
 
-def page_check(method: str, path: str, headers: Mapping[bytes, str]) -> None:
+def check_page(method: str, path: str, headers: Mapping[bytes, str]) -> None:
     """Raises `OriginRefused` for a call that changes something and comes from a web page of another site.
 
     A browser sends such calls wherever a page likes, with `Origin` as the page's address; `Sec-Fetch-Site` says what
@@ -38,14 +38,14 @@ def page_check(method: str, path: str, headers: Mapping[bytes, str]) -> None:
         return
     if headers.get(b"sec-fetch-site") in ("same-origin", "none"):
         return
-    page = _host(origin)
-    if page is None or not (page == _host(f"//{headers.get(b'host', '')}") or is_loopback(page)):
+    page = _parse_host(origin)
+    if page is None or not (page == _parse_host(f"//{headers.get(b'host', '')}") or is_loopback(page)):
         raise OriginRefused(
             f"Cross-origin request from {origin!r} refused. Set API_KEY, and send the key with the request."
         )
 
 
-def _host(url: str) -> str | None:
+def _parse_host(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
     except ValueError:

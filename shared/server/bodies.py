@@ -29,17 +29,17 @@ async def read(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     return bytes(body)
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
     """The body that was read already, for the next reader; and then what comes after it, the caller's hanging up."""
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Message:
+    async def receive_again() -> Message:
         return left.pop() if left else await receive()
 
-    return again
+    return receive_again
 
 
-def parsed(model: type[M], body: bytes) -> M:
+def parse(model: type[M], body: bytes) -> M:
     """The body as `model`.
 
     Raises `BadRequest` for what is not JSON (RFC 8259: no NaN, no lone surrogates, UTF-8), and `Invalid` with
@@ -52,13 +52,13 @@ def parsed(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as exc:
-        raise invalid(exc) from exc
+        raise make_invalid(exc) from exc
 
 
-def invalid(exc: ValidationError) -> Invalid:
+def make_invalid(exc: ValidationError) -> Invalid:
     """A pydantic error as the answer 422: the first field in `detail`, all in `errors`."""
     errors = [
-        {"pointer": json_pointer(e["loc"]), "detail": _said(e["msg"])}
+        {"pointer": json_pointer(e["loc"]), "detail": _reword(e["msg"])}
         for e in exc.errors(include_url=False, include_input=False)
     ]
     first = errors[0]
@@ -66,7 +66,7 @@ def invalid(exc: ValidationError) -> Invalid:
     return Invalid(f"{first['pointer'] or 'The body'}: {first['detail']}{more}", errors[:50])
 
 
-def described(model: type[Any]) -> dict[str, Any]:
+def describe(model: type[Any]) -> dict[str, Any]:
     """What OpenAPI shall say of a route that reads its body itself: FastAPI's `openapi_extra`."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
@@ -77,6 +77,6 @@ def check_address(pointer: str, url: str, *, private: bool) -> None:
         raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 
-def _said(message: str) -> str:
+def _reword(message: str) -> str:
     """Pydantic's words for callers, who send JSON and do not know our classes."""
     return _OBJECT.sub("an object", message).removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import logs
 from shared.errors import MusterError, TooLarge
-from shared.server.auth import bearer_check, page_check
+from shared.server.auth import check_page, make_bearer_check
 from shared.server.metrics import ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
 
@@ -41,7 +41,7 @@ class Edge:
         now: Callable[[], float],
     ) -> None:
         self._app = app
-        self._check = bearer_check(api_key)
+        self._check = make_bearer_check(api_key)
         self._open = api_key is None
         self._metrics = metrics
         self._limit = body_limit
@@ -61,7 +61,7 @@ class Edge:
         token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
         began, status = self._now(), 0
 
-        async def sent(message: Message) -> None:
+        async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])  # may be an enum, which logs would show as one
@@ -73,18 +73,18 @@ class Edge:
                 try:
                     self._check(scope["path"], headers.get(b"authorization"))
                     if self._open:
-                        page_check(scope["method"], scope["path"], headers)
+                        check_page(scope["method"], scope["path"], headers)
                     await _refuse_large(headers.get(b"content-length"), self._limit, receive)
-                    await self._app(scope, receive, sent)
+                    await self._app(scope, receive, send_marked)
                 except MusterError as error:
-                    await render_error(error, scope["path"], self._error_forms)(scope, receive, sent)
+                    await render_error(error, scope["path"], self._error_forms)(scope, receive, send_marked)
                 except ClientDisconnect:
                     pass  # the client is gone
                 except Exception as exc:  # a bug costs one answer
                     self._log.error("request.broke", exc_info=exc)
                     if status:  # half an answer cannot be taken back: the server cuts the connection
                         raise
-                    await render_error(Internal(), scope["path"], self._error_forms)(scope, receive, sent)
+                    await render_error(Internal(), scope["path"], self._error_forms)(scope, receive, send_marked)
             finally:
                 seconds = self._now() - began
                 traceparent.reset(token)

@@ -31,5 +31,6 @@ class ServiceMetrics:
         )
         dropped.set_function(logs.count_dropped)
 
-    def text(self) -> bytes:
+    def render(self) -> bytes:
+        """Prometheus text format."""
         return generate_latest(self.registry)

@@ -24,23 +24,23 @@ from shared.server.parent import end_with_parent
 GRACE_SECONDS = 8  # under the 10 s of docker stop, and 15 s of the compose files
 
 
-def arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
+def parse_arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
     """`--host` and `--port` from the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=default_port, help="port to listen on; 0 picks one (default: %(default)s)"
+        "--port", type=_parse_port, default=default_port, help="port to listen on; 0 picks one (default: %(default)s)"
     )
     return parser.parse_args()
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     if not 0 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return int(text)
 
 
-def listening(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """A socket bound to host and port; exits with code 2 and one sentence where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def advertised(host: str, port: int) -> str:
+def make_endpoint(host: str, port: int) -> str:
     """The URL that others reach this process at: the host name where it listens on every address."""
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

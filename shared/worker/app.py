@@ -29,7 +29,7 @@ from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
 from shared.server.app import App, Stopping, make_service
-from shared.server.hang_up import until_hung_up
+from shared.server.hang_up import wait_for_hang_up
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
@@ -74,7 +74,7 @@ def create_worker_app(
         now=now,
     )
 
-    async def open_parts(stack: AsyncExitStack) -> Opened:
+    async def open_worker(stack: AsyncExitStack) -> Opened:
         stack.push_async_callback(memory.close)
         http = await stack.enter_async_context(transport.client(policy="web", transport=inner))
         state = await stack.enter_async_context(agent.open())
@@ -84,7 +84,7 @@ def create_worker_app(
         heartbeat = Heartbeat(
             client=await stack.enter_async_context(transport.client(policy="agents", transport=inner)),
             coordinator_url=settings.coordinator_url,
-            registration=_registration(agent, endpoint, limit, await _metadata(agent)),
+            registration=_make_registration(agent, endpoint, limit, await _collect_metadata(agent)),
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         )
         stack.push_async_callback(heartbeat.withdraw)
@@ -109,21 +109,21 @@ def create_worker_app(
     async def execute(request: Request) -> Response:
         """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
         body = await bodies.read(request, limit=MAX_STEP_BYTES)
-        step = bodies.parsed(StepRequest, body)
+        step = bodies.parse(StepRequest, body)
         opened = app.get_opened()
-        if (heartbeat := opened.heartbeat) is not None and not await heartbeat.joined(JOIN_SECONDS):
+        if (heartbeat := opened.heartbeat) is not None and not await heartbeat.wait_until_joined(JOIN_SECONDS):
             raise Unavailable("This worker is not registered yet.", retry_after=1)
         key = heartbeat.key if heartbeat else None
         try:
             envelope = check_envelope(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         except EnvelopeRefused:
-            if heartbeat is None or not await heartbeat.renewed(key):
+            if heartbeat is None or not await heartbeat.renew(key):
                 raise
             envelope = check_envelope(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
-        if (kept := steps.kept(step)) is not None:
-            return _whole(kept)
+        if (kept := steps.replay(step)) is not None:
+            return _render(kept)
         run = steps.join(step, opened=opened, envelope=envelope)
-        return _Answer(steps, run, step, streams=sse.accepted(request.headers.get("accept")))
+        return _Answer(steps, run, step, streams=sse.accepts(request.headers.get("accept")))
 
     @app.delete("/execute/{task_id}/{step_id}", tags=["steps"])
     async def cancel(request: Request, task_id: str, step_id: str, attempt: int = 1_000_000) -> dict[str, bool]:
@@ -131,7 +131,7 @@ def create_worker_app(
         check_envelope(request, b"", task=task_id, step=step_id, attempt=attempt)
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
-    app.open_with(open_parts)
+    app.open_with(open_worker)
     if agent.routes is not None:
         app.include_router(agent.routes(lambda: app.get_opened().state))
     face = WorkerFace(agent, steps, app.get_opened)
@@ -147,7 +147,7 @@ def create_worker_app(
     return app
 
 
-async def _metadata(agent: Agent) -> dict[str, JsonValue]:
+async def _collect_metadata(agent: Agent) -> dict[str, JsonValue]:
     """What the agent says of itself; nothing where that takes long, on a share that does not answer say."""
     try:
         async with asyncio.timeout(METADATA_SECONDS):
@@ -156,7 +156,7 @@ async def _metadata(agent: Agent) -> dict[str, JsonValue]:
         return {}
 
 
-def _registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, JsonValue]) -> Registration:
+def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, JsonValue]) -> Registration:
     return Registration(
         name=agent.name,
         endpoint=endpoint,
@@ -174,7 +174,7 @@ async def _drain_with(stopping: Stopping, heartbeat: Heartbeat) -> None:
     await heartbeat.drain()
 
 
-def _whole(result: StepResult) -> Response:
+def _render(result: StepResult) -> Response:
     return Response(result.model_dump_json(), media_type="application/json")
 
 
@@ -191,12 +191,12 @@ class _Answer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         run, self._run.watchers = self._run, self._run.watchers + 1
         assert run.task is not None
-        gone = asyncio.create_task(until_hung_up(receive))
+        gone = asyncio.create_task(wait_for_hang_up(receive))
         try:
             first_wait = WHOLE_SECONDS if self._streams else None
             await asyncio.wait({run.task, gone}, timeout=first_wait, return_when=asyncio.FIRST_COMPLETED)
             if run.task.done():
-                await _whole(self._result(run.task))(scope, receive, send)
+                await _render(self._get_result(run.task))(scope, receive, send)
             elif not gone.done():
                 await self._stream(run, run.task, gone, send)
         finally:
@@ -210,15 +210,15 @@ class _Answer(Response):
             changed = asyncio.create_task(run.changed.wait())
             await asyncio.wait({task, gone, changed}, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if changed.cancel() and not task.done():
-                await _send(send, sse.event("ping", "{}"))
+                await _send(send, sse.format_event("ping", "{}"))
             elif run.progress is not None and not task.done():
                 run.changed.clear()
-                await _send(send, sse.event("progress", run.progress.model_dump_json()))
+                await _send(send, sse.format_event("progress", run.progress.model_dump_json()))
                 await asyncio.wait({task, gone}, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            await _send(send, sse.event("result", self._result(task).model_dump_json()), last=True)
+            await _send(send, sse.format_event("result", self._get_result(task).model_dump_json()), last=True)
 
-    def _result(self, task: asyncio.Task[StepResult]) -> StepResult:
+    def _get_result(self, task: asyncio.Task[StepResult]) -> StepResult:
         if task.cancelled():  # before it began
             error = StepError(type="cancelled", detail="The step was cancelled before it started.")
             step = self._step

@@ -67,13 +67,13 @@ class WorkerFace:
             task_description=ask.text,
             input=ask.text,
         )
-        if (kept := self._steps.kept(request)) is not None:
-            yield _final(kept, "")
+        if (kept := self._steps.replay(request)) is not None:
+            yield _finish(kept, "")
             return
-        run = self._steps.join(request, opened=opened, envelope=self._envelope(request, ask), ask=ask)
+        run = self._steps.join(request, opened=opened, envelope=self._make_envelope(request, ask), ask=ask)
         run.watchers += 1
         try:
-            async for piece in _told(run):
+            async for piece in _follow(run):
                 yield piece
         finally:
             if not ask.stays:
@@ -89,7 +89,7 @@ class WorkerFace:
         while len(self._digests) > KEPT_RESULTS:
             self._digests.popitem(last=False)
 
-    def _envelope(self, request: StepRequest, ask: Ask) -> Envelope:
+    def _make_envelope(self, request: StepRequest, ask: Ask) -> Envelope:
         milliseconds = int(1000 * min(ask.seconds or CHAT_SECONDS, CHAT_SECONDS))
         if ask.envelope is not None:  # what an agent may spend is about its own task, not about this one
             least = min(milliseconds, ask.envelope.milliseconds)
@@ -97,7 +97,7 @@ class WorkerFace:
         return Envelope(task=request.task_id, step=STEP, attempt=1, milliseconds=milliseconds)
 
 
-async def _told(run: Run) -> AsyncGenerator[Piece, None]:
+async def _follow(run: Run) -> AsyncGenerator[Piece, None]:
     """What a run says, while it says it, and its end."""
     assert run.task is not None
     heard, noted = 0, None
@@ -118,10 +118,10 @@ async def _told(run: Run) -> AsyncGenerator[Piece, None]:
             break
     if run.task.cancelled():
         raise AgentLost("The work was cancelled.")
-    yield _final(run.task.result(), "".join(run.said))
+    yield _finish(run.task.result(), "".join(run.said))
 
 
-def _final(result: StepResult, said: str) -> Final:
+def _finish(result: StepResult, said: str) -> Final:
     if result.status == "completed":
         text = said or spoken(result.output)
         cut = is_cut(result.missing)

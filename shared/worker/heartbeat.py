@@ -49,14 +49,14 @@ class Heartbeat:
         """Who this worker is to the coordinator, once registered."""
         return Member(self._registered.agent_id, bytes.fromhex(self._registered.key)) if self._registered else None
 
-    async def joined(self, seconds: float) -> bool:
+    async def wait_until_joined(self, seconds: float) -> bool:
         """Waits so long for the first registration; whether it has come."""
         if not self._joined.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), seconds)
         return self._joined.is_set()
 
-    async def renewed(self, tried: bytes | None) -> bool:
+    async def renew(self, tried: bytes | None) -> bool:
         """Registers at once, where `tried` is still the key; whether there is another key now.
 
         A coordinator that was given another journal, a restored one say, signs with another key, and knows this worker
@@ -115,8 +115,8 @@ class Heartbeat:
                 raise _Refused(answer)
             registered = Registered.model_validate_json(answer.body)
         except (httpx.HTTPError, ValueError) as exc:
-            if (reason := _reason(exc)) != self._complained:  # each reason once, not every beat
-                self._log.warning("coordinator.unreachable", why=_why(exc))
+            if (reason := _classify(exc)) != self._complained:  # each reason once, not every beat
+                self._log.warning("coordinator.unreachable", why=_explain(exc))
                 self._complained = reason
             if isinstance(exc, ValueError):
                 raise httpx.DecodingError("The coordinator's response is not a registration.") from exc
@@ -135,9 +135,9 @@ class _Refused(httpx.HTTPError):
         self.status = answer.status
 
 
-def _reason(exc: Exception) -> str:
+def _classify(exc: Exception) -> str:
     return str(exc.status) if isinstance(exc, _Refused) else type(exc).__name__
 
 
-def _why(exc: Exception) -> str:
+def _explain(exc: Exception) -> str:
     return str(exc) if isinstance(exc, _Refused) else f"{type(exc).__name__}: {exc}"

@@ -137,7 +137,7 @@ class Steps:
     def running(self) -> int:
         return len(self._running)
 
-    def kept(self, request: StepRequest) -> StepResult | None:
+    def replay(self, request: StepRequest) -> StepResult | None:
         """The result this worker already has for the step, under the attempt that asks now."""
         found = self._kept.get((request.task_id, request.step_id))
         if found is None:
@@ -214,7 +214,7 @@ class Steps:
             task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
         )
         began = self._now()
-        result = await self._outcome(request, context, seconds, before)
+        result = await self._execute(request, context, seconds, before)
         say = context.log.info if result.status == "completed" else context.log.warning
         say(
             "step.done",
@@ -224,10 +224,10 @@ class Steps:
         )
         return result
 
-    async def _outcome(
+    async def _execute(
         self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
     ) -> StepResult:
-        def failed(
+        def fail(
             type: str, detail: str, *, retryable: bool = False, status: Any = "failed", usage: Usage = NO_USAGE
         ) -> StepResult:
             said = detail[:2_000].encode(errors="replace").decode()  # an exception's text may hold lone surrogates
@@ -246,7 +246,7 @@ class Steps:
             async with limit:
                 if before is not None:
                     await asyncio.wait({before})
-                    if (kept := self.kept(request)) is not None:  # it was done before it heard of its end
+                    if (kept := self.replay(request)) is not None:  # it was done before it heard of its end
                         return kept
                 reply = await self._agent.run(request, context)
             result = StepResult(
@@ -261,22 +261,22 @@ class Steps:
             self._keep((request.task_id, request.step_id), result)
             return result
         except asyncio.CancelledError:
-            return failed("cancelled", "The step was cancelled.", status="cancelled")
+            return fail("cancelled", "The step was cancelled.", status="cancelled")
         except TimeoutError as exc:
             if limit.expired():
-                return failed("timeout", f"The step ran out of time ({seconds:.1f} s).")
-            return failed("agent_error", f"TimeoutError: {exc}", retryable=True)
+                return fail("timeout", f"The step ran out of time ({seconds:.1f} s).")
+            return fail("agent_error", f"TimeoutError: {exc}", retryable=True)
         except MusterError as exc:
-            return failed(exc.type, exc.detail, retryable=exc.retryable, usage=getattr(exc, "usage", NO_USAGE))
+            return fail(exc.type, exc.detail, retryable=exc.retryable, usage=exc.usage)
         except httpx.TransportError as exc:
-            return failed("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
+            return fail("agent_error", f"{type(exc).__name__}: {exc}", retryable=True)
         except ValidationError as exc:
-            return failed("bad_output", f"The agent's reply is not valid JSON for a result: {exc.errors()[0]['msg']}.")
+            return fail("bad_output", f"The agent's reply is not valid JSON for a result: {exc.errors()[0]['msg']}.")
         except PydanticSerializationError as exc:
-            return failed("bad_output", f"The agent's reply cannot be serialized as JSON: {exc}.")
+            return fail("bad_output", f"The agent's reply cannot be serialized as JSON: {exc}.")
         except Exception as exc:  # an author's bug fails its step, never the service
             context.log.error("step.broke", exc_info=exc)
-            return failed("agent_error", f"{type(exc).__name__}: {exc}")
+            return fail("agent_error", f"{type(exc).__name__}: {exc}")
 
     def _keep(self, key: Key, result: StepResult) -> None:
         size = len(result.model_dump_json())

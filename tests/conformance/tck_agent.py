@@ -34,7 +34,7 @@ from shared.protocols.a2a.executor import updater_of
 from shared.protocols.a2a.http import CARD_PATH
 from shared.protocols.mounting import Host
 from shared.server.app import App, make_service
-from shared.server.run import listening, serve
+from shared.server.run import bind, serve
 
 NAME = "tck-agent"
 Behaviour = Callable[[TaskUpdater], Awaitable[None]]
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9999)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        serve(create_app(Path(folder)), listening(args.host, args.port))
+        serve(create_app(Path(folder)), bind(args.host, args.port))
 
 
 if __name__ == "__main__":

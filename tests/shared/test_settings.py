@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.server.run import arguments
+from shared.server.run import parse_arguments
 from shared.settings import (
     CoordinatorSettings,
     ModelSettings,
@@ -90,7 +90,7 @@ def test_a_port_that_is_none(monkeypatch, capsys, port):
     monkeypatch.setattr(sys, "argv", ["worker", f"--port={port}"])
 
     with pytest.raises(SystemExit) as ended:
-        arguments(prog="worker", description="", default_port=0)
+        parse_arguments(prog="worker", description="", default_port=0)
 
     assert ended.value.code == 2
     assert "argument --port" in capsys.readouterr().err

@@ -59,9 +59,8 @@ def find_rule(path: str, above: tuple[Rules, ...]) -> IgnoreMatch | None:
     for each in reversed(above):
         found = each.spec.check_file(_plain(path[len(each.folder) :]))
         if found.include and found.index is not None:
-            return IgnoreMatch(
-                str(getattr(each.spec.patterns[found.index], "pattern", ""))[:MAX_SHOWN], each.folder + each.name
-            )
+            rule = getattr(each.spec.patterns[found.index], "pattern", "")  # pathspec declares it for none of its kinds
+            return IgnoreMatch(str(rule)[:MAX_SHOWN], each.folder + each.name)
         if found.include is False:
             return None
     return None

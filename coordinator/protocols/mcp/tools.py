@@ -145,7 +145,7 @@ class CoordinatorTools:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name!r}. Available: {', '.join(self._entries)}.")
         try:
-            given = bodies.parsed(entry.arguments, json.dumps(arguments).encode())
+            given = bodies.parse(entry.arguments, json.dumps(arguments).encode())
             return await self._while_asked(ctx, entry.run(ctx, given))
         except MusterError as error:
             return CallToolResult(content=[_text(error.detail)], is_error=True)
@@ -178,7 +178,9 @@ class CoordinatorTools:
     # --- the tools
 
     async def _execute_task(self, ctx: McpContext, given: ExecuteTask) -> CallToolResult:
-        wanted = TaskRequest.model_construct(**{name: getattr(given, name) for name in TaskRequest.model_fields})
+        wanted = TaskRequest.model_construct(
+            **{name: value for name, value in given if name in TaskRequest.model_fields}
+        )
         task = await self._face.accept(wanted, traceparent=_scope(ctx)[TRACE])
         if given.wait:
             try:

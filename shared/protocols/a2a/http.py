@@ -50,7 +50,7 @@ class Wire:
                     message["headers"] += self._last_modified(message["headers"])
             await send(message)
 
-        await self._app(_versioned(scope), bodies.replayed(body, receive), sent)
+        await self._app(_versioned(scope), bodies.replay(body, receive), sent)
 
     def _last_modified(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """When this card was seen first: it changes with the agents that are there."""

@@ -52,7 +52,7 @@ class KaosRpc:
         body = await bodies.read(request, limit=self._app.body_limit)
         answer = await self._answer(_object(body), scope, receive)
         if answer is None:
-            await self._on(scope, bodies.replayed(body, receive), send)
+            await self._on(scope, bodies.replay(body, receive), send)
         else:
             await JSONResponse(answer)(scope, receive, send)
 
@@ -106,7 +106,7 @@ class KaosRpc:
 
         kept = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"content-type", b"accept")]
         headers = [(b"content-type", b"application/json"), (VERSION.lower().encode(), b"1.0")]
-        await self._on({**scope, "headers": [*kept, *headers]}, bodies.replayed(body, receive), heard)
+        await self._on({**scope, "headers": [*kept, *headers]}, bodies.replay(body, receive), heard)
         return _object(bytes(said))
 
     async def _on(self, scope: Scope, receive: Receive, send: Send) -> None:

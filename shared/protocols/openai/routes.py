@@ -48,7 +48,7 @@ def mount(host: Host) -> None:
         x_muster_progress: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Answers a conversation, whole or streamed; the work ends when the client hangs up, unless it sent a key."""
-        body = bodies.parsed(openai_request.ChatBody, await bodies.read(request, limit=app.body_limit))
+        body = bodies.parse(openai_request.ChatBody, await bodies.read(request, limit=app.body_limit))
         ask = openai_request.asked(
             body,
             session=_visible("X-Session-ID", x_session_id),

@@ -15,7 +15,7 @@ from shared.conversation import Ask, Delta, Face, Final, Note, Piece
 from shared.errors import MusterError
 from shared.protocols.openai.response import DONE, ChatAnswer, event, failure, written
 from shared.server import sse
-from shared.server.hang_up import until_hung_up
+from shared.server.hang_up import wait_for_hang_up
 
 OPEN_SECONDS = 1.0  # an answer that fails sooner has a status of its own; a stream begins by then at the latest
 PING_SECONDS = 10.0  # a comment when nothing comes, so that proxies keep the connection
@@ -124,7 +124,7 @@ async def _next(heard: asyncio.Queue[Heard], seconds: float) -> Heard | None:
 
 
 async def _hung_up(receive: Receive, heard: asyncio.Queue[Heard]) -> None:
-    await until_hung_up(receive)
+    await wait_for_hang_up(receive)
     heard.put_nowait(_Gone())
 
 

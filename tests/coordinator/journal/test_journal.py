@@ -385,7 +385,7 @@ def test_dead_loop_ends_the_process_with_1(tmp_path):
     (tmp_path / "dies.py").write_text(
         "import asyncio, sys\n"
         "from shared.background import Background\n"
-        "from shared.server.run import listening, serve\n"
+        "from shared.server.run import bind, serve\n"
         "from shared.server.app import make_service\n"
         "async def loop():\n"
         "    await asyncio.sleep(0.2)\n"
@@ -395,7 +395,7 @@ def test_dead_loop_ends_the_process_with_1(tmp_path):
         "    background = await stack.enter_async_context(Background(app.fail))\n"
         "    background.loop('work', loop)\n"
         "app.open_with(open_parts)\n"
-        "serve(app, listening('127.0.0.1', 0))\n"
+        "serve(app, bind('127.0.0.1', 0))\n"
     )
     with start("dies", folder=tmp_path, warm=False) as process:
         assert process.wait(20) == 1

@@ -31,7 +31,7 @@ from shared.limits.envelope import HOP, MAX_DEPTH, Envelope, heard, hop_header
 from shared.models.model import LanguageModel
 from shared.models.servers.fence import fence
 from shared.worker.app import create_worker_app
-from shared.worker.steps import Run, StepContext
+from shared.worker.steps import Opened, Run, StepContext
 from tests.support import fakes
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
 from tests.support.fakes import serving
@@ -131,9 +131,8 @@ async def ran(
     )
     ask = ask or Ask((Message("user", "How many ships are there?"),), session="session_1")
     until = time.monotonic() + envelope.milliseconds / 1000
-    ctx = Listening(
-        run=Run(1), envelope=envelope, until=until, now=time.monotonic, state=None, http=None, ask=ask, member=None
-    )
+    opened = Opened(state=None, http=httpx.AsyncClient())
+    ctx = Listening(run=Run(1), envelope=envelope, until=until, now=time.monotonic, opened=opened, ask=ask)
     try:
         told.reply = await loop.run(ask, ctx, history)
     except (ModelFailed, LimitReached) as exc:

@@ -391,7 +391,7 @@ def test_whatever_comes_is_understood_or_refused(body: dict[str, Any], turns: li
     for content in (body, body | {"messages": turns}):
         refused = None
         try:
-            chat = bodies.parsed(openai_request.ChatBody, json.dumps(content).encode())
+            chat = bodies.parse(openai_request.ChatBody, json.dumps(content).encode())
             ask = openai_request.asked(chat, session=None, key=None, traceparent=None)
         except Invalid as exc:
             refused = exc

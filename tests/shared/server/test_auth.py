@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.errors import OriginRefused
-from shared.server.auth import page_check
+from shared.server.auth import check_page
 from tests.support.fakes import Network, Suite, agent
 
 HOST = {b"host": "box:8000"}
@@ -37,9 +37,9 @@ EVIL = {"Origin": "https://evil.example.com", "Content-Type": "text/plain"}
 )
 def test_pages_of_this_host_and_machine_may_ask(headers: dict[bytes, str], taken: bool) -> None:
     with contextlib.nullcontext() if taken else pytest.raises(OriginRefused):
-        page_check("POST", "/execute_task", HOST | headers)
+        check_page("POST", "/execute_task", HOST | headers)
 
-    page_check("GET", "/tasks", HOST | headers)
+    check_page("GET", "/tasks", HOST | headers)
 
 
 async def test_page_can_neither_replace_nor_redirect_agents(network: Network) -> None:

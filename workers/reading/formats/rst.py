@@ -108,7 +108,7 @@ class _Walk:
         start = node.get("start", 1)
         for number, item in enumerate(node.children, start):
             mark = f"{number}." if isinstance(node, nodes.enumerated_list) else "-"
-            first, *rest = getattr(item, "children", None) or [nodes.paragraph()]
+            first, *rest = item.children or [nodes.paragraph()]
             if isinstance(first, nodes.paragraph):
                 self.outline.item(first.astext(), depth=depth, mark=mark)
             else:

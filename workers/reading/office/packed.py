@@ -73,7 +73,7 @@ def no_xml(exc: XMLSyntaxError) -> Unreadable:
     """What is wrong with a part. Raises MemoryError where it is the memory that it needs."""
     from lxml.etree import ErrorTypes
 
-    if getattr(exc, "code", 0) == ErrorTypes.ERR_NO_MEMORY:
+    if getattr(exc, "code", 0) == ErrorTypes.ERR_NO_MEMORY:  # lxml's types leave `code` out
         raise MemoryError
     return Unreadable(f"has a part that is not XML ({str(exc)[:100]})")
 
