@@ -1,4 +1,4 @@
-"""What went wrong with a call to an agent, as a `StepFailure`: for every caller and every protocol the same."""
+"""What went wrong with a call to an agent, as a `StepFailure`, the same for every caller and protocol."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shared.errors import (
 SHOWN_CHARACTERS = 200  # of a wrong answer, in the error
 
 
-def refused(answer: Whole, why: str = "") -> StepFailure:
-    """What an answer other than a good one means for the step; `why` is what its body says, where that is known.
+def failure_from_answer(answer: Whole, why: str = "") -> StepFailure:
+    """What a bad answer means for the step; `why` is what its body says, if known.
 
     429 and 503 mean that it was not started (RFC 6585, RFC 9110), `x-should-retry: false` that a repeat is unwise.
     A 504 is a failure like any other 5xx: a gateway's patience ended, or another agent's, not the time of this step.
     """
     status = answer.status
-    said = f"HTTP {status}: {why or shown(answer.body)}"
+    said = f"HTTP {status}: {why or preview(answer.body)}"
     if status in (429, 503):
         return AgentBusy(said, headers={"Retry-After": answer.headers.get("retry-after", "1")})
     if 300 <= status < 400:
@@ -39,8 +39,8 @@ def refused(answer: Whole, why: str = "") -> StepFailure:
     return failure
 
 
-def translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
-    """What an error of the network means for a step that had so many seconds."""
+def failure_from_error(exc: httpx.TransportError, seconds: float) -> StepFailure:
+    """What a network error means for a step that had this many seconds."""
     if isinstance(exc, BodyTooLarge | BadCoding):
         return BadResponse(str(exc))
     if isinstance(exc, DeadlineExceeded):
@@ -53,7 +53,7 @@ def translated(exc: httpx.TransportError, seconds: float) -> StepFailure:
     return failure
 
 
-def shown(body: bytes) -> str:
+def preview(body: bytes) -> str:
     """The beginning of a body, on one line."""
     text = " ".join(body[: SHOWN_CHARACTERS * 4].decode("utf-8", "replace").split())
     return text[:SHOWN_CHARACTERS] or "(empty)"

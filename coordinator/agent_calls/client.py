@@ -20,16 +20,16 @@ from shared.client.client import Whole
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
-from shared.http_failures import refused, shown, translated
+from shared.http_failures import failure_from_answer, failure_from_error, preview
 from shared.limits.envelope import HEADER, Envelope, seal
 from shared.server import sse
 from shared.strict_json import strict_json
 
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
-LARGE_BYTES = 262_144  # are parsed in a thread: 8 MB of it held everybody up for 0.2 s, so a third less
-SMALL_BYTES = 65_536  # of an answer that only its status counts of
-SILENT_PINGS = 3  # in a row: the stream is given up
+LARGE_BYTES = 262_144  # are parsed in a thread: parsing 8 MB on the loop delayed everything else by 0.2 s
+SMALL_BYTES = 65_536  # of an answer whose status is all that counts
+SILENT_PINGS = 3  # missed in a row: the agent counts as lost
 SILENCE_SECONDS = SILENT_PINGS * 2.0
 
 
@@ -58,19 +58,19 @@ class WorkerClient:
         try:
             answer = await send(attempt)
         except httpx.TransportError as exc:
-            raise translated(exc, attempt.seconds) from exc
+            raise failure_from_error(exc, attempt.seconds) from exc
         except StepFailure:
             raise
         except SSEError as exc:
             raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
-        except Exception as exc:  # whatever an answer does to a parser costs its step, never the task
+        except Exception as exc:  # an answer that breaks a parser costs its step, never the task
             raise BadResponse(f"Cannot read the agent's response: {type(exc).__name__}: {exc}") from exc
         self._at("send.execute.answered")
         return answer
 
     async def _send(self, attempt: Attempt) -> StepAnswer:
         instance, request = attempt.instance, attempt.request
-        body = _written(request, attempt.context)
+        body = _write_body(request, attempt.context)
         headers = {
             "Content-Type": "application/json",
             "Accept": f"{sse.MEDIA_TYPE}, application/json",
@@ -91,11 +91,11 @@ class WorkerClient:
         )
         self._at("send.execute.sent")
         first_byte_at = self._wall()
-        result = await (_whole(answer) if isinstance(answer, Whole) else _streamed(answer, attempt.on_progress))
-        return StepAnswer(_checked(result, request), first_byte_at)
+        result = await (_read_whole(answer) if isinstance(answer, Whole) else _read_stream(answer, attempt.on_progress))
+        return StepAnswer(_check(result, request), first_byte_at)
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
-        """Asks the agent to stop a step; whether it heard is not known."""
+        """Asks the agent to stop a step; it may not get the request."""
         self._at("send.cancel.before")
         if instance.registration.protocol != "muster":
             await self._foreign.cancel(instance, task_id, step_id, seconds=CANCEL_SECONDS)
@@ -111,7 +111,7 @@ class WorkerClient:
                 max_bytes=SMALL_BYTES,
             )
         except httpx.TransportError:
-            return  # the closed connection has told it already, or it is gone
+            return  # the closed connection has told the agent already, or it is gone
 
     async def probe(self, instance: Instance) -> str | None:
         """None if the agent answers `/health` with 2xx within 2 s, else why not."""
@@ -125,35 +125,35 @@ class WorkerClient:
                 max_bytes=SMALL_BYTES,
             )
         except httpx.TransportError as exc:
-            return translated(exc, PROBE_SECONDS).detail
-        foreign = instance.registration.protocol != "muster"  # need not have /health
+            return failure_from_error(exc, PROBE_SECONDS).detail
+        foreign = instance.registration.protocol != "muster"  # it need not have /health
         assert isinstance(answer, Whole)
         well = 200 <= answer.status < 300 or (foreign and answer.status < 500)
         return None if well else f"/health answered HTTP {answer.status}."
 
 
-def _written(request: StepRequest, context: bytes | None) -> bytes:
-    """The request as JSON, of values that have been checked."""
+def _write_body(request: StepRequest, context: bytes | None) -> bytes:
+    """The request as JSON; its values are valid already."""
     if context is None:
         return to_json(request.__dict__)
     rest = to_json({name: value for name, value in request.__dict__.items() if name != "context"})
     return b"".join((rest[:-1], b',"context":', context, b"}"))
 
 
-async def _whole(answer: Whole) -> StepResult:
+async def _read_whole(answer: Whole) -> StepResult:
     if answer.status != 200:
-        raise refused(answer)
+        raise failure_from_answer(answer)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip()
     if len(answer.body) > LARGE_BYTES:
-        return await asyncio.to_thread(_parsed, answer.body, kind)
-    return _parsed(answer.body, kind)
+        return await asyncio.to_thread(_parse, answer.body, kind)
+    return _parse(answer.body, kind)
 
 
-async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+async def _read_stream(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
     try:
-        async for event in _talking(response):
+        async for event in _read_events(response):
             if event.event == "result":
-                return _parsed(event.data.encode(), sse.MEDIA_TYPE)
+                return _parse(event.data.encode(), sse.MEDIA_TYPE)
             if event.event == "progress":
                 on_progress(Progress.model_validate_json(event.data))
     except ValidationError as exc:
@@ -163,8 +163,8 @@ async def _streamed(response: httpx.Response, on_progress: Callable[[Progress], 
     raise AgentLost("The agent's stream ended without a result.")
 
 
-async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
-    """The stream's events; raises `AgentLost` when not even a ping came for 6 s.
+async def _read_events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+    """The stream's events; raises `AgentLost` after 6 s without even a ping.
 
     A pause of this whole process (`docker pause`, a machine that sleeps) is not the agent's silence: one long wait
     would be over at its end, before the pings that came meanwhile are read; of several short ones it costs one.
@@ -189,12 +189,12 @@ async def _talking(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
         yield event
 
 
-def _parsed(body: bytes, kind: str) -> StepResult:
+def _parse(body: bytes, kind: str) -> StepResult:
     try:
         data = strict_json(body)
         if not isinstance(data, dict):
             raise BadResponse("The agent's response is not a StepResult: not a JSON object.")
-        output = data.pop("output", None)  # parsed from JSON: looking at it again took twice as long
+        output = data.pop("output", None)  # it is JSON already: validating it again took twice as long
         result = StepResult.model_validate(data)
         result.output = output
         return result
@@ -203,10 +203,10 @@ def _parsed(body: bytes, kind: str) -> StepResult:
         where = ".".join(str(p) for p in first["loc"])
         raise BadResponse(f"The agent's response is not a StepResult: {where}: {first['msg']}.") from exc
     except ValueError as exc:
-        raise BadResponse(f"The agent's response is not JSON ({kind or 'no content type'}): {shown(body)}") from exc
+        raise BadResponse(f"The agent's response is not JSON ({kind or 'no content type'}): {preview(body)}") from exc
 
 
-def _checked(result: StepResult, request: StepRequest) -> StepResult:
+def _check(result: StepResult, request: StepRequest) -> StepResult:
     asked = (request.step_id, request.attempt)
     if (result.step_id, result.attempt) != asked or result.task_id not in (None, request.task_id):
         raise BadResponse(

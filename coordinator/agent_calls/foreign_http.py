@@ -1,4 +1,4 @@
-"""Sends the HTTP calls of one attempt at a foreign agent, all of them within the attempt's seconds."""
+"""The HTTP calls of one attempt at a foreign agent, all within the attempt's seconds."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import httpx
 
 from coordinator.agent_calls import foreign_a2a
-from coordinator.agent_calls.foreign_prompt import ForeignCall, why
+from coordinator.agent_calls.foreign_prompt import ForeignCall, parse_reason
 from shared.client import client as transport
 from shared.client.client import DeadlineExceeded, Whole
 from shared.contracts import MAX_RESULT_BYTES
 from shared.errors import AgentUnreachable, StepTimeout
-from shared.http_failures import refused
+from shared.http_failures import failure_from_answer
 from shared.server import sse
 from shared.strict_json import strict_json
 
-CARD_SECONDS = 5.0  # for an agent's card to come
+CARD_SECONDS = 5.0  # to fetch an agent's card
 
 
 class ForeignSender:
@@ -36,16 +36,15 @@ class ForeignSender:
         self.first_byte_at: float | None = None
 
     @contextlib.asynccontextmanager
-    async def sent(self, call: ForeignCall) -> AsyncIterator[Whole | httpx.Response]:
-        """A good answer: an event stream to be read, or one that is there. Raises a `StepFailure` for any other."""
+    async def open(self, call: ForeignCall) -> AsyncIterator[Whole | httpx.Response]:
+        """Sends a POST; yields a good answer, whole or as an event stream. Raises a `StepFailure` for any other."""
         headers = {"Content-Type": "application/json", "Accept": f"application/json, {sse.MEDIA_TYPE}"}
-        answer = await self._send(
-            "POST", call.url, self._left(), headers | self._headers | call.headers, call.body, streams=sse.MEDIA_TYPE
-        )
+        headers |= self._headers | call.headers
+        answer = await self._send("POST", call.url, self._seconds_left, headers, call.body, streams=sse.MEDIA_TYPE)
         self.first_byte_at = self.first_byte_at or self._wall()
         if isinstance(answer, Whole):
             if answer.status != 200:
-                raise refused(answer, why(answer.body))
+                raise failure_from_answer(answer, parse_reason(answer.body))
             yield answer
             return
         try:
@@ -53,14 +52,14 @@ class ForeignSender:
         finally:
             await answer.aclose()
 
-    async def rpc(self, call: ForeignCall) -> dict[str, Any]:
+    async def call(self, call: ForeignCall) -> dict[str, Any]:
         """The result of one JSON-RPC call."""
-        async with self.sent(call) as answer:
-            return foreign_a2a.answered(answer.body if isinstance(answer, Whole) else await answer.aread())
+        async with self.open(call) as answer:
+            return foreign_a2a.parse_response(answer.body if isinstance(answer, Whole) else await answer.aread())
 
-    async def card(self, url: str) -> Any:
-        """The agent's card as JSON; None when it shows none."""
-        seconds = min(CARD_SECONDS, self._left())
+    async def fetch_card(self, url: str) -> Any:
+        """The agent's card as JSON; None if it has none."""
+        seconds = min(CARD_SECONDS, self._seconds_left)
         headers = {"Accept": "application/json", "A2A-Version": "1.0"}
         try:
             answer = await self._send("GET", url, seconds, headers, b"")
@@ -68,7 +67,7 @@ class ForeignSender:
             raise AgentUnreachable(f"The agent's card did not arrive within {seconds:.1f} s.") from exc
         assert isinstance(answer, Whole)
         if answer.status in (429, 503) or 500 <= answer.status < 600:
-            raise refused(answer, why(answer.body))
+            raise failure_from_answer(answer, parse_reason(answer.body))
         try:
             return strict_json(answer.body) if answer.status == 200 else None
         except ValueError:
@@ -81,7 +80,8 @@ class ForeignSender:
             self._http, method, url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES, streams=streams
         )
 
-    def _left(self) -> float:
+    @property
+    def _seconds_left(self) -> float:
         left = self._until - time.monotonic()
         if left <= 0:
             raise StepTimeout(f"No answer within {self._seconds:.1f} s.")

@@ -1,11 +1,19 @@
-"""PURE: a step as a chat completion of OpenAI's, and the completion, whole or in chunks, as the step's result."""
+"""PURE: a step as an OpenAI chat request, and the completion, whole or in chunks, as the step's result."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
-from coordinator.agent_calls.foreign_prompt import ForeignCall, as_json, brief, completed, credentials, reason, role
+from coordinator.agent_calls.foreign_prompt import (
+    ForeignCall,
+    authorize,
+    complete,
+    describe_role,
+    dump_json,
+    find_reason,
+    write_brief,
+)
 from shared.contracts import MAX_COUNT, Missing, Registration, StepRequest, StepResult, Usage
 from shared.conversation import CUT
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse
@@ -14,12 +22,12 @@ from shared.strict_json import strict_json
 DONE = "[DONE]"
 
 
-def streams(registration: Registration) -> bool:
-    """Whether the agent is asked for a stream: `metadata.stream` of its registration; not every server can."""
+def wants_stream(registration: Registration) -> bool:
+    """Whether to ask the agent for a stream: `metadata.stream` of its registration, as not every server can."""
     return registration.metadata.get("stream") is True
 
 
-def call(request: StepRequest, registration: Registration, *, max_tokens: int | None = None) -> ForeignCall:
+def build_call(request: StepRequest, registration: Registration, *, max_tokens: int | None = None) -> ForeignCall:
     """`POST /v1/chat/completions` for a step; `metadata.model` of the registration is the model, else its name."""
     endpoint = registration.endpoint.removesuffix("/v1")
     url = f"{endpoint}/v1/chat/completions"
@@ -27,31 +35,31 @@ def call(request: StepRequest, registration: Registration, *, max_tokens: int | 
     body: dict[str, Any] = {
         "model": model if isinstance(model, str) and model else registration.name,
         "messages": [
-            {"role": "system", "content": role(registration, request)},
-            {"role": "user", "content": brief(request)},
+            {"role": "system", "content": describe_role(registration, request)},
+            {"role": "user", "content": write_brief(request)},
         ],
-        "stream": streams(registration),
+        "stream": wants_stream(registration),
     }
     if body["stream"]:
         body["stream_options"] = {"include_usage": True}
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
-    said = as_json(body)
-    # the body is part of the key: a server that knows keys refuses one that comes back with another body
+    said = dump_json(body)
+    # the body is part of the key: servers that check keys refuse a known key with another body
     key = f"{request.task_id}/{request.step_id}/{hashlib.sha256(said).hexdigest()[:8]}"
-    return ForeignCall(url, said, {"Idempotency-Key": key, **credentials(registration, url)})
+    return ForeignCall(url, said, {"Idempotency-Key": key, **authorize(registration, url)})
 
 
-def result(request: StepRequest, body: bytes) -> StepResult:
-    """The result in a whole completion; raises a `StepFailure` for one without an answer."""
-    data = _object(body)
+def parse_result(request: StepRequest, body: bytes) -> StepResult:
+    """The result in a whole completion; raises a `StepFailure` if it has no answer."""
+    data = _parse_object(body)
     if data.get("error"):
-        raise AgentFailed(f"The agent returned an error: {reason(data)}")
-    choice = _choice(data)
+        raise AgentFailed(f"The agent returned an error: {find_reason(data)}")
+    choice = _find_choice(data)
     message = choice.get("message") if choice else None
     if not isinstance(message, dict):
         raise BadResponse("The agent's response is not a chat completion: choices.0.message is missing.")
-    return _ended(request, _content(message), message, choice, _usage(data))
+    return _finish(request, _read_content(message), message, choice, _read_usage(data))
 
 
 class Chunks:
@@ -65,33 +73,33 @@ class Chunks:
         self.done = False
 
     def add(self, data: str) -> None:
-        """The next event's data; raises a `StepFailure` for an error, or anything but a chunk."""
+        """Adds the next event's data; raises a `StepFailure` unless it is a chunk."""
         if data.strip() == DONE:
             self.done = True
             return
-        chunk = _object(data.encode("utf-8", "replace"))
+        chunk = _parse_object(data.encode("utf-8", "replace"))
         if chunk.get("error"):
-            raise AgentFailed(f"The agent's stream ended with an error: {reason(chunk)}")
+            raise AgentFailed(f"The agent's stream ended with an error: {find_reason(chunk)}")
         if isinstance(chunk.get("usage"), dict):
-            self._usage = _usage(chunk)
-        choice = _choice(chunk)
+            self._usage = _read_usage(chunk)
+        choice = _find_choice(chunk)
         if choice is None:
             return
         delta = choice.get("delta")
-        text = _content(delta) if isinstance(delta, dict) else ""
+        text = _read_content(delta) if isinstance(delta, dict) else ""
         self._said.append(text)
         self.characters += len(text)
         if isinstance(choice.get("finish_reason"), str):
             self._finish = choice["finish_reason"]
 
-    def result(self, request: StepRequest) -> StepResult:
-        """The result of a stream that has ended; raises `AgentLost` for one that was cut off."""
+    def to_result(self, request: StepRequest) -> StepResult:
+        """The result of a stream that has ended; raises `AgentLost` if it was cut off."""
         if not self.done and self._finish is None:
             raise AgentLost("The agent's stream ended before the answer was complete.")
-        return _ended(request, "".join(self._said), {}, {"finish_reason": self._finish}, self._usage)
+        return _finish(request, "".join(self._said), {}, {"finish_reason": self._finish}, self._usage)
 
 
-def _ended(
+def _finish(
     request: StepRequest, text: str, message: dict[str, Any], choice: dict[str, Any] | None, usage: Usage
 ) -> StepResult:
     finish = (choice or {}).get("finish_reason")
@@ -104,10 +112,10 @@ def _ended(
             raise BadResponse("The agent asks its caller to run tools, which is not supported.")
         raise BadResponse(f"The agent's answer is empty (finish_reason {finish!r}).")
     cut = [Missing(what=f"{CUT}{request.step_id}", why="The answer was truncated at its length limit.")]
-    return completed(request, text, usage=usage, missing=cut if finish == "length" else [])
+    return complete(request, text, usage=usage, missing=cut if finish == "length" else [])
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         data = strict_json(body)
     except ValueError as exc:
@@ -119,23 +127,23 @@ def _object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def _choice(data: dict[str, Any]) -> dict[str, Any] | None:
+def _find_choice(data: dict[str, Any]) -> dict[str, Any] | None:
     choices = data.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         return choices[0]
     return None
 
 
-def _content(message: dict[str, Any]) -> str:
-    """The words of a message: a string, or the text parts of a list."""
+def _read_content(message: dict[str, Any]) -> str:
+    """The text of a message: a string, or the text parts of a list."""
     content = message.get("content")
     if isinstance(content, list):
         return "".join(p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str))
     return content if isinstance(content, str) else ""
 
 
-def _usage(data: dict[str, Any]) -> Usage:
-    """What the agent says it has used; nothing of what cannot be."""
+def _read_usage(data: dict[str, Any]) -> Usage:
+    """The usage that the agent reports; impossible counts are 0."""
     said = data.get("usage")
     said = said if isinstance(said, dict) else {}
 

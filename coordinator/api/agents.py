@@ -83,7 +83,7 @@ def _agent(instance: Instance, services: Services) -> AgentView:
         load=instance.load,
         max_concurrency=known.max_concurrency,
         latency_seconds=round(instance.latency, 6) if instance.latency is not None else None,
-        breaker=services.agents.breaker(instance),
+        breaker=services.agents.get_breaker(instance),
         last_error=instance.last_error,
         last_seen=pagination.utc(instance.wall_last_seen),
         version=known.version,

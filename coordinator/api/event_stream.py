@@ -28,7 +28,7 @@ def event_stream(
                 yield sse.PING if event is None else sse.format_event(event.type, _json(event), id=event.id)
         cut_off = waiter.stopping and waiter.dispatcher.is_open(task_id)  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
-            task = await waiter.dispatcher.ended(task_id)
+            task = await waiter.dispatcher.wait_for_end(task_id)
             yield sse.format_event("result", AnswerForm(brief=result.brief).task(view(task)))
 
     return StreamingResponse(

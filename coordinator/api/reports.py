@@ -69,7 +69,7 @@ async def as_report(task: Task, format: Format, request: Request, services: Serv
 
 
 async def _get_ended(task_id: str, services: Services) -> Task:
-    task = await services.dispatcher.task(task_id)
+    task = await services.dispatcher.get_task(task_id)
     if not task.ended:
         raise Conflict(f"Task {task_id} is {task.status}; its report is available when it has ended.")
     return task

@@ -121,7 +121,7 @@ async def list_tasks(
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
 async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """One task, as far as it is."""
-    return asked.json(view(await services.dispatcher.task(task_id)))
+    return asked.json(view(await services.dispatcher.get_task(task_id)))
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"])
@@ -129,7 +129,7 @@ async def get_events(
     task_id: str, services: OpenServices, last_event_id: Annotated[int, Header(ge=0, le=2**62)] = 0
 ) -> Response:
     """The task's events after `Last-Event-ID`, the past first, as an event stream."""
-    await services.dispatcher.task(task_id)
+    await services.dispatcher.get_task(task_id)
     return event_stream(task_id, services.waiter, after=last_event_id)
 
 

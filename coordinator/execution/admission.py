@@ -15,19 +15,19 @@ from pydantic_core import to_json
 from coordinator.tasks.task import Task
 from shared.errors import Overloaded
 
-MEASURED_ENDS = 64  # the drain rate is taken over that many last ends
+MEASURED_ENDS = 64  # the latest ends of tasks, from which the drain rate is measured
 LONGEST_RETRY_SECONDS = 300
 MAX_WEIGHT = 100_000_000  # of all open tasks: all are resumed at startup, in the 1 GB that a container has
-VALUE_BYTES = 60  # of one small value of a JSON that is held as objects
+VALUE_BYTES = 60  # of one small JSON value in memory
 
 
-def weight(task: Task) -> int:
-    """About how many bytes of memory it takes to hold what the caller sent."""
-    inputs = sum(_held(step.input, to_json(step.input)) for step in task.steps if step.input is not None)
-    return len(task.description) + _held(task.context, task.context_json) + inputs
+def weigh(task: Task) -> int:
+    """About how many bytes of memory the caller's input takes."""
+    inputs = sum(_measure(step.input, to_json(step.input)) for step in task.steps if step.input is not None)
+    return len(task.description) + _measure(task.context, task.context_json) + inputs
 
 
-def _held(value: JsonValue, json: bytes) -> int:
+def _measure(value: JsonValue, json: bytes) -> int:
     return len(json) if value is None or isinstance(value, str) else len(json) + VALUE_BYTES * json.count(b",")
 
 
@@ -45,9 +45,9 @@ class Admission:
         self.queued = 0
 
     def check(self, open_tasks: int, weight: int = 0) -> None:
-        """Raises `Overloaded` when as many tasks run and wait as may; those count that are on their way in.
+        """Raises `Overloaded` if there is no room for one more task, whether running or queued.
 
-        `weight` is that of all open tasks and the new one: what must be held at once must fit.
+        `open_tasks` includes tasks that are being accepted. `weight` is that of all open tasks and the new one.
         """
         if weight > MAX_WEIGHT:
             why = f"The open tasks together with this one exceed {MAX_WEIGHT // 1_000_000} MB of context and input"
@@ -55,11 +55,11 @@ class Admission:
             return
         else:
             why = f"{open_tasks - self._max_running} tasks are waiting"
-        seconds = self.retry_after()
+        seconds = self.estimate_retry_seconds()
         raise Overloaded(f"{why}; try again in {seconds} s.", retry_after=seconds)
 
-    def retry_after(self) -> int:
-        """Seconds until the queue has room for one more, from how fast tasks ended lately."""
+    def estimate_retry_seconds(self) -> int:
+        """Seconds until the queue has room for one more task, from how fast tasks ended lately."""
         if len(self._ends) < 2:
             return 5
         seconds = max(self._now() - self._ends[0], 0.001)

@@ -1,4 +1,4 @@
-"""The registry in use: durable registrations, probes, expired leases, and waiting for a free agent."""
+"""Agents at work: durable registrations, probes, expired leases, and waiting for a free agent."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from shared.background import Background
 from shared.contracts import AgentStatus, Registration
 from shared.errors import AgentLost, NoAgent, NotFound, StepTimeout
 
-LAPSE_SECONDS = 1.0  # between two looks at the leases
+LAPSE_SECONDS = 1.0  # between two checks of the leases
 PROBES_AT_ONCE = 32
-PATIENCE_SECONDS = 10.0  # for agents that are known but away
-FIRST_PROBES = (0.0, 0.1, 0.3, 0.6)  # pauses: a worker registers a moment before it listens
+PATIENCE_SECONDS = 10.0  # waiting for agents that are known but away
+FIRST_PROBES = (0.0, 0.1, 0.3, 0.6)  # pauses before each: a worker registers a moment before it listens
 
 
-def id_of(registration: Registration) -> str:
-    """The same process at the same endpoint has the same id, also after a restart."""
+def make_id(registration: Registration) -> str:
+    """An agent's id: the same for the same process at the same endpoint, also after a restart."""
     who = "|".join((registration.name, registration.instance or "", registration.endpoint))
     return f"{registration.name}-{hashlib.sha256(who.encode()).hexdigest()[:10]}"
 
 
 class Agents:
-    """Everything about agents that needs a clock, the journal or the network."""
+    """The registry, joined to the clock, the journal and the network."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Agents:
         self._saved: dict[str, Registration] = {}  # as the journal has them
 
     async def load(self) -> None:
-        """Takes the agents from the journal; each is probed at once."""
+        """Loads the agents from the journal and probes each at once."""
         for agent_id, registration, present in await self._store.agents():
             self.registry.remember(registration)
             if present:
@@ -66,8 +66,8 @@ class Agents:
         self._background.loop("agent-leases", self._watch_leases)
 
     async def register(self, registration: Registration) -> tuple[Instance, bool]:
-        """Adds an agent or takes its heartbeat; says whether it is new."""
-        agent_id = id_of(registration)
+        """Adds an agent or records its heartbeat; returns it, and whether it is new."""
+        agent_id = make_id(registration)
         known = self.registry.get(agent_id)
         was = known.status if known else None
         instance, new = self.registry.register(agent_id, registration)
@@ -77,24 +77,24 @@ class Agents:
         if instance.status in (AgentStatus.PENDING, AgentStatus.UNREACHABLE):
             self._probe_soon(agent_id)
         if instance.status is not was:
-            self._tell(instance)
+            self._publish_status(instance)
         return instance, new
 
     def remove(self, agent_id: str) -> Instance:
-        """Withdraws an agent; raises `NotFound`. Its running steps go on."""
+        """Removes an agent, whose running steps go on; raises `NotFound`."""
         instance = self.registry.remove(agent_id)
         if instance is None:
             raise NotFound(f"There is no agent with id {agent_id!r}.")
         self._forget(agent_id)
         self._store.note(None, "agent.status", {"agent_id": agent_id, "name": instance.name, "status": "removed"})
-        self.changed()
+        self.wake_waiters()
         return instance
 
     async def take(self, step: Step, *, tried: Collection[str], until: float, since: float) -> Instance:
-        """The best instance for a step, its load already counted.
+        """Takes the best instance for a step; its load is counted from now on.
 
-        Waits while agents are full until the step's end; while they are only known, pending or unreachable for the
-        smaller of 10 s and half the time left. Raises `NoAgent`, at once if no such agent ever registered, and
+        Waits for a full agent until the step's end; for one that is pending or unreachable, 10 s or half the time left,
+        whichever is shorter. Raises `NoAgent`, at once if no such agent ever registered, and
         `StepTimeout`.
         """
         patience = min(PATIENCE_SECONDS, (until - since) / 2)
@@ -105,30 +105,30 @@ class Agents:
                 return instance
             if not self.registry.known(capability=step.capability, agent=step.agent):
                 raise NoAgent(f"No agent has ever registered for {step.target}.")
-            full = self._only_full(step)
+            full = self._are_only_full(step)
             left = (until if full else since + patience) - self._now()
             if left <= 0 and full:
                 raise StepTimeout(f"Every agent for {step.target} stayed busy until the step timed out.")
             if left <= 0:
-                raise NoAgent(f"No agent for {step.target} within {patience:.1f} s: {self._why_none(step)}.")
+                raise NoAgent(f"No agent for {step.target} within {patience:.1f} s: {self._explain_none(step)}.")
             await self._wait(left)
 
     def release(self, instance: Instance, *, seconds: float, error: str | None, blame: bool) -> None:
-        """A call has ended; `error` says how if it did not go well."""
+        """Records the end of a call; `error` says what went wrong, if anything."""
         was_full = not self.registry.has_room(instance)
         self.registry.ended(instance, seconds=seconds, error=error, blame=blame)
         if was_full or error is not None:
-            self.changed()
+            self.wake_waiters()
 
     def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
-        """Tells an agent, without waiting, that a step's result is no longer needed."""
+        """Tells an agent that a step's result is no longer needed; does not wait for it."""
         self._background.once(f"cancel:{task_id}:{step_id}", self._client.cancel(instance, task_id, step_id, attempt))
 
     @asynccontextmanager
-    async def call(self, instance: Instance, *, seconds: float | None) -> AsyncIterator[None]:
-        """Raises `AgentLost` at once when the instance falls silent, and `TimeoutError` after so many seconds.
+    async def watch_call(self, instance: Instance, *, seconds: float | None) -> AsyncIterator[None]:
+        """Ends a call with `AgentLost` when the instance falls silent, and with `TimeoutError` after so many seconds.
 
-        None is for what keeps its time by itself.
+        `seconds` is None for a call that keeps its own time.
         """
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -145,31 +145,31 @@ class Agents:
             raise
 
     def suspect(self, instance: Instance, error: str) -> None:
-        """A call did not get through: the instance is left alone until a probe, made at once, has got through."""
+        """A call did not get through: the instance gets no more until a probe succeeds, the first at once."""
         self.registry.suspect(instance, error)
-        self._tell(instance)
+        self._publish_status(instance)
         self._probe_soon(instance.id)
 
-    def breaker(self, instance: Instance) -> BreakerState:
+    def get_breaker(self, instance: Instance) -> BreakerState:
         return instance.breaker(self._now())
 
-    def changed(self) -> None:
+    def wake_waiters(self) -> None:
         """Wakes every step that waits for an agent."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(min(seconds, 1.0)):  # an open breaker closes without anybody telling
+            async with asyncio.timeout(min(seconds, 1.0)):  # an open breaker closes by time, without an event
                 await self._changed.wait()
         except TimeoutError:
             return
 
-    def _only_full(self, step: Step) -> bool:
+    def _are_only_full(self, step: Step) -> bool:
         able = self.registry.matching(capability=step.capability, agent=step.agent)
         return any(i.status is AgentStatus.HEALTHY and i.breaker(self._now()) == "closed" for i in able)
 
-    def _why_none(self, step: Step) -> str:
+    def _explain_none(self, step: Step) -> str:
         able = self.registry.matching(capability=step.capability, agent=step.agent)
         said = [
             f"{i.id} is {i.status}" + (f" ({i.last_error.rstrip('.')})" if i.last_error else "")
@@ -179,10 +179,10 @@ class Agents:
         ]
         return "; ".join(said[:3]) or "all of them have deregistered"
 
-    def _tell(self, instance: Instance) -> None:
+    def _publish_status(self, instance: Instance) -> None:
         data = {"agent_id": instance.id, "name": instance.name, "status": instance.status, "why": instance.last_error}
         self._store.note(None, "agent.status", data)
-        self.changed()
+        self.wake_waiters()
 
     def _probe_soon(self, agent_id: str) -> None:
         if agent_id not in self._probing:
@@ -202,18 +202,18 @@ class Agents:
     async def _probe_all(self) -> None:
         places = asyncio.Semaphore(PROBES_AT_ONCE)
 
-        async def one(instance: Instance) -> None:
+        async def probe_one(instance: Instance) -> None:
             async with places:
                 await self._probe(instance)
 
         while True:
             await asyncio.sleep(self._probe_seconds)
-            await asyncio.gather(*(one(i) for i in self.registry.all()))
+            await asyncio.gather(*(probe_one(i) for i in self.registry.all()))
 
     async def _probe(self, instance: Instance) -> bool:
         error = await self._client.probe(instance)
         if self.registry.probed(instance.id, error):
-            self._tell(instance)
+            self._publish_status(instance)
         return error is None
 
     async def _watch_leases(self) -> None:
@@ -223,7 +223,7 @@ class Agents:
             await asyncio.sleep(LAPSE_SECONDS)
             self.registry.paused(max(0.0, clock() - due))
             for instance in self.registry.lapsed():
-                self._tell(instance)
+                self._publish_status(instance)
                 for limit in tuple(self._calls.get(instance.id, ())):
                     if not limit.expired():
                         limit.reschedule(0)

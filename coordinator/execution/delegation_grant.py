@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from shared.contracts import NO_USAGE, Usage
 from shared.limits.ledger import Ledger
 
-END_SECONDS = 0.1  # that what is stopped may take to book what it has used; it takes a few turns of the loop
+END_SECONDS = 0.1  # for stopped delegations to book what they used; it takes a few turns of the loop
 
 
 @dataclass
 class Grant:
-    """One step's part of its task's ledger; `used` comes on top of what its own agent reports.
+    """One step's part of its task's ledger; its agent does not report what is in `used`.
 
-    `open` are its delegations: what stops each, and what is done when it is booked.
+    `open` maps what stops a delegation to the future that is done once its usage is booked.
     """
 
     ledger: Ledger
@@ -23,7 +23,7 @@ class Grant:
     open: dict[asyncio.Timeout, asyncio.Future[None]] = field(default_factory=dict)
 
     async def end(self) -> None:
-        """Stops the delegations that are open and waits until they are booked."""
+        """Stops the open delegations and waits until their usage is booked."""
         for limit in self.open:
             if not limit.expired():
                 limit.reschedule(0)

@@ -37,11 +37,11 @@ from shared.limits.envelope import Envelope, narrow
 from shared.limits.ledger import Ledger
 
 MAX_MESSAGES = 100
-MOST_OPEN = 64  # delegations of one task at once, in all its generations
+MOST_OPEN = 64  # open delegations of one task, at every depth
 
 
 class Turn(BaseModel):
-    """What was said before."""
+    """An earlier message of the conversation."""
 
     role: Role
     content: str
@@ -63,7 +63,7 @@ class Wish(BaseModel):
 
 @dataclass(frozen=True)
 class DelegationResult:
-    """What came back. `booked` usage counts for the task already; otherwise it is the asking agent's to report."""
+    """The result. `booked` usage counts for the task already; otherwise the asking agent reports it."""
 
     result: StepResult
     usage: Usage
@@ -76,7 +76,7 @@ class DelegationResult:
 
 @dataclass
 class _Asking:
-    """A step that delegates: its agent, its depth, and what it may hand on."""
+    """A step that delegates: its agent, its limits, and its grant."""
 
     holder: str
     envelope: Envelope
@@ -87,7 +87,7 @@ class _Asking:
 
 
 class Delegations:
-    """Runs what agents ask of each other; the coordinator's own records count, not what an agent says of itself."""
+    """Runs delegations; the coordinator's own records count, not what an agent says of itself."""
 
     def __init__(
         self,
@@ -107,17 +107,17 @@ class Delegations:
         self._open: Counter[str] = Counter()  # by task
 
     async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> DelegationResult:
-        """Has an agent do it, within what is left of the asking step; it ends with that, and with whoever waits for it.
+        """Has another agent do it within the limits of the asking step, which also ends it, as does a cancelled call.
 
-        Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for what may not be (depth, a loop,
+        Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for one too many (depth, a loop,
         nothing left), and a `StepFailure` for what does not go well, with its `usage` and whether that is `booked`.
         """
-        asking = await self._asking(asker, envelope)
+        asking = await self._find_asking(asker, envelope)
         child = f"{envelope.step}.{uuid4().hex[:8]}"
         facts: dict[str, JsonValue] = {"step_id": child, "parent": envelope.step, "from": asker.name}
         facts |= {"agent": wish.agent, "depth": asking.envelope.depth + 1}
         try:
-            given = self._narrowed(asking, asker, wish, child, envelope)
+            given = self._narrow(asking, asker, wish, child, envelope)
             asking.grant.ledger, calls, tokens = asking.grant.ledger.reserve(
                 sharers=1, most_calls=None if wish.calls is None else wish.calls + 1, most_tokens=wish.tokens
             )
@@ -139,7 +139,7 @@ class Delegations:
         try:
             async with limit:
                 asking.grant.open[limit] = booked
-                result = await self._done(asking, wish, given, grant)
+                result = await self._carry_out(asking, wish, given, grant)
             used, error = result.usage + Usage(calls=1), ""
         except TimeoutError as exc:
             raise AgentLost("The delegating step has ended.") from exc
@@ -165,13 +165,13 @@ class Delegations:
                 booked.set_result(None)
         return DelegationResult(result, used, asking.booked)
 
-    async def _asking(self, asker: Instance, envelope: Envelope) -> _Asking:
-        """The step that the asker holds; a chat is known to the asker alone, so its signed header counts."""
+    async def _find_asking(self, asker: Instance, envelope: Envelope) -> _Asking:
+        """The step that the asker runs; only the asker knows its chats, so for these its signed header counts."""
         if (found := self._running.get((envelope.task, envelope.step))) is not None:
             if found.holder != asker.id:
                 raise EnvelopeRefused("The step belongs to another agent.")
             return found
-        if (live := self._dispatcher.live(envelope.task)) is not None:
+        if (live := self._dispatcher.get_live(envelope.task)) is not None:
             step = next((s for s in live.task.steps if s.id == envelope.step), None)
             grant = live.grants.get(envelope.step)
             if step is None or grant is None or step.instance != asker.id:
@@ -180,13 +180,13 @@ class Delegations:
             whole = Envelope(live.task.id, step.id, step.attempt, left, tenant=live.task.tenant)
             return _Asking(asker.id, whole, grant, live, traceparent=live.task.traceparent)
         try:
-            await self._dispatcher.task(envelope.task)
+            await self._dispatcher.get_task(envelope.task)
         except NotFound:
             own = Grant(Ledger(max_calls=envelope.calls, max_tokens=envelope.tokens))
             return _Asking(asker.id, envelope, own, booked=False)
         raise EnvelopeRefused(f"Task {envelope.task} has ended.")
 
-    def _narrowed(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
+    def _narrow(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
         if self._open[said.task] >= MOST_OPEN:
             raise LimitReached(f"The task already has {MOST_OPEN} open delegations.")
         ancestry = (*asking.envelope.ancestry, asker.name)
@@ -195,7 +195,7 @@ class Delegations:
         least = min(said.milliseconds, wish.milliseconds or said.milliseconds)
         return narrow(asking.envelope, agent=asker.name, step=child, milliseconds=least)
 
-    async def _done(self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant) -> StepResult:
+    async def _carry_out(self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant) -> StepResult:
         until, since, tried = self._now() + given.milliseconds / 1000, self._now(), set[str]()
         target = Step(id=given.step, agent=wish.agent)
         context: dict[str, JsonValue] = {"messages": [m.model_dump() for m in wish.messages]}
@@ -227,7 +227,7 @@ class Delegations:
                 self._running.pop((given.task, given.step), None)
 
     def _note(self, asking: _Asking, type: str, facts: dict[str, JsonValue]) -> None:
-        """In the task's log; what belongs to a chat is the agent's to remember."""
+        """Writes an event to the task's log; that of a chat, which has none, to the coordinator's."""
         if asking.live is not None:
             self._store.note(asking.live.task.id, type, facts)
         else:

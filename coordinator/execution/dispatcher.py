@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 from functools import partial
 from uuid import uuid4
 
-from coordinator.execution.admission import Admission, weight
+from coordinator.execution.admission import Admission, weigh
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.running_task import Live
 from coordinator.execution.step_runner import Runner
@@ -19,9 +19,9 @@ from coordinator.tasks.task import Step, Task
 from shared.contracts import Status, TaskRequest
 from shared.errors import Conflict, KeyReused, NotFound, Unavailable
 
-CLOSE_SECONDS = 1.0  # a task that is being ended may take so long when this process stops
+CLOSE_SECONDS = 1.0  # for writing the ends of tasks when this process stops
 RESUMED_AT_ONCE = 200
-LOOK_SECONDS = 0.01  # until a task that another call has just made durable is carried
+LOOK_SECONDS = 0.01  # between checks for a task that another call is about to carry
 
 
 class Dispatcher:
@@ -53,14 +53,14 @@ class Dispatcher:
         self._new_id = new_id
         self._live: dict[str, Live] = {}
         self._weight = 0  # of all live tasks
-        self._writing: set[asyncio.Task[bool]] = set()  # on their way into the journal
+        self._writing: set[asyncio.Task[bool]] = set()  # being written to the journal
         self._closing = False
 
     @property
     def open_tasks(self) -> int:
         return len(self._live)
 
-    # --- the doors
+    # --- for callers
 
     async def accept(
         self,
@@ -71,13 +71,13 @@ class Dispatcher:
         traceparent: str | None = None,
         tenant: str = "default",
     ) -> tuple[Task, bool]:
-        """A durable task for this request, and whether it is new: a known idempotency key gives the task it has.
+        """A durable task for this request, and whether it is new: a known idempotency key returns its task.
 
         Raises `Invalid` (a plan that cannot run), `KeyReused` (a known key with another body), `Overloaded`,
         `StorageFull`, `Unavailable` while stopping.
         """
         if idempotency_key is not None and (known := await self._store.task_by_key(tenant, idempotency_key)):
-            return self._same(known, digest), False
+            return self._check_same(known, digest), False
         if self._closing:
             raise Unavailable("The coordinator is shutting down.")
         steps = plan(request, known_agents=self._known_agents())
@@ -101,12 +101,12 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
-        self._admission.check(len(self._live) + len(self._writing), self._weight + weight(task))
+        self._admission.check(len(self._live) + len(self._writing), self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
         try:
             new = await asyncio.shield(writing)
-        except asyncio.CancelledError:  # who goes away now cannot take back what is being written
+        except asyncio.CancelledError:  # a caller that leaves now cannot take back the write
             writing.add_done_callback(partial(self._begin_without_caller, task))
             raise
         finally:
@@ -116,7 +116,7 @@ class Dispatcher:
             assert idempotency_key is not None
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None
-            return self._same(known, digest), False
+            return self._check_same(known, digest), False
         self._begin(task)
         return task, True
 
@@ -124,11 +124,11 @@ class Dispatcher:
         """Whether this process carries the task; False once its end is durable."""
         return task_id in self._live
 
-    def live(self, task_id: str) -> Live | None:
-        """The task as this process carries it, None for one that has ended or is not known."""
+    def get_live(self, task_id: str) -> Live | None:
+        """The task as this process carries it; None if it has ended or is unknown."""
         return self._live.get(task_id)
 
-    async def task(self, task_id: str) -> Task:
+    async def get_task(self, task_id: str) -> Task:
         """The task as it is now; raises `NotFound`."""
         if (live := self._live.get(task_id)) is not None:
             return live.task
@@ -137,38 +137,38 @@ class Dispatcher:
             raise NotFound(f"There is no task {task_id!r}.")
         return task
 
-    async def ended(self, task_id: str) -> Task:
+    async def wait_for_end(self, task_id: str) -> Task:
         """Waits until the task has ended and its end is durable."""
         while (live := self._live.get(task_id)) is None:
-            if (task := await self.task(task_id)).ended:
+            if (task := await self.get_task(task_id)).ended:
                 return task
             await asyncio.sleep(LOOK_SECONDS)
         await live.ended.wait()
         return live.task
 
     async def cancel(self, task_id: str) -> Task:
-        """Stops a task; raises `NotFound`, or `Conflict` for one that has ended otherwise."""
+        """Stops a task; raises `NotFound`, or `Conflict` if it has ended otherwise."""
         live = self._live.get(task_id)
         if live is None:
-            task = await self.task(task_id)
+            task = await self.get_task(task_id)
             if task.status is not Status.CANCELLED:
                 raise Conflict(f"Task {task_id} has already ended: {task.status}.")
             return task
         if not live.cancelled and not live.ending:
             live.cancelled = True
-            if live.carrier is not None and live.begun:  # one that is cancelled before it begins would end nothing
+            if live.carrier is not None and live.begun:  # cancelled before it begins, it would never reach its end
                 live.carrier.cancel()
         return live.task
 
     async def recover(self) -> int:
-        """Takes up every task that the journal has and that has not ended; returns how many. `resume` goes on."""
+        """Takes up every open task of the journal, for `resume` to carry; returns how many."""
         for task in await self._store.open_tasks():
             self._take_up(task)
         await self._store.end_cut_off()
         return len(self._live)
 
     async def resume(self) -> None:
-        """Goes on with the tasks that were taken up, some at a time: new callers must not wait for thousands."""
+        """Carries the tasks that were taken up, in batches, so that new callers do not wait for thousands."""
         waiting = [live for live in self._live.values() if live.carrier is None]
         for start in range(0, len(waiting), RESUMED_AT_ONCE):
             for live in waiting[start : start + RESUMED_AT_ONCE]:
@@ -176,11 +176,11 @@ class Dispatcher:
             await asyncio.sleep(0)
 
     def stop(self) -> None:
-        """Takes no more tasks; those that run go on after the next start."""
+        """Accepts no more tasks; those that run continue after a restart."""
         self._closing = True
 
     async def close(self) -> None:
-        """Ends this process's part in every task, without ending any task."""
+        """Stops carrying every task, without ending any."""
         self.stop()
         self._runner.stop()
         await asyncio.gather(*self._writing, return_exceptions=True)
@@ -202,18 +202,18 @@ class Dispatcher:
 
     def _take_up(self, task: Task) -> Live:
         live = self._live[task.id] = self._conductor.take_up(task)
-        live.weight = weight(task)
+        live.weight = weigh(task)
         self._weight += live.weight
         return live
 
     def _begin_without_caller(self, task: Task, writing: asyncio.Task[bool]) -> None:
-        """A task whose caller left while it was written: done for who comes back with its key, else cancelled."""
+        """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""
         self._writing.discard(writing)
         if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
             return
         self._begin(task).cancelled = task.idempotency_key is None
 
-    def _same(self, known: Task, digest: str) -> Task:
+    def _check_same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:
             raise KeyReused
         return known

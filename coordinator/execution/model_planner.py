@@ -21,8 +21,8 @@ SHARE = 0.2  # of a task's time at the most
 MAX_STEPS = 12
 MAX_DESCRIPTION = 20_000  # characters of a task that the model reads
 REPLY_TOKENS = 800
-CHARACTERS_A_TOKEN = 3.0  # few on purpose, so that what is reserved is rarely less than what is spent
-SHAPE_CHARACTERS = 400  # of the example line and the rule for it
+CHARACTERS_A_TOKEN = 3.0  # low on purpose: rather reserve too much than too little
+SHAPE_CHARACTERS = 400  # of the example and its rule
 INSTRUCTIONS = f"""You plan how agents answer a task. Give at most {MAX_STEPS} steps. Each step has
 - id: a short name of letters, digits and hyphens;
 - capability: one of those listed, and no other;
@@ -41,7 +41,7 @@ class ProposedStep(BaseModel):
 
 
 class ProposedPlan(BaseModel):
-    """What a model is asked for."""
+    """The plan that a model returns."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -50,7 +50,7 @@ class ProposedPlan(BaseModel):
 
 @dataclass(frozen=True)
 class Proposal:
-    """The steps of a plan, or why there is none; `usage` is what it cost either way."""
+    """The steps of a plan, or why there is none; `usage` is its cost either way."""
 
     steps: tuple[Step, ...] = ()
     why: str = ""
@@ -58,17 +58,17 @@ class Proposal:
 
 
 class Planner:
-    """Asks a model for plans; `agents` are those that are there now."""
+    """Asks a model for plans; `agents` returns the registered instances."""
 
     def __init__(self, model: LanguageModel, agents: Callable[[], Iterable[Instance]]) -> None:
         self._model = model
         self._agents = agents
 
     async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
-        """A plan for the task within these limits (None: none); what goes wrong is the proposal's `why`."""
+        """A plan for the task within these limits (None: no limit); a failure becomes the proposal's `why`."""
         from shared.models.servers.fence import DATA_RULE, fence
 
-        offered = self._offered()
+        offered = self._list_capabilities()
         if not offered:
             return Proposal(why="No agents are available to plan with.")
         if calls is not None and calls < 1:
@@ -95,13 +95,13 @@ class Planner:
         if said.cut:  # the end of a plan is its most important step
             return Proposal(why=said.cut, usage=said.usage)
         try:
-            return Proposal(steps=check_proposal(_plan(said.value, task), capabilities=offered), usage=said.usage)
+            return Proposal(steps=check_proposal(_to_steps(said.value, task), capabilities=offered), usage=said.usage)
         except (Invalid, ValidationError) as exc:
             why = exc.detail if isinstance(exc, Invalid) else exc.errors(include_url=False)[0]["msg"]
             return Proposal(why=f"The model's plan is invalid: {why}", usage=said.usage)
 
-    def _offered(self) -> dict[str, set[str]]:
-        """Every capability of an agent that is well or just coming, with how its agents describe themselves."""
+    def _list_capabilities(self) -> dict[str, set[str]]:
+        """Every capability of a healthy or pending agent, with its agents' descriptions."""
         offered: dict[str, set[str]] = {}
         for one in self._agents():
             if one.status in (AgentStatus.HEALTHY, AgentStatus.PENDING):
@@ -110,8 +110,8 @@ class Planner:
         return offered
 
 
-def _plan(said: ProposedPlan, task: Task) -> list[PlanStep]:
-    """The steps as a caller would send them; raises ValidationError for a name that is none.
+def _to_steps(said: ProposedPlan, task: Task) -> list[PlanStep]:
+    """The steps as a caller would send them; raises ValidationError for an invalid name.
 
     A need that is not a step's name but the capability of a single step means that one: small models mix them up.
     """
@@ -120,22 +120,22 @@ def _plan(said: ProposedPlan, task: Task) -> list[PlanStep]:
     for one in said.steps:
         of.setdefault(one.capability, []).append(one.id)
 
-    def meant(need: str) -> str:
+    def resolve(need: str) -> str:
         return need if need in ids or len(of.get(need, ())) != 1 else of[need][0]
 
     return [
         PlanStep(
             id=one.id,
             capability=one.capability,
-            needs=[meant(need) for need in one.needs],
-            input=_input(one, task),
+            needs=[resolve(need) for need in one.needs],
+            input=_build_input(one, task),
             on_failure="continue",
         )
         for one in said.steps
     ]
 
 
-def _input(one: ProposedStep, task: Task) -> JsonValue:
+def _build_input(one: ProposedStep, task: Task) -> JsonValue:
     question = one.question.strip()
     if one.capability == "report":
         return {"format": task.format}

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from coordinator.execution.delegation_grant import Grant
-from coordinator.execution.step_runner import Ended
+from coordinator.execution.step_runner import EndedStep
 from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import Task
 from shared.limits.ledger import Ledger
@@ -14,16 +14,16 @@ from shared.limits.ledger import Ledger
 
 @dataclass
 class Live:
-    """What is known of it, what it may still spend, and where its steps are."""
+    """A task with its limits, and the state of its steps."""
 
     task: Task
     until: float  # monotonic: the deadline
     ledger: Ledger
     frontier: Frontier
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    grants: dict[str, Grant] = field(default_factory=dict)  # by step id: what running steps may delegate
-    sent_before: set[str] = field(default_factory=set)  # ids of steps that a previous process sent, not this one
-    unwritten: dict[str, Ended] = field(default_factory=dict)  # by step id: done, and not durable yet
+    grants: dict[str, Grant] = field(default_factory=dict)  # by step id, of running steps
+    sent_before: set[str] = field(default_factory=set)  # ids of steps that only a previous process has sent
+    unwritten: dict[str, EndedStep] = field(default_factory=dict)  # by step id: ended, not yet durable
     begun: bool = False
     cancelled: bool = False
     ending: bool = False

@@ -1,4 +1,4 @@
-"""Carries one step from ready to ended: chooses an instance, makes an attempt, retries if that is safe and may help."""
+"""Carries one step from ready to ended: takes an instance, makes an attempt, and retries."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from shared.errors import NoAgent, StepFailure, StepTimeout, StorageUnwritable
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
 
-PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row in the journal
+PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row of the journal
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What one step may spend, with all that it has spent; None is without limit."""
+    """What one step may spend in all, past attempts included; None is no limit."""
 
     calls: int | None = None
     tokens: int | None = None
 
-    def without(self, spent: Usage) -> Allowance:
-        """What is left of it."""
+    def subtract(self, spent: Usage) -> Allowance:
+        """What is left after `spent`."""
         return Allowance(
             None if self.calls is None else max(0, self.calls - spent.calls),
             None if self.tokens is None else max(0, self.tokens - spent.tokens),
@@ -45,7 +45,7 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedStep:
     """A step that has ended, and when the first byte of its last answer came."""
 
     step: Step
@@ -74,11 +74,11 @@ class Runner:
         self._stopping = False
 
     def stop(self) -> None:
-        """Steps that are cut off from now on are left to their agents: the next start goes on with them."""
+        """From now on, agents keep the steps that are cut off: the next start takes them up."""
         self._stopping = True
 
     def forget(self, task: Task, step: Step) -> None:
-        """Tells an agent to stop a step that a previous process sent; our own stop when the connection is lost."""
+        """Tells a foreign agent to stop a step of a previous process; our own workers stop with the connection."""
         instance = self._agents.registry.get(step.instance or "")
         if instance is not None and instance.registration.protocol != "muster":
             self._agents.cancel(instance, task.id, step.id, step.attempt)
@@ -91,14 +91,14 @@ class Runner:
         until: float,
         allowance: Allowance,
         grant: Grant,
-        show: Callable[[Step], Ledger],
+        record: Callable[[Step], Ledger],
         missing: list[Missing],
-    ) -> Ended:
-        """Ends the step by `until` (monotonic).
+    ) -> EndedStep:
+        """The step as it ended, by `until` (monotonic) at the latest.
 
-        `show` gets the step whenever an attempt begins and returns the task's ledger, which is written with it.
-        `grant` is what it delegates: that ends with each attempt, and counts.
-        `missing` is what did not arrive so far, for the agent to know.
+        `record` gets the step at the start of each attempt and returns the task's ledger, to be written with it.
+        `grant` holds its delegations, which end with each attempt and count as its usage.
+        `missing` tells the agent what earlier steps did not deliver.
         """
         since, queued_at, tried = self._now(), self._wall(), set[str]()
         step = changed(step, started_at=step.started_at or queued_at)
@@ -106,7 +106,7 @@ class Runner:
             try:
                 instance = await self._agents.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
-                return Ended(self._failed(step, failure))
+                return EndedStep(self._fail(step, failure))
             step = changed(
                 step,
                 status=Status.RUNNING,
@@ -114,26 +114,26 @@ class Runner:
                 instance=instance.id,
                 answered_by=instance.name,
             )
-            self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=show(step))
+            self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=record(step))
             try:
-                left = allowance.without(step.spent + grant.used + ONE_CALL)
-                answer = await self._attempt(task, step, instance, until=until, left=left, missing=missing)
-                return Ended(self._completed(step, answer), answer.first_byte_at)
+                left = allowance.subtract(step.spent + grant.used + ONE_CALL)
+                answer = await self._make_attempt(task, step, instance, until=until, left=left, missing=missing)
+                return EndedStep(self._complete(step, answer), answer.first_byte_at)
             except StepFailure as failure:
                 tried.add(instance.id)
                 step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
                 await grant.end()
-                left = allowance.without(step.spent + grant.used)
+                left = allowance.subtract(step.spent + grant.used)
                 pause = self._retries.choose_pause(
                     failure, attempts=step.failed_attempts, calls_left=left.calls, until=until
                 )
                 if pause is None:
-                    return Ended(self._failed(step, failure))
-                self._store.end_attempt(task, step, error=_error(failure), wait=pause)
+                    return EndedStep(self._fail(step, failure))
+                self._store.end_attempt(task, step, error=_to_error(failure), wait=pause)
                 await asyncio.sleep(pause)
                 since = self._now()
 
-    async def _attempt(
+    async def _make_attempt(
         self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
     ) -> StepAnswer:
         seconds = max(0.0, until - self._now())
@@ -164,7 +164,7 @@ class Runner:
             request,
             envelope,
             seconds,
-            on_progress=thin_out(partial(self._tell, task, step), self._now),
+            on_progress=thin_out(partial(self._note_progress, task, step), self._now),
             traceparent=task.traceparent,
             context=task.context_json,
             resumed=True,
@@ -172,20 +172,20 @@ class Runner:
         return await self.call(attempt)
 
     async def call(self, attempt: Attempt) -> StepAnswer:
-        """Makes an attempt at an instance that was taken, and gives the instance back; raises a `StepFailure`.
+        """Makes an attempt at an instance that was taken, and releases it; raises a `StepFailure`.
 
-        An agent that is left before its answer is told to stop, unless the next start will have the call resumed.
+        If the call ends before its answer, the agent is told to stop, unless the next start resumes the call.
         """
         instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
         began = self._now()
         error: str | None = "cancelled"
         blame = gone = False
-        abandoned = True  # cancelled or out of time: the agent must not work on for nobody
+        abandoned = True  # cancelled or out of time: stop the agent, its result is no longer needed
         self._retries.count_call()
         try:
-            limited = envelope.calls is not None or envelope.tokens is not None  # no kill may forget what was spent
-            foreign = instance.registration.protocol != "muster"  # whose repeat must know that it is one
-            async with self._agents.call(instance, seconds=seconds + 0.05 if limited or foreign else None):
+            limited = envelope.calls is not None or envelope.tokens is not None  # spending must survive kill -9
+            foreign = instance.registration.protocol != "muster"  # a repeat must find the first call
+            async with self._agents.watch_call(instance, seconds=seconds + 0.05 if limited or foreign else None):
                 if limited or foreign:
                     with contextlib.suppress(StorageUnwritable):
                         await self._store.attempts_written()
@@ -207,7 +207,7 @@ class Runner:
             elif error is not None and abandoned and not (attempt.resumed and self._stopping):
                 self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
 
-    def _completed(self, step: Step, answer: StepAnswer) -> Step:
+    def _complete(self, step: Step, answer: StepAnswer) -> Step:
         result = answer.result
         return changed(
             step,
@@ -219,11 +219,11 @@ class Runner:
             finished_at=self._wall(),
         )
 
-    def _failed(self, step: Step, failure: StepFailure) -> Step:
+    def _fail(self, step: Step, failure: StepFailure) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
-        return changed(step, status=status, error=_error(failure), usage=step.spent, finished_at=self._wall())
+        return changed(step, status=status, error=_to_error(failure), usage=step.spent, finished_at=self._wall())
 
-    def _tell(self, task: Task, step: Step, progress: Progress) -> None:
+    def _note_progress(self, task: Task, step: Step, progress: Progress) -> None:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}
         if progress.fraction is not None:
             data["fraction"] = progress.fraction
@@ -233,7 +233,7 @@ class Runner:
 
 
 def thin_out(tell: Callable[[Progress], None], now: Callable[[], float]) -> Callable[[Progress], None]:
-    """Passes on the progress of an attempt, but no two within `PROGRESS_SECONDS`."""
+    """Passes on the progress of an attempt, at most once in `PROGRESS_SECONDS`."""
     told_at = 0.0
 
     def tell_seldom(progress: Progress) -> None:
@@ -245,5 +245,5 @@ def thin_out(tell: Callable[[Progress], None], now: Callable[[], float]) -> Call
     return tell_seldom
 
 
-def _error(failure: StepFailure) -> StepError:
+def _to_error(failure: StepFailure) -> StepError:
     return StepError(type=failure.type, detail=failure.detail, retryable=failure.retryable)

@@ -15,7 +15,7 @@ from coordinator.execution.admission import Admission
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.model_planner import Planner, Proposal
 from coordinator.execution.running_task import Live
-from coordinator.execution.step_runner import Allowance, Ended, Runner
+from coordinator.execution.step_runner import Allowance, EndedStep, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
 from coordinator.tasks.frontier import Frontier
@@ -27,7 +27,7 @@ from shared.copying import changed
 from shared.errors import LimitReached, StorageUnwritable
 from shared.limits.ledger import Ledger
 
-END_SECONDS = 0.25  # kept back of every task's time to write its end and answer, or 5 % of a short one
+END_SECONDS = 0.25  # of each task's time, kept for writing its end and answering; 5 % of a short one
 REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
 BY_COORDINATOR = "coordinator"
 
@@ -53,7 +53,7 @@ class Conductor:
         self._wall = wall
 
     def take_up(self, task: Task) -> Live:
-        """A task from its acceptance or from the journal: its running steps are ready again."""
+        """Takes a new task, or one from the journal, whose running steps are queued again."""
         sent = {s.id for s in task.steps if s.status is Status.RUNNING}
         if sent:
             open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
@@ -69,7 +69,7 @@ class Conductor:
         return Live(task, until, ledger, Frontier(task.steps), sent_before=sent)
 
     async def carry(self, live: Live) -> None:
-        """Carries the task to its end; cancelled without `live.cancelled`, it leaves it for the next start."""
+        """Carries the task to its end; if cancelled without `live.cancelled`, leaves it to the next start."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
         live.begun = True
@@ -78,19 +78,19 @@ class Conductor:
                 await self._run(live)
         except asyncio.CancelledError:
             if not live.cancelled:
-                raise  # this process stops; the next one goes on
+                raise  # this process stops; the next one takes the task up
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
-        except Exception as exc:  # a bug of ours costs what was not done, never the answer
+        except Exception as exc:  # a bug of ours costs the open steps, never the answer
             logs.get().error("task.broke", exc_info=exc)
             live.task = changed(live.task, error=internal_error(exc))
         await self._end(live)
 
     async def _run(self, live: Live) -> None:
-        if self._now() >= self._ends_at(live):
+        if self._now() >= self._compute_end(live):
             return
-        ends_at = None if self._admission.is_free else self._loop_time(self._ends_at(live))  # no timer for nothing
+        ends_at = self._to_loop_time(self._compute_end(live))
         try:
-            async with asyncio.timeout_at(ends_at):
+            async with asyncio.timeout_at(None if self._admission.is_free else ends_at):  # a timer costs time
                 await self._admission.enter(live.task.priority)
         except TimeoutError:
             why = "The task timed out while queued."
@@ -107,11 +107,11 @@ class Conductor:
         self._store.start_task(live.task)
         running: set[asyncio.Task[None]] = set()
         if (planning := next((s for s in live.task.steps if s.is_planning and not s.ended), None)) is not None:
-            await self._plan(live, planning, cut_off=cut_off)
-        cut_at = (self._ends_at(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
+            await self._make_plan(live, planning, cut_off=cut_off)
+        cut_at = (self._compute_end(live) + live.until) / 2  # a step's own end comes first, and says what it waited for
         try:
-            async with asyncio.timeout_at(self._loop_time(cut_at)) as limit:
-                await self._steps(live, running)
+            async with asyncio.timeout_at(self._to_loop_time(cut_at)) as limit:
+                await self._run_steps(live, running)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -121,17 +121,17 @@ class Conductor:
             if running:
                 await asyncio.wait(running)
 
-    async def _steps(self, live: Live, running: set[asyncio.Task[None]]) -> None:
-        """Starts every step as soon as it may, until none is left that could; `running` holds those under way."""
+    async def _run_steps(self, live: Live, running: set[asyncio.Task[None]]) -> None:
+        """Starts every step as soon as it may, until all have ended; `running` holds those under way."""
         landed: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         while True:
             starting = await self._skip(live)
             later = live.frontier.waiting
             if len(starting) == 1 and not running:  # alone: no asyncio task of its own
-                await self._begun(live, starting[0], sharers=1, later=later)
+                await self._start(live, starting[0], sharers=1, later=later)
                 continue
             for sharers, step in zip(range(len(starting), 0, -1), starting, strict=True):
-                work = self._begun(live, step, sharers=sharers, later=later)
+                work = self._start(live, step, sharers=sharers, later=later)
                 task = asyncio.create_task(work, name=f"{live.task.id}:{step.id}")
                 task.add_done_callback(landed.put_nowait)
                 running.add(task)
@@ -145,24 +145,24 @@ class Conductor:
                 task.result()
 
     async def _skip(self, live: Live) -> list[Step]:
-        """Ends the steps that can never start; those that may."""
+        """Ends the steps that can never start; returns those that may start now."""
         starting: list[Step] = []
-        while due := live.frontier.due(live.task):  # what is skipped may make others due
+        while due := live.frontier.due(live.task):  # a skipped step may make others due
             for step, why in due:
                 if why is None:
                     starting.append(step)
                 else:
-                    skipped = self._never(step, Status.SKIPPED, StepError(type="skipped", detail=why))
-                    await self._checkpoint(live, Ended(skipped))
+                    skipped = self._give_up(step, Status.SKIPPED, StepError(type="skipped", detail=why))
+                    await self._checkpoint(live, skipped)
         return starting
 
-    async def _plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
-        """Has the planner propose the steps; where it does not, those that are there stay, and the task says why."""
+    async def _make_plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
+        """Replaces the steps by those that the planner proposes; if it has none, keeps them and records why."""
         step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         who: dict[str, JsonValue] = {"agent": BY_COORDINATOR, "instance": None}
         self._store.note(live.task.id, "step.started", {"step_id": step.id, "attempt": step.attempt, **who})
-        proposal = Proposal(why="The coordinator restarted.") if cut_off else await self._proposal(live)
+        proposal = Proposal(why="The coordinator restarted.") if cut_off else await self._propose(live)
         missing = () if proposal.steps else (Missing(what="model", why=f"No plan was made. {proposal.why}"),)
         step = changed(
             step,
@@ -173,14 +173,14 @@ class Conductor:
             finished_at=self._wall(),
         )
         if not proposal.steps:
-            await self._checkpoint(live, Ended(step))
+            await self._checkpoint(live, EndedStep(step))
             return
         task = changed(live.task, steps=(step, *proposal.steps))
-        written = await self._durably(lambda: self._store.replan(task, step, live.ledger))
+        written = await self._write_durably(lambda: self._store.replan(task, step, live.ledger))
         live.task = task if written else await self._store.task(task.id) or task
         live.frontier = Frontier(live.task.steps)
 
-    async def _proposal(self, live: Live) -> Proposal:
+    async def _propose(self, live: Live) -> Proposal:
         if self._planner is None:  # it was there when the task came
             return Proposal(why="No model is configured any more.")
         steps = len(live.task.steps) - 1
@@ -196,22 +196,21 @@ class Conductor:
         live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
         return proposal
 
-    def _begun(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
+    def _start(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
         try:
             live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers, later=later)
         except LimitReached as exc:
-            error = StepError(type=exc.type, detail=exc.detail)
-            failed = Ended(self._never(step, Status.FAILED, error))
+            failed = self._give_up(step, Status.FAILED, StepError(type=exc.type, detail=exc.detail))
             live.task = with_step(live.task, failed.step)
             return self._checkpoint(live, failed)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         live.sent_before.discard(step.id)
-        return self._step(live, step, calls=calls, tokens=tokens)
+        return self._run_step(live, step, calls=calls, tokens=tokens)
 
-    async def _step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
+    async def _run_step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
         task = live.task
         latest = live.until - (1 - step.latest) * task.seconds
-        until = min(self._ends_at(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
+        until = min(self._compute_end(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
         if step.timeout_seconds is not None:
             until = min(until, self._now() + step.timeout_seconds)
         before = step.spent
@@ -226,7 +225,7 @@ class Conductor:
             )
         )
 
-        def show(now: Step) -> Ledger:
+        def record(now: Step) -> Ledger:
             live.task = with_step(live.task, now)
             return live.ledger
 
@@ -237,32 +236,32 @@ class Conductor:
                 until=until,
                 allowance=allowance,
                 grant=grant,
-                show=show,
+                record=record,
                 missing=missing(task) if live.frontier.flawed else [],
             )
-        except asyncio.CancelledError:  # the task ends: what was spent on the step so far counts
-            delegated = await self._delegated(live, step)
+        except asyncio.CancelledError:  # the task ends: what the step has spent counts
+            delegated = await self._end_delegations(live, step)
             cut_off = live.task.step(step.id)
             sent = Usage(calls=int(cut_off.attempt > step.attempt))
             live.task = with_step(live.task, changed(cut_off, usage=cut_off.spent + delegated + sent))
             raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
-            ended = Ended(self._never(live.task.step(step.id), Status.FAILED, internal_error(exc)))
-        delegated = await self._delegated(live, step)
+            ended = self._give_up(live.task.step(step.id), Status.FAILED, internal_error(exc))
+        delegated = await self._end_delegations(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
         live.ledger = live.ledger.settle(calls=calls, tokens=tokens, usage=ended.step.usage, before=before)
         await self._checkpoint(live, ended)
 
-    async def _delegated(self, live: Live, step: Step) -> Usage:
-        """Ends what was delegated for a step that has ended; all that it has used."""
+    async def _end_delegations(self, live: Live, step: Step) -> Usage:
+        """Ends the delegations of a step that has ended; returns what they used."""
         grant = live.grants.pop(step.id)
         await grant.end()
         return grant.used
 
-    async def _checkpoint(self, live: Live, ended: Ended) -> None:
-        """Makes a step's end durable, then part of the task."""
+    async def _checkpoint(self, live: Live, ended: EndedStep) -> None:
+        """Writes a step's end durably, then adds it to the task."""
         step = ended.step
         is_last = live.frontier.left == 1 and not live.ending and not live.cancelled
         last = end_with(live.task, step, at=self._wall()) if is_last else None
@@ -273,7 +272,7 @@ class Conductor:
             )
 
         live.unwritten[step.id] = ended
-        written = await self._durably(write)
+        written = await self._write_durably(write)
         del live.unwritten[step.id]
         if written:
             live.task = last or with_step(live.task, step)
@@ -281,38 +280,38 @@ class Conductor:
             return
         stored = await self._store.task(live.task.id)
         first = stored.step(step.id) if stored is not None else step
-        live.task = with_step(live.task, first)  # what was there first is what counts
+        live.task = with_step(live.task, first)  # the result that was written first counts
         live.frontier.ended(first)
         ours = (first.attempt, first.finished_at) == (step.attempt, step.finished_at)  # its caller was cut off
         if step.status is Status.COMPLETED and not ours:
             self._store.late_result(live.task.id, step.id, step.attempt, to_json(step.output).decode())
 
     async def _end(self, live: Live) -> None:
-        """Names what is not there, ends the task durably, and wakes who waits for it."""
+        """Ends the open steps and the task durably, and wakes its waiters."""
         live.ending = True
         if live.task.ended:  # with its last step
             live.ended.set()
             return
         if not live.cancelled:
-            await self._skip(live)  # what was due when the time was over
+            await self._skip(live)  # steps that were due at the deadline
         for step in live.task.steps:
             if step.id in live.sent_before:
                 self._runner.forget(live.task, step)
             if not step.ended:
                 status, error = end_unfinished(live.task, step, cancelled=live.cancelled)
-                await self._checkpoint(live, live.unwritten.get(step.id) or Ended(self._never(step, status, error)))
+                await self._checkpoint(live, live.unwritten.get(step.id) or self._give_up(step, status, error))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
         ended = changed(move(live.task, status), finished_at=self._wall())
-        if not await self._durably(lambda: self._store.finish_task(ended)):
+        if not await self._write_durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
         live.ended.set()
 
-    def _never(self, step: Step, status: Status, error: StepError) -> Step:
-        return changed(step, status=status, error=error, finished_at=self._wall())
+    def _give_up(self, step: Step, status: Status, error: StepError) -> EndedStep:
+        return EndedStep(changed(step, status=status, error=error, finished_at=self._wall()))
 
-    async def _durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Writes, and while the disk is full again and again: nothing that is done is forgotten."""
+    async def _write_durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Writes, and repeats the write while the disk is full: no result is lost."""
         while True:
             try:
                 return await write()
@@ -320,8 +319,8 @@ class Conductor:
                 logs.get().warning(exc.event)
                 await asyncio.sleep(REWRITE_SECONDS)
 
-    def _ends_at(self, live: Live) -> float:
+    def _compute_end(self, live: Live) -> float:
         return live.until - min(END_SECONDS, 0.05 * live.task.seconds)
 
-    def _loop_time(self, at: float) -> float:
+    def _to_loop_time(self, at: float) -> float:
         return asyncio.get_running_loop().time() + at - self._now()

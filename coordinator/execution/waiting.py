@@ -1,4 +1,4 @@
-"""Waits for a task until its end is durable, its time is over, or this process stops."""
+"""Waits for a task until its end is durable, its time is up, or this process stops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.contracts import Status
 from shared.errors import MusterError, Unavailable
 from shared.server.app import Stopping
 
-LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer whatever happens
+LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer in any case
 
 
 class TaskFailed(MusterError):
@@ -49,8 +49,8 @@ class Waiter:
         if task.ended and not self.dispatcher.is_open(task.id):
             return task
         try:
-            async with self.stopping.limit(self._seconds_left(task)):
-                return await self.dispatcher.ended(task.id)
+            async with self.stopping.limit(self._compute_limit(task)):
+                return await self.dispatcher.wait_for_end(task.id)
         except TimeoutError as exc:
             stops = "The coordinator is shutting down; the task continues after a restart."
             why = stops if self.stopping else "The task's result cannot be saved yet. Retry at its Location."
@@ -59,9 +59,9 @@ class Waiter:
     async def follow(
         self, task_id: str, *, after: int = 0, beat_seconds: float, until: Task | None = None
     ) -> AsyncGenerator[TaskEvent | None]:
-        """Events after a position until the task has no more, this process stops, or `until`'s time is over.
+        """Events after a position, until the task has no more, this process stops, or the time of `until` is up.
 
-        None comes when nothing happened for `beat_seconds`.
+        None is yielded after `beat_seconds` without an event.
         """
         following = self.feed.follow(
             task_id, after=after, is_open=lambda: self.dispatcher.is_open(task_id), beat_seconds=beat_seconds
@@ -69,7 +69,7 @@ class Waiter:
         async with aclosing(following) as events:
             while True:
                 try:
-                    async with self.stopping.limit(self._seconds_left(until) if until else None):
+                    async with self.stopping.limit(self._compute_limit(until) if until else None):
                         event = await anext(events, _END)
                 except TimeoutError:
                     return
@@ -77,7 +77,7 @@ class Waiter:
                     return
                 yield event
 
-    def _seconds_left(self, task: Task) -> float:
+    def _compute_limit(self, task: Task) -> float:
         return max(0.0, task.deadline - self.wall()) + LATE_SECONDS
 
 

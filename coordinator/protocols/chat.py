@@ -86,7 +86,7 @@ class CoordinatorFace:
                 if len(text) > len(said) and text.startswith(said):
                     yield Delta(text[len(said) :])
                     said = text
-        task = await services.dispatcher.ended(task.id)
+        task = await services.dispatcher.wait_for_end(task.id)
         if task.status is Status.CANCELLED:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
@@ -117,7 +117,7 @@ class CoordinatorFace:
             async with aclosing(_notes(task, services)) as notes:
                 async for note in notes:
                     yield note
-            await services.waiter.wait_for_end(await services.dispatcher.task(task.id))
+            await services.waiter.wait_for_end(await services.dispatcher.get_task(task.id))
         finally:
             if not stays and not services.stopping and services.dispatcher.is_open(task.id):
                 await services.dispatcher.cancel(task.id)

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from shared.client.client import Whole, called
 from shared.contracts import MAX_RESULT_BYTES, NO_USAGE, Usage
 from shared.errors import BadResponse
-from shared.http_failures import refused, shown, translated
+from shared.http_failures import failure_from_answer, failure_from_error, preview
 
 SHOWN_CHARACTERS = 300  # of what an error body says
 
@@ -64,18 +64,18 @@ async def post(
     try:
         answer = await called(http, "POST", url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES)
     except httpx.TransportError as exc:
-        raise translated(exc, seconds) from exc
+        raise failure_from_error(exc, seconds) from exc
     assert isinstance(answer, Whole)
     good = 200 <= answer.status < 300
     try:
         data: JsonValue = from_json(answer.body, allow_inf_nan=False)
     except ValueError as exc:
         if good:
-            raise BadResponse(f"The response is not JSON: {shown(answer.body)}") from exc
-        raise refused(answer) from exc
+            raise BadResponse(f"The response is not JSON: {preview(answer.body)}") from exc
+        raise failure_from_answer(answer) from exc
     if good:
         return data
-    failure = refused(answer, _why(data))
+    failure = failure_from_answer(answer, _why(data))
     with contextlib.suppress(ValidationError):
         spent = _Spent.model_validate(data)
         failure.usage, failure.booked = spent.usage, spent.booked

@@ -19,7 +19,7 @@ from shared.client import client as transport
 from shared.contracts import MAX_RESULT_BYTES, Usage
 from shared.conversation import Message
 from shared.errors import AgentRefused, BadResponse, Unavailable
-from shared.http_failures import shown
+from shared.http_failures import preview
 from shared.limits.envelope import HEADER, HOP, Envelope, hop_header, seal
 
 CARD_SECONDS = 5.0
@@ -183,7 +183,7 @@ class DirectPeers(_Reached):
             completion = Completion.model_validate(answer)
             text = completion.choices[0].message.content
         except (ValidationError, IndexError) as exc:
-            raise BadResponse(f"The agent's response is not a chat completion: {shown(to_json(answer))}") from exc
+            raise BadResponse(f"The agent's response is not a chat completion: {preview(to_json(answer))}") from exc
         used = completion.usage or Used()
         tokens = max(0, used.prompt_tokens or 0), max(0, used.completion_tokens or 0)
         return Delegated(text or "", Usage(calls=1, input_tokens=tokens[0], output_tokens=tokens[1]))
@@ -256,7 +256,7 @@ class CoordinatorPeers(_Reached):
         try:
             done = DelegationAnswer.model_validate(answer)
         except ValidationError as exc:
-            raise BadResponse(f"Cannot read the coordinator's response: {shown(to_json(answer))}") from exc
+            raise BadResponse(f"Cannot read the coordinator's response: {preview(to_json(answer))}") from exc
         return Delegated(done.response, done.usage, booked=done.booked)
 
     async def _look(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.client.client import Whole
 from shared.errors import AgentBusy, AgentFailed, AgentRefused, BadResponse, StepFailure
-from shared.http_failures import refused
+from shared.http_failures import failure_from_answer
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from shared.http_failures import refused
     ],
 )
 def test_a_status_names_the_failure(status: int, meant: type[StepFailure], retryable: bool):
-    failure = refused(Whole(status, {}, b"no"))
+    failure = failure_from_answer(Whole(status, {}, b"no"))
 
     assert (type(failure), failure.retryable) == (meant, retryable)
 
 
 def test_an_agent_may_say_that_a_repeat_is_unwise():
-    assert not refused(Whole(500, {"x-should-retry": "false"}, b"no")).retryable
+    assert not failure_from_answer(Whole(500, {"x-should-retry": "false"}, b"no")).retryable

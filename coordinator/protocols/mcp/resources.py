@@ -72,7 +72,7 @@ class Resources:
         found = _REPORT.match(uri)
         if found is None:
             raise NotFound(f"Resource not found: {uri!r}. Available: {REPORT}.")
-        task = await self._face.services().dispatcher.task(found.group(1))
+        task = await self._face.services().dispatcher.get_task(found.group(1))
         if not task.ended:
             raise Conflict(f"Task {task.id} is {task.status}; its report is available when it has ended.")
         return await asyncio.to_thread(report, task, "markdown")

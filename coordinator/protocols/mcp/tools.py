@@ -205,7 +205,7 @@ class CoordinatorTools:
         await dispatcher.cancel(given.task_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
-                await dispatcher.ended(given.task_id)
+                await dispatcher.wait_for_end(given.task_id)
         return await self._shown(given.task_id)
 
     async def _list_agents(self, ctx: McpContext, given: AgentFilter) -> CallToolResult:
@@ -220,7 +220,7 @@ class CoordinatorTools:
         )
 
     async def _shown(self, task_id: str) -> CallToolResult:
-        task = await self._face.services().dispatcher.task(task_id)
+        task = await self._face.services().dispatcher.get_task(task_id)
         content: list[ContentBlock] = [_text(await _as_text(task))]
         if task.ended and task.status not in _UNANSWERED:
             uri = REPORT.format(task_id=task.id)

@@ -527,7 +527,7 @@ def test_card_that_says_localhost_means_its_address() -> None:
     """A card that says localhost means the address it came from."""
     known = Registration(name="x", endpoint="http://x:8000", capabilities=[], metadata={"api_key": "k"})
 
-    found = foreign_a2a.interface(card("http://localhost:9999/a2a"), known)
+    found = foreign_a2a.choose_interface(card("http://localhost:9999/a2a"), known)
 
     assert (found.url, found.headers) == ("http://x:8000/a2a", {"Authorization": "Bearer k"})
 
@@ -536,13 +536,13 @@ def test_key_is_not_sent_where_a_card_points() -> None:
     """A key is not sent where a card points to."""
     known = Registration(name="x", endpoint="http://x:8000", capabilities=[], metadata={"api_key": "k"})
 
-    found = foreign_a2a.interface(card("http://y:8000/a2a", tenant="t1"), known)
+    found = foreign_a2a.choose_interface(card("http://y:8000/a2a", tenant="t1"), known)
 
     assert (found.url, found.headers) == ("http://y:8000/a2a", {})
-    assert json.loads(foreign_a2a.get(found, "t").body)["params"] == {"tenant": "t1", "id": "t"}
+    assert json.loads(foreign_a2a.build_get(found, "t").body)["params"] == {"tenant": "t1", "id": "t"}
 
 
 @pytest.mark.parametrize("odd_card", [{}, [], {"supportedInterfaces": "x"}, {"supportedInterfaces": [1, {}]}])
 def test_a_card_that_is_none_is_refused(odd_card: Any) -> None:
     with pytest.raises(AgentRefused, match="no JSON-RPC interface"):
-        foreign_a2a.interface(odd_card, Registration(name="x", endpoint="http://x", capabilities=[]))
+        foreign_a2a.choose_interface(odd_card, Registration(name="x", endpoint="http://x", capabilities=[]))

@@ -33,7 +33,7 @@ async def test_early_cancel_ends_the_task(coordinator: Suite) -> None:
     await dispatcher.cancel(task.id)
 
     async with asyncio.timeout(5):
-        ended = await dispatcher.ended(task.id)
+        ended = await dispatcher.wait_for_end(task.id)
     assert ended.status is Status.CANCELLED
     assert {s.status for s in ended.steps} == {Status.CANCELLED}
 
@@ -56,7 +56,7 @@ async def test_caller_that_leaves_early_leaves_no_orphan(coordinator: Suite, key
     assert asking.cancelled()
     [line] = await store.list_tasks()
     async with asyncio.timeout(5):
-        assert (await dispatcher.ended(line.id)).status is status
+        assert (await dispatcher.wait_for_end(line.id)).status is status
 
 
 async def test_reader_between_commit_and_start_waits(coordinator: Suite) -> None:
@@ -64,12 +64,12 @@ async def test_reader_between_commit_and_start_waits(coordinator: Suite) -> None
     dispatcher, store = dispatcher_of(coordinator), coordinator.services.store
     await coordinator.add(agent("worker", "work"))
     accepted, _ = await dispatcher.accept(REQUEST)
-    await dispatcher.ended(accepted.id)
+    await dispatcher.wait_for_end(accepted.id)
     steps = tuple(replace(s, status=Status.QUEUED, output=None, attempt=0) for s in accepted.steps)
     task: Task = replace(accepted, id="between", steps=steps)
     await store.accept(task)
 
-    waiting = asyncio.create_task(dispatcher.ended("between"))
+    waiting = asyncio.create_task(dispatcher.wait_for_end("between"))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     assert await dispatcher.recover() == 1
@@ -87,7 +87,7 @@ async def test_second_result_is_counted_and_not_merged(coordinator: Suite) -> No
     task_id = await coordinator.begin(plan=plan)
     await eventually(lambda: held.began)
     dispatcher, store = dispatcher_of(coordinator), coordinator.services.store
-    running = await dispatcher.task(task_id)
+    running = await dispatcher.get_task(task_id)
     first = replace(running.steps[0], status=Status.COMPLETED, output="first", finished_at=running.created_at + 1)
     assert await store.finish_step(running, first, first_byte_at=None, ledger=Ledger())
 
