@@ -127,13 +127,10 @@ def _until_stop(receive: Receive, stopping: Stopping) -> Receive:
     """A `receive` that says "disconnected" when the service stops: an idle stream would hold it up."""
 
     async def received() -> Message:
-        message = asyncio.ensure_future(receive())
-        stop = asyncio.create_task(stopping.event.wait())
         try:
-            await asyncio.wait({message, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return message.result() if message.done() else {"type": "http.disconnect"}
-        finally:
-            message.cancel()
-            stop.cancel()
+            async with stopping.limit(None):
+                return await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
 
     return received
