@@ -28,7 +28,10 @@ from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning, watching
 from coordinator.journal.events import Events, Feed, log_lines
+from coordinator.journal.location import SQLITE, journal_path
 from coordinator.journal.store import Store
+from coordinator.observers.gauges import Gauges
+from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
 from coordinator.observers.webhooks import Webhooks
 from coordinator.protocols.chat import NAME, CoordinatorFace
@@ -37,10 +40,9 @@ from coordinator.protocols.mcp import endpoint as mcp
 from shared import logs
 from shared.background import Background
 from shared.client import client as transport
-from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
-from shared.errors import MusterError, StorageBroken
+from shared.errors import MusterError
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
 from shared.memory.recorder import Remembering
@@ -78,7 +80,7 @@ def create_app(
     """
     random = random or Random()
     metrics = ServiceMetrics()
-    stats = Stats(metrics)
+    stats, meter = Stats(metrics), Meter(metrics)
     folder = _folder(settings.database_url)
     memory = Memory(NAME, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled, wall=wall)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -94,7 +96,9 @@ def create_app(
     async def open_services(stack: AsyncExitStack) -> Services:
         stack.push_async_callback(memory.close)
         events = Events()
-        store = Store(_database(settings.database_url, at=at, on_broken=app.fail), publish=events.publish, wall=wall)
+        journal = journal_path(settings.database_url)
+        db = MemoryDatabase(at=at) if journal is None else Sqlite(journal, at=at, on_broken=app.fail)
+        store = Store(db, publish=events.publish, wall=wall)
         stack.push_async_callback(store.close)
         await store.open()
         secret = await store.secret()
@@ -118,14 +122,19 @@ def create_app(
         client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
         registry = Registry(now=now, wall=wall, random=random)
         agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
-        admission = Admission(max_running=settings.max_concurrent_tasks, max_queued=settings.max_queued_tasks, now=now)
-        runner = Runner(agents=agents, client=client, store=store, now=now, random=random, wall=wall)
+        admission = Admission(
+            max_running=settings.max_concurrent_tasks,
+            max_queued=settings.max_queued_tasks,
+            now=now,
+            waited=meter.task_waited,
+        )
+        runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random, wall=wall)
         dispatcher = Dispatcher(
             store=store,
             runner=runner,
             admission=admission,
             known_agents=registry.names,
-            planner=await _planner(settings, model, registry, stack),
+            planner=await _planner(settings, model, registry, meter, stack),
             default_timeout=settings.request_timeout,
             now=now,
             wall=wall,
@@ -143,6 +152,16 @@ def create_app(
         background.once("stop", _stop_with(app.stopping, dispatcher))
         stats.gauges["tasks_running"].set_function(lambda: admission.running)
         stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
+        Gauges(
+            registry=registry,
+            store=store,
+            stats=stats,
+            meter=meter,
+            journal=journal,
+            history_days=settings.history_days,
+            now=now,
+            wall=wall,
+        ).add_to(metrics)
         return Services(
             settings=settings,
             store=store,
@@ -181,7 +200,7 @@ def create_app(
 
 
 async def _planner(
-    settings: CoordinatorSettings, model: ModelSettings | None, registry: Registry, stack: AsyncExitStack
+    settings: CoordinatorSettings, model: ModelSettings | None, registry: Registry, meter: Meter, stack: AsyncExitStack
 ) -> Planner | None:
     """The planner that the settings want, closed with the stack; raises MusterError where there is no model for it."""
     if settings.planner == "rules":
@@ -191,7 +210,7 @@ async def _planner(
     found = models_from(model) if model is not None else None
     if found is None:
         raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
-    return Planner(await stack.enter_async_context(found), registry.all)
+    return Planner(await stack.enter_async_context(found), registry.all, spent=partial(meter.spent, NAME))
 
 
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:
@@ -200,16 +219,5 @@ async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:
 
 
 def _folder(url: str) -> Path | None:
-    """The path of the journal; None if there is none."""
-    return Path(url.removeprefix("sqlite:///")).parent if url.startswith("sqlite:///") else None
-
-
-def _database(url: str, *, at: At, on_broken: Callable[[str], None]) -> Database:
-    """The journal that DATABASE_URL names."""
-    if url.startswith("memory:"):
-        return MemoryDatabase(at=at)
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        return Sqlite(Path(url.removeprefix("sqlite:///")), at=at, on_broken=on_broken)
-    raise StorageBroken(
-        f"DATABASE_URL={url.split('@')[-1]!r} must be sqlite:///file.db, sqlite:////abs/file.db or memory:"
-    )
+    """The folder of the journal; None if there is none."""
+    return Path(url.removeprefix(SQLITE)).parent if url.startswith(SQLITE) else None

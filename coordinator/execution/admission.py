@@ -34,10 +34,13 @@ def _measure(value: JsonValue, json: bytes) -> int:
 class Admission:
     """Places for running tasks. Higher priority first; within one, first come, first served."""
 
-    def __init__(self, *, max_running: int, max_queued: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, *, max_running: int, max_queued: int, now: Callable[[], float], waited: Callable[[float], None]
+    ) -> None:
         self._max_running = max_running
         self._max_queued = max_queued
         self._now = now
+        self._waited = waited
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._ends: deque[float] = deque(maxlen=MEASURED_ENDS)
@@ -76,7 +79,9 @@ class Admission:
         """Waits for a place. Every return is paired with one `leave`; a cancelled wait gives its place back."""
         if self.is_free:
             self.running += 1
+            self._waited(0.0)
             return
+        began = self._now()
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (-priority, next(self._order), place))
         self.queued += 1
@@ -88,6 +93,7 @@ class Admission:
             else:
                 self.queued -= 1
             raise
+        self._waited(self._now() - began)
 
     def leave(self) -> None:
         """A running task has ended; the next one starts."""

@@ -58,14 +58,22 @@ class Proposal:
 
 
 class Planner:
-    """Asks a model for plans; `agents` returns the registered instances."""
+    """Asks a model for plans; `agents` returns the registered instances, `spent` is told what a plan cost."""
 
-    def __init__(self, model: LanguageModel, agents: Callable[[], Iterable[Instance]]) -> None:
+    def __init__(
+        self, model: LanguageModel, agents: Callable[[], Iterable[Instance]], *, spent: Callable[[Usage], None]
+    ) -> None:
         self._model = model
         self._agents = agents
+        self._spent = spent
 
     async def propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
         """A plan for the task within these limits (None: no limit); a failure becomes the proposal's `why`."""
+        proposal = await self._propose(task, seconds=seconds, calls=calls, tokens=tokens)
+        self._spent(proposal.usage)
+        return proposal
+
+    async def _propose(self, task: Task, *, seconds: float, calls: int | None, tokens: int | None) -> Proposal:
         from shared.models.servers.fence import DATA_RULE, fence
 
         offered = self._list_capabilities()

@@ -19,6 +19,7 @@ from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
+from coordinator.observers.meter import Meter
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.copying import changed, constructed
@@ -61,6 +62,7 @@ class Runner:
         agents: Agents,
         client: WorkerClient,
         store: Store,
+        meter: Meter,
         now: Callable[[], float],
         random: Random,
         wall: Callable[[], float] = time.time,
@@ -68,6 +70,7 @@ class Runner:
         self._agents = agents
         self._client = client
         self._store = store
+        self._meter = meter
         self._now = now
         self._wall = wall
         self._retries = Retries(now=now, random=random)
@@ -107,6 +110,7 @@ class Runner:
                 instance = await self._agents.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
                 return EndedStep(self._fail(step, failure))
+            self._meter.step_waited(instance.name, self._now() - since)
             step = changed(
                 step,
                 status=Status.RUNNING,
@@ -177,7 +181,7 @@ class Runner:
         If the call ends before its answer, the agent is told to stop, unless the next start resumes the call.
         """
         instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
-        began = self._now()
+        began, wall_began = self._now(), self._wall()
         error: str | None = "cancelled"
         blame = gone = False
         abandoned = True  # cancelled or out of time: stop the agent, its result is no longer needed
@@ -191,12 +195,15 @@ class Runner:
                         await self._store.attempts_written()
                 answer = await self._client.execute(attempt)
             error = None
+            self._meter.answered(instance.name, answer.first_byte_at - wall_began)
+            self._meter.spent(instance.name, answer.result.usage)
             return answer
         except TimeoutError as exc:
             error, blame = "No answer in time.", True
             raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
         except StepFailure as failure:
             error, blame = failure.detail, failure.blames_agent
+            self._meter.spent(instance.name, failure.usage)
             gone = isinstance(failure, GONE)
             abandoned = isinstance(failure, StepTimeout)
             raise

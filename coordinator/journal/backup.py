@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from coordinator.journal.location import journal_path
 from shared.db.sqlite_file import make_private
 from shared.errors import MusterError
 
@@ -29,9 +30,9 @@ def backup(database_url: str, to: Path, *, tell: Callable[[float], None] = lambd
     name it may know more, never less. `tell` gets the share that is done, 0 to 1. Returns the copies' bytes; raises
     `BackupFailed`.
     """
-    if not database_url.startswith("sqlite:///"):
-        raise BackupFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is not a file, so it cannot be backed up.")
-    journal = Path(database_url.removeprefix("sqlite:///")).absolute()
+    if (path := journal_path(database_url)) is None:
+        raise BackupFailed("DATABASE_URL='memory:' is not a file, so it cannot be backed up.")
+    journal = path.absolute()
     if not journal.is_file():
         raise BackupFailed(f"DATABASE_URL names {journal}, which does not exist.")
     if to.resolve() == journal.parent.resolve():

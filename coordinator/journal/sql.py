@@ -97,6 +97,10 @@ DUE_WEBHOOKS = """
 SELECT task_id, url, attempts FROM webhooks WHERE next_at <= :now ORDER BY next_at LIMIT :limit
 """
 NEXT_WEBHOOK = "SELECT min(next_at) FROM webhooks WHERE next_at > :now"
+OVERDUE = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000)),
+       (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at <= :now LIMIT 100000))
+"""
 MOVE_WEBHOOK = """
 UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error
 WHERE task_id = :task_id AND next_at IS NOT NULL

@@ -98,11 +98,11 @@ class Store:
 
     def end_attempt(self, task: Task, step: Step, *, error: StepError, wait: float) -> None:
         """An attempt failed, `step.failed_attempts` in all, and another will follow after `wait` seconds."""
-        data = {"step_id": step.id, "attempt": step.attempt, "wait_seconds": round(wait, 3), "why": error.detail}
+        data = {"step_id": step.id, "attempt": step.attempt, "agent": step.answered_by, "why": error.detail}
         self._post(
             "store.end_attempt",
             statements.end_attempt(task, step),
-            self._event(task.id, "step.retried", data | {"error": error.type}),
+            self._event(task.id, "step.retried", data | {"error": error.type, "wait_seconds": round(wait, 3)}),
         )
 
     async def finish_step(
@@ -202,6 +202,11 @@ class Store:
         """When another webhook will be due (Unix seconds), if there is one."""
         return (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]  # type: ignore[no-any-return]
 
+    async def overdue(self, *, ended_before: float, now: float) -> tuple[int, int]:
+        """Tasks that ended before a time, and webhooks that are due: each at most 100,000."""
+        [[found]] = await self._db.read_all(Query(sql.OVERDUE, {"before": ended_before, "now": now}), aside=True)
+        return found[0], found[1]
+
     async def move_webhook(
         self, task_id: str, *, attempts: int, next_at: float | None, delivered_at: float | None, error: str | None
     ) -> None:
@@ -213,7 +218,7 @@ class Store:
             "delivered_at": delivered_at,
             "error": error,
         }
-        data = {"attempts": attempts, "delivered": delivered_at is not None, "why": error}
+        data = {"attempts": attempts, "delivered": delivered_at is not None, "again": next_at is not None, "why": error}
         type = "webhook.sent" if delivered_at else "webhook.failed"
         await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))
 

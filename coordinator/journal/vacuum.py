@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
+from coordinator.journal.location import journal_path
 from coordinator.journal.migrations import MIGRATIONS
 from shared.db.lock import Lock
 from shared.db.refusals import translate
@@ -26,9 +26,9 @@ def vacuum(database_url: str) -> tuple[int, int]:
     and takes it over in one transaction: a kill leaves the journal as it was. Raises `VacuumFailed`, and
     `StorageBroken` while a coordinator uses the journal.
     """
-    if not database_url.startswith("sqlite:///"):
-        raise VacuumFailed(f"DATABASE_URL={database_url.split('@')[-1]!r} is not a file.")
-    path = Path(database_url.removeprefix("sqlite:///")).absolute()
+    if (path := journal_path(database_url)) is None:
+        raise VacuumFailed("DATABASE_URL='memory:' is not a file.")
+    path = path.absolute()
     if not path.is_file():
         raise VacuumFailed(f"DATABASE_URL names {path}, which does not exist.")
     lock = Lock(path)

@@ -123,8 +123,10 @@ def make_service(
     service itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds.
     """
     metrics = metrics or ServiceMetrics()
+    metrics.describe(service=name, version=version)
     started = now()
     app: App[T] = App(name=name, version=version, body_limit=body_limit)
+    app.openings.append(lambda: metrics.show_routes(app.routes))
     forms = app.error_forms
     app.add_middleware(Edge, api_key=api_key, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
     for kind in HANDLED:
@@ -154,6 +156,6 @@ def make_service(
     @app.get("/metrics", tags=["service"])
     async def get_metrics() -> Response:
         """Prometheus text format."""
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+        return Response(await metrics.render(), media_type=CONTENT_TYPE)
 
     return app

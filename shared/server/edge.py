@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
 from uuid import uuid4
 
 import structlog
@@ -47,7 +46,6 @@ class Edge:
         self._limit = body_limit
         self._error_forms = error_forms
         self._now = now
-        self._counted = lru_cache(200)(metrics.requests.labels)
         self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,8 +86,7 @@ class Edge:
             finally:
                 seconds = self._now() - began
                 traceparent.reset(token)
-                self._counted(scope["method"], str(status or GONE)).inc()
-                self._metrics.seconds.observe(seconds)
+                self._metrics.count(scope, status or GONE, seconds)
                 say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
                 say(
                     "request.done",

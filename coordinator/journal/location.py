@@ -1,0 +1,29 @@
+"""PURE: the file that DATABASE_URL names, and the refusal of an address that names none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from shared.errors import StorageBroken
+
+SQLITE = "sqlite:///"
+_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@|(?<=password=)[^&]*")
+
+
+def journal_path(database_url: str) -> Path | None:
+    """The journal's file; None for `memory:`, which has none. Raises `StorageBroken` for any other address."""
+    if database_url.startswith("memory:"):
+        return None
+    path = database_url.removeprefix(SQLITE)
+    if path in ("", database_url, ":memory:"):
+        raise StorageBroken(
+            f"DATABASE_URL={shown(database_url)!r} cannot be used: the journal is an SQLite file."
+            " Set sqlite:///file.db, sqlite:////absolute/file.db or memory: (no journal)."
+        )
+    return Path(path)
+
+
+def shown(url: str) -> str:
+    """The address as an error may show it: whole, but for a password."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}:[hidden]@" if found[1] is not None else "[hidden]", url)
