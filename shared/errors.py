@@ -62,12 +62,22 @@ class ModelNotFound(NotFound):
     type, title = "model_not_found", "Model not found"
 
 
+class RequestTimeout(MusterError):
+    """The body did not come in time; it may be sent again."""
+
+    status, type, title, retryable = 408, "request_timeout", "Request timeout", True
+
+
 class Conflict(MusterError):
     status, type, title = 409, "conflict", "Conflict with the current state"
 
 
 class TooLarge(MusterError):
     status, type, title = 413, "too_large", "Request body too large"
+
+
+class HeadTooLarge(MusterError):
+    status, type, title = 431, "head_too_large", "Request header fields too large"
 
 
 class Invalid(MusterError):
@@ -167,6 +177,15 @@ class AgentBusy(StepFailure):
 
     status, type, title = 429, "agent_busy", "Agent busy"
     retryable, reached, blames_agent = True, False, False
+
+
+class CallNotSent(AgentBusy):
+    """This process has no connection left for the call: the agent has nothing to do with it."""
+
+    status, type, title = 503, "overloaded", "Too many open connections"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
 
 
 class AgentFailed(StepFailure):

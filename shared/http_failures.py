@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import httpx
 
-from shared.client.client import AddressRefused, BadCoding, BodyTooLarge, DeadlineExceeded, Whole, reached
+from shared.client.client import (
+    AddressRefused,
+    BadCoding,
+    BodyTooLarge,
+    DeadlineExceeded,
+    NoDescriptor,
+    Whole,
+    reached,
+)
 from shared.errors import (
     AgentBusy,
     AgentFailed,
@@ -12,6 +20,7 @@ from shared.errors import (
     AgentRefused,
     AgentUnreachable,
     BadResponse,
+    CallNotSent,
     StepFailure,
     StepTimeout,
 )
@@ -29,6 +38,10 @@ def failure_from_answer(answer: Whole, why: str = "") -> StepFailure:
     said = f"HTTP {status}: {why or preview(answer.body)}"
     if status in (429, 503):
         return AgentBusy(said, headers={"Retry-After": answer.headers.get("retry-after", "1")})
+    if status == 408:  # the request did not reach it whole (RFC 9110, section 15.5.9): our pause, or the network's
+        lost = AgentLost(said)
+        lost.reached = lost.blames_agent = False
+        return lost
     if 300 <= status < 400:
         return BadResponse(f"The agent answered with a redirect (HTTP {status}), which is not followed.")
     if 200 <= status < 300:
@@ -46,6 +59,8 @@ def failure_from_error(exc: httpx.TransportError, seconds: float) -> StepFailure
     if isinstance(exc, DeadlineExceeded):
         return StepTimeout(f"No answer within {seconds:.1f} s.")
     said = str(exc) or type(exc).__name__
+    if isinstance(exc, NoDescriptor | httpx.PoolTimeout):
+        return CallNotSent(said)
     if reached(exc):
         return AgentLost(f"The connection was lost before the response was complete: {said}")
     failure = AgentUnreachable(said)

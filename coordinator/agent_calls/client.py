@@ -18,7 +18,7 @@ from coordinator.agents.registry import Instance
 from shared.client import client as transport
 from shared.client.client import Whole
 from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
-from shared.errors import AgentFailed, AgentLost, BadResponse, StepFailure, StepTimeout
+from shared.errors import AgentFailed, AgentLost, BadResponse, CallNotSent, StepFailure, StepTimeout
 from shared.failpoints import At, nowhere
 from shared.http_failures import failure_from_answer, failure_from_error, preview
 from shared.limits.envelope import HEADER, Envelope, seal
@@ -114,7 +114,7 @@ class WorkerClient:
             return  # the closed connection has told the agent already, or it is gone
 
     async def probe(self, instance: Instance) -> str | None:
-        """None if the agent answers `/health` with 2xx within 2 s, else why not."""
+        """None if the agent answers `/health` with 2xx within 2 s, else why not; raises `CallNotSent`."""
         try:
             answer = await transport.called(
                 self._http,
@@ -125,7 +125,10 @@ class WorkerClient:
                 max_bytes=SMALL_BYTES,
             )
         except httpx.TransportError as exc:
-            return failure_from_error(exc, PROBE_SECONDS).detail
+            failure = failure_from_error(exc, PROBE_SECONDS)
+            if isinstance(failure, CallNotSent):
+                raise failure from exc
+            return failure.detail
         foreign = instance.registration.protocol != "muster"  # it need not have /health
         assert isinstance(answer, Whole)
         well = 200 <= answer.status < 300 or (foreign and answer.status < 500)

@@ -17,7 +17,8 @@ from coordinator.agent_calls.via import has_passed, pseudonym
 from coordinator.agents.registry import Instance
 from coordinator.api.dependencies import OpenServices, Services
 from shared.client.client import DeadlineExceeded
-from shared.errors import BadRequest, MusterError, NotFound
+from shared.errors import BadRequest, CallNotSent, MusterError, NotFound
+from shared.http_failures import failure_from_error
 from shared.limits.envelope import derive_key
 from shared.protocols.mounting import BASE
 from shared.server.hang_up import run_unless_hung_up
@@ -86,6 +87,9 @@ async def _forward(name: str, rest: str, request: Request, services: Services) -
         raise GatewayTimeout(f"Agent {name!r} did not answer within {services.settings.request_timeout:g} s.") from exc
     except httpx.TransportError as exc:
         _record_end(services, instance, str(exc))
+        failure = failure_from_error(exc, services.settings.request_timeout)
+        if isinstance(failure, CallNotSent):
+            raise failure from exc
         raise BadGateway(f"Agent {name!r} cannot be reached: {exc}") from exc
     except (asyncio.CancelledError, ClientDisconnect):
         _record_end(services, instance, "the client disconnected")

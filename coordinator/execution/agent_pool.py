@@ -14,7 +14,7 @@ from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
 from shared.contracts import AgentStatus, Registration
-from shared.errors import AgentLost, NoAgent, NotFound, StepTimeout
+from shared.errors import AgentLost, CallNotSent, NoAgent, NotFound, StepTimeout
 
 LAPSE_SECONDS = 1.0  # between two checks of the leases
 PROBES_AT_ONCE = 32
@@ -211,7 +211,10 @@ class Agents:
             await asyncio.gather(*(probe_one(i) for i in self.registry.all()))
 
     async def _probe(self, instance: Instance) -> bool:
-        error = await self._client.probe(instance)
+        try:
+            error = await self._client.probe(instance)
+        except CallNotSent:
+            return False  # it says nothing of the agent
         if self.registry.probed(instance.id, error):
             self._publish_status(instance)
         return error is None

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from random import Random
 
-from shared.errors import AgentBusy, AgentLost, AgentUnreachable, StepFailure
+from shared.errors import AgentBusy, AgentLost, AgentUnreachable, CallNotSent, StepFailure
 
 MAX_ATTEMPTS = 3
 MAX_DELEGATION_ATTEMPTS = 2
@@ -25,7 +25,7 @@ class Retries:
     """Decides on retries for the whole coordinator, so that an outage is not answered with a storm.
 
     Which failures may be retried at all, their classes say (`retryable` in `shared/errors.py`). Only failures that an
-    agent answered with use the budget: an instance that is gone gets no calls anyway.
+    agent answered with use the budget: an instance that is gone gets no calls anyway, nor does one that was not called.
     """
 
     def __init__(self, *, now: Callable[[], float], random: Random) -> None:
@@ -48,7 +48,7 @@ class Retries:
         if not failure.retryable or attempts >= MAX_ATTEMPTS or calls_left == 0:
             return None
         gone = isinstance(failure, GONE)
-        if not gone and not self._take():
+        if not gone and not isinstance(failure, CallNotSent) and not self._take():
             return None
         pause = 0.0 if gone and attempts == 1 else FIRST_PAUSE_SECONDS * 2.0 ** (attempts - 1)
         pause *= 0.5 + self._random.random()

@@ -12,13 +12,14 @@ from shared.client import addresses
 from shared.client.call_limits import BodyTooLarge, Bounded, DeadlineExceeded
 from shared.client.connections import Connections, Target, Whole, target
 from shared.client.decoding import CODINGS, BadCoding
-from shared.client.pool import AddressRefused, UnknownHost
+from shared.client.pool import AddressRefused, NoDescriptor, UnknownHost
 
 __all__ = [
     "AddressRefused",
     "BadCoding",
     "BodyTooLarge",
     "DeadlineExceeded",
+    "NoDescriptor",
     "Policy",
     "UnknownHost",
     "Whole",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import os
 import socket
@@ -15,11 +16,14 @@ from typing import Any, NamedTuple
 import aiohappyeyeballs
 import httpx
 
+from shared import descriptors
 from shared.client.addresses import ends_in_a_number
 from shared.client.exchange import Connection
 
 KEEP_SECONDS = 4.0  # less than uvicorn's 5: a client that keeps longer loses calls to closing connections
 NEXT_ADDRESS_SECONDS = 0.25  # before another address of the same name is tried at the same time (RFC 8305)
+DESCRIPTOR_SECONDS = 0.05  # until a descriptor is looked for again where all are in use
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
 
 
 class UnknownHost(httpx.ConnectError):
@@ -28,6 +32,10 @@ class UnknownHost(httpx.ConnectError):
 
 class AddressRefused(httpx.ConnectError):
     """Muster may not connect to the address behind the name; trying again does not help."""
+
+
+class NoDescriptor(httpx.ConnectError):
+    """This process may not open another connection; the peer has nothing to do with it."""
 
 
 class Origin(NamedTuple):
@@ -62,7 +70,8 @@ class Pool:
     async def opened(self, origin: Origin, seconds: float | None) -> Connection:
         """A new connection; `seconds` bounds connecting, and again the TLS handshake.
 
-        Raises `UnknownHost`, `AddressRefused`, `httpx.UnsupportedProtocol`, `httpx.ConnectError`, `ConnectTimeout`.
+        Raises `UnknownHost`, `AddressRefused`, `NoDescriptor`, `httpx.UnsupportedProtocol`, `httpx.ConnectError`,
+        `ConnectTimeout`.
         """
         addresses, where = await self._addresses(origin), f"{origin.host}:{origin.port}"
         try:
@@ -70,6 +79,8 @@ class Pool:
         except TimeoutError as exc:
             raise httpx.ConnectTimeout(f"Cannot connect to {where} within {seconds:g} s.") from exc
         except (OSError, RuntimeError) as exc:  # uvloop raises both
+            if isinstance(exc, OSError) and exc.errno in _OURS:
+                raise NoDescriptor(f"No connection to {where} can be opened: {_reason(exc)}.") from exc
             raise httpx.ConnectError(f"Cannot connect to {where}: {_reason(exc)}") from exc
         self._busy.add(connection)
         return connection
@@ -111,10 +122,16 @@ class Pool:
         self._sweeper = loop.call_later(KEEP_SECONDS / 4, self._sweep) if self._idle else None
 
     async def _connected(self, addresses: list[Any], origin: Origin, seconds: float | None) -> Connection:
-        async with asyncio.timeout(seconds):
-            sock = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1
-            )
+        short: OSError | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while isinstance(sock := await _started(addresses), OSError):
+                    short = sock
+                    await asyncio.sleep(DESCRIPTOR_SECONDS)
+        except TimeoutError:
+            if short is None:
+                raise
+            raise short from None
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tls: dict[str, Any] = {"ssl": _tls(), "server_hostname": origin.host} if origin.tls else {}
@@ -154,7 +171,30 @@ class Pool:
         except TimeoutError as exc:
             raise UnknownHost(f"Cannot connect to {host}: no address within {self._lookup_seconds:g} s") from exc
         except (OSError, UnicodeError) as exc:
+            if descriptors.are_short(descriptors.CALLS_LEAVE):  # the resolver says it in other words
+                raise NoDescriptor(f"The address of {host} cannot be looked up: {os.strerror(errno.EMFILE)}.") from exc
             raise UnknownHost(f"Cannot connect to {host}:{port}: {_reason(exc)}") from exc
+
+
+async def _started(addresses: list[Any]) -> socket.socket | OSError:
+    """A connected socket, or the error that says that this process can have none at the moment."""
+    try:
+        return await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, socket_factory=_socket
+        )
+    except OSError as exc:
+        if exc.errno in _OURS:
+            return exc
+        raise
+
+
+def _socket(info: Any) -> socket.socket:
+    """A socket for an address, as long as enough descriptors are left to serve those who ask how we are."""
+    sock = socket.socket(*info[:3])
+    if not descriptors.leaves(descriptors.CALLS_LEAVE, sock.fileno()):
+        sock.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return sock
 
 
 @lru_cache(1)

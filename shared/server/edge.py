@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import logs
 from shared.errors import MusterError, TooLarge
 from shared.server.auth import check_page, make_bearer_check
+from shared.server.intake import REFUSED
 from shared.server.metrics import ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
 
@@ -69,6 +70,8 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 try:
+                    if (refusal := scope.get(REFUSED)) is not None:
+                        raise refusal
                     self._check(scope["path"], headers.get(b"authorization"))
                     if self._open:
                         check_page(scope["method"], scope["path"], headers)

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from shared.server.app import App
-from shared.server.header_limits import Heads
+from shared.server.intake import Intake
 from shared.server.loading import GC_THRESHOLD
 from shared.server.parent import end_with_parent
 
@@ -63,7 +63,8 @@ def serve(app: App[Any], sock: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=Heads,
+        http=Intake,
+        ws="none",
         access_log=False,
         log_config=None,
         lifespan="on",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.client.client import Whole
-from shared.errors import AgentBusy, AgentFailed, AgentRefused, BadResponse, StepFailure
+from shared.errors import AgentBusy, AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure
 from shared.http_failures import failure_from_answer
 
 
@@ -15,6 +15,7 @@ from shared.http_failures import failure_from_answer
         (200, BadResponse, False),
         (302, BadResponse, False),
         (404, AgentRefused, False),
+        (408, AgentLost, True),  # it did not get all of the request
         (429, AgentBusy, True),
         (500, AgentFailed, True),
         (503, AgentBusy, True),

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import gzip
 import os
+import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,8 +19,18 @@ import respx
 import uvloop
 
 from load.processes.ports import free_port
+from shared import descriptors
 from shared.client import client as transport
-from shared.client.client import AddressRefused, BadCoding, BodyTooLarge, DeadlineExceeded, UnknownHost, reached
+from shared.client.client import (
+    AddressRefused,
+    BadCoding,
+    BodyTooLarge,
+    DeadlineExceeded,
+    NoDescriptor,
+    UnknownHost,
+    reached,
+)
+from shared.http_failures import failure_from_error
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
@@ -658,3 +669,30 @@ async def test_respx_mocks_the_client() -> None:
         mock.get("http://agent/health").respond(json={"status": "healthy"})
 
         assert (await client.get("http://agent/health")).json() == {"status": "healthy"}
+
+
+@contextlib.contextmanager
+def no_descriptor() -> Iterator[None]:
+    """This process may open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    descriptors.limit.cache_clear()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        descriptors.limit.cache_clear()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "nobody.invalid"])
+async def test_no_descriptor_is_not_the_peers_fault(host: str) -> None:
+    """Where no socket can be opened, that is said, also where it shows first in looking up the name."""
+    async with transport.client(connect_seconds=0.2) as client:
+        with no_descriptor(), pytest.raises(NoDescriptor) as caught:
+            await client.get(f"http://{host}:9/")
+
+    failure = failure_from_error(caught.value, 1.0)
+    assert (failure.type, failure.status, failure.retryable) == ("overloaded", 503, True)
+    assert (failure.reached, failure.blames_agent, reached(caught.value)) == (False, False, False)
