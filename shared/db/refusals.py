@@ -35,7 +35,7 @@ JOURNAL = Naming()
 
 def find_code(exc: Exception) -> int:
     """SQLite's primary result code, or one of `FULL`; 0 for what SQLite has never seen."""
-    found: int = getattr(exc, "sqlite_errorcode", 0)
+    found: int = getattr(exc, "sqlite_errorcode", 0)  # errors of the sqlite3 module itself have none
     return found if found in FULL else found & 0xFF
 
 

@@ -15,7 +15,7 @@ STRICTER_PATHS = frozenset({"/mcp", "/mcp/"})  # have a check of their own, with
 
 
 def make_bearer_check(key: str | None) -> Callable[[str, str | None], None]:
-    """A check `(path, authorization header)` that raises `Unauthorized`; without a key everybody may ask."""
+    """A check `(path, authorization header)` that raises `Unauthorized`; without a key every call passes."""
 
     def check(path: str, authorization: str | None) -> None:
         if key is None or path in OPEN_PATHS:

@@ -67,7 +67,7 @@ def make_invalid(exc: ValidationError) -> Invalid:
 
 
 def describe(model: type[Any]) -> dict[str, Any]:
-    """What OpenAPI shall say of a route that reads its body itself: FastAPI's `openapi_extra`."""
+    """The body of a route that reads it without FastAPI, for the OpenAPI document: FastAPI's `openapi_extra`."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 

@@ -27,7 +27,7 @@ def load_libraries() -> None:
 
 @contextmanager
 def _hide(name: str) -> Iterator[None]:
-    """Whoever imports this module meanwhile does not find it: that is what None in `sys.modules` means."""
+    """Imports of this module fail meanwhile, which is what None in `sys.modules` means."""
     found = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:

@@ -148,7 +148,7 @@ def create_worker_app(
 
 
 async def _collect_metadata(agent: Agent) -> dict[str, JsonValue]:
-    """What the agent says of itself; nothing where that takes long, on a share that does not answer say."""
+    """The agent's metadata; none if it takes too long, for example on a network share that does not answer."""
     try:
         async with asyncio.timeout(METADATA_SECONDS):
             return await asyncio.to_thread(agent.metadata)

@@ -27,7 +27,7 @@ from shared.errors import (
 from shared.limits.envelope import Envelope
 from shared.worker.steps import KEPT_RESULTS, Opened, Run, Steps
 
-CHAT_SECONDS = 300.0  # what an answer may take when nobody says how long
+CHAT_SECONDS = 300.0  # for an answer, when the caller sets no limit
 STEP = "chat"
 _NAMED: dict[str, type[MusterError]] = {e.type: e for e in (BadInput, LimitReached, ModelFailed, StepTimeout)}
 

@@ -59,8 +59,8 @@ class Heartbeat:
     async def renew(self, tried: bytes | None) -> bool:
         """Registers at once, where `tried` is still the key; whether there is another key now.
 
-        A coordinator that was given another journal, a restored one say, signs with another key, and knows this worker
-        from that journal. At most once a second, for anybody can send an envelope that is refused.
+        A coordinator with another journal, for example a restored one, signs with another key, and knows this worker
+        from that journal. At most once a second, because any caller can send an envelope that is refused.
         """
         async with self._renewing:
             if self.key == tried and (now := time.monotonic()) >= self._next_renewal:
@@ -70,7 +70,7 @@ class Heartbeat:
             return self.key != tried
 
     async def run(self) -> None:
-        """Registers for ever; a coordinator that is away is retried at once, then after growing pauses up to 2 s.
+        """Registers every 2 s; a coordinator that is away is retried at once, then after growing pauses up to 2 s.
 
         The first pauses are short: services that start together wait for each other no longer than they must.
         """

@@ -44,7 +44,7 @@ class Opened:
 
 
 class Run:
-    """One execution of a step; everybody who asks for the same key watches the same Run."""
+    """One execution of a step; all callers with the same key watch the same Run."""
 
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
@@ -113,7 +113,7 @@ class StepContext:
 class Steps:
     """Runs an agent's steps.
 
-    A completed step is kept (1,000 results, 32 MB) and replayed to whoever asks again with its key; a failed one
+    A completed step is kept (1,000 results, 32 MB) and replayed to the next caller with its key; a failed one
     runs anew. A step that no caller watches any more is cancelled.
     """
 
