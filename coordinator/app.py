@@ -27,6 +27,7 @@ from coordinator.execution.model_planner import Planner
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning, watching
+from coordinator.journal.backups import Backups
 from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.location import SQLITE, journal_path
 from coordinator.journal.store import Store
@@ -152,11 +153,15 @@ def create_app(
         background.once("stop", _stop_with(app.stopping, dispatcher))
         stats.gauges["tasks_running"].set_function(lambda: admission.running)
         stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
+        backups = _backups(settings, meter, wall)
+        if backups.every is not None:
+            background.loop("backups", backups.make_forever)
         Gauges(
             registry=registry,
             store=store,
             stats=stats,
             meter=meter,
+            backups=backups,
             journal=journal,
             history_days=settings.history_days,
             now=now,
@@ -211,6 +216,20 @@ async def _planner(
     if found is None:
         raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
     return Planner(await stack.enter_async_context(found), registry.all, spent=partial(meter.spent, NAME))
+
+
+def _backups(settings: CoordinatorSettings, meter: Meter, wall: Callable[[], float]) -> Backups:
+    """The timed backups; raises MusterError where there is nothing to back up."""
+    if settings.backup_every is not None and journal_path(settings.database_url) is None:
+        raise MusterError("BACKUP_EVERY needs a journal in a file: set DATABASE_URL, or unset BACKUP_EVERY.")
+    return Backups(
+        settings.database_url,
+        folder=settings.backup_dir,
+        every=settings.backup_every,
+        keep=settings.backup_keep,
+        wall=wall,
+        tell=meter.backed_up,
+    )
 
 
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -40,6 +40,18 @@ def at_home(path: Path) -> Path:
         return path
 
 
+def _to_seconds(value: object) -> object:
+    """`6h` as seconds: a number with s, m, h or d behind it."""
+    if not isinstance(value, str) or value[-1:] not in _UNITS:
+        return value
+    try:
+        return float(value[:-1]) * _UNITS[value[-1]]
+    except ValueError as exc:
+        raise ValueError("must be seconds, or a number with s, m, h or d behind it") from exc
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+Pause = Annotated[float, BeforeValidator(_to_seconds), Field(ge=1, le=31_536_000)]
 HttpUrl = Annotated[str, AfterValidator(_is_http_url)]
 Folder = Annotated[Path, AfterValidator(at_home)]
 
@@ -174,6 +186,11 @@ class CoordinatorSettings(Settings):
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
     )
+    backup_every: Pause | None = Field(
+        None, description="Pause between two backups, in seconds or as `30m`, `6h`, `1d`; unset: none are made."
+    )
+    backup_keep: Annotated[int, Field(ge=1, le=10_000)] = Field(7, description="Timed backups that are kept.")
+    backup_dir: Folder = Field(Path("backups"), description="Folder of the timed backups.")
 
 
 class WorkerSettings(Settings):

@@ -177,6 +177,29 @@ def backup(
 
 
 @cli.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Folder of a backup, or of timed backups: then the newest.")],
+    database_url: Annotated[
+        str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")
+    ] = None,
+) -> None:
+    """Put a backup in the journal's place.
+
+    The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.restore import restore as restored
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        done = restored(database_url or load_settings(CoordinatorSettings).database_url, folder)
+    except MusterError as exc:
+        fail(exc.detail)
+    err.print(f"{done.backup} is restored. What was there is in {done.kept}.", highlight=False, markup=False)
+
+
+@cli.command()
 def vacuum(
     database_url: Annotated[
         str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")

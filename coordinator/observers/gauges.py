@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from coordinator.agents.registry import LEASE_SECONDS, Instance, Registry
+from coordinator.journal.backups import Backups
 from coordinator.journal.pruning import DAY_SECONDS
 from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
@@ -37,6 +38,7 @@ class Gauges(Collector):
         store: Store,
         stats: Stats,
         meter: Meter,
+        backups: Backups,
         journal: Path | None,
         history_days: float,
         now: Callable[[], float],
@@ -46,6 +48,7 @@ class Gauges(Collector):
         self._store = store
         self._stats = stats
         self._meter = meter
+        self._backups = backups
         self._journal = journal
         self._history_days = history_days
         self._now = now
@@ -108,6 +111,10 @@ class Gauges(Collector):
     def _due(self) -> Iterator[Metric]:
         tasks, webhooks = self._overdue
         yield GaugeMetricFamily("muster_prune_backlog", "Ended tasks older than HISTORY_DAYS.", value=tasks)
+        yield GaugeMetricFamily(
+            "muster_backup_age_seconds", "Seconds since the newest timed backup.", value=self._backups.age()
+        )
+        yield GaugeMetricFamily("muster_backup_every_seconds", "BACKUP_EVERY.", value=self._backups.every or 0)
         yield GaugeMetricFamily("muster_webhooks_due", "Webhooks that wait to be sent now.", value=webhooks)
 
 

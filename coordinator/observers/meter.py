@@ -32,6 +32,11 @@ class Meter:
         self._tokens = Counter(
             "muster_model_tokens_total", "Tokens that agents told of.", ["agent", "direction"], registry=registry
         )
+        self._backups = Counter(
+            "muster_backups_total", "Timed backups by how they went.", ["outcome"], registry=registry
+        )
+        for outcome in ("ok", "failed"):
+            self._backups.labels(outcome)
         self._waited_for = lru_cache(1_000)(lambda agent: waited.labels(self._name(agent)))
         self._first_byte_of = lru_cache(1_000)(lambda agent: first_byte.labels(self._name(agent)))
 
@@ -49,6 +54,10 @@ class Meter:
     def answered(self, agent: str, first_byte_seconds: float) -> None:
         """An agent has answered an attempt."""
         self._first_byte_of(agent).observe(first_byte_seconds)
+
+    def backed_up(self, outcome: str) -> None:
+        """A timed backup was made: "ok", or "failed"."""
+        self._backups.labels(outcome).inc()
 
     def spent(self, agent: str, usage: Usage) -> None:
         """What an agent says that it has spent, also in vain."""

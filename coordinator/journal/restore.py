@@ -1,0 +1,103 @@
+"""Puts a backup in the journal's place, while no coordinator uses it; what was there is kept in a folder beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.journal.backup import BESIDE, BackupFailed
+from coordinator.journal.backups import check_backup, find_backups
+from coordinator.journal.location import journal_path
+from shared.db.lock import Lock
+from shared.db.sqlite_file import make_private
+from shared.errors import MusterError
+
+ENDINGS = ("-wal", "-shm", "-mark")  # of files that belong to a database, and to no other
+
+
+class RestoreFailed(MusterError):
+    """The journal is as it was."""
+
+    type, title = "restore_failed", "Restore failed"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Which backup is the journal now, and where the one before is."""
+
+    backup: Path
+    kept: Path
+
+
+def restore(database_url: str, source: Path, *, now: float | None = None) -> Restored:
+    """Restores the backup in the folder `source`, or the newest of the timed backups there.
+
+    The backup is checked first and copied whole; only then files are exchanged. A kill leaves the journal as it was, or a
+    log without one, with which no coordinator starts until the same command has been run again.
+    Raises `RestoreFailed`, and `StorageBroken` while a coordinator uses the journal.
+    """
+    if (path := journal_path(database_url)) is None:
+        raise RestoreFailed("DATABASE_URL='memory:' is not a file.")
+    path = path.absolute()
+    timed = find_backups(source)
+    backup = timed[-1] if timed else source
+    try:
+        journal = check_backup(backup)
+    except BackupFailed as exc:
+        raise RestoreFailed(exc.detail) from exc
+    lock = Lock(path)
+    lock.take()
+    try:
+        return _exchange(path, journal, now=time.time() if now is None else now)
+    except OSError as exc:
+        raise RestoreFailed(f"{exc.filename or path} cannot be written: {exc.strerror}.") from exc
+    finally:
+        lock.close()
+
+
+def _exchange(path: Path, journal: Path, *, now: float) -> Restored:
+    names = {path: journal} | {path.with_name(name): journal.with_name(name) for name in BESIDE}
+    parts = {to: to.with_name(f"{to.name}.part") for to, copy in names.items() if copy.is_file()}
+    for to, part in parts.items():
+        _copy(names[to], part)
+    kept = path.with_name(time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime(now)))
+    kept.mkdir(exist_ok=True)
+    log, marker = Path(f"{path}-wal"), Path(f"{path}-wal.part")
+    marker.write_text(
+        "A restore was cut off here. Run it again.\n"
+    )  # no log to SQLite, but one without its journal to us
+    if not (log.exists() and log.stat().st_size):
+        marker.replace(log)
+    if path.exists():
+        path.rename(kept / path.name)
+    if marker.exists():
+        os.link(log, kept / log.name)
+        marker.replace(log)
+    for to in names:
+        for file in (to, *(Path(f"{to}{ending}") for ending in ENDINGS)):
+            if file.exists() and file != log:
+                file.rename(kept / file.name)
+    _sync(path.parent)
+    for to in sorted(parts, key=lambda to: to == path):
+        parts[to].replace(to)
+    log.unlink()
+    _sync(path.parent)
+    return Restored(journal.parent, kept)
+
+
+def _copy(source: Path, part: Path) -> None:
+    part.unlink(missing_ok=True)
+    make_private(part)
+    shutil.copyfile(source, part)
+    _sync(part)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
