@@ -35,7 +35,7 @@ class Restored:
 def restore(database_url: str, source: Path, *, now: float | None = None) -> Restored:
     """Restores the backup in the folder `source`, or the newest of the timed backups there.
 
-    The backup is checked first and copied whole; only then files are exchanged. A kill leaves the journal as it was, or a
+    The backup is checked and copied whole before files are exchanged. A kill leaves the journal as it was, or a
     log without one, with which no coordinator starts until the same command has been run again.
     Raises `RestoreFailed`, and `StorageBroken` while a coordinator uses the journal.
     """
