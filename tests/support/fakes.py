@@ -186,6 +186,19 @@ def worker_settings(**changes: Any) -> WorkerSettings:
     return WorkerSettings(_env_file=None, **changes)
 
 
+def host_worker(network: Network, one: Agent, *, host: str | None = None, **settings: Any) -> FastAPI:
+    """A worker at `http://host` (its name, if not said) that registers with `http://coordinator` once it starts."""
+    host = host or one.name
+    app = create_worker_app(
+        one,
+        settings=worker_settings(coordinator_url="http://coordinator", **settings),
+        endpoint=f"http://{host}",
+        inner=network,
+    )
+    network.host(host, app)
+    return app
+
+
 class Suite:
     """A coordinator and its workers in one process, over a `Network`; `client` speaks to the coordinator."""
 
@@ -229,14 +242,7 @@ class Suite:
 
     async def start(self, one: Agent, *, host: str | None = None, **settings: Any) -> FastAPI:
         """Starts a worker; it will have registered a moment later."""
-        host = host or one.name
-        app = create_worker_app(
-            one,
-            settings=worker_settings(coordinator_url="http://coordinator", api_key=self.settings.api_key, **settings),
-            endpoint=f"http://{host}",
-            inner=self.network,
-        )
-        self.network.host(host, app)
+        app = host_worker(self.network, one, host=host, api_key=self.settings.api_key, **settings)
         await self._stack.enter_async_context(app.router.lifespan_context(app))
         return app
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared.agent_loop.calls.held import held_from, unfinished_from
 from shared.agent_loop.calls.written import parse_written_calls
@@ -15,106 +17,11 @@ from tests.shared.agent_loop.test_written_calls import KNOWN, OSLO, SUM, streame
 CITY = '{"city": "Oslo"}'
 TASK = '{"task": "17 + 25"}'
 CALL = '{"name": "weather", "arguments": {"city": "Oslo"}}'
-FORMS: dict[str, tuple[str, Any]] = {
-    # in the marks that model families were trained to write
-    "Qwen": (f"<tool_call>\n{CALL}\n</tool_call>", OSLO),
-    "Qwen, the mark of its list": (f"<tools>\n{CALL}\n</tools>", OSLO),
-    "Qwen, in a fence": (f"```xml\n<tool_call>\n{CALL}\n</tool_call>\n```", OSLO),
-    "Qwen, without the opening mark": (f"{CALL}\n</tool_call>", OSLO),
-    "Qwen 3 Coder": ("<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n</function>", OSLO),
-    "Hermes, arguments in single quotes": (
-        '<functioncall> {"name": "weather", "arguments": \'{"city": "Oslo"}\'}',
-        OSLO,
-    ),
-    "Llama 3": (f"<function=weather>{CITY}</function>", OSLO),
-    "Llama 3, a tag": (f'<|python_tag|>{{"name": "weather", "parameters": {CITY}}}', OSLO),
-    "Llama 3, a method": ('<|python_tag|>weather.call(city="Oslo")', OSLO),
-    "Llama 3.2": ('[weather(city="Oslo")]', OSLO),
-    "Llama 4": ('<|python_start|>[weather(city="Oslo")]<|python_end|>', OSLO),
-    "Mistral": (f"[TOOL_CALLS][{CALL}]</s>", OSLO),
-    "Mistral, newer": (f"[TOOL_CALLS]weather[ARGS]{CITY}", OSLO),
-    "Mistral, with an id": (f"[TOOL_CALLS]weather[CALL_ID]x1[ARGS]{CITY}", OSLO),
-    "Granite": (f"<|tool_call|>[{CALL}]", OSLO),
-    "Phi": (f"<|tool_call|>[{CALL}]<|/tool_call|>", OSLO),
-    "Gemma": ('```tool_code\nprint(weather(city="Oslo"))\n```', OSLO),
-    "functionary": (f">>>weather\n{CITY}", OSLO),
-    "functionary, words before": (f">>>all\nI look.\n>>>weather\n{CITY}", OSLO),
-    "GLM": (
-        "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Oslo</arg_value>\n</tool_call>",
-        OSLO,
-    ),
-    "Kimi": (
-        f"<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{CITY}"
-        "<|tool_call_end|><|tool_calls_section_end|>",
-        OSLO,
-    ),
-    "DeepSeek": (
-        f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{CITY}\n```"
-        "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
-        OSLO,
-    ),
-    "DeepSeek, newer": (
-        f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{CITY}<｜tool▁call▁end｜>",
-        OSLO,
-    ),
-    "GPT-OSS": (f"<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{CITY}<|call|>", OSLO),
-    "MiniMax": (
-        '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">Oslo</parameter>\n</invoke>\n'
-        "</minimax:tool_call>",
-        OSLO,
-    ),
-    "an attribute": (f'<function name="weather">{CITY}</function>', OSLO),
-    "tags of its own": ("<weather>\n<city>Oslo</city>\n</weather>", OSLO),
-    # as agents were prompted to, before models had tools
-    "ReAct": (f"Action: weather\nAction Input: {CITY}", OSLO),
-    "ReAct, words": ("Action: delegate_to_worker-1\nAction Input: 17 + 25", SUM),
-    "ReAct, the rest invented": (
-        f"Action: weather\nAction Input: {CITY}\nObservation: Sunny.\nFinal Answer: sunny",
-        OSLO,
-    ),
-    "ReAct, a signature": ('Action: weather(city="Oslo")', OSLO),
-    "ReAct, JSON": (f'Action:\n```json\n{{"action": "weather", "action_input": {CITY}}}\n```', OSLO),
-    "Command": (f'Action: ```json\n[{{"tool_name": "weather", "parameters": {CITY}}}]\n```', OSLO),
-    "tool and arguments": (f"Tool: weather\nArguments: {CITY}", OSLO),
-    # as small models do it
-    "name, line, JSON": (f"delegate_to_worker-1\n{TASK}", SUM),
-    "name and JSON": (f"delegate_to_worker-1 {TASK}", SUM),
-    "name, colon, JSON": (f"delegate_to_worker-1: {TASK}", SUM),
-    "the agent's name": (f"worker-1: {TASK}", SUM),
-    "name and JSON in a mark": (f"<tool_call>\nweather\n{CITY}\n</tool_call>", OSLO),
-    "name and JSON in a fence": (f"```json\nweather\n{CITY}\n```", OSLO),
-    "the name in bold": ('**delegate_to_worker-1**(task: "17 + 25")', SUM),
-    "assigned": ('```python\nresult = weather(city="Oslo")\nprint(result)\n```', OSLO),
-    "assigned, a name with a dash": ('```python\nx = delegate_to_worker-1("17 + 25")\nprint(x)\n```', SUM),
-    "underscores": ('delegate_to_worker_1(task="17 + 25")', SUM),
-    "an object inside": (f"delegate_to_worker-1({TASK})", SUM),
-    "no quotes": ("delegate_to_worker-1(17 + 25)", SUM),
-    "no quotes in JSON": ('{"name": "delegate_to_worker-1", "arguments": {"task": 17 + 25}}', SUM),
-    "arguments beside the name": ('{"name": "weather", "city": "Oslo"}', OSLO),
-    "tool, arguments beside it": ('{"tool": "weather", "city": "Oslo"}', OSLO),
-    "call": (f'{{"call": "weather", "arguments": {CITY}}}', OSLO),
-    "agent and arguments": (f'{{"agent": "worker-1", "arguments": {TASK}}}', SUM),
-    "delegate_to": ('{"delegate_to": "worker-1", "task": "17 + 25"}', SUM),
-    "a result invented beside it": (
-        '{"name": "delegate_to_worker-1", "arguments": {"task": "17 + 25"}, "result": "42"}',
-        SUM,
-    ),
-    "two braces": ('{{"name": "weather", "arguments": {"city": "Oslo"}}}', OSLO),
-    "a line break in a text": (
-        '{"name": "delegate_to_worker-1", "arguments": {"task": "17\n+ 25"}}',
-        ("delegate", "worker-1", {"task": "17\n+ 25"}),
-    ),
-}
-BESIDE: dict[str, tuple[str, Any]] = {  # calls beside words, which may go out
-    "ReAct, a thought": (f"Thought: I must look.\nAction: weather\nAction Input: {CITY}", OSLO),
-    "words around a fence": (f"To find that out I ask:\n\n```json\n{CALL}\n```\n\nThis will tell us.", OSLO),
-    "the answer invented": (f"{CALL}\n\nThe answer is 42.", OSLO),
-    "only the arguments": (f"I will use weather:\n```json\n{CITY}\n```", OSLO),
-    "who speaks": (f"Assistant: {CALL}", OSLO),
-    "a number": (f"1. {CALL}", OSLO),
-    "the fence's word alone": (f"json\n{CALL}", OSLO),
-    "another mark": (f"<response>{CALL}</response>", OSLO),
-}
+ASKED = {"weather": OSLO, "worker-1": SUM, "worker-1, two lines": ("delegate", "worker-1", {"task": "17\n+ 25"})}
+FORMS, BESIDE = (
+    {name: (form["text"], ASKED[form["calls"]]) for name, form in forms.items()}
+    for forms in yaml.safe_load((Path(__file__).parent / "calls.yaml").read_text()).values()
+)
 WORDS = ("Let me see what I can find out about it. " * 10).strip()
 
 

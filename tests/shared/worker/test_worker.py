@@ -20,7 +20,7 @@ from shared.errors import WorkerFault
 from shared.limits.envelope import HEADER, Envelope, seal
 from shared.worker import steps
 from shared.worker.app import create_worker_app
-from tests.support.fakes import Held, Network, Suite, agent, eventually, serving, worker_settings
+from tests.support.fakes import Held, Network, Suite, agent, eventually, host_worker, serving, worker_settings
 
 STEP = StepRequest(task_id="t", step_id="s", attempt=1, capability="work", input=1)
 
@@ -297,13 +297,7 @@ async def test_step_canceled_in_advance_does_not_start() -> None:
 async def test_a_worker_that_stops_ends_its_steps_and_withdraws(coordinator: Suite) -> None:
     held = Held()
     network = coordinator.network
-    app = create_worker_app(
-        agent("brief", "work", held),
-        settings=worker_settings(coordinator_url="http://coordinator"),
-        endpoint="http://brief",
-        inner=network,
-    )
-    network.host("brief", app)
+    app = host_worker(network, agent("brief", "work", held))
     async with app.router.lifespan_context(app):
         await coordinator.sees("brief", "healthy")
 
@@ -314,13 +308,7 @@ async def test_stopping_worker_takes_nothing_new(coordinator: Suite) -> None:
     """A worker that is told to stop takes nothing new."""
     network = coordinator.network
     done, one = counting()
-    app = create_worker_app(
-        one,
-        settings=worker_settings(coordinator_url="http://coordinator"),
-        endpoint="http://counter",
-        inner=network,
-    )
-    network.host("counter", app)
+    app = host_worker(network, one)
     async with app.router.lifespan_context(app):
         await coordinator.sees("counter", "healthy")
 
@@ -416,13 +404,7 @@ async def test_worker_accepts_only_steps_signed_for_it(coordinator: Suite) -> No
 
 async def test_unregistered_worker_asks_for_a_retry(network: Network) -> None:
     """A probe may find it before it has its key: a refusal that is final would cost the step."""
-    app = create_worker_app(
-        agent("early", "work"),
-        settings=worker_settings(coordinator_url="http://coordinator"),
-        endpoint="http://early",
-        inner=network,
-    )
-    network.host("early", app)
+    app = host_worker(network, agent("early", "work"))
     body = STEP.model_dump_json().encode()
     sealed_for_it = seal(Envelope(task="t", step="s", attempt=1, milliseconds=1_000), key=b"k" * 32, body=body)
     async with (
@@ -446,13 +428,7 @@ async def test_the_key_of_one_agent_opens_no_other(coordinator: Suite) -> None:
 async def test_worker_registers_again_after_a_reset(network: Network) -> None:
     """A worker registers again with a coordinator that forgot everything."""
     async with Suite(network) as first:
-        app = create_worker_app(
-            agent("loyal", "work"),
-            settings=worker_settings(coordinator_url="http://coordinator"),
-            endpoint="http://loyal",
-            inner=network,
-        )
-        network.host("loyal", app)
+        app = host_worker(network, agent("loyal", "work"))
         async with app.router.lifespan_context(app):
             await first.sees("loyal", "healthy")
             async with Suite(network) as second:
@@ -464,13 +440,7 @@ async def test_worker_registers_again_after_a_reset(network: Network) -> None:
 
 async def test_worker_asks_for_the_key_of_another_journal(network: Network, tmp_path: Path) -> None:
     """The one of a backup that was restored knows the worker, and signs with a key the worker has not heard of."""
-    app = create_worker_app(
-        agent("loyal", "work"),
-        settings=worker_settings(coordinator_url="http://coordinator"),
-        endpoint="http://loyal",
-        inner=network,
-    )
-    network.host("loyal", app)
+    app = host_worker(network, agent("loyal", "work"))
     journal = f"sqlite:///{tmp_path}/muster.db"
     async with contextlib.AsyncExitStack() as stack:
         async with Suite(network, database_url=journal) as first:
