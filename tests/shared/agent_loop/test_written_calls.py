@@ -169,10 +169,10 @@ def test_native_arguments_may_be_nearly_right_too(arguments: str) -> None:
     ids=lambda text: text[:6],
 )
 def test_a_reply_made_to_take_long_does_not(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert wanted(text) == []
     held_from(text, KNOWN, begins=True)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 # --- while it streams -----------------------------------------------------------------------------

@@ -241,7 +241,7 @@ async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypa
 
     assert found.evidence
     assert re.fullmatch(r"As of \d\d:\d\d; checking for changes takes longer than 0\.2 s\.", found.notes[-1])
-    assert took < 1
+    assert took < 10
     assert [each.location for each in later.evidence] == ["new.txt"]
 
 

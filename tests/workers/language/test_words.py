@@ -157,7 +157,7 @@ def test_stems_are_right_in_every_thread():
 @pytest.mark.parametrize("piece", ["1", "1.", "1,000,", ",000", "a-", "aB", "v1", "a1."])
 def test_words_are_found_in_linear_time(piece):
     """The digits of pi are a text, too."""
-    began = time.monotonic()
+    began = time.process_time()
     terms(piece * (100_000 // len(piece)), "en")
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2

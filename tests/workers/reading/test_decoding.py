@@ -78,7 +78,7 @@ def test_binary_is_not_text():
 
 @pytest.mark.parametrize("data", [b"\x80" * 1_000_000, b"a\xe9" * 1_000_000, b"<meta" * 200_000 + b"\xff"])
 def test_time_is_linear(data):
-    begin = time.monotonic()
+    begin = time.process_time()
     decoding.text_of(data)
 
-    assert time.monotonic() - begin < 3
+    assert time.process_time() - begin < 3

@@ -294,7 +294,7 @@ def test_html_that_is_none_is_no_failure(data):
     ["<" * 1_000_000, "<blockquote>" * 100_000 + "x", "<a href=x>" * 20_000 + "x", "<b><i>" * 50_000, "." * 1_000_000],
 )
 def test_time_is_linear(page):
-    begin = time.monotonic()
+    begin = time.process_time()
     html.read(page.encode())
 
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5

@@ -83,10 +83,10 @@ def test_rules_git_ignores_ignore_nothing(tmp_path):
 def test_no_rule_takes_long_on_any_name(tmp_path):
     (tmp_path / ".gitignore").write_text("*a" * 30 + "b\n" + "*" * 3_000 + "b\n" + "/a/**" * 300 + "/b\n")
     (tmp_path / ("a" * 250 + ".md")).write_text("a")
-    began = time.monotonic()
+    began = time.process_time()
 
     assert len(files.look(tmp_path).files) == 1
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("made", [os.mkfifo, os.mkdir, lambda path: path.write_text(("*?" * 200 + "\n") * 300)])

@@ -164,7 +164,7 @@ def test_headings_may_be_underlined_and_give_their_anchor_themselves():
     ["[" * 1_000_000, "*" * 1_000_000, "<" * 1_000_000, "." * 40_000, ">" * 100_000 + "x", "> " * 100_000 + "x"],
 )
 def test_time_is_linear(text):
-    begin = time.monotonic()
+    begin = time.process_time()
     markdown.read(text)
 
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5

@@ -254,7 +254,7 @@ def test_manual_pages_lose_their_heads_and_feet():
     ],
 )
 def test_time_is_linear(text):
-    begin = time.monotonic()
+    begin = time.process_time()
     plaintext.read(text)
 
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
