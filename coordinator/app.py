@@ -24,6 +24,7 @@ from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
+from coordinator.execution.starts import Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning, watching
@@ -99,9 +100,10 @@ def create_app(
         events = Events()
         journal = journal_path(settings.database_url)
         db = MemoryDatabase(at=at) if journal is None else Sqlite(journal, at=at, on_broken=app.fail)
-        store = Store(db, publish=events.publish, wall=wall)
+        store, starts = Store(db, publish=events.publish, wall=wall), Starts(db)
         stack.push_async_callback(store.close)
         await store.open()
+        stack.push_async_callback(starts.end)
         secret = await store.secret()
         feed = Feed(store.events)
         to_webhooks = await stack.enter_async_context(
@@ -132,6 +134,7 @@ def create_app(
         runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random, wall=wall)
         dispatcher = Dispatcher(
             store=store,
+            starts=starts,
             runner=runner,
             admission=admission,
             known_agents=registry.names,
@@ -147,6 +150,7 @@ def create_app(
         if recovered := await dispatcher.recover():
             logs.get().info("tasks.recovered", tasks=recovered)
             background.once("recovery", dispatcher.resume())
+        background.once("starts", starts.blame_later())
         background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
         background.loop("journal", lambda: watching.watch_forever(store))
         background.loop("webhooks", webhooks.run)

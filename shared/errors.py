@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from shared.contracts import NO_USAGE, Usage
+
+MAX_DETAIL = 2_000  # characters
+_TYPE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}\Z")
+
+
+def truncate_detail(text: str) -> str:
+    """A detail of at most 2,000 characters."""
+    return text if len(text) <= MAX_DETAIL else f"{text[: MAX_DETAIL - 1]}…"
+
+
+def is_error_type(text: str) -> bool:
+    """Whether a text can be the `type` of an error: a word that programs match on."""
+    return _TYPE.match(text) is not None
 
 
 class MusterError(Exception):
@@ -151,13 +165,17 @@ class StepFailure(MusterError):
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
     `blames_agent` says whether the failure counts against that instance's breaker, `booked` whether the coordinator
-    counts its usage already.
+    counts its usage already. Of a detail, which may be an agent's own words, the first 2,000 characters are kept: it
+    is in the log, in the journal and in `/agents`.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
     reached = True
     blames_agent = True
     booked = False
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(truncate_detail(detail), headers=headers, **members)
 
 
 class AgentUnreachable(StepFailure):
@@ -204,6 +222,12 @@ class BadResponse(StepFailure):
     """The answer is not a StepResult: HTML, a redirect, another task's result, too large, wrong shape."""
 
     type, title = "bad_response", "Invalid response from the agent"
+
+
+class OutputTooLarge(StepFailure):
+    """The step's output does not fit in with the other outputs of its task, or of all tasks."""
+
+    status, type, title, blames_agent = 429, "limit_reached", "Output too large", False
 
 
 class StepTimeout(StepFailure):

@@ -14,7 +14,8 @@ from shared.limits.envelope import Envelope
 class Attempt:
     """A step as it is sent to one instance, with the seconds it has; `context` is the request's as JSON, if known.
 
-    `resumed` says that the next start takes up the call, so that a shutdown leaves the agent at work.
+    `resumed` says that the next start takes up the call, so that a shutdown leaves the agent at work. `make_room` gets
+    the size of an answer in bytes before it is parsed, and raises `OutputTooLarge` where it does not fit.
     """
 
     instance: Instance
@@ -25,6 +26,7 @@ class Attempt:
     traceparent: str | None = None
     context: bytes | None = None
     resumed: bool = False
+    make_room: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,17 @@ from coordinator.agent_calls.via import pseudonym
 from coordinator.agents.registry import Instance
 from shared.client import client as transport
 from shared.client.client import Whole
-from shared.contracts import MAX_RESULT_BYTES, Progress, StepRequest, StepResult
-from shared.errors import AgentFailed, AgentLost, BadResponse, CallNotSent, StepFailure, StepTimeout
+from shared.contracts import MAX_RESULT_BYTES, Missing, Progress, StepRequest, StepResult
+from shared.errors import (
+    AgentFailed,
+    AgentLost,
+    BadResponse,
+    CallNotSent,
+    StepFailure,
+    StepTimeout,
+    is_error_type,
+    truncate_detail,
+)
 from shared.failpoints import At, nowhere
 from shared.http_failures import failure_from_answer, failure_from_error, preview
 from shared.limits.envelope import HEADER, Envelope, seal
@@ -28,6 +37,8 @@ from shared.strict_json import strict_json
 PROBE_SECONDS = 2.0
 CANCEL_SECONDS = 1.0
 LARGE_BYTES = 262_144  # are parsed in a thread: parsing 8 MB on the loop delayed everything else by 0.2 s
+MOST_PROGRESS = 65_536  # characters of one event; what is longer is not passed on: each is a row in the journal
+MOST_MISSING = 100  # things that one step can lack
 SMALL_BYTES = 65_536  # of an answer whose status is all that counts
 SILENT_PINGS = 3  # missed in a row: the agent counts as lost
 SILENCE_SECONDS = SILENT_PINGS * 2.0
@@ -91,7 +102,7 @@ class WorkerClient:
         )
         self._at("send.execute.sent")
         first_byte_at = self._wall()
-        result = await (_read_whole(answer) if isinstance(answer, Whole) else _read_stream(answer, attempt.on_progress))
+        result = await (_read_whole(answer, attempt) if isinstance(answer, Whole) else _read_stream(answer, attempt))
         return StepAnswer(_check(result, request), first_byte_at)
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
@@ -143,22 +154,25 @@ def _write_body(request: StepRequest, context: bytes | None) -> bytes:
     return b"".join((rest[:-1], b',"context":', context, b"}"))
 
 
-async def _read_whole(answer: Whole) -> StepResult:
+async def _read_whole(answer: Whole, attempt: Attempt) -> StepResult:
     if answer.status != 200:
         raise failure_from_answer(answer)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip()
-    if len(answer.body) > LARGE_BYTES:
-        return await asyncio.to_thread(_parse, answer.body, kind)
-    return _parse(answer.body, kind)
+    return await _read(answer.body, kind, attempt)
 
 
-async def _read_stream(response: httpx.Response, on_progress: Callable[[Progress], None]) -> StepResult:
+async def _read(body: bytes, kind: str, attempt: Attempt) -> StepResult:
+    attempt.make_room(len(body))
+    return await asyncio.to_thread(_parse, body, kind) if len(body) > LARGE_BYTES else _parse(body, kind)
+
+
+async def _read_stream(response: httpx.Response, attempt: Attempt) -> StepResult:
     try:
         async for event in _read_events(response):
             if event.event == "result":
-                return _parse(event.data.encode(), sse.MEDIA_TYPE)
-            if event.event == "progress":
-                on_progress(Progress.model_validate_json(event.data))
+                return await _read(event.data.encode(), sse.MEDIA_TYPE, attempt)
+            if event.event == "progress" and len(event.data) <= MOST_PROGRESS:
+                attempt.on_progress(Progress.model_validate_json(event.data))
     except ValidationError as exc:
         raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
     finally:
@@ -200,6 +214,10 @@ def _parse(body: bytes, kind: str) -> StepResult:
         output = data.pop("output", None)  # it is JSON already: validating it again took twice as long
         result = StepResult.model_validate(data)
         result.output = output
+        if result.missing:
+            result.missing = [
+                Missing(what=truncate_detail(m.what), why=truncate_detail(m.why)) for m in result.missing[:MOST_MISSING]
+            ]
         return result
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
@@ -225,7 +243,8 @@ def _check(result: StepResult, request: StepRequest) -> StepResult:
         raise StepTimeout(error.detail)
     failure = AgentFailed(error.detail if error else "The agent reported a failure without a reason.")
     failure.blames_agent = False  # it works: it answered
-    failure.type = error.type if error else failure.type
+    if error is not None and is_error_type(error.type):
+        failure.type = error.type
     failure.retryable = error.retryable if error else False
     failure.usage = result.usage
     raise failure

@@ -11,6 +11,7 @@ from functools import partial
 
 import httpx
 from httpx_sse import EventSource
+from pydantic_core import to_json
 
 from coordinator.agent_calls import foreign_a2a, foreign_openai
 from coordinator.agent_calls.attempt import Attempt, StepAnswer
@@ -45,6 +46,7 @@ class ForeignClient:
         sender = ForeignSender(self._http, attempt.seconds, _build_headers(attempt), self._wall)
         openai = attempt.instance.registration.protocol == "openai"
         result = await (self._run_chat(sender, attempt) if openai else self._run_task(sender, attempt))
+        attempt.make_room(len(to_json(result.output)))
         return StepAnswer(result, sender.first_byte_at or self._wall())
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, *, seconds: float) -> None:

@@ -11,12 +11,16 @@ from uuid import uuid4
 from coordinator.execution.admission import Admission, weigh
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.running_task import Live
+from coordinator.execution.starts import MOST_DEATHS, Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.task_runner import Conductor
 from coordinator.journal.store import Store
 from coordinator.tasks.plan import PLANNING, can_be_planned, plan
 from coordinator.tasks.task import Step, Task
+from coordinator.tasks.unfinished import quarantine_error
+from shared import logs
 from shared.contracts import Status, TaskRequest
+from shared.copying import changed
 from shared.errors import Conflict, KeyReused, NotFound, Unavailable
 
 CLOSE_SECONDS = 1.0  # for writing the ends of tasks when this process stops
@@ -31,6 +35,7 @@ class Dispatcher:
         self,
         *,
         store: Store,
+        starts: Starts,
         runner: Runner,
         admission: Admission,
         known_agents: Callable[[], Container[str]],
@@ -41,6 +46,7 @@ class Dispatcher:
         new_id: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._store = store
+        self._starts = starts
         self._runner = runner
         self._admission = admission
         self._conductor = Conductor(
@@ -161,8 +167,16 @@ class Dispatcher:
         return live.task
 
     async def recover(self) -> int:
-        """Takes up every open task of the journal, for `resume` to carry; returns how many."""
-        for task in await self._store.open_tasks():
+        """Takes up every open task of the journal, for `resume` to carry; returns how many.
+
+        A task that was at work whenever the coordinator died lately is ended instead of run again.
+        """
+        tasks = await self._store.open_tasks()
+        quarantined = await self._starts.begin(tasks)
+        for task in tasks:
+            if task.id in quarantined:
+                logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
+                task = changed(task, error=quarantine_error(MOST_DEATHS))
             self._take_up(task)
         await self._store.end_cut_off()
         return len(self._live)

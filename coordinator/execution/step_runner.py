@@ -17,6 +17,7 @@ from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents.registry import Instance
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.output_room import OutputRoom
 from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
@@ -75,6 +76,7 @@ class Runner:
         self._wall = wall
         self._retries = Retries(now=now, random=random)
         self._stopping = False
+        self.outputs = OutputRoom()
 
     def stop(self) -> None:
         """From now on, agents keep the steps that are cut off: the next start takes them up."""
@@ -172,6 +174,7 @@ class Runner:
             traceparent=task.traceparent,
             context=task.context_json,
             resumed=True,
+            make_room=partial(self.outputs.take, task.id),
         )
         return await self.call(attempt)
 

@@ -58,6 +58,8 @@ class Conductor:
         if sent:
             open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
             task = changed(task, steps=tuple(open_steps))
+        for output in (s.output for s in task.steps if s.output is not None):
+            self._runner.outputs.add(task.id, len(to_json(output)))
         spent = sum((s.spent for s in task.steps), NO_USAGE)
         ledger = Ledger(
             max_calls=task.max_calls,
@@ -74,7 +76,7 @@ class Conductor:
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
         live.begun = True
         try:
-            if not live.cancelled:
+            if not live.cancelled and live.task.error is None:  # a quarantined one has its error from the start
                 await self._run(live)
         except asyncio.CancelledError:
             if not live.cancelled:
@@ -290,6 +292,7 @@ class Conductor:
         """Ends the open steps and the task durably, and wakes its waiters."""
         live.ending = True
         if live.task.ended:  # with its last step
+            self._runner.outputs.give_back(live.task.id)
             live.ended.set()
             return
         if not live.cancelled:
@@ -305,6 +308,7 @@ class Conductor:
         if not await self._write_durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
+        self._runner.outputs.give_back(ended.id)
         live.ended.set()
 
     def _give_up(self, step: Step, status: Status, error: StepError) -> EndedStep:

@@ -182,6 +182,9 @@ REMOVE_AGENT = "UPDATE agents SET removed_at = :at WHERE id = :id AND removed_at
 AGENTS = "SELECT id, registration, removed_at FROM agents"
 
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING"
+SET_META = """
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 TRY_TO_WRITE = "INSERT INTO meta (key, value) VALUES ('tried', :at) ON CONFLICT DO UPDATE SET value = :at"
 GET_META = "SELECT value FROM meta WHERE key = :key"
 
