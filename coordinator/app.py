@@ -107,13 +107,13 @@ def create_app(
         secret = await store.secret()
         feed = Feed(store.events)
         to_webhooks = await stack.enter_async_context(
-            transport.client(policy="agents" if settings.private_webhooks else "web", transport=inner)
+            transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
         )
         webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
         for reader in (stats.read, log_lines(), feed.read, webhooks.read):
             events.add(reader)
         http = await stack.enter_async_context(
-            transport.client(
+            transport.make_client(
                 policy="agents",
                 private=settings.private_agents,
                 seconds=CALL_SECONDS,

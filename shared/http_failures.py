@@ -11,7 +11,7 @@ from shared.client.client import (
     DeadlineExceeded,
     NoDescriptor,
     Whole,
-    reached,
+    may_have_arrived,
 )
 from shared.errors import (
     AgentBusy,
@@ -61,7 +61,7 @@ def failure_from_error(exc: httpx.TransportError, seconds: float) -> StepFailure
     said = str(exc) or type(exc).__name__
     if isinstance(exc, NoDescriptor | httpx.PoolTimeout):
         return CallNotSent(said)
-    if reached(exc):
+    if may_have_arrived(exc):
         return AgentLost(f"The connection was lost before the response was complete: {said}")
     failure = AgentUnreachable(said)
     failure.retryable = not isinstance(exc, AddressRefused | httpx.UnsupportedProtocol)

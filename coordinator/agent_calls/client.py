@@ -90,7 +90,7 @@ class WorkerClient:
         }
         if attempt.traceparent:
             headers["traceparent"] = attempt.traceparent
-        answer = await transport.called(
+        answer = await transport.fetch(
             self._http,
             "POST",
             f"{instance.registration.endpoint}/execute",
@@ -113,7 +113,7 @@ class WorkerClient:
             return
         envelope = Envelope(task=task_id, step=step_id, attempt=attempt, milliseconds=0)
         try:
-            await transport.called(
+            await transport.fetch(
                 self._http,
                 "DELETE",
                 f"{instance.registration.endpoint}/execute/{task_id}/{step_id}?attempt={attempt}",
@@ -127,7 +127,7 @@ class WorkerClient:
     async def probe(self, instance: Instance) -> str | None:
         """None if the agent answers `/health` with 2xx within 2 s, else why not; raises `CallNotSent`."""
         try:
-            answer = await transport.called(
+            answer = await transport.fetch(
                 self._http,
                 "GET",
                 f"{instance.registration.endpoint}/health",

@@ -76,7 +76,7 @@ class ForeignSender:
     async def _send(
         self, method: str, url: str, seconds: float, headers: dict[str, str], body: bytes, *, streams: str = ""
     ) -> Whole | httpx.Response:
-        return await transport.called(
+        return await transport.fetch(
             self._http, method, url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES, streams=streams
         )
 

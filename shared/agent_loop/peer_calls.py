@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from pydantic_core import from_json
 
-from shared.client.client import Whole, called
+from shared.client.client import Whole, fetch
 from shared.contracts import MAX_RESULT_BYTES, NO_USAGE, Usage
 from shared.errors import BadResponse
 from shared.http_failures import failure_from_answer, failure_from_error, preview
@@ -62,7 +62,7 @@ async def post(
 ) -> JsonValue:
     """The JSON that comes back; raises a `StepFailure`."""
     try:
-        answer = await called(http, "POST", url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES)
+        answer = await fetch(http, "POST", url, headers, body, seconds=seconds, max_bytes=MAX_RESULT_BYTES)
     except httpx.TransportError as exc:
         raise failure_from_error(exc, seconds) from exc
     assert isinstance(answer, Whole)

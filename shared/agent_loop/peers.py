@@ -129,7 +129,7 @@ class _Reached:
         self._cards = _Cards(look, wanted, now)
 
     async def __aenter__(self) -> Self:
-        self._http = transport.client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
+        self._http = transport.make_client(policy="agents", max_bytes=MAX_RESULT_BYTES, transport=self._inner)
         self._cards.open()
         return self
 

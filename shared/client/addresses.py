@@ -44,14 +44,14 @@ _METADATA_NAMES = {
 }
 
 
-def agent_allowed(address: str, *, private: bool = True) -> bool:
+def is_agent_allowed(address: str, *, private: bool = True) -> bool:
     """Whether an agent may live at `address` (an IP address, as a name resolved to).
 
     Link-local, metadata, unspecified, multicast and reserved addresses never; private and loopback ones
     only with `private`. An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4, Teredo) is judged
     as that. ValueError: no IP address.
     """
-    ip = _meant(ipaddress.ip_address(address.partition("%")[0]))
+    ip = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
     if ip.is_loopback:
         return private
     if any(ip in network for network in _NEVER):
@@ -59,12 +59,12 @@ def agent_allowed(address: str, *, private: bool = True) -> bool:
     return private or (ip.is_global and (ip.version == 4 or ip in _WEB_IPV6))
 
 
-def web_allowed(address: str) -> bool:
+def is_web_allowed(address: str) -> bool:
     """Whether `address` (an IP address, as a name resolved to) belongs to the open web. ValueError: no IP address."""
-    return agent_allowed(address, private=False)
+    return is_agent_allowed(address, private=False)
 
 
-def literal_refusal(host: str, *, private: bool = True) -> str | None:
+def why_literal_refused(host: str, *, private: bool = True) -> str | None:
     """Why no agent may be registered at the host of a URL, as a sentence; None when there is no reason.
 
     Judges what can be known without a look-up: IP addresses, in brackets or not, and names of metadata
@@ -78,7 +78,7 @@ def literal_refusal(host: str, *, private: bool = True) -> str | None:
     if "%" in name:
         return f"{host!r} contains a zone or an escaped character."
     try:
-        allowed = agent_allowed(name, private=private)
+        allowed = is_agent_allowed(name, private=private)
     except ValueError:
         if ends_in_a_number(name):
             return f"{host!r} is not a plain IP address; write it as four decimal numbers."
@@ -93,7 +93,7 @@ def ends_in_a_number(name: str) -> bool:
     return last.isdecimal() or (digits != last and all(c in "0123456789abcdef" for c in digits))
 
 
-def url_refusal(url: str, *, private: bool, loopback: bool = False) -> str | None:
+def why_url_refused(url: str, *, private: bool, loopback: bool = False) -> str | None:
     """Why a URL cannot be called, as far as it shows without a look-up; None where nothing speaks against it.
 
     With `loopback` this machine is allowed, also where `private` addresses are not.
@@ -105,10 +105,10 @@ def url_refusal(url: str, *, private: bool, loopback: bool = False) -> str | Non
         return f"is not a valid URL: {exc}"
     if not is_http_url(url):
         return "must be an http or https URL with a host."
-    return None if loopback and is_loopback(host) else literal_refusal(host, private=private)
+    return None if loopback and is_loopback(host) else why_literal_refused(host, private=private)
 
 
-def _meant(ip: Address) -> Address:
+def _unwrap(ip: Address) -> Address:
     """The IPv4 address that an IPv6 one stands for, or the same."""
     if ip.version == 4:
         return ip

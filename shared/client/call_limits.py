@@ -48,15 +48,15 @@ class Bounded(httpx.AsyncBaseTransport):
         if not isinstance(stream, httpx.ByteStream):
             answer.stream = _Capped(stream, at, cap)
         elif sum(map(len, stream)) > cap:
-            raise _too_large(cap)
+            raise _refuse_large(cap)
         return answer
 
     @property
-    def direct(self) -> bool:
-        """Whether `whole` may be called: the network is the real one."""
+    def is_direct(self) -> bool:
+        """Whether `fetch` may be called: the network is the real one."""
         return isinstance(self._inner, Connections)
 
-    async def whole(
+    async def fetch(
         self,
         method: str,
         target: Target,
@@ -68,12 +68,12 @@ class Bounded(httpx.AsyncBaseTransport):
         connect_seconds: float | None,
         streams: str,
     ) -> Whole | httpx.Response:
-        """`Connections.whole` within the same bounds."""
+        """`Connections.fetch` within the same bounds."""
         assert isinstance(self._inner, Connections)
         at = asyncio.get_running_loop().time() + seconds
         try:
             async with asyncio.timeout_at(at):
-                answer = await self._inner.whole(
+                answer = await self._inner.fetch(
                     method,
                     target,
                     headers,
@@ -85,7 +85,7 @@ class Bounded(httpx.AsyncBaseTransport):
         except TimeoutError as exc:
             raise DeadlineExceeded("The call timed out before a response.") from exc
         if answer is None:
-            raise _too_large(max_bytes)
+            raise _refuse_large(max_bytes)
         if isinstance(answer, httpx.Response):
             assert isinstance(answer.stream, httpx.AsyncByteStream)
             answer.stream = _Capped(answer.stream, at, max_bytes)
@@ -114,12 +114,12 @@ class _Capped(httpx.AsyncByteStream):
                 return
             left -= len(piece)
             if left < 0:
-                raise _too_large(self._max_bytes)
+                raise _refuse_large(self._max_bytes)
             yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-def _too_large(max_bytes: int) -> BodyTooLarge:
+def _refuse_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The response is larger than {max_bytes} bytes.")

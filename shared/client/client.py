@@ -10,7 +10,7 @@ import httpx
 
 from shared.client import addresses
 from shared.client.call_limits import BodyTooLarge, Bounded, DeadlineExceeded
-from shared.client.connections import Connections, Target, Whole, target
+from shared.client.connections import Connections, Target, Whole, parse_target
 from shared.client.decoding import CODINGS, BadCoding
 from shared.client.pool import AddressRefused, NoDescriptor, UnknownHost
 
@@ -23,14 +23,14 @@ __all__ = [
     "Policy",
     "UnknownHost",
     "Whole",
-    "called",
-    "client",
-    "reached",
+    "fetch",
+    "make_client",
+    "may_have_arrived",
 ]
 Policy = Literal["agents", "web"]
 
 
-def client(
+def make_client(
     *,
     policy: Policy = "agents",
     seconds: float = 30.0,
@@ -49,9 +49,9 @@ def client(
     `policy` and `private` choose the rule of `shared.client.addresses`, applied to the address that is connected to.
     `transport` replaces the network, not the deadline and the cap. No running loop is needed here.
 
-    Calls raise the errors of this module and httpx's own; `reached` tells them apart.
+    Calls raise the errors of this module and httpx's own; `may_have_arrived` tells them apart.
     """
-    allowed = addresses.web_allowed if policy == "web" else partial(addresses.agent_allowed, private=private)
+    allowed = addresses.is_web_allowed if policy == "web" else partial(addresses.is_agent_allowed, private=private)
     inner = transport or Connections(allowed, max_connections, lookup_seconds=connect_seconds)
     return _Client(
         transport=Bounded(inner, seconds=seconds, max_bytes=max_bytes),
@@ -62,7 +62,7 @@ def client(
     )
 
 
-async def called(
+async def fetch(
     http: httpx.AsyncClient,
     method: str,
     url: str,
@@ -79,10 +79,10 @@ async def called(
     are those of every call, and raised are the same errors. Where something else answers in the place of the network,
     a fake or respx, the call goes to it as httpx's own do.
     """
-    at = _at(url)
+    at = _parse_url(url)
     transport = http._transport_for_url(at.url)  # httpx asks it for every call, and it is what respx replaces
-    if isinstance(transport, Bounded) and transport.direct:
-        return await transport.whole(
+    if isinstance(transport, Bounded) and transport.is_direct:
+        return await transport.fetch(
             method,
             at.target,
             headers,
@@ -112,16 +112,16 @@ class _At(NamedTuple):
 
 
 @lru_cache(2_000)
-def _at(url: str) -> _At:
+def _parse_url(url: str) -> _At:
     """Parsed once for each of as many endpoints as there may be agents, twice."""
     try:
         parsed = httpx.URL(url)
-        return _At(parsed, target(parsed))
+        return _At(parsed, parse_target(parsed))
     except (UnicodeError, httpx.InvalidURL) as exc:
         raise httpx.LocalProtocolError(f"Invalid URL: {exc}") from exc
 
 
-def reached(exc: httpx.TransportError) -> bool:
+def may_have_arrived(exc: httpx.TransportError) -> bool:
     """Whether the peer may have seen the call. False: it certainly did not, the same call may be sent again.
 
     (After `AddressRefused` and `UnsupportedProtocol` that is safe, but will not help.)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import httpx
 
-from shared.client.decoding import Decoder, coding
+from shared.client.decoding import Decoder, parse_coding
 from shared.client.exchange import Connection
 from shared.client.pool import Origin, Pool
 
@@ -35,7 +35,7 @@ class Target(NamedTuple):
     host: bytes
 
 
-def target(url: httpx.URL) -> Target:
+def parse_target(url: httpx.URL) -> Target:
     """Where a URL leads; raises `httpx.UnsupportedProtocol`."""
     if url.scheme not in ("http", "https") or not url.raw_host:
         raise httpx.UnsupportedProtocol(f"{url.scheme!r} is not a supported protocol.")
@@ -57,19 +57,19 @@ class Connections(httpx.AsyncBaseTransport):
         headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _FRAMING]
         try:
             body = request.content
-            headers += _length(request.method, body)
+            headers += _measure(request.method, body)
         except httpx.RequestNotRead:
             assert isinstance(request.stream, httpx.AsyncByteStream)
             body, upload = b"", aiter(request.stream)
             headers.append((b"Transfer-Encoding", b"chunked"))
-        call = await self._called(request.method, target(request.url), headers, body, limits, upload)
+        call = await self._begin(request.method, parse_target(request.url), headers, body, limits, upload)
         try:
-            return call.response()
+            return call.make_response()
         except BaseException:
             call.close()
             raise
 
-    async def whole(
+    async def fetch(
         self,
         method: str,
         target: Target,
@@ -80,19 +80,19 @@ class Connections(httpx.AsyncBaseTransport):
         max_bytes: int,
         streams: str,
     ) -> Whole | httpx.Response | None:
-        """Bytes for bytes, past httpx's objects; a 200 of the media type `streams` comes as it is read.
+        """Bytes for bytes, past httpx's objects; a 200 of the media type `is_stream` comes as it is read.
 
         None where the body is larger than `max_bytes`.
         """
         raw = [(b"Host", target.host)]
         raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        raw += _length(method, body)
+        raw += _measure(method, body)
         limits = {"connect": connect_seconds, "pool": connect_seconds}
-        call = await self._called(method, target, raw, body, limits, None)
+        call = await self._begin(method, target, raw, body, limits, None)
         try:
-            if streams and call.streams(streams):
-                return call.response()
-            answer = await call.whole(max_bytes)
+            if streams and call.is_stream(streams):
+                return call.make_response()
+            answer = await call.read_whole(max_bytes)
         except BaseException:
             call.close()
             raise
@@ -102,7 +102,7 @@ class Connections(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def _called(
+    async def _begin(
         self,
         method: str,
         target: Target,
@@ -116,14 +116,14 @@ class Connections(httpx.AsyncBaseTransport):
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method.encode("ascii"), target.path, lines)
         if not _HEAD.fullmatch(head) or head.count(b"\n") != len(headers) + 2:  # or a header would begin another line
             raise httpx.LocalProtocolError("The method, the path or a header contains invalid characters.")
-        await self._place(limits.get("pool"))
+        await self._take_place(limits.get("pool"))
         try:
             while True:
-                kept = self._pool.kept(target.origin)
-                connection = kept or await self._pool.opened(target.origin, limits.get("connect"))
+                kept = self._pool.take_kept(target.origin)
+                connection = kept or await self._pool.open_connection(target.origin, limits.get("connect"))
                 try:
                     await connection.ask(head, body, headless=method == "HEAD", upload=upload)
-                    await connection.answered(limits.get("read"))
+                    await connection.wait_for_answer(limits.get("read"))
                     break
                 except BaseException as exc:
                     self._pool.give_back(connection, target.origin)
@@ -135,7 +135,7 @@ class Connections(httpx.AsyncBaseTransport):
             raise
         return _Exchange(connection, target.origin, limits.get("read"), self._pool, self._places)
 
-    async def _place(self, seconds: float | None) -> None:
+    async def _take_place(self, seconds: float | None) -> None:
         if not self._places.locked():  # no timer for what does not wait
             await self._places.acquire()
             return
@@ -146,7 +146,7 @@ class Connections(httpx.AsyncBaseTransport):
             raise httpx.PoolTimeout("No connection became available in time.") from exc
 
 
-def _length(method: str, body: bytes) -> list[tuple[bytes, bytes]]:
+def _measure(method: str, body: bytes) -> list[tuple[bytes, bytes]]:
     """Content-Length, but for methods that need none (RFC 9110, section 8.6)."""
     return [(b"Content-Length", b"%d" % len(body))] if body or method in ("POST", "PUT", "PATCH") else []
 
@@ -164,31 +164,31 @@ class _Exchange(httpx.AsyncByteStream):
         self._places = places
         self._open = True
 
-    def streams(self, media_type: str) -> bool:
+    def is_stream(self, media_type: str) -> bool:
         """Whether the answer is a good one of this type."""
         said = self._connection.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
         return self._connection.status == 200 and said == media_type.encode("ascii")
 
-    def response(self) -> httpx.Response:
+    def make_response(self) -> httpx.Response:
         """The answer in httpx's words; one that is complete has given its connection back."""
         connection = self._connection
-        self._coding = coding(connection.fields.get(b"content-encoding"))
+        self._coding = parse_coding(connection.fields.get(b"content-encoding"))
         headers, stream = connection.headers, self if not connection.complete or self._coding else None
         if self._coding:
             dropped = (b"content-encoding", b"content-length")
             headers = [(name, value) for name, value in headers if name.lower() not in dropped]
         extensions = {"http_version": b"HTTP/1.1", "reason_phrase": connection.reason}
-        body = stream or httpx.ByteStream(connection.taken())
+        body = stream or httpx.ByteStream(connection.take_pieces())
         if stream is None:
             self.close()
         return httpx.Response(connection.status, headers=headers, stream=body, extensions=extensions)
 
-    async def whole(self, max_bytes: int) -> Whole | None:
+    async def read_whole(self, max_bytes: int) -> Whole | None:
         """The answer once all of it is there; None if it is larger."""
         connection = self._connection
-        self._coding = coding(connection.fields.get(b"content-encoding"))
+        self._coding = parse_coding(connection.fields.get(b"content-encoding"))
         if connection.complete and not self._coding:
-            body = connection.taken()
+            body = connection.take_pieces()
         else:
             parts, size = [], 0
             async with aclosing(aiter(self)) as pieces:
@@ -202,8 +202,8 @@ class _Exchange(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         decoder = Decoder(self._coding) if self._coding else None
-        while piece := await self._connection.piece(self._silence):
-            for part in decoder.decoded(piece) if decoder else (piece,):
+        while piece := await self._connection.read_piece(self._silence):
+            for part in decoder.decode(piece) if decoder else (piece,):
                 yield part
         if decoder:
             decoder.end()

@@ -18,7 +18,7 @@ class BadCoding(httpx.RemoteProtocolError):
     """The answer is complete, and its body cannot be decoded."""
 
 
-def coding(said: bytes | None) -> str | None:
+def parse_coding(said: bytes | None) -> str | None:
     """What a Content-Encoding means, None for nothing; raises `BadCoding` for one of no use."""
     name = (said or b"").decode("latin-1").strip().lower()
     if name in _PLAIN:
@@ -35,7 +35,7 @@ class Decoder:
         self._coding = coding
         self._unpacking: Any = None
 
-    def decoded(self, piece: bytes) -> Iterator[bytes]:
+    def decode(self, piece: bytes) -> Iterator[bytes]:
         """What a piece of the body holds, 64 KB at a time; raises `BadCoding`."""
         if self._unpacking is None:
             raw = self._coding == "deflate" and piece[0] & 0x0F != 8  # some peers leave the zlib header out

@@ -19,7 +19,7 @@ WHOLE_BYTES = 65_536  # an answer that says it is no longer is waited for as a w
 class Connection(asyncio.Protocol):
     """Carries one exchange after the other. Its errors are httpx's; after any of them it is to be closed.
 
-    `status`, `reason`, `headers` and `fields` (by lower-case name) are the answer's once `answered` has returned.
+    `status`, `reason`, `headers` and `fields` (by lower-case name) are those of the answer after `wait_for_answer`.
     """
 
     def __init__(self) -> None:
@@ -79,18 +79,18 @@ class Connection(asyncio.Protocol):
                 await self._writable
         self.transport.write(b"0\r\n\r\n")
 
-    async def answered(self, silence: float | None) -> None:
+    async def wait_for_answer(self, silence: float | None) -> None:
         """Until the answer's head is there, with all of a small body; `silence` is how long nothing may come."""
         while not self._begun or (self._whole and not self.complete):
-            await self._news(silence)
+            await self._wait_for_news(silence)
 
-    async def piece(self, silence: float | None) -> bytes:
+    async def read_piece(self, silence: float | None) -> bytes:
         """The next of the body as it comes; nothing at its end."""
         while not self._pieces and not self.complete:
-            await self._news(silence)
-        return self.taken()
+            await self._wait_for_news(silence)
+        return self.take_pieces()
 
-    def taken(self) -> bytes:
+    def take_pieces(self) -> bytes:
         """What of the body has come since the last time."""
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces, self._held = [], 0
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         """At once, whatever is on its way."""
         self.transport.abort()
 
-    async def _news(self, silence: float | None) -> None:
+    async def _wait_for_news(self, silence: float | None) -> None:
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()

@@ -56,7 +56,7 @@ class Pool:
         self._busy: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def kept(self, origin: Origin) -> Connection | None:
+    def take_kept(self, origin: Origin) -> Connection | None:
         """The freshest connection that is kept, if there is one."""
         idle, now = self._idle.get(origin), asyncio.get_running_loop().time()
         while idle:
@@ -67,21 +67,21 @@ class Pool:
             connection.close()
         return None
 
-    async def opened(self, origin: Origin, seconds: float | None) -> Connection:
+    async def open_connection(self, origin: Origin, seconds: float | None) -> Connection:
         """A new connection; `seconds` bounds connecting, and again the TLS handshake.
 
         Raises `UnknownHost`, `AddressRefused`, `NoDescriptor`, `httpx.UnsupportedProtocol`, `httpx.ConnectError`,
         `ConnectTimeout`.
         """
-        addresses, where = await self._addresses(origin), f"{origin.host}:{origin.port}"
+        addresses, where = await self._find_addresses(origin), f"{origin.host}:{origin.port}"
         try:
-            connection = await self._connected(addresses, origin, seconds)
+            connection = await self._connect(addresses, origin, seconds)
         except TimeoutError as exc:
             raise httpx.ConnectTimeout(f"Cannot connect to {where} within {seconds:g} s.") from exc
         except (OSError, RuntimeError) as exc:  # uvloop raises both
             if isinstance(exc, OSError) and exc.errno in _OURS:
-                raise NoDescriptor(f"No connection to {where} can be opened: {_reason(exc)}.") from exc
-            raise httpx.ConnectError(f"Cannot connect to {where}: {_reason(exc)}") from exc
+                raise NoDescriptor(f"No connection to {where} can be opened: {_explain(exc)}.") from exc
+            raise httpx.ConnectError(f"Cannot connect to {where}: {_explain(exc)}") from exc
         self._busy.add(connection)
         return connection
 
@@ -121,7 +121,7 @@ class Pool:
                 del self._idle[origin]
         self._sweeper = loop.call_later(KEEP_SECONDS / 4, self._sweep) if self._idle else None
 
-    async def _connected(self, addresses: list[Any], origin: Origin, seconds: float | None) -> Connection:
+    async def _connect(self, addresses: list[Any], origin: Origin, seconds: float | None) -> Connection:
         short: OSError | None = None
         try:
             async with asyncio.timeout(seconds):
@@ -134,7 +134,7 @@ class Pool:
             raise short from None
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls: dict[str, Any] = {"ssl": _tls(), "server_hostname": origin.host} if origin.tls else {}
+            tls: dict[str, Any] = {"ssl": _make_tls(), "server_hostname": origin.host} if origin.tls else {}
             async with asyncio.timeout(seconds):
                 _, connection = await asyncio.get_running_loop().create_connection(Connection, sock=sock, **tls)
         except BaseException:
@@ -142,7 +142,7 @@ class Pool:
             raise
         return connection
 
-    async def _addresses(self, origin: Origin) -> list[Any]:
+    async def _find_addresses(self, origin: Origin) -> list[Any]:
         """What may be connected to, as `getaddrinfo` says it."""
         host, port = origin.host, origin.port
         try:
@@ -152,7 +152,7 @@ class Pool:
                 raise httpx.UnsupportedProtocol(
                     f"{host!r} is not a valid host: programs disagree about its address."
                 ) from None
-            found = await self._looked_up(host, port)
+            found = await self._look_up(host, port)
         else:
             family = socket.AF_INET if version == 4 else socket.AF_INET6
             sockaddr = (host, port) if version == 4 else (host, port, 0, 0)
@@ -162,7 +162,7 @@ class Pool:
             raise AddressRefused(f"The address of {host}:{port} is not allowed.")
         return allowed
 
-    async def _looked_up(self, host: str, port: int) -> list[Any]:
+    async def _look_up(self, host: str, port: int) -> list[Any]:
         try:
             async with asyncio.timeout(self._lookup_seconds):
                 return await asyncio.get_running_loop().getaddrinfo(
@@ -173,7 +173,7 @@ class Pool:
         except (OSError, UnicodeError) as exc:
             if descriptors.are_short(descriptors.CALLS_LEAVE):  # the resolver says it in other words
                 raise NoDescriptor(f"The address of {host} cannot be looked up: {os.strerror(errno.EMFILE)}.") from exc
-            raise UnknownHost(f"Cannot connect to {host}:{port}: {_reason(exc)}") from exc
+            raise UnknownHost(f"Cannot connect to {host}:{port}: {_explain(exc)}") from exc
 
 
 async def _started(addresses: list[Any]) -> socket.socket | OSError:
@@ -198,11 +198,11 @@ def _socket(info: Any) -> socket.socket:
 
 
 @lru_cache(1)
-def _tls() -> ssl.SSLContext:
+def _make_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _reason(exc: Exception) -> str:
+def _explain(exc: Exception) -> str:
     if not isinstance(exc, OSError) or isinstance(exc, (socket.gaierror, ssl.SSLError)) or not exc.errno:
         return (exc.strerror if isinstance(exc, OSError) else None) or str(exc) or type(exc).__name__
     return os.strerror(exc.errno)  # "Connection refused"; the loops' own texts differ and repeat the address

@@ -84,7 +84,7 @@ class LanguageModel:
         self._server: Server | None = None
         self._measuring: asyncio.Task[None] | None = None
         if script is None and url:
-            http = transport.client(policy="agents", seconds=3_600.0, max_bytes=MAX_REPLY_BYTES)
+            http = transport.make_client(policy="agents", seconds=3_600.0, max_bytes=MAX_REPLY_BYTES)
             self._server = Server(http, self._url, name=name, key=key, places=places, context=context, extra=extra)
             self._answers = Caller(self._server)
         else:

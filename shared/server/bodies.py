@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive
 
-from shared.client.addresses import url_refusal
+from shared.client.addresses import why_url_refused
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import BadRequest, Invalid, TooLarge
 from shared.strict_json import json_pointer, strict_json
@@ -73,7 +73,7 @@ def describe(model: type[Any]) -> dict[str, Any]:
 
 def check_address(pointer: str, url: str, *, private: bool) -> None:
     """Raises `Invalid` where the field at `pointer` holds no URL, or one whose literal address is not allowed."""
-    if refused := url_refusal(url, private=private):
+    if refused := why_url_refused(url, private=private):
         raise Invalid(f"{pointer}: {refused}", [{"pointer": pointer, "detail": refused}])
 
 

@@ -76,13 +76,13 @@ def create_worker_app(
 
     async def open_worker(stack: AsyncExitStack) -> Opened:
         stack.push_async_callback(memory.close)
-        http = await stack.enter_async_context(transport.client(policy="web", transport=inner))
+        http = await stack.enter_async_context(transport.make_client(policy="web", transport=inner))
         state = await stack.enter_async_context(agent.open())
         stack.push_async_callback(steps.close)
         if not settings.coordinator_url:
             return Opened(state, http)
         heartbeat = Heartbeat(
-            client=await stack.enter_async_context(transport.client(policy="agents", transport=inner)),
+            client=await stack.enter_async_context(transport.make_client(policy="agents", transport=inner)),
             coordinator_url=settings.coordinator_url,
             registration=_make_registration(agent, endpoint, limit, await _collect_metadata(agent)),
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,

@@ -101,7 +101,7 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         try:
-            answer = await transport.called(
+            answer = await transport.fetch(
                 self._client,
                 "POST",
                 f"{self._url}/register_agent",

@@ -52,7 +52,7 @@ class Network(httpx.AsyncBaseTransport):
     """
 
     def __init__(self) -> None:
-        self._real = transport.client(seconds=3_600)
+        self._real = transport.make_client(seconds=3_600)
         self._hosts: dict[str, httpx.ASGITransport] = {}
         self._unplugged: set[str] = set()
         self._delays: dict[str, float] = {}

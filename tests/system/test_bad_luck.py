@@ -223,13 +223,13 @@ async def test_every_way_to_an_agent_names_the_same_fault(name: str, monkeypatch
     """Past httpx's objects, through httpx over the same connections, and where respx stands in and lets it pass."""
     behaviour, type, said = BEHAVIOURS[name]
     monkeypatch.setattr(worker_client, "SILENCE_SECONDS", 0.1)
-    with_httpx = Through(transport.client()._transport)
+    with_httpx = Through(transport.make_client()._transport)
 
-    past_httpx = await fault(transport.client(), behaviour)
-    through_httpx = await fault(transport.client(transport=with_httpx), behaviour)
+    past_httpx = await fault(transport.make_client(), behaviour)
+    through_httpx = await fault(transport.make_client(transport=with_httpx), behaviour)
     with respx.mock(using="httpx") as web:
         web.route().pass_through()
-        through_respx = await fault(transport.client(), behaviour)
+        through_respx = await fault(transport.make_client(), behaviour)
 
     assert past_httpx == through_httpx == through_respx
     assert past_httpx[0] == type

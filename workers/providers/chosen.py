@@ -33,7 +33,9 @@ async def provider(
     policy: http.Policy = "agents" if settings.search_url else "web"
     seconds = settings.search_timeout
     threads = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-    async with http.client(policy=policy, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, transport=transport) as client:
+    async with http.make_client(
+        policy=policy, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, transport=transport
+    ) as client:
         try:
             yield Web(settings.search_provider, engine, client, seconds, hints, threads)
         finally:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.background import Background
 from shared.client import client as transport
-from shared.client.addresses import url_refusal
+from shared.client.addresses import why_url_refused
 from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.outbox import Outbox
@@ -91,8 +91,8 @@ class _Door:
             db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._host.app.fail)
             stack.push_async_callback(db.close)
             await db.open(sql.MIGRATIONS)
-            near = await stack.enter_async_context(transport.client(policy="agents"))
-            far = await stack.enter_async_context(transport.client(policy="web"))
+            near = await stack.enter_async_context(transport.make_client(policy="agents"))
+            far = await stack.enter_async_context(transport.make_client(policy="web"))
             pushes = Pushes(db, lambda url: near if self._host.private or self._is_near(url) else far)
             self._outbox = Outbox(pushes, wall=time.time, random=Random())
             loops = await stack.enter_async_context(Background(self._host.app.fail))
@@ -110,7 +110,7 @@ class _Door:
         return is_loopback(self._host.app.address)
 
     def _refusal(self, url: str) -> str | None:
-        return url_refusal(url, private=self._host.private, loopback=self._listens_on_loopback)
+        return why_url_refused(url, private=self._host.private, loopback=self._listens_on_loopback)
 
 
 def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:

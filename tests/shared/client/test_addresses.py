@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.client.addresses import agent_allowed, literal_refusal, web_allowed
+from shared.client.addresses import is_agent_allowed, is_web_allowed, why_literal_refused
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "93.184.216.34", "2606:4700:4700::1111", "2001:4860:4860::8888"]
 PRIVATE = ["127.0.0.1", "127.8.8.8", "10.0.0.7", "172.18.0.2", "192.168.1.1", "100.64.0.1", "::1", "fd12:3456::1"]
@@ -30,38 +30,38 @@ PRIVATE_IN_IPV6 = ["::ffff:10.0.0.7", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "20
 
 @pytest.mark.parametrize("address", PUBLIC + PRIVATE + PRIVATE_IN_IPV6)
 def test_agents_may_live_at_public_private_and_loopback_addresses(address: str) -> None:
-    assert agent_allowed(address)
+    assert is_agent_allowed(address)
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_nobody_is_sent_to_metadata_link_local_or_nowhere(address: str) -> None:
-    assert not agent_allowed(address)
-    assert not web_allowed(address)
+    assert not is_agent_allowed(address)
+    assert not is_web_allowed(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE + PRIVATE_IN_IPV6)
 def test_private_addresses_are_closed_by_policy_and_never_web(address: str) -> None:
-    assert not agent_allowed(address, private=False)
-    assert not web_allowed(address)
+    assert not is_agent_allowed(address, private=False)
+    assert not is_web_allowed(address)
 
 
 @pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::8.8.8.8", "2002:808:808::1"])
 def test_the_open_web_is_what_is_global(address: str) -> None:
     """Also through NAT64 and 6to4, which is how networks without IPv4 see it."""
-    assert web_allowed(address)
-    assert agent_allowed(address, private=False)
+    assert is_web_allowed(address)
+    assert is_agent_allowed(address, private=False)
 
 
 @pytest.mark.parametrize(
     "address", ["::7f00:1", "64:ff9b:1::1", "::ffff:0:808:808", "100::1", "2001:db8::1", "4000::1"]
 )
 def test_what_python_calls_global_is_not_always_the_web(address: str) -> None:
-    assert not web_allowed(address)
+    assert not is_web_allowed(address)
 
 
 def test_a_name_is_no_address() -> None:
     with pytest.raises(ValueError, match="example"):
-        agent_allowed("example.org")
+        is_agent_allowed("example.org")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_name_is_no_address() -> None:
 )
 def test_forbidden_host_is_refused_in_any_spelling(host: str) -> None:
     """A forbidden host is refused in any spelling with a reason."""
-    reason = literal_refusal(host)
+    reason = why_literal_refused(host)
 
     assert reason is not None
     assert host in reason
@@ -109,9 +109,9 @@ def test_forbidden_host_is_refused_in_any_spelling(host: str) -> None:
     [*PUBLIC, *PRIVATE, "localhost", "researcher", "researcher-2", "agent.example.org", "r2d2", "0x.example", "7.org"],
 )
 def test_ordinary_hosts_are_accepted(host: str) -> None:
-    assert literal_refusal(host) is None
+    assert why_literal_refused(host) is None
 
 
 @pytest.mark.parametrize("host", [*PRIVATE, "[::1]"])
 def test_private_hosts_are_refused_by_policy(host: str) -> None:
-    assert literal_refusal(host, private=False) is not None
+    assert why_literal_refused(host, private=False) is not None

@@ -28,7 +28,7 @@ from shared.client.client import (
     DeadlineExceeded,
     NoDescriptor,
     UnknownHost,
-    reached,
+    may_have_arrived,
 )
 from shared.http_failures import failure_from_error
 
@@ -134,20 +134,20 @@ def open_files() -> int:
 
 async def test_a_refused_connection_says_where_and_why() -> None:
     port = free_port()
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.ConnectError, match=f"127.0.0.1:{port}: Connection refused") as caught:
             await client.post(f"http://127.0.0.1:{port}/execute", json={})
 
     assert type(caught.value) is httpx.ConnectError
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 async def test_an_unknown_host_is_its_own_error() -> None:
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(UnknownHost) as caught:
             await client.get("http://nobody.invalid/")
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 async def test_slow_lookup_is_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ async def test_slow_lookup_is_an_unknown_host(monkeypatch: pytest.MonkeyPatch) -
         return []
 
     monkeypatch.setattr(loop, "getaddrinfo", slow)
-    async with transport.client(connect_seconds=0.05) as client:
+    async with transport.make_client(connect_seconds=0.05) as client:
         with pytest.raises(UnknownHost, match=r"within 0\.05 s"):
             await client.get("http://slow.example/")
 
@@ -170,11 +170,11 @@ async def test_a_broken_tls_handshake_never_carried_the_call(serve: Serve) -> No
         await reader.read()
 
     url = await serve(speaks_no_tls)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.ConnectError) as caught:
             await client.get(url.replace("http:", "https:"))
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 async def test_connection_that_does_not_open_times_out() -> None:
@@ -186,17 +186,17 @@ async def test_connection_that_does_not_open_times_out() -> None:
             ahead = waiting.enter_context(socket.socket())
             ahead.setblocking(False)
             ahead.connect_ex(deaf.getsockname())
-        async with transport.client(connect_seconds=0.1) as client:
+        async with transport.make_client(connect_seconds=0.1) as client:
             with pytest.raises(httpx.ConnectTimeout) as caught:
                 await client.post(f"http://127.0.0.1:{deaf.getsockname()[1]}/")
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 async def test_pool_timeout_gives_the_place_back(serve: Serve) -> None:
     """No free connection is a pool timeout and the place comes back."""
     hanging, answering = await serve(hangs), await serve(keeps_answering)
-    async with transport.client(max_connections=1, connect_seconds=0.05) as client:
+    async with transport.make_client(max_connections=1, connect_seconds=0.05) as client:
         first = asyncio.create_task(client.get(hanging), name="first")
         await asyncio.sleep(0.01)
         with pytest.raises(httpx.PoolTimeout) as caught:
@@ -204,35 +204,35 @@ async def test_pool_timeout_gives_the_place_back(serve: Serve) -> None:
         first.cancel()
         await asyncio.wait([first])
 
-        assert not reached(caught.value)
+        assert not may_have_arrived(caught.value)
         assert [(await client.get(answering)).text for _ in range(2)] == ["ok", "ok"]
 
 
 async def test_a_line_break_in_a_header_is_never_sent(serve: Serve) -> None:
     url = await serve(keeps_answering)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await client.get(url, headers={"X-Name": "a\r\nX-Other: b"})
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 async def test_unreadable_host_is_an_error_of_the_call() -> None:
     """A host that the library cannot read is an error of the call."""
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.LocalProtocolError, match="host") as caught:
             await client.get("http://xn--/")
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "http://127.1/", "http://2130706433/"])
 async def test_what_is_no_http_address_is_not_called(url: str) -> None:
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.UnsupportedProtocol) as caught:
             await client.get(url)
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
 
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -247,31 +247,31 @@ async def test_the_open_web_never_leads_home(serve: Serve, host: str) -> None:
         calls.append(1)
 
     port = httpx.URL(await serve(noted)).port
-    async with transport.client(policy="web") as client:
+    async with transport.make_client(policy="web") as client:
         with pytest.raises(AddressRefused, match="not allowed") as caught:
             await client.get(f"http://{host}:{port}/")
 
-    assert not reached(caught.value)
+    assert not may_have_arrived(caught.value)
     assert calls == []
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "[64:ff9b::a9fe:a9fe]", "0.0.0.0"])
 async def test_agents_never_live_at_metadata_addresses(host: str) -> None:
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(AddressRefused):
             await client.get(f"http://{host}/")
 
 
 async def test_private_agents_can_be_forbidden(serve: Serve) -> None:
     url = await serve(keeps_answering)
-    async with transport.client(private=False) as client:
+    async with transport.make_client(private=False) as client:
         with pytest.raises(AddressRefused):
             await client.get(url)
 
 
 async def test_several_forbidden_addresses_of_one_name_stay_one_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     rebinds(monkeypatch, "169.254.169.254", "100.100.100.200")
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(AddressRefused):
             await client.get("http://rebound.example/")
 
@@ -281,7 +281,7 @@ async def test_a_forbidden_address_is_skipped_when_another_is_allowed(
 ) -> None:
     port = httpx.URL(await serve(keeps_answering)).port
     rebinds(monkeypatch, "169.254.169.254", "127.0.0.1")
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         assert (await client.get(f"http://rebound.example:{port}/")).text == "ok"
 
 
@@ -338,12 +338,12 @@ async def test_a_broken_answer_may_have_been_reached(
     serve: Serve, answer: Answer, error: type[httpx.TransportError]
 ) -> None:
     url = await serve(answer)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(error) as caught:
             await client.post(url, json={})
 
     assert type(caught.value) is error
-    assert reached(caught.value)
+    assert may_have_arrived(caught.value)
     assert str(caught.value)
     assert caught.value.request.url == url
 
@@ -351,7 +351,7 @@ async def test_a_broken_answer_may_have_been_reached(
 async def test_cut_head_is_named_and_hidden(serve: Serve) -> None:
     """Its fields are nobody's business: the error stands in tasks and logs."""
     url = await serve(says(b"HTTP/1.1 200 OK\r\nset-cookie: s3cret\r\n"))
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(httpx.RemoteProtocolError) as caught:
             await client.post(url)
 
@@ -360,38 +360,38 @@ async def test_cut_head_is_named_and_hidden(serve: Serve) -> None:
 
 async def test_silence_between_two_reads_is_a_read_timeout(serve: Serve) -> None:
     url = await serve(hangs)
-    async with transport.client(read_seconds=0.05) as client:
+    async with transport.make_client(read_seconds=0.05) as client:
         with pytest.raises(httpx.ReadTimeout) as caught:
             await client.get(url)
 
-    assert reached(caught.value)
+    assert may_have_arrived(caught.value)
 
 
 @pytest.mark.parametrize("answer", [hangs, drips])
 async def test_a_deadline_is_for_the_whole_call(serve: Serve, answer: Answer) -> None:
     """A peer that sends a byte now and then never runs into a read time-out."""
     url = await serve(answer)
-    async with transport.client(seconds=0.1, read_seconds=5) as client:
+    async with transport.make_client(seconds=0.1, read_seconds=5) as client:
         with pytest.raises(DeadlineExceeded) as caught:
             await client.get(url)
 
-    assert reached(caught.value)
+    assert may_have_arrived(caught.value)
 
 
 async def test_one_call_may_have_its_own_deadline(serve: Serve) -> None:
     url = await serve(hangs)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(DeadlineExceeded):
             await client.get(url, extensions={"deadline": 0.05})
 
 
 async def test_an_endless_body_is_cut_at_the_cap(serve: Serve) -> None:
     url = await serve(never_ends)
-    async with transport.client(max_bytes=1_000_000) as client:
+    async with transport.make_client(max_bytes=1_000_000) as client:
         with pytest.raises(BodyTooLarge, match="1000000 bytes") as caught:
             await client.get(url)
 
-    assert reached(caught.value)
+    assert may_have_arrived(caught.value)
 
 
 async def test_the_cap_counts_decoded_bytes(serve: Serve) -> None:
@@ -404,7 +404,7 @@ async def test_the_cap_counts_decoded_bytes(serve: Serve) -> None:
             async for piece in answer.aiter_bytes():
                 sizes.append(len(piece))
 
-    async with transport.client(max_bytes=2_000_000) as client:
+    async with transport.make_client(max_bytes=2_000_000) as client:
         with pytest.raises(BodyTooLarge):
             await read(client)
 
@@ -414,7 +414,7 @@ async def test_the_cap_counts_decoded_bytes(serve: Serve) -> None:
 
 async def test_one_call_may_have_its_own_cap(serve: Serve) -> None:
     url = await serve(says(OK))
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         with pytest.raises(BodyTooLarge):
             await client.get(url, extensions={"max_bytes": 1})
 
@@ -431,7 +431,7 @@ async def test_a_call_carries_method_path_headers_and_body(serve: Serve) -> None
         writer.write(OK)
 
     url = await serve(noted)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         await client.put(f"{url}/a%2Fb/%C3%A4?q=1%202%7E", content=b"hello", headers={"Muster-Envelope": "e"})
 
     head, _, body = bytes(seen).partition(b"\r\n\r\n")
@@ -457,7 +457,7 @@ async def test_a_streamed_body_has_one_framing(serve: Serve, read_first: bool) -
         yield b"lo"
 
     url = await serve(noted)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         request = client.build_request("POST", url, content=pieces())
         if read_first:
             await request.aread()
@@ -471,7 +471,7 @@ async def test_gzip_arrives_decoded_and_without_its_headers(serve: Serve) -> Non
     packed = gzip.compress(b"the tides")
     head = b"HTTP/1.1 203 Odd\r\ncontent-encoding: gzip\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n"
     url = await serve(says(head, b"content-length: %d\r\n\r\n" % len(packed), packed))
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         answer = await client.get(url)
 
     assert (answer.status_code, answer.reason_phrase, answer.text) == (203, "Odd", "the tides")
@@ -490,7 +490,7 @@ async def test_redirects_are_answers_and_cookies_are_forgotten(serve: Serve) -> 
         )
 
     url = (await serve(redirects)).replace("127.0.0.1", "localhost")  # of plain addresses nobody keeps cookies
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         answers = [await client.get(url), await client.get(url)]
 
     assert [answer.status_code for answer in answers] == [302, 302]
@@ -503,7 +503,7 @@ async def test_proxies_of_the_environment_are_ignored(serve: Serve, monkeypatch:
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     url = await serve(says(OK))
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         assert (await client.get(url)).text == "ok"
 
 
@@ -519,7 +519,7 @@ async def test_a_stream_arrives_piece_by_piece(serve: Serve) -> None:
 
     url = await serve(streams)
     pieces = []
-    async with transport.client(seconds=5) as client, client.stream("GET", url) as answer:
+    async with transport.make_client(seconds=5) as client, client.stream("GET", url) as answer:
         async for piece in answer.aiter_bytes():
             pieces.append(piece)
             heard.set()
@@ -538,7 +538,7 @@ async def test_calls_in_a_row_use_one_connection(serve: Serve) -> None:
         await keeps_answering(reader, writer)
 
     url = await serve(counted)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         for _ in range(5):
             await client.post(url, json={})
 
@@ -557,7 +557,7 @@ async def test_a_cancelled_call_closes_its_connection(serve: Serve, head: bytes)
         closed.set()
 
     url = await serve(watched)
-    async with transport.client() as client:
+    async with transport.make_client() as client:
         call = asyncio.create_task(client.get(url), name="call")
         await arrived.wait()
         await asyncio.sleep(0.01)
@@ -571,7 +571,7 @@ async def test_a_cancelled_call_closes_its_connection(serve: Serve, head: bytes)
 async def test_stream_left_early_frees_its_connection(serve: Serve) -> None:
     """A stream left early closes its connection and frees its place."""
     url, other = await serve(never_ends), await serve(keeps_answering)
-    async with transport.client(max_connections=1, connect_seconds=0.5) as client:
+    async with transport.make_client(max_connections=1, connect_seconds=0.5) as client:
         async with client.stream("GET", url) as answer:
             await anext(answer.aiter_bytes())
 
@@ -596,7 +596,7 @@ async def test_two_hundred_failures_leave_nothing_open(serve: Serve) -> None:
             return True
         return False
 
-    async with transport.client(max_connections=40) as client:
+    async with transport.make_client(max_connections=40) as client:
         before = open_files()
         outcomes = await asyncio.gather(*(failed(client, bad[i % len(bad)]) for i in range(200)))
         await settled(lambda: open_files() <= before + 2)
@@ -617,7 +617,7 @@ async def settled(condition: Callable[[], bool]) -> None:
 
 def test_client_needs_no_loop_and_runs_under_uvloop() -> None:
     """A client is made without a loop and works under uvloop."""
-    client = transport.client(seconds=5)
+    client = transport.make_client(seconds=5)
 
     async def calls() -> list[str]:
         async with serving(keeps_answering) as url, client:
@@ -635,7 +635,7 @@ async def outcome(client: httpx.AsyncClient, url: str) -> str:
 
 
 async def test_an_unused_client_closes() -> None:
-    client = transport.client()
+    client = transport.make_client()
     await client.aclose()
 
     assert client.is_closed
@@ -650,7 +650,7 @@ async def test_deadline_and_cap_hold_for_fakes_too() -> None:
             await asyncio.sleep(60)
         return httpx.Response(200, json={"path": request.url.path})
 
-    async with transport.client(transport=httpx.MockTransport(answers), seconds=0.05) as client:
+    async with transport.make_client(transport=httpx.MockTransport(answers), seconds=0.05) as client:
         assert (await client.get("http://agent/quick")).json() == {"path": "/quick"}
         with pytest.raises(DeadlineExceeded):
             await client.get("http://agent/slow")
@@ -660,12 +660,12 @@ async def test_deadline_and_cap_hold_for_fakes_too() -> None:
 
 async def test_the_raw_body_of_a_fake_can_be_streamed() -> None:
     fake = httpx.MockTransport(lambda request: httpx.Response(200, content=b"tides"))
-    async with transport.client(transport=fake) as client, client.stream("GET", "http://agent/") as answer:
+    async with transport.make_client(transport=fake) as client, client.stream("GET", "http://agent/") as answer:
         assert [piece async for piece in answer.aiter_raw()] == [b"tides"]
 
 
 async def test_respx_mocks_the_client() -> None:
-    async with respx.mock(using="httpx") as mock, transport.client() as client:
+    async with respx.mock(using="httpx") as mock, transport.make_client() as client:
         mock.get("http://agent/health").respond(json={"status": "healthy"})
 
         assert (await client.get("http://agent/health")).json() == {"status": "healthy"}
@@ -689,10 +689,10 @@ def no_descriptor() -> Iterator[None]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "nobody.invalid"])
 async def test_no_descriptor_is_not_the_peers_fault(host: str) -> None:
     """Where no socket can be opened, that is said, also where it shows first in looking up the name."""
-    async with transport.client(connect_seconds=0.2) as client:
+    async with transport.make_client(connect_seconds=0.2) as client:
         with no_descriptor(), pytest.raises(NoDescriptor) as caught:
             await client.get(f"http://{host}:9/")
 
     failure = failure_from_error(caught.value, 1.0)
     assert (failure.type, failure.status, failure.retryable) == ("overloaded", 503, True)
-    assert (failure.reached, failure.blames_agent, reached(caught.value)) == (False, False, False)
+    assert (failure.reached, failure.blames_agent, may_have_arrived(caught.value)) == (False, False, False)
