@@ -84,7 +84,9 @@ def create_app(
     metrics = ServiceMetrics()
     stats, meter = Stats(metrics), Meter(metrics)
     folder = _folder(settings.database_url)
-    memory = Memory(NAME, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled, wall=wall)
+    memory = Memory(
+        NAME, folder, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled, wall=wall
+    )
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     app: App[Services] = make_service(
         name=NAME,

@@ -72,19 +72,19 @@ def agent(
             )
 
     async def record(type: str, content: JsonValue, session: str | None) -> None:
-        await memory.record(session or memory.new_session(), type, content)
+        await memory.record(session or memory.make_session_id(), type, content)
 
     async def answer(ask: Ask, ctx: Context) -> Reply:
         loop: Loop = ctx.state
         brought = any(message.role == "assistant" for message in ask.messages)
         tokens = 0 if brought or ask.session is None else settings.memory_context_tokens
-        return await loop.run(ask, ctx, await memory.history(ask.session or "", max_tokens=tokens))
+        return await loop.run(ask, ctx, await memory.read_history(ask.session or "", max_tokens=tokens))
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         if ctx.ask is not None:  # a chat, which is remembered where it came in
             return await answer(ctx.ask, ctx)
         ask, key = _conversation_of(step), f"{step.task_id}/{step.step_id}"
-        session = ask.session or memory.new_session()
+        session = ask.session or memory.make_session_id()
         await memory.record(session, "task_delegation_received", ask.text, key=f"{key}/task")
         try:
             reply = await answer(ask, ctx)
@@ -172,7 +172,9 @@ def main() -> None:
         model = models_from(thinking)
         if model is None:
             raise MusterError("MODEL_API_URL must be set: the model's address (or DEBUG_MOCK_RESPONSES).")
-        memory = Memory(settings.name, folder, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled)
+        memory = Memory(
+            settings.name, folder, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled
+        )
         return agent(settings, model, memory, tool_call_mode=thinking.tool_call_mode)
 
     serve_worker(make_agent, default_port=settings.agent_port, settings=settings, name=settings.name)

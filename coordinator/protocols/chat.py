@@ -128,7 +128,7 @@ class CoordinatorFace:
             return ask  # an agent of its own name has the conversation itself
         earlier: Sequence[str] = [message.content for message in ask.earlier if message.role == "user"]
         if not earlier and self._memory is not None and ask.session:
-            events = await self._memory.events(session=ask.session, type="user_message", limit=RECALLED)
+            events = await self._memory.read_events(session=ask.session, type="user_message", limit=RECALLED)
             earlier = _before(ask.text, [str(event.content) for event in events])
         question = complete(ask.text, earlier)
         return replace(

@@ -54,11 +54,11 @@ def explain(exc: Exception, path: Path, naming: Naming) -> MusterError:
     if find_code(exc) in FULL:
         return StorageFull(f"{where} cannot be opened: the disk is full. Free some space.")
     if getattr(exc, "sqlite_errorcode", 0) in UNSHARED:
-        return unshared(path, naming)
+        return why_not_shared(path, naming)
     return StorageBroken(f"{where} is damaged or unusable ({exc}). Restore it from a backup, or move it away.")
 
 
-def unshared(path: Path, naming: Naming) -> StorageBroken:
+def why_not_shared(path: Path, naming: Naming) -> StorageBroken:
     """The file is well, its place is not."""
     return StorageBroken(
         f"{naming.what} {path} cannot be opened: the file system of {path.parent} cannot share memory, which SQLite's "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.db.migration import migrate
-from shared.db.refusals import JOURNAL, Naming, explain, unshared
+from shared.db.refusals import JOURNAL, Naming, explain, why_not_shared
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 
@@ -32,7 +32,7 @@ def open_journal(
         _examine(path, len(migrations), where, naming.setting)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
-            raise unshared(path, naming)
+            raise why_not_shared(path, naming)
         for pragma in (
             "synchronous=FULL",
             "foreign_keys=OFF",

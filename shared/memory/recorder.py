@@ -16,7 +16,7 @@ from shared.memory.store import Memory
 HEARD = {"user": "user_message", "task-delegation": "task_delegation_received"}
 
 
-def nothing_more(final: Final) -> Iterable[tuple[str, JsonValue]]:
+def add_nothing(final: Final) -> Iterable[tuple[str, JsonValue]]:
     """No events besides the answer."""
     return ()
 
@@ -34,7 +34,7 @@ class Remembering:
         face: Face,
         memory: Memory,
         *,
-        between: Callable[[Final], Iterable[tuple[str, JsonValue]]] = nothing_more,
+        between: Callable[[Final], Iterable[tuple[str, JsonValue]]] = add_nothing,
     ) -> None:
         self.name, self.description, self.version = face.name, face.description, face.version
         self._face = face
@@ -49,7 +49,7 @@ class Remembering:
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece]:
         """What the face answers; the answer is remembered before its `Final` is told."""
-        memory, session = self._memory, ask.session or self._begun(ask)
+        memory, session = self._memory, ask.session or self._begin_session(ask)
         await self._hear(ask, session)
         try:
             async with aclosing(self._face.answer(replace(ask, session=session))) as pieces:
@@ -62,15 +62,15 @@ class Remembering:
             await memory.record(session, "error", said, durable=True)
             raise
 
-    def _begun(self, ask: Ask) -> str:
+    def _begin_session(self, ask: Ask) -> str:
         """A new session; the same one when a repeat under the same key finds it without a name again."""
         if ask.key is None:
-            return self._memory.new_session()
+            return self._memory.make_session_id()
         return f"session_{hashlib.sha256(ask.key.encode()).hexdigest()[:12]}"
 
     async def _hear(self, ask: Ask, session: str) -> None:
-        known = ask.session is not None and await self._memory.knows(session)
-        said = [m for m in (_new(ask.messages) if known else ask.messages) if m.role in ASKING]
+        known = ask.session is not None and await self._memory.has(session)
+        said = [m for m in (_select_new(ask.messages) if known else ask.messages) if m.role in ASKING]
         for number, message in enumerate(said):
             last = number == len(said) - 1  # a delegation before it is what the asker was asked itself
             key = None if ask.key is None else f"{ask.key}/{number}"
@@ -86,7 +86,7 @@ class Remembering:
         await self._memory.record(session, "agent_response", final.text, key=key, durable=True)
 
 
-def _new(messages: Sequence[Message]) -> Sequence[Message]:
+def _select_new(messages: Sequence[Message]) -> Sequence[Message]:
     """What follows the last answer."""
     last = max((n for n, message in enumerate(messages) if message.role == "assistant"), default=-1)
     return messages[last + 1 :]

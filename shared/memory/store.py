@@ -56,7 +56,7 @@ class MemoryLimits:
     days: float = 30.0
 
     @classmethod
-    def of(cls, settings: Settings) -> MemoryLimits:
+    def from_settings(cls, settings: Settings) -> MemoryLimits:
         """As MEMORY_* says."""
         return cls(
             sessions=settings.memory_max_sessions,
@@ -114,7 +114,7 @@ class Memory:
         """Opens the file now; raises `StorageBroken` or `StorageFull` where that cannot be."""
         async with self._opening:
             if self._db is None and self.enabled:
-                self._db = await self._opened(self._folder)
+                self._db = await self._open_database(self._folder)
 
     async def close(self) -> None:
         """Whatever was recorded is kept."""
@@ -123,7 +123,7 @@ class Memory:
                 await self._db.close()
             self._db, self.enabled = None, False
 
-    def new_session(self) -> str:
+    def make_session_id(self) -> str:
         """The id of a session without a name."""
         return f"session_{self._new_id()[:12]}"
 
@@ -137,19 +137,19 @@ class Memory:
         if not self.enabled:
             return
         try:
-            db = await self._ready()
+            db = await self._get_database()
             if durable:
-                await db.write("memory.event", *self._statements(session, type, content, key))
+                await db.write("memory.event", *self._make_statements(session, type, content, key))
             else:
-                db.post("memory.event", *self._statements(session, type, content, key))
+                db.post("memory.event", *self._make_statements(session, type, content, key))
         except MusterError as exc:
             logs.get().warning("memory.failed", why=exc.detail)
 
-    async def knows(self, session: str) -> bool:
+    async def has(self, session: str) -> bool:
         """Whether the session has any event."""
-        return bool(self.enabled and await self._read(KNOWN, session=_session_id(session)))
+        return bool(self.enabled and await self._read(KNOWN, session=_shorten_id(session)))
 
-    async def events(
+    async def read_events(
         self,
         *,
         session: str | None = None,
@@ -163,7 +163,7 @@ class Memory:
             return []
         rows = await self._read(
             EVENTS,
-            session=None if session is None else _session_id(session),
+            session=None if session is None else _shorten_id(session),
             type=type,
             since=since,
             before=before,
@@ -174,7 +174,7 @@ class Memory:
             for number, id, session, at, type, text in reversed(rows)
         ]
 
-    async def sessions(
+    async def read_sessions(
         self, *, since: float | None = None, before: int | None = None, limit: int = 1_000
     ) -> list[tuple[int, str]]:
         """Numbers and ids of the newest `limit` sessions in the order in which they began; `since`: used since then."""
@@ -183,11 +183,11 @@ class Memory:
         rows = await self._read(SESSIONS, since=since, before=before, limit=min(limit, self._limits.sessions))
         return [(number, session) for number, session in reversed(rows)]
 
-    async def history(self, session: str, *, max_tokens: int) -> list[Message]:
+    async def read_history(self, session: str, *, max_tokens: int) -> list[Message]:
         """The last answered turns of a session that fit into `max_tokens`, oldest first; a token is 4 characters."""
         if not self.enabled:
             return []
-        rows = await self._read(TURNS, session=_session_id(session), limit=self._limits.session_events)
+        rows = await self._read(TURNS, session=_shorten_id(session), limit=self._limits.session_events)
         turns: list[list[Message]] = [[]]
         for type, text in reversed(rows):
             answered = type == "agent_response"
@@ -204,35 +204,35 @@ class Memory:
 
     # --- inside
 
-    async def _opened(self, folder: Path | None) -> Database:
+    async def _open_database(self, folder: Path | None) -> Database:
         db: Database = MemoryDatabase()
         if folder is not None:
             db = Sqlite(folder / FILE, naming=Naming("The memory", owner="agent", setting="STATE_DIR"))
         await db.open(MIGRATIONS)
         return db
 
-    async def _ready(self) -> Database:
+    async def _get_database(self) -> Database:
         """The database; where the file cannot be had, one that lives as long as the process."""
         if self._db is None:
             async with self._opening:
                 if self._db is None and self.enabled:
                     try:
-                        self._db = await self._opened(self._folder)
+                        self._db = await self._open_database(self._folder)
                     except MusterError as exc:
                         logs.get().warning("memory.volatile", why=exc.detail)
-                        self._db = await self._opened(None)
+                        self._db = await self._open_database(None)
         if self._db is None:
             raise StorageBroken("The memory is closed.")
         return self._db
 
     async def _read(self, sql: str, **params: Any) -> list[Any]:
-        return await (await self._ready()).read(sql, {"agent": self.agent} | params)
+        return await (await self._get_database()).read(sql, {"agent": self.agent} | params)
 
-    def _statements(self, session: str, type: str, content: JsonValue, key: str | None) -> Sequence[Statement]:
-        text = _text(content)
+    def _make_statements(self, session: str, type: str, content: JsonValue, key: str | None) -> Sequence[Statement]:
+        text = _to_text(content)
         params = {
             "agent": self.agent,
-            "session": _session_id(session),
+            "session": _shorten_id(session),
             "id": f"event_{self._new_id()[:8]}",
             "at": round(self._wall(), 6),  # as its timestamp says it, for `since`
             "type": type,
@@ -243,9 +243,9 @@ class Memory:
         }
         self._unpruned += 1
         self._unpruned_bytes += len(text)
-        return [Statement(SESSION, params), Statement(EVENT, params), Statement(TRIM, params), *self._pruning()]
+        return [Statement(SESSION, params), Statement(EVENT, params), Statement(TRIM, params), *self._plan_pruning()]
 
-    def _pruning(self) -> list[Statement]:
+    def _plan_pruning(self) -> list[Statement]:
         """What keeps the bounds, now and then."""
         if self._unpruned < PRUNE_EVERY and self._unpruned_bytes < PRUNE_BYTES:
             return []
@@ -261,19 +261,19 @@ class Memory:
         return [Statement(sql, params) for sql in drops]
 
 
-def _session_id(session: str) -> str:
+def _shorten_id(session: str) -> str:
     """As it is kept: an id that a stranger sent may be long, or no text at all."""
     return session[:MAX_SESSION_ID].encode(errors="replace").decode()
 
 
-def _text(content: JsonValue) -> str:
+def _to_text(content: JsonValue) -> str:
     """The content as JSON text; of more than MAX_EVENT characters the beginning, as a string."""
-    text = _json(content)
+    text = _to_json(content)
     if len(text) <= MAX_EVENT:
         return text
     words = content if isinstance(content, str) else text
-    return _json(f"{words[:MAX_EVENT]}… [{len(words) - MAX_EVENT} more characters]")
+    return _to_json(f"{words[:MAX_EVENT]}… [{len(words) - MAX_EVENT} more characters]")
 
 
-def _json(content: JsonValue) -> str:
+def _to_json(content: JsonValue) -> str:
     return json.dumps(content, ensure_ascii=False, default=str).encode(errors="replace").decode()

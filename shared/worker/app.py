@@ -62,7 +62,7 @@ def create_worker_app(
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
     memory = agent.memory or Memory(
-        agent.name, state_dir, limits=MemoryLimits.of(settings), enabled=settings.memory_enabled
+        agent.name, state_dir, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled
     )
     steps = Steps(agent, limit=limit, now=now)
     app: App[Opened] = make_service(

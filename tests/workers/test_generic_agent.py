@@ -481,11 +481,11 @@ async def test_a_plan_asks_it_by_name_and_by_capability(coordinator: Suite) -> N
         assert (task.status, task.results[0].output) == ("completed", "It costs 3.")
         assert task.usage.calls >= 1
 
-    assert [(e.type, e.content) for e in await memory.events()] == [
+    assert [(e.type, e.content) for e in await memory.read_events()] == [
         ("task_delegation_received", "A pear?"),
         ("agent_response", "It costs 3."),
     ] * 2
-    assert len(await memory.sessions()) == 2
+    assert len(await memory.read_sessions()) == 2
 
 
 async def test_earlier_results_are_data_in_the_prompt(coordinator: Suite) -> None:
@@ -502,7 +502,7 @@ async def test_earlier_results_are_data_in_the_prompt(coordinator: Suite) -> Non
         asked = model.asked[-1]["messages"][-1]["content"]
         assert asked.startswith("Go on\n\nWhat step 'a' gave:\n<data ")
         assert "First." in asked
-        assert len(await memory.sessions()) == 2
+        assert len(await memory.read_sessions()) == 2
 
 
 async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> None:
@@ -522,7 +522,7 @@ async def test_a_context_of_strange_shape_is_no_obstacle(coordinator: Suite) -> 
 
         first = [m["content"] for m in model.asked[0]["messages"] if m["role"] != "system"]
         assert first == ["Said before.\n\nNow."]  # turns alternate, for templates that insist
-        assert len(await memory.sessions()) == 4
+        assert len(await memory.read_sessions()) == 4
 
 
 async def test_text_after_the_question_is_no_question(coordinator: Suite) -> None:
@@ -552,7 +552,7 @@ async def test_a_session_reaches_it_through_the_coordinator(coordinator: Suite) 
 
         said = [m["content"] for m in model.asked[-1]["messages"] if m["role"] != "system"]
         assert said == ["I am Ann.", "Hello Ann.", "Who am I?"]
-        assert [s for _, s in await memory.sessions()] == ["ann"]
+        assert [s for _, s in await memory.read_sessions()] == ["ann"]
         events = (await coordinator.client.get("/memory/events")).json()["events"]
         assert {e["session_id"] for e in events} == {"ann"}
         assert [e["content"] for e in events if e["event_type"] == "user_message"] == ["I am Ann.", "Who am I?"]
@@ -567,7 +567,7 @@ async def joined(suite: Suite, name: str, *script: Any, peers: str = "", **more:
 
 
 async def happened(memory: Memory) -> list[str]:
-    return [event.type for event in await memory.events()]
+    return [event.type for event in await memory.read_events()]
 
 
 async def test_it_asks_others_through_the_coordinator(coordinator: Suite) -> None:
@@ -580,7 +580,7 @@ async def test_it_asks_others_through_the_coordinator(coordinator: Suite) -> Non
     assert (task.status, task.results[0].output) == ("completed", "Seven.")
     received = "task_delegation_received"
     assert await happened(boss) == [received, "delegation_request", "delegation_response", "agent_response"]
-    assert [(e.type, e.content) for e in await worker.events()] == [
+    assert [(e.type, e.content) for e in await worker.read_events()] == [
         (received, "Count."),
         ("agent_response", "It's seven."),
     ]

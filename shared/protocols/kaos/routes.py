@@ -70,7 +70,7 @@ def mount(host: Host) -> None:
     ) -> JSONResponse:
         """The newest events that fit, oldest first; `next_cursor` leads to those before them."""
         most = _bounded(limit)
-        found = await memory.events(
+        found = await memory.read_events(
             session=session_id, type=event_type, since=_seconds(since), before=_number(cursor), limit=most + 1
         )
         shown = found[-most:]
@@ -82,7 +82,7 @@ def mount(host: Host) -> None:
     async def get_sessions(limit: Limit = MOST, since: Since = None, cursor: Cursor = None) -> JSONResponse:
         """The newest sessions in the order in which they began; `since` leaves out those not used since then."""
         most = _bounded(limit)
-        found = await memory.sessions(since=_seconds(since), before=_number(cursor), limit=most + 1)
+        found = await memory.read_sessions(since=_seconds(since), before=_number(cursor), limit=most + 1)
         shown = found[-most:]
         more = str(shown[0][0]) if len(found) > most else None
         names = [session for _, session in shown]

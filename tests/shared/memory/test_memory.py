@@ -52,7 +52,7 @@ async def said(memory: Memory, session: str, *turns: str) -> None:
 
 
 async def contents(memory: Memory, **filters: Any) -> list[Any]:
-    return [event.content for event in await memory.events(**filters)]
+    return [event.content for event in await memory.read_events(**filters)]
 
 
 # --- kept and given back ------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def test_events_return_in_order_with_session_and_type(memory: Memory) -> N
     await memory.record("b", "tool_call", {"tool": "add", "arguments": {"x": [1, None, "é\n'\""]}})
     await memory.record("a", "agent_response", "Hi", durable=True)
 
-    found = await memory.events()
+    found = await memory.read_events()
 
     assert [(e.session, e.type, e.content) for e in found] == [
         ("a", "user_message", "Hello"),
@@ -72,7 +72,7 @@ async def test_events_return_in_order_with_session_and_type(memory: Memory) -> N
         ("a", "agent_response", "Hi"),
     ]
     assert all(e.id.startswith("event_") and len(e.id) == 14 and e.timestamp.endswith("+00:00") for e in found)
-    assert [session for _, session in await memory.sessions()] == ["a", "b"]
+    assert [session for _, session in await memory.read_sessions()] == ["a", "b"]
 
 
 async def test_events_are_filtered_by_session_type_time_and_position(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ async def test_events_are_filtered_by_session_type_time_and_position(tmp_path: P
         assert await contents(memory, type="error") == [3]
         assert await contents(memory, since=103.0) == [2, 3]
         assert await contents(memory, limit=2) == [2, 3]
-        third = (await memory.events())[2]
+        third = (await memory.read_events())[2]
         assert await contents(memory, before=third.number) == [0, 1]
         assert await contents(memory, session="nobody") == []
 
@@ -95,7 +95,7 @@ async def test_text_no_file_can_hold_is_kept_partly(memory: Memory) -> None:
     """Lone surrogates, a NUL, a session id of a megabyte."""
     await memory.record("s" * 1_000_000, "user_message", "a\ud800b\0c 🌊 None", durable=True)
 
-    [event] = await memory.events(session="s" * 1_000_000)
+    [event] = await memory.read_events(session="s" * 1_000_000)
 
     assert event.content == "a?b\0c 🌊 None"
     assert len(event.session) == 200
@@ -116,7 +116,7 @@ async def test_an_event_under_a_key_is_kept_once(memory: Memory) -> None:
         await memory.record("s", "user_message", "Hello", key="k/0", durable=True)
     await memory.record("t", "user_message", "Hello", key="k/0", durable=True)
 
-    assert [e.session for e in await memory.events()] == ["s", "t"]
+    assert [e.session for e in await memory.read_events()] == ["s", "t"]
 
 
 async def test_memory_that_is_off_is_empty(tmp_path: Path) -> None:
@@ -124,7 +124,11 @@ async def test_memory_that_is_off_is_empty(tmp_path: Path) -> None:
         await memory.open()
         await memory.record("s", "user_message", "Hello", durable=True)
 
-        assert (await memory.events(), await memory.sessions(), await memory.history("s", max_tokens=10)) == (
+        assert (
+            await memory.read_events(),
+            await memory.read_sessions(),
+            await memory.read_history("s", max_tokens=10),
+        ) == (
             [],
             [],
             [],
@@ -139,7 +143,7 @@ async def test_agents_that_use_one_file_see_only_their_own(tmp_path: Path) -> No
     async with remembering(tmp_path, "first") as first:
         await said(first, "s", "Mine?", "Yes")
     async with remembering(tmp_path, "second") as second:
-        assert (await second.events(), await second.sessions(), await second.knows("s")) == ([], [], False)
+        assert (await second.read_events(), await second.read_sessions(), await second.has("s")) == ([], [], False)
         await said(second, "s", "And mine?")
     async with remembering(tmp_path, "first") as first:
         assert await contents(first) == ["Mine?", "Yes"]
@@ -149,7 +153,7 @@ async def test_sessions_do_not_see_each_other(memory: Memory) -> None:
     await said(memory, "a", "I am Ann", "Hello Ann")
     await said(memory, "b", "I am Bob", "Hello Bob")
 
-    assert [m.content for m in await memory.history("b", max_tokens=100)] == ["I am Bob", "Hello Bob"]
+    assert [m.content for m in await memory.read_history("b", max_tokens=100)] == ["I am Bob", "Hello Bob"]
 
 
 # --- history ------------------------------------------------------------------------------------------
@@ -158,11 +162,11 @@ async def test_sessions_do_not_see_each_other(memory: Memory) -> None:
 async def test_history_is_the_last_answered_turns_that_fit(memory: Memory) -> None:
     await said(memory, "s", "one?", "1" * 40, "two?", "2" * 16, "three?", "3" * 14, "four?")
 
-    history = await memory.history("s", max_tokens=10)
+    history = await memory.read_history("s", max_tokens=10)
     assert [m.content for m in history] == ["two?", "2" * 16, "three?", "3" * 14]
     assert [m.role for m in history] == ["user", "assistant"] * 2
-    assert await memory.history("s", max_tokens=9) == history[2:]
-    assert await memory.history("s", max_tokens=4) == []
+    assert await memory.read_history("s", max_tokens=9) == history[2:]
+    assert await memory.read_history("s", max_tokens=4) == []
 
 
 async def test_unanswered_question_is_kept_with_the_next(memory: Memory) -> None:
@@ -172,7 +176,7 @@ async def test_unanswered_question_is_kept_with_the_next(memory: Memory) -> None
     await said(memory, "s", "again", "answer")
     await memory.record("s", "tool_call", {"tool": "t"}, durable=True)
 
-    assert [m.content for m in await memory.history("s", max_tokens=100)] == ["lost", "again", "answer"]
+    assert [m.content for m in await memory.read_history("s", max_tokens=100)] == ["lost", "again", "answer"]
 
 
 # --- bounds -------------------------------------------------------------------------------------------
@@ -196,7 +200,7 @@ async def test_the_sessions_used_longest_ago_go_first(tmp_path: Path) -> None:
             clock[0] += 1
             await memory.record("kept" if number % 3 == 0 else f"s{number}", "user_message", number, durable=True)
 
-        sessions = [session for _, session in await memory.sessions()]
+        sessions = [session for _, session in await memory.read_sessions()]
 
     assert len(sessions) == 10
     assert "kept" in sessions
@@ -211,7 +215,7 @@ async def test_bytes_are_bounded(tmp_path: Path) -> None:
             await memory.record(f"s{number}", "user_message", "x" * 998)
         await memory.record("last", "user_message", "y", durable=True)
 
-        kept = await memory.events(limit=1_000)
+        kept = await memory.read_events(limit=1_000)
 
     assert 49 <= len(kept) <= 50 + PRUNE_EVERY
     assert kept[-1].content == "y"
@@ -227,7 +231,7 @@ async def test_old_events_go(tmp_path: Path) -> None:
         for number in range(PRUNE_EVERY):
             await memory.record("used", "user_message", number, durable=True)
 
-        assert [session for _, session in await memory.sessions()] == ["used"]
+        assert [session for _, session in await memory.read_sessions()] == ["used"]
         assert await contents(memory) == list(range(PRUNE_EVERY))
 
 
@@ -362,7 +366,7 @@ async def chat(face: Remembering, *messages: tuple[str, str], **more: Any) -> li
 
 
 async def happened(memory: Memory, **filters: Any) -> list[tuple[str, Any]]:
-    return [(event.type, event.content) for event in await memory.events(**filters)]
+    return [(event.type, event.content) for event in await memory.read_events(**filters)]
 
 
 async def test_a_chat_is_remembered_before_its_end_is_told(memory: Memory) -> None:
@@ -370,7 +374,7 @@ async def test_a_chat_is_remembered_before_its_end_is_told(memory: Memory) -> No
     async for piece in face.answer(Ask((Message("system", "Be kind."), Message("user", "Hello")))):
         if isinstance(piece, Final):
             assert await happened(memory) == [("user_message", "Hello"), ("agent_response", "Hello")]
-    assert (await memory.sessions())[0][1].startswith("session_")
+    assert (await memory.read_sessions())[0][1].startswith("session_")
 
 
 async def test_messages_and_delegations_of_sessions_are_events(memory: Memory) -> None:
@@ -403,7 +407,7 @@ async def test_nameless_sessions_are_apart_repeats_the_same(memory: Memory) -> N
     for _ in range(2):
         await chat(again, ("user", "two"), key="k")
 
-    assert len(await memory.sessions()) == 3
+    assert len(await memory.read_sessions()) == 3
     assert echo.asked[0].session == echo.asked[1].session
     assert [content for _, content in await happened(memory)] == ["one", "one", "one", "one", "two", "two"]
 
@@ -431,4 +435,4 @@ async def test_who_leaves_early_ends_the_work(memory: Memory) -> None:
 
     assert echo.closed == 1
     await memory.record("other", "user_message", "", durable=True)
-    assert len(await memory.events()) == 2
+    assert len(await memory.read_events()) == 2
