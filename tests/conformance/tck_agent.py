@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.conversation import Ask, Final, Piece, Skill
 from shared.protocols.a2a import mount as a2a
-from shared.protocols.a2a.executor import updater_of
+from shared.protocols.a2a.executor import make_updater
 from shared.protocols.a2a.http import CARD_PATH
 from shared.protocols.mounting import Host
 from shared.server.app import App, make_service
@@ -110,10 +110,10 @@ class _Executor(AgentExecutor):
         if context.current_task is None:
             await event_queue.enqueue_event(new_task_from_user_message(message))
         behave = next((b for prefix, b in BEHAVIOURS if message.message_id.startswith(prefix)), _complete)
-        await behave(updater_of(context, event_queue))
+        await behave(make_updater(context, event_queue))
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
-        await updater_of(context, event_queue).cancel()
+        await make_updater(context, event_queue).cancel()
 
 
 class _Versioned:
@@ -145,7 +145,7 @@ def create_app(folder: Path | None) -> App[Any]:
     """The agent as an app; its tasks are kept in `folder`, or in memory."""
     app = make_service(name=NAME, version="1.0.0")
     host = Host(app=app, face=_Face(), folder=folder)
-    a2a.facade(lambda _: _Executor())(host)
+    a2a.make_mount(lambda _: _Executor())(host)
     app.add_middleware(_Versioned)
     return app
 

@@ -21,7 +21,7 @@ OUTPUT_MODES = ("text/markdown", "text/plain", "application/json")
 RPC = "/a2a"
 
 
-def card(face: Face, *, base: str, secured: bool, old: bool) -> AgentCard:
+def make_card(face: Face, *, base: str, secured: bool, old: bool) -> AgentCard:
     """The card of a service that is reached at `base` (a URL without a path); `secured`: callers need a bearer key.
 
     The shape is `AgentCard` of a2a.proto 1.0; `old` adds the interface of 0.3, for which the SDK then adds the old

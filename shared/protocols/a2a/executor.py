@@ -17,7 +17,7 @@ from a2a.types.a2a_pb2 import TaskState
 from shared import logs
 from shared.conversation import Delta, Face, Final, Note, Piece
 from shared.errors import AgentBusy, AgentLost, MusterError, Overloaded, Unavailable
-from shared.protocols.a2a.request import ask_of, headers_of
+from shared.protocols.a2a.request import get_headers, parse_ask
 
 CHUNK_SECONDS = 0.1  # words that come quicker than this go out together: every chunk is saved
 NOTES_AT_ONCE = 50  # of a task; later ones only one in CHUNK_SECONDS
@@ -45,8 +45,8 @@ class FaceExecutor(AgentExecutor):
             task.status.state = TaskState.TASK_STATE_WORKING  # at once: to submit it first would be another write
             task.status.timestamp.GetCurrentTime()
             await event_queue.enqueue_event(task)
-        telling = _Telling(updater_of(context, event_queue))
-        ask = ask_of(message, headers_of(context.call_context))
+        telling = _Telling(make_updater(context, event_queue))
+        ask = parse_ask(message, get_headers(context.call_context))
         while True:
             try:
                 async with aclosing(self._face.answer(ask)) as pieces:
@@ -67,10 +67,10 @@ class FaceExecutor(AgentExecutor):
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Says so; the SDK then cancels `execute`, which closes the answer and so ends the work."""
-        await updater_of(context, event_queue).cancel()
+        await make_updater(context, event_queue).cancel()
 
 
-def updater_of(context: RequestContext, event_queue: EventQueue) -> TaskUpdater:
+def make_updater(context: RequestContext, event_queue: EventQueue) -> TaskUpdater:
     """Where to tell about a task: in its own context, also when a later message did not name that."""
     context_id = context.current_task.context_id if context.current_task else context.context_id
     return TaskUpdater(event_queue, context.task_id or "", context_id or "")
@@ -91,7 +91,7 @@ class _Telling:
             await self._note(piece)
         elif isinstance(piece, Delta):
             self._unsaid += piece.text
-            if self._late():
+            if self._is_due():
                 await self._say()
         else:
             await self._end(piece)
@@ -111,7 +111,7 @@ class _Telling:
 
     async def _note(self, note: Note) -> None:
         self._notes += 1
-        if not note.message or (self._notes > NOTES_AT_ONCE and not self._late()):
+        if not note.message or (self._notes > NOTES_AT_ONCE and not self._is_due()):
             return
         self._spoke = time.monotonic()
         await self.updater.update_status(
@@ -150,5 +150,5 @@ class _Telling:
             )
         await self.updater.complete()
 
-    def _late(self) -> bool:
+    def _is_due(self) -> bool:
         return time.monotonic() - self._spoke >= CHUNK_SECONDS

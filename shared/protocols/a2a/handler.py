@@ -22,7 +22,7 @@ from a2a.types.a2a_pb2 import (
 )
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
-from shared.protocols.a2a.request import ask_of, headers_of
+from shared.protocols.a2a.request import get_headers, parse_ask
 from shared.protocols.a2a.resuming import Resuming
 from shared.protocols.a2a.store import ENDED
 
@@ -41,7 +41,7 @@ class KeyedContexts(SimpleRequestContextBuilder):
         context_id: str | None = None,
         task: Task | None = None,
     ) -> RequestContext:
-        return await super().build(context, params, task_id or _keyed_id(context), context_id, task)
+        return await super().build(context, params, task_id or _derive_id(context), context_id, task)
 
 
 class A2aHandler(DefaultRequestHandler):
@@ -62,13 +62,13 @@ class A2aHandler(DefaultRequestHandler):
         return cancelled
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
-        ask_of(params.message, headers_of(context))
+        parse_ask(params.message, get_headers(context))
         await self._check_is_first(params.message, context)
-        if (task := await self._asked_before(params, context)) is None:
+        if (task := await self._find_earlier(params, context)) is None:
             answer: Message | Task = await super().on_message_send(params, context)
             return answer
         if not params.configuration.return_immediately:
-            async for _ in self._rest(task, context):
+            async for _ in self._follow(task, context):
                 pass
         found = GetTaskRequest(id=task.id)
         if params.configuration.HasField("history_length"):
@@ -79,12 +79,12 @@ class A2aHandler(DefaultRequestHandler):
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        ask_of(params.message, headers_of(context))
+        parse_ask(params.message, get_headers(context))
         await self._check_is_first(params.message, context)
-        if (task := await self._asked_before(params, context)) is None:
+        if (task := await self._find_earlier(params, context)) is None:
             events = super().on_message_send_stream(params, context)
         else:
-            events = self._rest(task, context)
+            events = self._follow(task, context)
         async with contextlib.aclosing(events):
             async for event in events:
                 yield event
@@ -101,8 +101,8 @@ class A2aHandler(DefaultRequestHandler):
             why = f"Task {task.id} is in progress and accepts no further messages. {hint}"
             raise UnsupportedOperationError(message=why)
 
-    async def _asked_before(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
-        task_id = _keyed_id(context)
+    async def _find_earlier(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
+        task_id = _derive_id(context)
         if task_id is None or params.message.task_id:
             return None
         try:
@@ -115,7 +115,7 @@ class A2aHandler(DefaultRequestHandler):
             raise InvalidParamsError(message="Idempotency-Key: was already used with a different message.")
         return task
 
-    async def _rest(self, task: Task, context: ServerCallContext) -> AsyncGenerator[Event, None]:
+    async def _follow(self, task: Task, context: ServerCallContext) -> AsyncGenerator[Event, None]:
         """The task as it is, and what happens to it from now on."""
         try:
             async for event in self.on_subscribe_to_task(SubscribeToTaskRequest(id=task.id), context):
@@ -124,8 +124,8 @@ class A2aHandler(DefaultRequestHandler):
             yield await self.on_get_task(GetTaskRequest(id=task.id), context)
 
 
-def _keyed_id(context: ServerCallContext) -> str | None:
-    key = headers_of(context).get("idempotency-key")
+def _derive_id(context: ServerCallContext) -> str | None:
+    key = get_headers(context).get("idempotency-key")
     if key is None:
         return None
     if not _KEY.match(key):

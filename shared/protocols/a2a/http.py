@@ -35,24 +35,24 @@ class Wire:
         body = b""  # but for POST nothing has one, and the card, which asks for no key, must not wait for it
         if request.method == "POST":
             body = await bodies.read(request, limit=self._limit)
-        if (refused := _refusal(request, body)) is not None:
+        if (refused := _check_body(request, body)) is not None:
             await refused(scope, receive, send)
             return
-        wants_a2a = A2A_JSON in request.headers.get("accept", "") or A2A_JSON in _media_type(request)
+        wants_a2a = A2A_JSON in request.headers.get("accept", "") or A2A_JSON in _read_media_type(request)
 
-        async def sent(message: Message) -> None:
+        async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     (name, b"application/json" if value == A2A_JSON.encode() and not wants_a2a else value)
                     for name, value in message["headers"]
                 ]
                 if scope["path"] == CARD_PATH:
-                    message["headers"] += self._last_modified(message["headers"])
+                    message["headers"] += self._date_card(message["headers"])
             await send(message)
 
-        await self._app(_versioned(scope), bodies.replay(body, receive), sent)
+        await self._app(_add_version(scope), bodies.replay(body, receive), send_on)
 
-    def _last_modified(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def _date_card(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """When this card was seen first: it changes with the agents that are there."""
         tag = dict(headers).get(b"etag")
         if tag is None:
@@ -62,20 +62,20 @@ class Wire:
         return [(b"last-modified", self._changed.setdefault(tag, formatdate(time.time(), usegmt=True)).encode())]
 
 
-def _refusal(request: Request, body: bytes) -> Response | None:
+def _check_body(request: Request, body: bytes) -> Response | None:
     if request.method != "POST" or not body:
         return None
     is_rpc = request.url.path in RPC_PATHS
-    if (given := _media_type(request)) and given not in _TAKEN:
-        return _error(f"Content-Type: {given} is not supported; send application/json.", is_rpc=is_rpc)
+    if (given := _read_media_type(request)) and given not in _TAKEN:
+        return _to_error(f"Content-Type: {given} is not supported; send application/json.", is_rpc=is_rpc)
     try:
         strict_json(body)
     except (ValueError, RecursionError) as exc:
-        return _error(f"The body is not valid JSON: {exc}.", is_rpc=is_rpc, parse=True)
+        return _to_error(f"The body is not valid JSON: {exc}.", is_rpc=is_rpc, parse=True)
     return None
 
 
-def _error(said: str, *, is_rpc: bool, parse: bool = False) -> Response:
+def _to_error(said: str, *, is_rpc: bool, parse: bool = False) -> Response:
     from a2a.utils import errors
     from a2a.utils.error_handlers import build_error_details, build_rest_error_payload
 
@@ -92,11 +92,11 @@ def _error(said: str, *, is_rpc: bool, parse: bool = False) -> Response:
     return Response(content, status, media_type="application/json")
 
 
-def _media_type(request: Request) -> str:
+def _read_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _versioned(scope: Scope) -> Scope:
+def _add_version(scope: Scope) -> Scope:
     """With the header A2A-Version where the query says it; the header wins."""
     if any(name == b"a2a-version" for name, _ in scope["headers"]):
         return scope

@@ -43,11 +43,11 @@ class _Door:
         self._runtime: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        runtime = self._runtime or await self._loaded()
+        runtime = self._runtime or await self._load()
         await runtime.app(scope, receive, send)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def open(self) -> AsyncIterator[None]:
         """Looks at what an earlier run has left; where nothing is, nothing is opened."""
         async with AsyncExitStack() as stack:
             self._stack = stack
@@ -55,7 +55,7 @@ class _Door:
             resuming: asyncio.Task[None] | None = None
             folder = self._host.folder
             if folder is not None and await asyncio.to_thread((folder / FILE).exists):
-                db = await self._database(stack)
+                db = await self._open_database(stack)
                 if await db.read(sql.ANY_OPEN):
                     resuming = background.once("a2a-resume", self._resume())
             yield
@@ -66,26 +66,26 @@ class _Door:
                 self._stack = self._runtime = self._db = None
 
     async def _resume(self) -> None:
-        await (await self._loaded()).resume()
+        await (await self._load()).resume()
 
-    async def _loaded(self) -> Any:
+    async def _load(self) -> Any:
         async with self._lock:
             if self._runtime is None:
                 if self._stack is None:
                     raise Unavailable("The service is not open.", retry_after=1)
                 module = await asyncio.to_thread(import_module, "shared.protocols.a2a.runtime")
-                db = await self._database(self._stack)
-                running = module.running(
+                db = await self._open_database(self._stack)
+                running = module.open_runtime(
                     self._host,
                     db,
                     news=self._outbox.look,
-                    refusal=self._refusal,
+                    refusal=self._why_refused,
                     make_executor=self._make_executor,
                 )
                 self._runtime = await self._stack.enter_async_context(running)
             return self._runtime
 
-    async def _database(self, stack: AsyncExitStack) -> Database:
+    async def _open_database(self, stack: AsyncExitStack) -> Database:
         if self._db is None:
             folder = self._host.folder
             db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._host.app.fail)
@@ -109,11 +109,11 @@ class _Door:
     def _listens_on_loopback(self) -> bool:
         return is_loopback(self._host.app.address)
 
-    def _refusal(self, url: str) -> str | None:
+    def _why_refused(self, url: str) -> str | None:
         return why_url_refused(url, private=self._host.private, loopback=self._listens_on_loopback)
 
 
-def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:
+def make_mount(make_executor: Callable[[Host], Any] | None = None) -> Mount:
     """The façade; `make_executor` gives the SDK another AgentExecutor than the one over the host's Face."""
 
     def mount(host: Host) -> None:
@@ -122,9 +122,9 @@ def facade(make_executor: Callable[[Host], Any] | None = None) -> Mount:
         routes.extend(Route(path, door, methods=["POST"]) for path in RPC_PATHS)
         routes.append(Route(CARD_PATH, door, methods=["GET"]))
         routes.append(Route(REST_PREFIX + "/{path:path}", door, methods=["GET", "POST", "DELETE"]))
-        host.app.openings.append(door.opened)
+        host.app.openings.append(door.open)
 
     return mount
 
 
-mount = facade()
+mount = make_mount()

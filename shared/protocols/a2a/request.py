@@ -22,13 +22,13 @@ MAX_ID = 255
 MAX_PARTS = 1_000  # of one message: the SDK copies and checks each with every event, 20,000 kept the loop for 4 s
 
 
-def headers_of(context: ServerCallContext) -> Mapping[str, str]:
+def get_headers(context: ServerCallContext) -> Mapping[str, str]:
     """The headers of a call, lower case; none for a task that a restart takes up."""
     found: Mapping[str, str] = context.state.get("headers", {})
     return found
 
 
-def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
+def parse_ask(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     """The question in a message: texts as they are, data as JSON, one under the other.
 
     Its task is the Ask's key, its context the session; `metadata.timeout_seconds` and `metadata.model` are read, and
@@ -41,7 +41,7 @@ def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
         raise InvalidParamsError(message=f"message.contextId: must have at most {MAX_ID} characters.")
     if len(message.parts) > MAX_PARTS:
         raise InvalidParamsError(message=f"message.parts: must be at most {MAX_PARTS:,}.")
-    texts = [_read(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
+    texts = [_read_part(part, f"message.parts[{number}]") for number, part in enumerate(message.parts)]
     text = "\n".join(texts)
     if not text.strip():
         raise InvalidParamsError(message="message.parts: must contain text.")
@@ -52,33 +52,33 @@ def ask_of(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     metadata: dict[str, Any] = MessageToDict(message.metadata)
     return Ask(
         messages=(Message("user", text),),
-        model=_model(metadata.get("model")),
+        model=_parse_model(metadata.get("model")),
         session=message.context_id or None,
-        seconds=_seconds(metadata.get("timeout_seconds")),
+        seconds=_parse_seconds(metadata.get("timeout_seconds")),
         key=message.task_id or None,
         envelope=envelope,
         traceparent=traceparent.get(),
     )
 
 
-def _read(part: Part, where: str) -> str:
+def _read_part(part: Part, where: str) -> str:
     if part.HasField("text"):
         return part.text
     if part.HasField("data"):
-        return json.dumps(_whole(MessageToDict(part.data)), ensure_ascii=False)
+        return json.dumps(_to_integers(MessageToDict(part.data)), ensure_ascii=False)
     raise ContentTypeNotSupportedError(message=f"{where}: this agent reads text and data, not files.")
 
 
-def _whole(data: Any) -> Any:
+def _to_integers(data: Any) -> Any:
     """Whole numbers as such: protobuf knows only floats."""
     if isinstance(data, dict):
-        return {name: _whole(value) for name, value in data.items()}
+        return {name: _to_integers(value) for name, value in data.items()}
     if isinstance(data, list):
-        return [_whole(value) for value in data]
+        return [_to_integers(value) for value in data]
     return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
-def _seconds(given: Any) -> float | None:
+def _parse_seconds(given: Any) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= MAX_SECONDS:
@@ -88,7 +88,7 @@ def _seconds(given: Any) -> float | None:
     return float(given)
 
 
-def _model(given: Any) -> str | None:
+def _parse_model(given: Any) -> str | None:
     if given is None or (isinstance(given, str) and given):
         return given
     raise InvalidParamsError(message="message.metadata.model: must be a name.")

@@ -15,7 +15,7 @@ class Resuming:
     def __init__(self, task_ids: Iterable[str]) -> None:
         self._left = {id: asyncio.Event() for id in task_ids}
 
-    def at_work(self, task_id: str) -> None:
+    def mark_at_work(self, task_id: str) -> None:
         if (event := self._left.pop(task_id, None)) is not None:
             event.set()
 

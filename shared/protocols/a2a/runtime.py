@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from shared import logs
 from shared.db.database import Database
 from shared.errors import MusterError
-from shared.protocols.a2a.card import card
+from shared.protocols.a2a.card import make_card
 from shared.protocols.a2a.executor import FaceExecutor
 from shared.protocols.a2a.handler import A2aHandler, KeyedContexts
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
@@ -53,7 +53,7 @@ _OLD_NEWS = (
 )
 
 
-def _news_only(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(_OLD_NEWS)
 
 
@@ -69,7 +69,7 @@ class Runtime:
         self.app: ASGIApp = Wire(
             Router(
                 [
-                    Route(CARD_PATH, self._card, methods=["GET"]),
+                    Route(CARD_PATH, self._get_card, methods=["GET"]),
                     *(r for path in RPC_PATHS for r in create_jsonrpc_routes(handler, path, enable_v0_3_compat=True)),
                     *(r for r in rest if isinstance(r, Route)),  # without Mount("/{tenant}"), which eats other paths
                 ],
@@ -78,9 +78,11 @@ class Runtime:
             body_limit=host.app.body_limit,
         )
 
-    async def _card(self, request: Request) -> Response:
+    async def _get_card(self, request: Request) -> Response:
         old = not request.headers.get("a2a-version", "").startswith("1")  # missing means 0.3 (A2A 1.0, 3.6.2)
-        shown = card(self._host.face, base=self._host.base(request), secured=self._host.api_key is not None, old=old)
+        shown = make_card(
+            self._host.face, base=self._host.base(request), secured=self._host.api_key is not None, old=old
+        )
         answer: Response = await create_agent_card_routes(shown, cache_control=CARD_CACHE)[0].endpoint(request)
         answer.headers["Vary"] = f"A2A-Version, {BASE}"
         return answer
@@ -89,9 +91,9 @@ class Runtime:
         """Asks every open task's question again, with the same key."""
         if self._left:
             logs.get().info("a2a.resumed", tasks=len(self._left))
-        await asyncio.gather(*(self._again(task) for task in self._left))
+        await asyncio.gather(*(self._ask_again(task) for task in self._left))
 
-    async def _again(self, task: Task) -> None:
+    async def _ask_again(self, task: Task) -> None:
         message = task.history[0]
         message.task_id, message.context_id = task.id, task.context_id
         try:
@@ -99,11 +101,11 @@ class Runtime:
         except (A2AError, MusterError) as exc:  # cancelled meanwhile, say; the others go on
             logs.get().warning("a2a.not_resumed", task_id=task.id, why=str(exc))
         finally:
-            self._resuming.at_work(task.id)
+            self._resuming.mark_at_work(task.id)
 
 
 @asynccontextmanager
-async def running(
+async def open_runtime(
     host: Host,
     db: Database,
     *,
@@ -114,23 +116,23 @@ async def running(
     """The runtime over `db`; `news` and `refusal` are the outbox's. Tasks it leaves at its end stay open in `db`."""
     tasks = Tasks(db, news=news)
     await tasks.load()
-    left = [task for task in await tasks.open_tasks() if task.history]
+    left = [task for task in await tasks.list_open() if task.history]
     resuming = Resuming(task.id for task in left)
     stopping = host.app.stopping
     kind = DefaultRequestHandler if make_executor else partial(A2aHandler, resuming=resuming)
     executor = (
         make_executor(host)
         if make_executor
-        else FaceExecutor(host.face, stopping=lambda: bool(stopping), at_work=resuming.at_work)
+        else FaceExecutor(host.face, stopping=lambda: bool(stopping), at_work=resuming.mark_at_work)
     )
     for name in _TALKATIVE:
-        logging.getLogger(name).addFilter(_news_only)
+        logging.getLogger(name).addFilter(_is_news)
     with warnings.catch_warnings():  # that a store without an event stream serves one process: it does
         warnings.simplefilter("ignore")
         handler = kind(
             agent_executor=executor,
             task_store=tasks,
-            agent_card=card(host.face, base="http://localhost", secured=False, old=True),
+            agent_card=make_card(host.face, base="http://localhost", secured=False, old=True),
             push_config_store=Hooks(db, tasks, refusal=refusal),
             request_context_builder=KeyedContexts(),
         )

@@ -89,7 +89,7 @@ class Tasks(VersionedTaskStore):
         if tells:
             told = MessageToJson(to_stream_response(event), indent=None)  # type: ignore[arg-type]
             statements.append(Statement(sql.TELL, {"task_id": task.id, "body": told, "due": time()}))
-        if await self._written(statements, patient=prev is not None) is None:
+        if await self._write(statements, patient=prev is not None) is None:
             raise ConcurrentTaskModificationError(task.id)
         if tells:
             self._news()
@@ -97,7 +97,7 @@ class Tasks(VersionedTaskStore):
             self.hooked.discard(task.id)  # it has nothing to tell any more
         return TaskVersion.MISSING
 
-    async def _written(self, statements: builtins.list[Statement], *, patient: bool) -> Rows | None:
+    async def _write(self, statements: builtins.list[Statement], *, patient: bool) -> Rows | None:
         """Writes; on a full disk a new task is refused, and one that was taken waits for room."""
         while True:
             try:
@@ -113,7 +113,7 @@ class Tasks(VersionedTaskStore):
         return StoredTask(Task.FromString(rows[0][0]), TaskVersion.MISSING) if rows else None
 
     async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        cursor = _cursor(params.page_token)
+        cursor = _parse_cursor(params.page_token)
         size = params.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
         has_time = params.HasField("status_timestamp_after")
         row = {
@@ -131,13 +131,13 @@ class Tasks(VersionedTaskStore):
             tasks=page,
             total_size=total,
             page_size=size,
-            next_page_token=encode_list_tasks_cursor(_position(page[-1])) if more else "",
+            next_page_token=encode_list_tasks_cursor(_make_cursor(page[-1])) if more else "",
         )
 
     async def delete(self, task_id: str, context: ServerCallContext) -> None:
         await self._db.write("a2a.delete", Statement(sql.DELETE_TASK, {"id": task_id}))
 
-    async def open_tasks(self) -> builtins.list[Task]:
+    async def list_open(self) -> builtins.list[Task]:
         """The tasks that were being worked on, the oldest first."""
         return [Task.FromString(body) for (body,) in await self._db.read(sql.OPEN_TASKS)]
 
@@ -160,7 +160,7 @@ class Hooks(PushNotificationConfigStore):
             "task_id": task_id,
             "id": hook.id,
             "url": hook.url,
-            "headers": json.dumps(_headers(hook)),
+            "headers": json.dumps(_make_headers(hook)),
             "body": hook.SerializeToString(),
             "most": MAX_HOOKS,
         }
@@ -181,7 +181,7 @@ class Hooks(PushNotificationConfigStore):
         await self._db.write("a2a.unhook", Statement(sql.DELETE_HOOKS, row), Statement(sql.DELETE_UNTOLD, row))
 
 
-def _headers(hook: TaskPushNotificationConfig) -> dict[str, str]:
+def _make_headers(hook: TaskPushNotificationConfig) -> dict[str, str]:
     """What a hook wants to be sent with the news (a2a.proto 1.0, TaskPushNotificationConfig)."""
     given = hook.authentication
     fields = {
@@ -206,7 +206,7 @@ def _join_texts(task: Task) -> None:
             del parts[1:]
 
 
-def _cursor(token: str) -> ListTasksCursor | None:
+def _parse_cursor(token: str) -> ListTasksCursor | None:
     if not token:
         return None
     if (cursor := decode_list_tasks_cursor(token)) is None:
@@ -214,5 +214,5 @@ def _cursor(token: str) -> ListTasksCursor | None:
     return cursor
 
 
-def _position(task: Task) -> ListTasksCursor:
+def _make_cursor(task: Task) -> ListTasksCursor:
     return ListTasksCursor(timestamp_ns=task.status.timestamp.ToNanoseconds() or None, task_id=task.id)
