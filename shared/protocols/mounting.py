@@ -35,7 +35,7 @@ class Host:
     memory: Memory | None = None
     features: tuple[str, ...] = ()
 
-    def base(self, request: Request) -> str:
+    def get_base(self, request: Request) -> str:
         """The address that cards show to the caller of `request`, without a slash at its end."""
         return (request.headers.get(BASE) or self.public_url or str(request.base_url)).rstrip("/")
 

@@ -30,12 +30,12 @@ def mount(host: Host) -> None:
     """Adds the cards, the memory, the tools, and KAOS's JSON-RPC at `/`, in front of A2A's."""
     app, face, memory = host.app, host.face, host.memory or Memory(host.face.name, enabled=False)
 
-    def card(request: Request) -> dict[str, Any]:
+    def make_card(request: Request) -> dict[str, Any]:
         return {
             "name": face.name,
             "description": face.description,
-            "url": host.base(request),
-            "skills": [_skill(skill) for skill in face.skills() if CHAT not in skill.tags],
+            "url": host.get_base(request),
+            "skills": [_describe_skill(skill) for skill in face.skills() if CHAT not in skill.tags],
         }
 
     @app.get("/.well-known/agent", tags=["kaos"])
@@ -44,20 +44,20 @@ def mount(host: Host) -> None:
         tags = {tag for skill in face.skills() for tag in skill.tags}
         named = {OF_SKILLS[tag] for tag in tags & OF_SKILLS.keys()} | set(host.features)
         capabilities = [*ALWAYS, *(name for name in OF_SKILLS.values() if name in named)]
-        return JSONResponse(card(request) | {"capabilities": capabilities})
+        return JSONResponse(make_card(request) | {"capabilities": capabilities})
 
     @app.get("/.well-known/agent.json", tags=["kaos"])
     async def get_newer_card(request: Request) -> JSONResponse:
         """The agent card of newer KAOS, whose `capabilities` are an object."""
         capabilities = {"streaming": True, "pushNotifications": False, "stateTransitionHistory": True}
         more = {"protocolVersion": "0.3.0", "supportedProtocols": ["jsonrpc"], "version": face.version}
-        return JSONResponse(card(request) | {"capabilities": capabilities} | more)
+        return JSONResponse(make_card(request) | {"capabilities": capabilities} | more)
 
     @app.get("/tools", tags=["kaos"])
     async def get_tools() -> JSONResponse:
         """What the agent's model may call, as OpenAI describes functions."""
         callable_ = [skill for skill in face.skills() if OF_SKILLS.keys() & set(skill.tags)]
-        tools = [{"type": "function", "function": _function(skill)} for skill in callable_]
+        tools = [{"type": "function", "function": _describe_function(skill)} for skill in callable_]
         return JSONResponse({"agent": face.name, "tools": tools, "total": len(tools)})
 
     @app.get("/memory/events", tags=["kaos"])
@@ -69,20 +69,20 @@ def mount(host: Host) -> None:
         cursor: Cursor = None,
     ) -> JSONResponse:
         """The newest events that fit, oldest first; `next_cursor` leads to those before them."""
-        most = _bounded(limit)
+        most = _bound(limit)
         found = await memory.read_events(
-            session=session_id, type=event_type, since=_seconds(since), before=_number(cursor), limit=most + 1
+            session=session_id, type=event_type, since=_parse_time(since), before=_parse_cursor(cursor), limit=most + 1
         )
         shown = found[-most:]
         more = str(shown[0].number) if len(found) > most else None
-        events = [_event(event) for event in shown]
+        events = [_describe_event(event) for event in shown]
         return JSONResponse({"agent": face.name, "events": events, "total": len(events), "next_cursor": more})
 
     @app.get("/memory/sessions", tags=["kaos"])
     async def get_sessions(limit: Limit = MOST, since: Since = None, cursor: Cursor = None) -> JSONResponse:
         """The newest sessions in the order in which they began; `since` leaves out those not used since then."""
-        most = _bounded(limit)
-        found = await memory.read_sessions(since=_seconds(since), before=_number(cursor), limit=most + 1)
+        most = _bound(limit)
+        found = await memory.read_sessions(since=_parse_time(since), before=_parse_cursor(cursor), limit=most + 1)
         shown = found[-most:]
         more = str(shown[0][0]) if len(found) > most else None
         names = [session for _, session in shown]
@@ -91,15 +91,15 @@ def mount(host: Host) -> None:
     app.router.routes.append(Route(PATH, KaosRpc(app), methods=["POST"], include_in_schema=False))
 
 
-def _skill(skill: Skill) -> dict[str, Any]:
+def _describe_skill(skill: Skill) -> dict[str, Any]:
     return {"name": skill.name, "description": skill.description, "inputSchema": skill.input_schema or ANY_OBJECT}
 
 
-def _function(skill: Skill) -> dict[str, Any]:
+def _describe_function(skill: Skill) -> dict[str, Any]:
     return {"name": skill.name, "description": skill.description, "parameters": skill.input_schema or ANY_OBJECT}
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _describe_event(event: Event) -> dict[str, Any]:
     return {
         "event_id": event.id,
         "timestamp": event.timestamp,
@@ -110,16 +110,16 @@ def _event(event: Event) -> dict[str, Any]:
     }
 
 
-def _bounded(limit: int) -> int:
+def _bound(limit: int) -> int:
     """As KAOS counts: 0 means all that one answer may hold."""
     return min(limit or MOST, MOST)
 
 
-def _number(cursor: str | None) -> int | None:
+def _parse_cursor(cursor: str | None) -> int | None:
     return None if cursor is None else int(cursor)
 
 
-def _seconds(since: str | None) -> float | None:
+def _parse_time(since: str | None) -> float | None:
     """Unix seconds of a time; raises `Invalid`. A `+` that came as a blank, as in unescaped URLs, is a `+`."""
     if since is None:
         return None

@@ -46,13 +46,13 @@ class KaosRpc:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        if VERSION.lower() in request.headers or VERSION.lower() in _query(scope):
-            await self._on(scope, receive, send)
+        if VERSION.lower() in request.headers or VERSION.lower() in _read_query_names(scope):
+            await self._pass_on(scope, receive, send)
             return
         body = await bodies.read(request, limit=self._app.body_limit)
-        answer = await self._answer(_object(body), scope, receive)
+        answer = await self._answer(_parse_object(body), scope, receive)
         if answer is None:
-            await self._on(scope, bodies.replay(body, receive), send)
+            await self._pass_on(scope, bodies.replay(body, receive), send)
         else:
             await JSONResponse(answer)(scope, receive, send)
 
@@ -63,53 +63,53 @@ class KaosRpc:
             return None
         head = {"jsonrpc": "2.0", "id": call["id"]}
         if method == "SendMessage":
-            if (sent := _sent(params)) is None:
+            if (sent := _translate_message(params)) is None:
                 return None
-            said = await self._called(method, sent, scope, receive)
+            said = await self._call(method, sent, scope, receive)
         elif method == "ListTasks":
-            said = await self._listed(scope, receive)
+            said = await self._list_tasks(scope, receive)
         else:
-            said = await self._called("GetTask", {"id": params.get("id")}, scope, receive)
+            said = await self._call("GetTask", {"id": params.get("id")}, scope, receive)
             if not _is_kaos(said.get("result")) and ("result" in said or call["method"] != method):
                 return None
             if method == "CancelTask" and "result" in said:
-                said = await self._called(method, {"id": params["id"]}, scope, receive)
+                said = await self._call(method, {"id": params["id"]}, scope, receive)
         if "result" not in said:
             return head | {"error": {k: said["error"][k] for k in ("code", "message")}} if "error" in said else None
         result = said["result"]
         if method == "ListTasks":
             found = result.get("tasks", ())
-            tasks = [_task(task) for task in found if _is_kaos(task)]
+            tasks = [_translate_task(task) for task in found if _is_kaos(task)]
             ours = tasks or not found or call["method"] != method  # A2A before 1.0 has no such call
             return head | {"result": {"tasks": tasks, "total": len(tasks)}} if ours else None
-        return head | {"result": _task(result.get("task", result))}
+        return head | {"result": _translate_task(result.get("task", result))}
 
-    async def _listed(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _list_tasks(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         """What A2A answers to ListTasks, its first pages together: KAOS has none."""
         tasks: list[Any] = []
         wanted: dict[str, Any] = {"includeArtifacts": True, "pageSize": PAGE}
         for _ in range(PAGES):
-            said = await self._called("ListTasks", wanted, scope, receive)
+            said = await self._call("ListTasks", wanted, scope, receive)
             tasks += said.get("result", {}).get("tasks", ())
             wanted["pageToken"] = said.get("result", {}).get("nextPageToken")
             if not wanted["pageToken"]:
                 break
         return said | {"result": {"tasks": tasks}} if "result" in said else said
 
-    async def _called(self, method: str, params: dict[str, Any], scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _call(self, method: str, params: dict[str, Any], scope: Scope, receive: Receive) -> dict[str, Any]:
         """What A2A 1.0 answers to a call."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         said = bytearray()
 
-        async def heard(message: Message) -> None:
+        async def collect(message: Message) -> None:
             said.extend(message.get("body", b""))
 
         kept = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"content-type", b"accept")]
         headers = [(b"content-type", b"application/json"), (VERSION.lower().encode(), b"1.0")]
-        await self._on({**scope, "headers": [*kept, *headers]}, bodies.replay(body, receive), heard)
-        return _object(bytes(said))
+        await self._pass_on({**scope, "headers": [*kept, *headers]}, bodies.replay(body, receive), collect)
+        return _parse_object(bytes(said))
 
-    async def _on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """To the route that would have it without this one."""
         for route in self._app.router.routes:
             if isinstance(route, Route) and route.endpoint is self:
@@ -121,7 +121,7 @@ class KaosRpc:
         raise NotFound("JSON-RPC is not supported at this path.")
 
 
-def _sent(params: Mapping[str, Any]) -> dict[str, Any] | None:
+def _translate_message(params: Mapping[str, Any]) -> dict[str, Any] | None:
     """KAOS's message as A2A 1.0 has it; None if it is not KAOS's."""
     message = params.get("message")
     parts = message.get("parts") if isinstance(message, dict) else None
@@ -151,35 +151,37 @@ def _is_kaos(task: Any) -> bool:
     return any(message.get("metadata", {}).get(MARK) == KAOS for message in history)
 
 
-def _task(task: Mapping[str, Any]) -> dict[str, Any]:
+def _translate_task(task: Mapping[str, Any]) -> dict[str, Any]:
     """A task of A2A 1.0 as KAOS shows it."""
     status = task.get("status", {})
-    answer = "\n".join(_text(artifact) for artifact in task.get("artifacts", ()))
-    history = [_turn("user" if m.get("role") == "ROLE_USER" else "agent", _text(m)) for m in task.get("history", ())]
+    answer = "\n".join(_join_texts(artifact) for artifact in task.get("artifacts", ()))
+    history = [
+        _make_turn("user" if m.get("role") == "ROLE_USER" else "agent", _join_texts(m)) for m in task.get("history", ())
+    ]
     return {
         "id": task.get("id"),
         "sessionId": task.get("contextId"),
         "contextId": task.get("contextId"),
         "status": {
             "state": str(status.get("state", "")).removeprefix("TASK_STATE_").lower().replace("_", "-"),
-            "message": _text(status.get("message", {})),
+            "message": _join_texts(status.get("message", {})),
             "timestamp": status.get("timestamp"),
         },
-        "history": [*history, *([_turn("agent", answer)] if answer else [])],
+        "history": [*history, *([_make_turn("agent", answer)] if answer else [])],
         "artifacts": [{"parts": [{"type": "text", "text": answer}]}] if answer else [],
         "output": answer,
     }
 
 
-def _turn(role: str, text: str) -> dict[str, Any]:
+def _make_turn(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "parts": [{"type": "text", "text": text}]}
 
 
-def _text(holder: Mapping[str, Any]) -> str:
+def _join_texts(holder: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in holder.get("parts", ()) if isinstance(part.get("text"), str))
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in a body; empty where there is none, which others say better."""
     try:
         found = strict_json(body)
@@ -188,5 +190,5 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _query(scope: Scope) -> set[str]:
+def _read_query_names(scope: Scope) -> set[str]:
     return {name.lower() for name in parse_qs(scope["query_string"].decode("latin-1"))}
