@@ -40,7 +40,7 @@ Text = Annotated[str, StringConstraints(strict=True)]
 Short = Annotated[str, StringConstraints(strict=True, max_length=255)]
 
 
-def _listed(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -74,7 +74,7 @@ class _Format(_Open):
     json_schema: dict[str, JsonValue] | None = None
 
     @model_validator(mode="after")
-    def _has_its_schema(self) -> Self:
+    def _check_schema(self) -> Self:
         if self.type == "json_schema" and self.json_schema is None:
             raise ValueError("json_schema is wanted with this type")
         return self
@@ -96,7 +96,7 @@ class ChatBody(_Open):
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
     seed: StrictInt | None = None
-    stop: Annotated[list[Text], Field(max_length=MOST_STOPS), BeforeValidator(_listed)] | None = None
+    stop: Annotated[list[Text], Field(max_length=MOST_STOPS), BeforeValidator(_to_list)] | None = None
     response_format: _Format | None = None
     max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
@@ -109,17 +109,17 @@ class ChatBody(_Open):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def asked(body: ChatBody, *, session: str | None, key: str | None, traceparent: str | None) -> Ask:
+def parse_ask(body: ChatBody, *, session: str | None, key: str | None, traceparent: str | None) -> Ask:
     """What a body asks for; raises `Invalid` for what is not there, and for what Muster cannot do.
 
     Work under a `key` goes on without its client, who will be back.
     """
     _check_possible(body)
-    messages = [_message(turn, f"/messages/{i}") for i, turn in enumerate(body.messages or ())]
+    messages = [_parse_message(turn, f"/messages/{i}") for i, turn in enumerate(body.messages or ())]
     if not messages:
-        raise refused("/messages", "messages are required")
+        raise make_refusal("/messages", "messages are required")
     if not any(m.role in ASKING for m in messages):
-        raise refused("/messages", "No user or task-delegation message found")
+        raise make_refusal("/messages", "No user or task-delegation message found")
     given: Mapping[str, Any] = body.model_dump(exclude_none=True, include=set(OPTIONS)) | (body.model_extra or {})
     more: Mapping[str, Any] = {"max_completion_tokens": body.max_tokens, **given}
     return Ask(
@@ -134,50 +134,50 @@ def asked(body: ChatBody, *, session: str | None, key: str | None, traceparent: 
     )
 
 
-def refused(pointer: str, why: str) -> Invalid:
+def make_refusal(pointer: str, why: str) -> Invalid:
     """The error for one field of a body."""
     return Invalid(why, [{"pointer": pointer, "detail": why}])
 
 
 def _check_possible(body: ChatBody) -> None:
     if body.n is not None and body.n != 1:
-        raise refused("/n", f"n must be 1, not {body.n}: each request gets one answer.")
+        raise make_refusal("/n", f"n must be 1, not {body.n}: each request gets one answer.")
     if body.audio is not None:
-        raise refused("/audio", "audio is not supported: answers are text.")
+        raise make_refusal("/audio", "audio is not supported: answers are text.")
     for i, kind in enumerate(body.modalities or ()):
         if kind != "text":
-            raise refused(f"/modalities/{i}", f"{kind!r} is not supported: answers are text.")
+            raise make_refusal(f"/modalities/{i}", f"{kind!r} is not supported: answers are text.")
 
 
-def _message(turn: _Turn, at: str) -> Message:
+def _parse_message(turn: _Turn, at: str) -> Message:
     role: Role = ROLES.get(turn.role) or turn.role  # type: ignore[assignment]
     if turn.content is None and role != "assistant":
-        raise refused(f"{at}/content", f"content of a message of role {turn.role!r} must not be null.")
+        raise make_refusal(f"{at}/content", f"content of a message of role {turn.role!r} must not be null.")
     return Message(
         role=role,
-        content=_words(turn.content, f"{at}/content"),
+        content=_join_parts(turn.content, f"{at}/content"),
         tool_calls=tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in turn.tool_calls or ()),
         tool_call_id=turn.tool_call_id,
     )
 
 
-def _words(content: JsonValue, at: str) -> str:
+def _join_parts(content: JsonValue, at: str) -> str:
     if content is None:
         return ""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise refused(at, "content must be a string or a list of parts.")
-    return "\n".join(_part(part, f"{at}/{i}") for i, part in enumerate(content))
+        raise make_refusal(at, "content must be a string or a list of parts.")
+    return "\n".join(_read_part(part, f"{at}/{i}") for i, part in enumerate(content))
 
 
-def _part(part: JsonValue, at: str) -> str:
+def _read_part(part: JsonValue, at: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str):
-        raise refused(at, 'each part of content must be an object like {"type": "text", "text": "…"}.')
+        raise make_refusal(at, 'each part of content must be an object like {"type": "text", "text": "…"}.')
     if kind not in _SPOKEN:
-        raise refused(f"{at}/type", f"{kind[:60]!r} is not supported: only text is accepted.")
+        raise make_refusal(f"{at}/type", f"{kind[:60]!r} is not supported: only text is accepted.")
     words = part.get(_SPOKEN[kind])
     if not isinstance(words, str):
-        raise refused(f"{at}/{_SPOKEN[kind]}", f"{_SPOKEN[kind]} must be a string.")
+        raise make_refusal(f"{at}/{_SPOKEN[kind]}", f"{_SPOKEN[kind]} must be a string.")
     return words

@@ -26,19 +26,19 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 def mount(host: Host) -> None:
     """Adds the routes, and OpenAI's form of errors for everything below `/v1/`."""
     app, face, started = host.app, host.face, int(time.time())
-    app.error_forms[PREFIX] = _failure
+    app.error_forms[PREFIX] = _answer_error
 
     @app.get("/v1/models", tags=["openai"])
     async def list_models() -> dict[str, Any]:
         """The names that can be asked."""
-        return openai_answer.models(face.models(), created=started)
+        return openai_answer.list_models(face.models(), created=started)
 
     @app.get("/v1/models/{name:path}", tags=["openai"])
     async def get_model(name: str) -> dict[str, Any]:
         """One of them."""
         if name not in face.models():
             raise ModelNotFound(f"There is no model {name!r}. Available: {', '.join(face.models())}.")
-        return openai_answer.model(name, created=started)
+        return openai_answer.describe_model(name, created=started)
 
     @app.post("/v1/chat/completions", tags=["openai"], openapi_extra=_BODY)
     async def chat(
@@ -49,10 +49,10 @@ def mount(host: Host) -> None:
     ) -> Response:
         """Answers a conversation, whole or streamed; the work ends when the client hangs up, unless it sent a key."""
         body = bodies.parse(openai_request.ChatBody, await bodies.read(request, limit=app.body_limit))
-        ask = openai_request.asked(
+        ask = openai_request.parse_ask(
             body,
-            session=_visible("X-Session-ID", x_session_id),
-            key=_visible("Idempotency-Key", idempotency_key),
+            session=_check_visible("X-Session-ID", x_session_id),
+            key=_check_visible("Idempotency-Key", idempotency_key),
             traceparent=traceparent.get(),
         )
         if (hop := request.headers.get(HOP)) is not None:
@@ -74,16 +74,16 @@ _BODY = {
 }
 
 
-def _failure(error: MusterError) -> Response:
+def _answer_error(error: MusterError) -> Response:
     return Response(
-        openai_answer.written(openai_answer.failure(error)),
-        openai_answer.status(error),
-        headers=openai_answer.headers(error),
+        openai_answer.encode(openai_answer.describe_error(error)),
+        openai_answer.choose_status(error),
+        headers=openai_answer.make_headers(error),
         media_type="application/json",
     )
 
 
-def _visible(name: str, value: str | None) -> str | None:
+def _check_visible(name: str, value: str | None) -> str | None:
     """A header's value, without quotes around it; raises `BadRequest`."""
     if value is None:
         return None

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.conversation import Ask, Delta, Face, Final, Note, Piece
 from shared.errors import MusterError
-from shared.protocols.openai.response import DONE, ChatAnswer, event, failure, written
+from shared.protocols.openai.response import DONE, ChatAnswer, describe_error, encode, encode_event
 from shared.server import sse
 from shared.server.hang_up import wait_for_hang_up
 
@@ -44,13 +44,13 @@ class Chat(Response):
         heard: asyncio.Queue[Heard] = asyncio.Queue()
         tasks = {
             asyncio.create_task(self._work(heard), name="chat"),
-            asyncio.create_task(_hung_up(receive, heard), name="chat-client"),
+            asyncio.create_task(_report_hang_up(receive, heard), name="chat-client"),
         }
         try:
             if self._streams:
-                await self._stream(heard, send)
+                await self._send_stream(heard, send)
             else:
-                await self._whole(heard, scope, receive, send)
+                await self._send_whole(heard, scope, receive, send)
         finally:
             for task in tasks:
                 task.cancel()
@@ -64,19 +64,19 @@ class Chat(Response):
         except Exception as exc:  # the client's side raises it
             heard.put_nowait(exc)
 
-    async def _whole(self, heard: asyncio.Queue[Heard], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send_whole(self, heard: asyncio.Queue[Heard], scope: Scope, receive: Receive, send: Send) -> None:
         while not isinstance(item := await heard.get(), _Gone):
             if isinstance(item, Exception):
                 raise item
             if isinstance(item, Final):
-                body = written(self._answer.completion(self._ask, item))
+                body = encode(self._answer.make_completion(self._ask, item))
                 place = {"Location": f"/tasks/{item.task_id}"} if item.task_id else None
                 await Response(body, headers=place, media_type="application/json")(scope, receive, send)
                 return
 
-    async def _stream(self, heard: asyncio.Queue[Heard], send: Send) -> None:
+    async def _send_stream(self, heard: asyncio.Queue[Heard], send: Send) -> None:
         begun = False
-        async with contextlib.aclosing(self._events(heard)) as events:
+        async with contextlib.aclosing(self._make_events(heard)) as events:
             async for data in events:
                 if not begun:
                     await send({"type": "http.response.start", "status": 200, "headers": Headers(_HEADERS).raw})
@@ -85,37 +85,37 @@ class Chat(Response):
         if begun:
             await send({"type": "http.response.body", "body": b""})
 
-    async def _events(self, heard: asyncio.Queue[Heard]) -> AsyncGenerator[bytes, None]:
+    async def _make_events(self, heard: asyncio.Queue[Heard]) -> AsyncGenerator[bytes, None]:
         """A stream's bytes; raises what ends the work before there are any, and bugs at any time."""
-        item, said = await _next(heard, OPEN_SECONDS), False
+        item, said = await _wait_for_next(heard, OPEN_SECONDS), False
         if isinstance(item, Exception):
             raise item
-        yield self._answer.chunk({"role": "assistant", "content": ""})
+        yield self._answer.make_chunk({"role": "assistant", "content": ""})
         while not isinstance(item, _Gone):
             match item:
                 case None:
                     yield sse.PING
                 case Note(message=message) if self._notes and not said:
-                    yield self._answer.chunk({"content": f"> {_line(message)}\n\n"})
+                    yield self._answer.make_chunk({"content": f"> {_join_lines(message)}\n\n"})
                 case Note(message=message):
-                    yield f": {_line(message)}\n\n".encode(errors="replace")
+                    yield f": {_join_lines(message)}\n\n".encode(errors="replace")
                 case Delta(text=text) if text:
                     said = True
-                    yield self._answer.chunk({"content": text})
+                    yield self._answer.make_chunk({"content": text})
                 case Final():
                     for start in range(0, 0 if said else len(item.text), CHUNK_CHARACTERS):
-                        yield self._answer.chunk({"content": item.text[start : start + CHUNK_CHARACTERS]})
-                    yield self._answer.end(self._ask, item)
+                        yield self._answer.make_chunk({"content": item.text[start : start + CHUNK_CHARACTERS]})
+                    yield self._answer.make_end(self._ask, item)
                     return
                 case MusterError():
-                    yield event(failure(item)) + DONE
+                    yield encode_event(describe_error(item)) + DONE
                     return
                 case Exception():
                     raise item
-            item = await _next(heard, PING_SECONDS)
+            item = await _wait_for_next(heard, PING_SECONDS)
 
 
-async def _next(heard: asyncio.Queue[Heard], seconds: float) -> Heard | None:
+async def _wait_for_next(heard: asyncio.Queue[Heard], seconds: float) -> Heard | None:
     """What comes next; None when nothing did for so long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -123,10 +123,10 @@ async def _next(heard: asyncio.Queue[Heard], seconds: float) -> Heard | None:
     return None
 
 
-async def _hung_up(receive: Receive, heard: asyncio.Queue[Heard]) -> None:
+async def _report_hang_up(receive: Receive, heard: asyncio.Queue[Heard]) -> None:
     await wait_for_hang_up(receive)
     heard.put_nowait(_Gone())
 
 
-def _line(text: str) -> str:
+def _join_lines(text: str) -> str:
     return " ".join(text.split())

@@ -392,11 +392,11 @@ def test_whatever_comes_is_understood_or_refused(body: dict[str, Any], turns: li
         refused = None
         try:
             chat = bodies.parse(openai_request.ChatBody, json.dumps(content).encode())
-            ask = openai_request.asked(chat, session=None, key=None, traceparent=None)
+            ask = openai_request.parse_ask(chat, session=None, key=None, traceparent=None)
         except Invalid as exc:
             refused = exc
 
-        assert openai_answer.status(refused) == 400 if refused else ask.messages
+        assert openai_answer.choose_status(refused) == 400 if refused else ask.messages
 
 
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Session-ID"])
