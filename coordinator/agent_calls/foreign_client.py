@@ -21,7 +21,7 @@ from shared.client.client import Whole
 from shared.contracts import Progress, Registration, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure
 from shared.failpoints import At
-from shared.limits.envelope import HOP, hop_header
+from shared.limits.envelope import HOP, encode_hop
 
 CARD_SECONDS = 60.0  # before a card is fetched again
 POLL_SECONDS = (0.1, 1.0)  # first and longest pause between two looks at a task
@@ -173,5 +173,5 @@ class ForeignClient:
 def _build_headers(attempt: Attempt) -> dict[str, str]:
     """Headers of every call of a step: its key, and its limits for agents that know them."""
     key = f"{attempt.request.task_id}/{attempt.request.step_id}"
-    always = {"Idempotency-Key": key, HOP: hop_header(attempt.envelope)}
+    always = {"Idempotency-Key": key, HOP: encode_hop(attempt.envelope)}
     return always | ({"traceparent": attempt.traceparent} if attempt.traceparent else {})

@@ -128,7 +128,7 @@ class CarryingOut:
                 shares.append(why or None)
                 continue
             try:
-                shares.append(self.budget.for_delegation(sharers=left))
+                shares.append(self.budget.reserve_for_delegation(sharers=left))
             except LimitReached as exc:
                 shares.append(exc.detail)
             left -= 1

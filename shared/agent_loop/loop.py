@@ -171,7 +171,7 @@ class _Run:
             loop.name, loop._instructions, specs=specs, told=self._told, system=self._system, last=last
         )
         characters = len(prompt) + sum(len(m.content) for m in self._said)
-        reserved = self._budget.for_model(characters)
+        reserved = self._budget.reserve_for_model(characters)
         used = Usage(calls=1)
         try:
             turn = await self._model.turn(

@@ -20,7 +20,7 @@ from shared.contracts import MAX_RESULT_BYTES, Usage
 from shared.conversation import Message
 from shared.errors import AgentRefused, BadResponse, Unavailable
 from shared.http_failures import preview
-from shared.limits.envelope import HEADER, HOP, Envelope, hop_header, seal
+from shared.limits.envelope import HEADER, HOP, Envelope, encode_hop, seal
 
 CARD_SECONDS = 5.0
 CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays
@@ -174,7 +174,7 @@ class DirectPeers(_Reached):
             "messages": [*said, {"role": "task-delegation", "content": delegation.task}],
             "stream": False,
         }
-        headers = {"Content-Type": "application/json", HOP: hop_header(delegation.envelope)}
+        headers = {"Content-Type": "application/json", HOP: encode_hop(delegation.envelope)}
         if ctx.ask is not None and ctx.ask.traceparent:
             headers["traceparent"] = ctx.ask.traceparent
         url = f"{self._urls[delegation.agent]}/v1/chat/completions"

@@ -45,14 +45,14 @@ def seal(envelope: Envelope, *, key: bytes, body: bytes) -> str:
     """The header value for this body, signed with the receiver's key."""
     claims = vars(envelope) | {"v": VERSION, "digest": hashlib.sha256(body).hexdigest()}
     payload = _encode(to_json(claims))
-    return f"{payload}.{_encode(_signature(payload, key))}"
+    return f"{payload}.{_encode(_sign(payload, key))}"
 
 
 def open_envelope(header: str, *, key: bytes, body: bytes) -> Envelope:
     """The envelope in a header; raises `EnvelopeRefused` unless it was sealed with this key for this body."""
     payload, _, signature = header.partition(".")
     try:
-        genuine = hmac.compare_digest(_decode(signature), _signature(payload, key))
+        genuine = hmac.compare_digest(_decode(signature), _sign(payload, key))
         claims = json.loads(_decode(payload)) if genuine else {}
     except ValueError as exc:
         raise EnvelopeRefused("The envelope cannot be read.") from exc
@@ -66,12 +66,12 @@ def open_envelope(header: str, *, key: bytes, body: bytes) -> Envelope:
     return Envelope(**claims)
 
 
-def hop_header(envelope: Envelope) -> str:
+def encode_hop(envelope: Envelope) -> str:
     """The value of the `HOP` header: what one agent tells another that it may spend, and who is asking already."""
     return json.dumps(vars(envelope))
 
 
-def heard(header: str) -> Envelope:
+def parse_hop(header: str) -> Envelope:
     """The envelope in a `HOP` header; raises `BadRequest`.
 
     It is unsigned, so it can only set limits: a false header gains no more than a missing one.
@@ -106,8 +106,8 @@ def narrow(
         step=step,
         attempt=1,
         milliseconds=min(milliseconds, parent.milliseconds),
-        calls=_least(calls, parent.calls),
-        tokens=_least(tokens, parent.tokens),
+        calls=_find_least(calls, parent.calls),
+        tokens=_find_least(tokens, parent.tokens),
         depth=parent.depth + 1,
         ancestry=(*parent.ancestry, agent),
     )
@@ -118,11 +118,11 @@ def derive_key(secret: bytes, agent_id: str) -> bytes:
     return hmac.digest(secret, b"agent:" + agent_id.encode(), "sha256")
 
 
-def _least(wish: int | None, given: int | None) -> int | None:
+def _find_least(wish: int | None, given: int | None) -> int | None:
     return min((v for v in (wish, given) if v is not None), default=None)
 
 
-def _signature(payload: str, key: bytes) -> bytes:
+def _sign(payload: str, key: bytes) -> bytes:
     return hmac.digest(key, payload.encode(), "sha256")
 
 

@@ -39,8 +39,8 @@ class Ledger:
         For each of `later` steps, which start after them, one call and an equal share of the tokens are kept back.
         Returns the ledger, calls and tokens (0 where there is no limit); raises `LimitReached` when nothing is left.
         """
-        calls = _share(self.calls_left, sharers, later, "calls", self.max_calls)
-        tokens = _share(self.tokens_left, sharers + later, 0, "tokens", self.max_tokens)
+        calls = _compute_share(self.calls_left, sharers, later, "calls", self.max_calls)
+        tokens = _compute_share(self.tokens_left, sharers + later, 0, "tokens", self.max_tokens)
         calls = calls if most_calls is None else min(calls, most_calls)
         tokens = tokens if most_tokens is None else min(tokens, most_tokens)
         reserved = changed(
@@ -59,7 +59,7 @@ class Ledger:
         )
 
 
-def _share(left: int | None, sharers: int, kept_back: int, what: str, limit: int | None) -> int:
+def _compute_share(left: int | None, sharers: int, kept_back: int, what: str, limit: int | None) -> int:
     if left is None:
         return 0
     if left <= 0:

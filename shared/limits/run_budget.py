@@ -31,7 +31,7 @@ class Budget:
         self._ledger = Ledger(max_calls=envelope.calls, max_tokens=envelope.tokens)
         self.usage = NO_USAGE
 
-    def for_model(self, characters: int) -> Reserved:
+    def reserve_for_model(self, characters: int) -> Reserved:
         """For a call to a model with so long a prompt; `most_tokens` is for its reply. Raises `LimitReached`."""
         left = self._ledger.tokens_left
         reply = None if left is None else left - characters // CHARACTERS_A_TOKEN
@@ -40,7 +40,7 @@ class Budget:
         self._ledger, calls, tokens = self._ledger.reserve(sharers=1)
         return Reserved(calls, tokens, None if self._ledger.max_calls is None else 1, reply)
 
-    def for_delegation(self, *, sharers: int) -> Reserved:
+    def reserve_for_delegation(self, *, sharers: int) -> Reserved:
         """For one of so many delegations that begin together; a share is kept back. Raises `LimitReached`."""
         left = self._ledger.calls_left
         if left is not None and left <= KEPT_CALLS:

@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict  # type: ignore[import-unt
 
 from shared.conversation import Ask, Message
 from shared.errors import BadRequest
-from shared.limits.envelope import HOP, heard
+from shared.limits.envelope import HOP, parse_hop
 from shared.server.edge import traceparent
 
 MAX_SECONDS = 86_400.0
@@ -46,7 +46,7 @@ def parse_ask(message: A2AMessage, headers: Mapping[str, str]) -> Ask:
     if not text.strip():
         raise InvalidParamsError(message="message.parts: must contain text.")
     try:
-        envelope = heard(headers[HOP.lower()]) if HOP.lower() in headers else None
+        envelope = parse_hop(headers[HOP.lower()]) if HOP.lower() in headers else None
     except BadRequest as exc:
         raise InvalidParamsError(message=exc.detail) from exc
     metadata: dict[str, Any] = MessageToDict(message.metadata)

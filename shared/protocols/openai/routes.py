@@ -11,7 +11,7 @@ from uuid import uuid4
 from fastapi import Header, Request, Response
 
 from shared.errors import BadRequest, ModelNotFound, MusterError
-from shared.limits.envelope import HOP, heard
+from shared.limits.envelope import HOP, parse_hop
 from shared.protocols.mounting import Host
 from shared.protocols.openai import request as openai_request
 from shared.protocols.openai import response as openai_answer
@@ -56,7 +56,7 @@ def mount(host: Host) -> None:
             traceparent=traceparent.get(),
         )
         if (hop := request.headers.get(HOP)) is not None:
-            ask = replace(ask, envelope=heard(hop))
+            ask = replace(ask, envelope=parse_hop(hop))
         answer = openai_answer.ChatAnswer(
             id=f"chatcmpl-{uuid4().hex}",
             created=int(time.time()),

@@ -27,7 +27,7 @@ from shared.agent_loop.voice import HELD_CHARACTERS, Voice
 from shared.contracts import Usage
 from shared.conversation import Ask, Message
 from shared.errors import AgentFailed, BadRequest, LimitReached, ModelFailed
-from shared.limits.envelope import HOP, MAX_DEPTH, Envelope, heard, hop_header
+from shared.limits.envelope import HOP, MAX_DEPTH, Envelope, encode_hop, parse_hop
 from shared.models.model import LanguageModel
 from shared.models.servers.fence import fence
 from shared.worker.app import create_worker_app
@@ -928,7 +928,7 @@ async def test_a_peer_that_is_away_is_an_event(network):
 def test_a_hop_survives_its_header():
     envelope = replace(ENVELOPE, depth=1, ancestry=("königin",), calls=3, tokens=9)
 
-    assert heard(hop_header(envelope)) == envelope
+    assert parse_hop(encode_hop(envelope)) == envelope
 
 
 @pytest.mark.parametrize(
@@ -936,7 +936,7 @@ def test_a_hop_survives_its_header():
 )
 async def test_a_broken_hop_is_a_bad_request(header, peer, network):
     with pytest.raises(BadRequest, match=HOP):
-        heard(header)
+        parse_hop(header)
 
     async with httpx.AsyncClient(transport=network) as client:
         body = {"messages": [{"role": "user", "content": "x"}]}
@@ -946,6 +946,6 @@ async def test_a_broken_hop_is_a_bad_request(header, peer, network):
 
 
 def test_a_hop_cannot_widen_anything():
-    found = heard('{"depth": -3, "ancestry": ["a", "b"], "calls": -1, "milliseconds": -5}')
+    found = parse_hop('{"depth": -3, "ancestry": ["a", "b"], "calls": -1, "milliseconds": -5}')
 
     assert (found.depth, found.calls, found.milliseconds) == (2, 0, 1)

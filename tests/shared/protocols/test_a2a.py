@@ -48,7 +48,7 @@ from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.conversation import Ask, Note, Piece, Skill
 from shared.errors import WorkerFault
-from shared.limits.envelope import HOP, Envelope, hop_header
+from shared.limits.envelope import HOP, Envelope, encode_hop
 from shared.protocols.a2a import mount as a2a
 from shared.protocols.mounting import Host
 from shared.server.app import make_service
@@ -357,7 +357,7 @@ async def test_what_an_agent_may_spend_comes_with_its_question() -> None:
 
     hop = Envelope(task="t", step="s", attempt=1, milliseconds=5_000, calls=3, depth=1, ancestry=("planner",))
     async with worker(run) as url:
-        async with client(url, streaming=False, headers={HOP: hop_header(hop)}) as one:
+        async with client(url, streaming=False, headers={HOP: encode_hop(hop)}) as one:
             await sent(one, question())
         async with client(url, streaming=False, headers={HOP: "[]"}) as one:
             with pytest.raises(InvalidParamsError, match=HOP):
