@@ -219,6 +219,18 @@ class Agents:
             self._publish_status(instance)
         return error is None
 
+    def _cut_silent_calls(self) -> None:
+        """Ends the calls at instances whose lease has run out, whoever found them unreachable before.
+
+        A failed probe alone ends no call: the agent may be too busy for it.
+        """
+        for agent_id in tuple(self._calls):
+            instance = self.registry.get(agent_id)
+            if instance is not None and instance.lease_until is not None and self._now() > instance.lease_until:
+                for limit in tuple(self._calls[agent_id]):
+                    if not limit.expired():
+                        limit.reschedule(0)
+
     async def _watch_leases(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
@@ -227,9 +239,7 @@ class Agents:
             self.registry.paused(max(0.0, clock() - due))
             for instance in self.registry.lapsed():
                 self._publish_status(instance)
-                for limit in tuple(self._calls.get(instance.id, ())):
-                    if not limit.expired():
-                        limit.reschedule(0)
+            self._cut_silent_calls()
             for agent_id in self._saved.keys() - {i.id for i in self.registry.all()}:
                 self._forget(agent_id)  # silent for too long, or replaced
 

@@ -131,6 +131,31 @@ async def test_silent_agents_step_goes_elsewhere(coordinator: Suite, monkeypatch
     assert "went silent during the step" in events
 
 
+async def test_unreachable_agents_step_goes_elsewhere_once_silent(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed probe alone ends no call; the lease does when it runs out, though the probe had noticed first."""
+    monkeypatch.setattr(registry, "LEASE_SECONDS", 2.0)
+    held = Held()
+    plan = [{"id": "s", "capability": "work"}]
+    async with Suite(network, health_check_interval=0.1) as suite:
+        await suite.add(agent("worker", "work", held), host="one")
+        task_id = await suite.begin(plan=plan, timeout_seconds=60)
+        await eventually(lambda: held.began)
+        network.unplug("one")
+        await suite.sees("one", "unreachable", seconds=10)
+        still = (await suite.task(task_id)).results[0]
+        network.unplug("coordinator")
+        await eventually(lambda: not suite.services.agents._calls, seconds=20)
+        network.plug("coordinator")
+        await suite.add(agent("worker", "work"), host="two")
+        step = (await suite.ended(task_id, seconds=30)).results[0]
+        held.let_go.set()
+
+    assert (still.status, still.attempt) == ("running", 1)
+    assert (step.status, step.attempt) == ("completed", 2)
+
+
 async def test_beating_but_unreachable_agent_gets_no_steps(network: Network) -> None:
     """An agent that beats but cannot be called is unreachable and gets nothing."""
     async with Suite(network, agent("echo", "echo"), health_check_interval=0.1) as suite:
