@@ -34,7 +34,7 @@ def test_a_client_on_this_machine_hands_over_a_task(stack):
 
 
 def test_client_in_the_network_uses_the_service_name(stack):
-    """A client in the network asks by the services name."""
+    """A client in the network asks by the service's name."""
     said = stack.exec("analyzer", "python", "-c", FROM_INSIDE)
 
     assert said.strip() == "['cancel_task', 'execute_task', 'get_task', 'list_agents']"

@@ -104,7 +104,7 @@ def test_network_is_a_bridge(stack):
 
 
 def test_logs_are_json_lines_without_the_question(stack):
-    """Logs are json lines without a word from the question."""
+    """Logs are JSON lines without a word from the question."""
     with stack.client() as client:
         client.post("/execute_task", json={"task_description": "What is a lighthouse-word for?"})
     for service in SERVICES:

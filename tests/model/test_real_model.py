@@ -62,7 +62,7 @@ def becomes(served: Served, *, busy: bool, seconds: float) -> bool:
 
 @pytest.mark.timeout(120)
 def test_real_model_makes_nothing_worse_or_late(plain: httpx.Client, thinking: httpx.Client) -> None:
-    """Nothing is worse nothing is late and some answers are the models."""
+    """Nothing is worse nothing is late and some answers are the model's."""
     helped = 0
     for question in QUESTIONS:
         without, with_ = asked(plain, question), asked(thinking, question)

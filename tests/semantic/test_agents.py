@@ -58,7 +58,7 @@ async def test_best_passages_come_first_in_the_asked_number(reranker):
     ("question", "seconds"), [("Warum ist mein Anschluss so langsam?", 30.0), (QUESTION + " Why?", 0.0)]
 )
 async def test_order_stays_for_german_and_without_time(reranker, question, seconds):
-    """The order stays where the question is german or the time is over."""
+    """The order stays where the question is German or the time is over."""
     found = await Reranked(Fixed(FOUND), reranker).search(SearchRequest(question, 8), Step(seconds=seconds))
 
     assert found.evidence == FOUND[:8]

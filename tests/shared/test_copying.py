@@ -28,7 +28,7 @@ def test_a_field_that_is_not_there_is_refused():
 
 
 def test_copy_does_not_share_cached_values():
-    """What was cached of the old value is not the new one s."""
+    """What was cached of the old value is not the new one's."""
 
     @dataclass(frozen=True)
     class Square:

@@ -692,7 +692,7 @@ async def test_too_much_context_is_429_until_tasks_end(network: Network, monkeyp
 
 
 async def test_full_queue_is_429_with_retry_after(network: Network) -> None:
-    """More tasks than may wait get 429 with retry after."""
+    """More tasks than may wait get 429 with Retry-After."""
     held = Held()
     async with Suite(network, agent("slow", "work", held), max_concurrent_tasks=2, max_queued_tasks=3) as suite:
         plan = [{"id": "s", "capability": "work"}]

@@ -231,7 +231,7 @@ async def test_registration_on_a_full_disk_is_kept(client, coordinator, disk):
 
 
 async def test_sigterm_on_a_full_disk_loses_nothing(client, coordinator, disk):
-    """Sigterm on a full disk ends within ten seconds and what could not be written is done again."""
+    """SIGTERM on a full disk ends within ten seconds and what could not be written is done again."""
     ids = [await begin(client, delay_ms=300) for _ in range(10)]
     disk.fill()
     await asyncio.sleep(1.0)

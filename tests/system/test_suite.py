@@ -83,7 +83,7 @@ async def test_several_questions_are_researched_side_by_side(suite: Suite) -> No
 
 
 async def test_own_plan_runs_in_order(coordinator: Suite) -> None:
-    """A plan of ones own runs in the order of its needs."""
+    """A plan of one's own runs in the order of its needs."""
     seen: dict[str, StepRequest] = {}
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
@@ -239,7 +239,7 @@ async def test_undelivered_part_is_missing(coordinator: Suite) -> None:
 
 
 async def test_respond_async_is_202_with_location(suite: Suite) -> None:
-    """Respond async answers 202 with the place of the task."""
+    """respond-async answers 202 with the place of the task."""
     answer = await suite.ask(headers={"Prefer": "Respond-Async, wait=10"})
 
     body = answer.json()

@@ -339,7 +339,7 @@ async def test_how_a_reply_is_drawn_reaches_the_model(team: Team, coordinator: S
 
 
 async def test_unknown_options_change_nothing(coordinator: Suite) -> None:
-    """Options that are none in a tasks context change nothing."""
+    """Options that are none in a task's context change nothing."""
     async with fake_model("Fine.") as model:
         thinks = LanguageModel(url=model.url, name="fake")
         await coordinator.add(agent(settings("thinker"), thinks, Memory("thinker")))

@@ -501,7 +501,7 @@ async def test_moved_agent_is_found_by_its_new_card(coordinator: Suite, odd: Odd
 
 
 async def test_card_without_json_rpc_is_refused_by_name(coordinator: Suite, odd: Odd) -> None:
-    """A card without json rpc of a2a 1 is refused by name."""
+    """A card without JSON RPC of A2A 1 is refused by name."""
     odd.card = {
         "supportedInterfaces": [
             {"url": "grpc://x", "protocolBinding": "GRPC", "protocolVersion": "1.0"},

@@ -539,7 +539,7 @@ def test_another_project_s_container_that_goes_meanwhile_hides_nothing():
 
 
 def test_what_docker_hides_is_named_the_rest_shown():
-    """What docker does not say is named and the rest is seen."""
+    """What Docker does not say is named and the rest is seen."""
     failed = DockerFailed("docker stats did not respond within 10 s")
     run = FakeDocker(inspected("coordinator"), stats=failed, logs=DockerFailed("no log"), exec=DockerFailed("gone"))
 

@@ -181,7 +181,7 @@ def test_agent_becomes_a_service_with_its_settings(tmp_path: Path) -> None:
 
 
 def test_service_environment_and_limits_reach_the_container(tmp_path: Path) -> None:
-    """A service s own environment and limits are its container s."""
+    """A service's own environment and limits are its container's."""
     found, _ = made(tmp_path, MODEL, TOOLS, AGENTS)
 
     worker = found["services"]["agent-worker-1"]
@@ -231,7 +231,7 @@ def test_a_provider_s_names_of_models_are_its_own(tmp_path: Path) -> None:
 
 
 def test_hosted_model_container_keeps_its_own_settings(tmp_path: Path) -> None:
-    """A hosted model s container is as given but for its start."""
+    """A hosted model's container is as given but for its start."""
     spec = """{mode: Hosted, hostedConfig: {model: m}, container: {image: me/ollama, args: [serve],
       env: [{name: OLLAMA_DEBUG, value: "1"}], resources: {limits: {memory: 2Gi}}}}"""
     found, said = made(tmp_path, API % spec, AGENT % "{modelAPI: small}")
@@ -272,7 +272,7 @@ def test_the_manifests_of_earlier_generations_are_understood(tmp_path: Path) -> 
 
 
 def test_own_image_is_started_as_given(tmp_path: Path) -> None:
-    """An image of one s own is started as given."""
+    """An image of one's own is started as given."""
     tools = SERVER.replace("name: s", "name: x") % "{container: {image: me/x, command: [run], args: [$A]}}"
     one = (
         "kind: Agent\nmetadata: {name: a}\nspec: {modelAPI: small, model: m, mcpServers: [x], container: {image: me/a}}"

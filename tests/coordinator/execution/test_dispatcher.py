@@ -26,7 +26,7 @@ def dispatcher_of(suite: Suite) -> Dispatcher:
 
 
 async def test_early_cancel_ends_the_task(coordinator: Suite) -> None:
-    """A cancel before the task s first turn ends it."""
+    """A cancel before the task's first turn ends it."""
     dispatcher = dispatcher_of(coordinator)
 
     task, _ = await dispatcher.accept(REQUEST)

@@ -55,7 +55,7 @@ async def planned_by(*script: Entry, **task: Any) -> tuple[Any, list[str], FakeM
 
 
 async def test_models_plan_replaces_the_default() -> None:
-    """A models plan takes the place of the default one."""
+    """a model's plan takes the place of the default one."""
     task, events, model = await planned_by(steps())
 
     assert task.status == "completed"
@@ -213,7 +213,7 @@ async def test_restart_while_planning_uses_the_default_plan(tmp_path: Path) -> N
 
 
 async def test_models_plan_outlives_a_restart(tmp_path: Path) -> None:
-    """A models plan outlives a restart and is not made twice."""
+    """a model's plan outlives a restart and is not made twice."""
     journal = f"sqlite:///{tmp_path}/muster.db"
     async with fake_model(steps(), Refuses(500)) as model:
         async with planning(model, database_url=journal) as suite:

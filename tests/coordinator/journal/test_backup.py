@@ -117,7 +117,7 @@ def test_what_cannot_be_copied(tmp_path, url, said):
 
 
 def test_backup_into_the_journals_folder_is_refused(journal, tmp_path):
-    """The journals own folder is no place for its backup."""
+    """The journal's own folder is no place for its backup."""
     with pytest.raises(BackupFailed, match="own folder"):
         backup(f"sqlite:///{tmp_path}/muster.db", tmp_path)
 

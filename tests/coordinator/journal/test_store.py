@@ -323,7 +323,7 @@ async def test_spending_is_written_with_its_step(journal):
 
 
 async def test_events_are_in_order(journal):
-    """A task s events stand in the order of what happened."""
+    """A task's events stand in the order of what happened."""
     await journal.store.accept(task())
     journal.store.start_task(task(started_at=1_000.5))
     send(journal, task(), attempt=1)

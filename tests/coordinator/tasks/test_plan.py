@@ -74,7 +74,7 @@ def test_each_named_agent_is_asked_once() -> None:
 
 
 def test_own_plan_is_kept() -> None:
-    """A plan of ones own is taken as it is."""
+    """A plan of one's own is taken as it is."""
     (first, second) = planned(
         ("clerk",),
         plan=[

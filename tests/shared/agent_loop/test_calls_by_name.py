@@ -75,7 +75,7 @@ def test_cut_call_is_never_an_answer(text: str) -> None:
     ],
 )
 def test_mention_of_a_tool_is_an_answer(text: str) -> None:
-    """What only has a tools name in it is an answer."""
+    """What only has a tool's name in it is an answer."""
     assert wanted(text) == []
     cut = f"{text}\n\nThat is"
     assert unfinished_from(cut, KNOWN) == len(cut)

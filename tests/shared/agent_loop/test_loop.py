@@ -205,7 +205,7 @@ async def test_what_is_no_action_is_the_answer(reply):
 
 
 async def test_agent_without_tools_may_answer_with_json():
-    """An agent that can do nothing may answer with any json."""
+    """An agent that can do nothing may answer with any JSON."""
     told = await ran(json.dumps(ALPHA), peers=NoPeers())
 
     assert told.text == json.dumps(ALPHA)

@@ -91,7 +91,7 @@ def test_every_way_to_write_a_call_is_understood(text: str, asks: Any) -> None:
     ],
 )
 def test_nearly_valid_json_is_repaired(text: str, asks: Any) -> None:
-    """Json that is nearly right is read as it was meant."""
+    """JSON that is nearly right is read as it was meant."""
     assert wanted(text) == [asks]
 
 

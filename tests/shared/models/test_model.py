@@ -141,7 +141,7 @@ async def test_a_script_calls_tools(entry):
 
 @pytest.mark.parametrize("entry", [{"agent": "a", "task": "t"}, 7, None, ["x"], {"tool_calls": "none"}])
 async def test_unknown_json_in_a_script_is_plain_text(entry):
-    """Other json in a script is said as it is."""
+    """Other JSON in a script is said as it is."""
     text, _ = await LanguageModel(script=[entry]).text(instructions="", data="x", seconds=5)
 
     assert replies(text) == (tuple(entry) if isinstance(entry, list) else (entry,))

@@ -367,7 +367,7 @@ async def test_what_an_agent_may_spend_comes_with_its_question() -> None:
 
 
 async def test_client_of_0_3_gets_its_own_format() -> None:
-    """A client of 0 3 is answered in its own words."""
+    """A client of 0.3 is answered in its own words."""
     async with worker(echoes) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         message = {"messageId": "m1", "role": "user", "kind": "message", "parts": [{"kind": "text", "text": "Why?"}]}
         body = {"jsonrpc": "2.0", "id": 7, "method": "message/send", "params": {"message": message}}
@@ -382,7 +382,7 @@ async def test_client_of_0_3_gets_its_own_format() -> None:
 
 
 async def test_card_states_the_address_or_public_url() -> None:
-    """The card says where it was asked or what public url says."""
+    """The card says where it was asked or what public URL says."""
     for public, expected in ((None, "http://echo.test:81"), ("https://agents.test/", "https://agents.test")):
         async with worker(public_url=public) as url, httpx.AsyncClient(base_url=url) as http:
             answer = await http.get("/.well-known/agent-card.json", headers={"Host": "echo.test:81"})
@@ -425,7 +425,7 @@ async def test_the_card_waits_for_no_body() -> None:
 
 
 async def test_card_is_cached_without_fields_for_1_0() -> None:
-    """The card is cached by its tag and leaves old fields out for who speaks 1 0."""
+    """The card is cached by its tag and leaves old fields out for who speaks 1.0."""
     async with worker() as url, httpx.AsyncClient(base_url=url) as http:
         first = await http.get("/.well-known/agent-card.json")
         again = await http.get("/.well-known/agent-card.json", headers={"If-None-Match": first.headers["etag"]})
@@ -566,7 +566,7 @@ async def test_bad_message_is_refused_by_field_no_task(
 async def test_bad_json_rpc_has_its_code(
     body: bytes, headers: dict[str, str], code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Bad json rpc has its code and is no news."""
+    """Bad JSON RPC has its code and is no news."""
     async with worker() as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         for path in ("/", "/a2a", "/a2a/"):
             answer = await http.post(
@@ -913,7 +913,7 @@ async def test_full_disk_refuses_new_tasks_only(tmp_path: Path) -> None:
 
 
 def test_unused_a2a_does_not_load_the_sdk(tmp_path: Path) -> None:
-    """A worker that nobody calls through a2a does not load the sdk."""
+    """A worker that nobody calls through A2A does not load the SDK."""
     code = """
 import asyncio, sys
 from pathlib import Path

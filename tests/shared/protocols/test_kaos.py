@@ -228,7 +228,7 @@ async def called(one: Any, method: str, **params: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", ["SendMessage", "tasks/send"])
 async def test_kaos_message_is_a_task(method: str) -> None:
-    """A message of kaos is a task in its words."""
+    """A message of KAOS is a task in its words."""
     async with worker(run=_greets) as one:
         sent = await called(
             one, method, message=message("It's None\n🌊"), contextId="s1", configuration={"blocking": True}
@@ -296,7 +296,7 @@ async def test_what_is_wrong_is_an_error_with_http_200(body: bytes, code: int) -
 
 
 async def test_versioned_message_is_left_to_a2a() -> None:
-    """What names a version of a2a is left to a2a."""
+    """What names a version of A2A is left to A2A."""
     async with worker(run=_greets) as one:
         sent = rpc("SendMessage", message={"role": "ROLE_USER", "messageId": "m", "parts": [{"text": "Hello"}]})
         answer = (await one.client.post("/", json=sent, headers={"A2A-Version": "1.0"})).json()

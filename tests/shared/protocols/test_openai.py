@@ -445,7 +445,7 @@ def fails(**why: Any) -> Agent:
 
 
 async def test_question_the_agent_refuses_is_a_400() -> None:
-    """A question that the agent finds wrong is the callers mistake."""
+    """A question that the agent finds wrong is the caller's mistake."""
     async with asking(fails(type="bad_input"), max_retries=2) as client:
         with pytest.raises(openai.BadRequestError, match="The well is dry") as caught:
             await whole(client)

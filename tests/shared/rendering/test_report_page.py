@@ -149,7 +149,7 @@ def test_nearest_pages_are_named_without_an_answer():
 
 
 def test_models_report_cites_in_line():
-    """A report of a models own words cites them in their line."""
+    """A report of a model's own words cites them in their line."""
     report = answered(written=True, summary=[ANSWER.model_copy(update={"citations": [1, 2]})])
 
     assert "30 days. [1](#source-1) [2](#source-2)" in rendering.to_markdown(report)

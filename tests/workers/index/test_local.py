@@ -298,7 +298,7 @@ async def test_unreadable_file_is_tried_at_each_look(docs, tmp_path, monkeypatch
 
 
 async def test_name_outside_utf8_is_a_document(docs, tmp_path):
-    """A name that is not utf8 is a document like others."""
+    """A name that is not UTF-8 is a document like others."""
     (docs / os.fsdecode(b"caf\xe9.md")).write_text("# Walrus\n\nA walrus sleeps on the ice.\n")
 
     found = await ask(docs, tmp_path, "walrus")

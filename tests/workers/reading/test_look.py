@@ -166,7 +166,7 @@ def test_links_in_a_circle_are_named(tmp_path):
 
 
 def test_names_outside_utf8_can_be_opened(tmp_path):
-    """Names that are not utf8 can be shown and opened."""
+    """Names that are not UTF-8 can be shown and opened."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md")).write_text("x")
 
     [file] = files.look(tmp_path).files

@@ -76,7 +76,7 @@ bow
 
 
 def test_rst_reads_directives_and_roles():
-    """Rst reads sphinxs directives and roles as well as its own."""
+    """RST reads Sphinx's directives and roles as well as its own."""
     assert said(RST, ".rst") == [
         (
             "Mooring",
@@ -104,7 +104,7 @@ def test_rst_reads_directives_and_roles():
 
 
 def test_rst_anchors_match_the_built_page():
-    """Rst anchors are those of the page that is made from it."""
+    """RST anchors are those of the page that is made from it."""
     assert [each.anchor for each in read("A B\n===\n\nx\n\nC D\n---\n\ny\n\nE\n---\n\nz\n", ".rst").sections] == [
         "a-b",
         "c-d",
@@ -301,7 +301,7 @@ def test_mail_gives_head_text_and_attachment_names():
 
 
 def test_html_mail_is_read_as_a_page():
-    """A mail in html only is read as a page."""
+    """A mail in HTML only is read as a page."""
     mail = EmailMessage()
     mail["From"], mail["Subject"] = "ann@example.org", "Fees"
     mail.set_content("<h2>Boats</h2><ul><li>Dinghy</li></ul>", subtype="html")

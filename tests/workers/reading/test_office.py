@@ -63,7 +63,7 @@ def test_docx_numbers_begin_anew_below_each_step():
 
 
 def test_docx_drops_deletions_reads_insertions_and_notes():
-    """Docx leaves out what was deleted and reads insertions links and notes."""
+    """DOCX leaves out what was deleted and reads insertions links and notes."""
     body = """<w:p><w:r><w:t xml:space="preserve">The tide is </w:t></w:r><w:del><w:r><w:delText>low</w:delText></w:r>
 <w:r><w:t>low</w:t></w:r></w:del><w:ins><w:r><w:t>high</w:t></w:r></w:ins><w:hyperlink><w:r><w:tab/><w:t>today</w:t>
 </w:r></w:hyperlink><w:r><w:instrText>PAGE</w:instrText></w:r></w:p>"""
@@ -121,7 +121,7 @@ def test_ods_sheets_are_sections_and_empty_rest_is_nothing():
 
 
 def test_xlsx_rows_have_column_names_and_dates():
-    """Xlsx rows have the names of columns and dates are dates."""
+    """XLSX rows have the names of columns and dates are dates."""
     rows = """<row><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1" t="s"><v>2</v></c>
 <c r="D1" t="inlineStr"><is><t>Paid</t></is></c></row><row/>
 <row><c r="A3" t="s"><v>3</v></c><c r="B3"><v>0.30000000000000004</v></c><c r="C3" s="1"><v>46143</v></c>

@@ -439,7 +439,7 @@ async def test_report_credits_the_model_only_when_shown() -> None:
 
 
 async def test_models_words_stand_above_the_quotation() -> None:
-    """The models words stand above the quotation and cite it."""
+    """The model's words stand above the quotation and cite it."""
     found, _ = await by_model(says(FINDING))
 
     text = (await reported({"analyze": found.model_dump()})).report
