@@ -52,11 +52,13 @@ containers: .venv/.dev  ## the tests in real containers; need Docker with Compos
 bench: .venv/.run  ## Muster beside what people use instead, into load/RESULTS.md; 10 minutes, and the venvs the first time
 	@$(BIN)/python -m load.peers
 
-secrets:  ## a new API key in secrets/api_key, for docker-compose.prod.yml; one that is there is kept
+secrets:  ## new keys for docker-compose.prod.yml in secrets/: api_key and worker_key; those that are there are kept
 	@mkdir -p secrets && chmod 700 secrets
-	@test -s secrets/api_key || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > secrets/api_key
-	@chmod 444 secrets/api_key  # the containers' user must read it; the folder keeps others out
-	@echo "The key is in secrets/api_key."
+	@for name in api_key worker_key; do \
+		test -s secrets/$$name || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > secrets/$$name; \
+		chmod 444 secrets/$$name; done  # the containers' user must read them; the folder keeps others out
+	@grep -qs '^WORKER_SECRET=worker_key$$' .env || printf '\nWORKER_SECRET=worker_key\n' >> .env
+	@echo "The keys are in secrets/api_key, and in secrets/worker_key, which the workers use from the next 'up' on."
 
 lint: .venv/.dev  ## style, types
 	$(BIN)/ruff check .

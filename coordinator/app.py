@@ -12,15 +12,22 @@ from uuid import uuid4
 
 import httpx
 
+from coordinator.access.audit import Audit
+from coordinator.access.guard import Guard
+from coordinator.access.keys import Keys
+from coordinator.access.newcomers import Newcomers
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
+from coordinator.api import audit as api_audit
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
 from coordinator.api.quick import Quick
 from coordinator.execution.admission import Admission
+from coordinator.execution.agent_holders import Holders
 from coordinator.execution.agent_pool import Agents
+from coordinator.execution.agent_records import AgentRecords
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
@@ -87,17 +94,19 @@ def create_app(
     memory = Memory(
         NAME, folder, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled, wall=wall
     )
-    api_key = settings.api_key.get_secret_value() if settings.api_key else None
+    audit = Audit(now=now)
+    keys = Keys.of(settings, now=now)
     app: App[Services] = make_service(
         name=NAME,
         version=VERSION,
         ready=lambda services: services.store.find_trouble(),
-        api_key=api_key,
+        check=Guard(keys, audit),
         metrics=metrics,
         now=now,
     )
 
     async def open_services(stack: AsyncExitStack) -> Services:
+        keys.load()
         stack.push_async_callback(memory.close)
         events = Events()
         journal = journal_path(settings.database_url)
@@ -107,6 +116,7 @@ def create_app(
         await store.open()
         stack.push_async_callback(starts.end)
         secret = await store.secret()
+        audit.tell = partial(store.note, None)
         feed = Feed(store.events)
         to_webhooks = await stack.enter_async_context(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
@@ -126,7 +136,17 @@ def create_app(
         background = await stack.enter_async_context(Background(app.fail))
         client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
         registry = Registry(now=now, wall=wall, random=random)
-        agents = Agents(registry, store, client, background, probe_seconds=settings.health_check_interval, now=now)
+        records = AgentRecords(store, wall=wall)
+        agents = Agents(
+            registry,
+            store,
+            client,
+            background,
+            records=records,
+            holders=Holders(records, Newcomers(now=now), secret=secret),
+            probe_seconds=settings.health_check_interval,
+            now=now,
+        )
         admission = Admission(
             max_running=settings.max_concurrent_tasks,
             max_queued=settings.max_queued_tasks,
@@ -180,11 +200,13 @@ def create_app(
             dispatcher=dispatcher,
             delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
             registrations=Registrations(private=settings.private_agents),
+            audit=audit,
             admission=admission,
             waiter=Waiter(dispatcher, feed, app.stopping, wall),
             stats=stats,
             http=http,
             secret=secret,
+            secured=keys.wanted,
             stopping=app.stopping,
             now=now,
             wall=wall,
@@ -194,13 +216,13 @@ def create_app(
     app.open_with(open_services)
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
-    for router in (tasks.router, reports.router, delegate.router, gateway.router):
+    for router in (tasks.router, reports.router, delegate.router, api_audit.router, gateway.router):
         app.include_router(router)
     host = Host(
         app=app,
         face=Remembering(CoordinatorFace(app.get_opened, memory), memory, between=delegations),
         folder=folder,
-        api_key=api_key,
+        secured=keys.wanted,
         public_url=settings.public_url,
         private=settings.private_webhooks,
         memory=memory,

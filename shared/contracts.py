@@ -31,9 +31,12 @@ MAX_STEPS = 1_000  # of a plan
 MAX_ASKED = 200  # agents that are all asked at once
 MAX_BODY_BYTES = 2_000_000  # of a request to the coordinator
 MAX_RESULT_BYTES = 8_000_000  # of an answer from an agent
+MAX_METADATA_BYTES = 4_096  # of a registration, as JSON
+SECRET = "Muster-Secret"  # the header of a DELETE that withdraws an agent
 MAX_COUNT = 10**12  # of calls and tokens: sums of them still fit the journal
 
 Name = Annotated[str, StringConstraints(pattern=NAME, strict=True)]
+Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Format = Literal["markdown", "html", "json"]
@@ -79,7 +82,8 @@ class Registration(_Open):
     """`POST /register_agent`. The same call again is the heartbeat.
 
     With `instance` the agent says that it will call again (every 2 s) and holds a lease of 6 s;
-    without it (a hand-written `curl`) only the coordinator's own probes tell whether it lives.
+    without it (a hand-written `curl`) only the coordinator's own probes tell whether it lives. The first call with a
+    `secret`, which the agent makes, binds the agent's id to it.
     """
 
     contract: int = CONTRACT
@@ -93,6 +97,7 @@ class Registration(_Open):
     version: Annotated[str, StringConstraints(strict=True, max_length=64)] = ""
     draining: bool = False
     metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=64)
+    secret: Secret | None = Field(None, repr=False)
 
     @field_validator("endpoint")
     @classmethod
@@ -255,9 +260,8 @@ class Source(_Open):
 
 
 class TaskResult(BaseModel):
-    """What a task found out. `answered` is None if that was not judged; `confidence`, 0 to 1, is the share of the
-    question, by the weight of its words, that the best passage and its headings hold.
-    """
+    """What a task found out. `answered` is None if not judged; `confidence`, 0 to 1, is the share of the question, by
+    the weight of its words, that the best passage and its headings hold."""
 
     report: JsonValue
     format: Format
@@ -283,9 +287,6 @@ class TaskView(BaseModel):
     deadline: datetime
     duration_seconds: float | None
     links: dict[str, str]
-
-
-# --- coordinator to worker ------------------------------------------------------------------------
 
 
 class StepRequest(_Open):

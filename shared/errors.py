@@ -66,6 +66,30 @@ class OriginRefused(MusterError):
     status, type, title = 403, "origin_refused", "Cross-origin request refused"
 
 
+class Forbidden(MusterError):
+    """Who asks is known, and may not do this."""
+
+    status, type, title = 403, "forbidden", "Forbidden"
+
+
+class ScopeRefused(Forbidden):
+    """The key that was sent opens other routes, and not this one."""
+
+    type, title = "scope_refused", "The key lacks a scope"
+
+
+class SecretRefused(Forbidden):
+    """The agent's id is bound to a secret that the call does not have."""
+
+    type, title = "secret_refused", "The agent's secret is missing or wrong"
+
+
+class NameTaken(Forbidden):
+    """An agent's name belongs to another key."""
+
+    type, title = "name_taken", "The agent's name belongs to another key"
+
+
 class NotFound(MusterError):
     status, type, title = 404, "not_found", "Not found"
 
@@ -182,6 +206,10 @@ class AgentUnreachable(StepFailure):
     """The connection was refused, timed out, or the name has no address: the agent never saw the call."""
 
     type, title, retryable, reached = "agent_unreachable", "Agent unreachable", True, False
+
+
+class AgentReplaced(AgentUnreachable):
+    """Another process answers at the agent's address and refuses what is signed for it: nothing was started."""
 
 
 class AgentLost(StepFailure):

@@ -173,6 +173,12 @@ class CoordinatorSettings(Settings):
     planner: Literal["rules", "model"] = Field(
         "rules", description="How a task without a plan is planned; `model` needs `MODEL_API_URL`."
     )
+    worker_key: SecretStr | None = Field(
+        None, description="Bearer token that only registers agents and delegates for them; unset: they send `API_KEY`."
+    )
+    keys_file: Folder | None = Field(
+        None, description="File with further keys, their scopes and digests; read again when it changes."
+    )
     private_agents: bool = Field(
         True, description="Whether agents may have private and loopback addresses; link-local is never allowed."
     )

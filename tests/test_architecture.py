@@ -30,7 +30,7 @@ shared.worker                                                   | from an Agent 
 shared.serve                                                    | the old name of shared.worker's command
 
 coordinator.questions coordinator.cli.manifests coordinator.cli.address  | values of the command line, questions
-coordinator.tasks                                               | tasks, steps and plans as values
+coordinator.tasks coordinator.access                            | tasks, steps and plans as values; who may do what
 coordinator.journal coordinator.reports coordinator.agents      | what is durable, what is shown, who is alive
 coordinator.agent_calls coordinator.observers                   | one attempt at one agent; statistics and webhooks
 coordinator.execution                                           | tasks carried through their steps

@@ -74,7 +74,8 @@ def test_secret_is_read_from_a_file(name, tmp_path, monkeypatch):
     path = tmp_path / "secret"
     path.write_text("s3cret\n")
     monkeypatch.setenv(f"{name}_FILE", str(path))
-    kind = next(k for k in (Settings, SearchSettings, ModelSettings) if name.lower() in k.model_fields)
+    kinds = (Settings, CoordinatorSettings, SearchSettings, ModelSettings)
+    kind = next(k for k in kinds if name.lower() in k.model_fields)
 
     value = getattr(kind(_env_file=None), name.lower())
 

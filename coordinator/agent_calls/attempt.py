@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from shared.contracts import Progress, StepRequest, StepResult
 from shared.limits.envelope import Envelope
 

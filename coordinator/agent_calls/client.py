@@ -14,13 +14,14 @@ from pydantic_core import to_json
 from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.foreign_client import ForeignClient
 from coordinator.agent_calls.via import pseudonym
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from shared.client import client as transport
 from shared.client.client import Whole
 from shared.contracts import MAX_RESULT_BYTES, Missing, Progress, StepRequest, StepResult
 from shared.errors import (
     AgentFailed,
     AgentLost,
+    AgentReplaced,
     BadResponse,
     CallNotSent,
     StepFailure,
@@ -102,6 +103,8 @@ class WorkerClient:
         )
         self._at("send.execute.sent")
         first_byte_at = self._wall()
+        if isinstance(answer, Whole):
+            _find_replaced(instance, answer)
         result = await (_read_whole(answer, attempt) if isinstance(answer, Whole) else _read_stream(answer, attempt))
         return StepAnswer(_check(result, request), first_byte_at)
 
@@ -152,6 +155,12 @@ def _write_body(request: StepRequest, context: bytes | None) -> bytes:
         return to_json(request.__dict__)
     rest = to_json({name: value for name, value in request.__dict__.items() if name != "context"})
     return b"".join((rest[:-1], b',"context":', context, b"}"))
+
+
+def _find_replaced(instance: Instance, answer: Whole) -> None:
+    """Raises `AgentReplaced` where what was signed for an instance that sends heartbeats was not for who answers."""
+    if answer.status == 401 and instance.registration.instance is not None and b"envelope_refused" in answer.body:
+        raise AgentReplaced("Another process answers at the agent's address, and refuses what is signed for this one.")
 
 
 async def _read_whole(answer: Whole, attempt: Attempt) -> StepResult:

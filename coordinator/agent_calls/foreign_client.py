@@ -16,7 +16,8 @@ from pydantic_core import to_json
 from coordinator.agent_calls import foreign_a2a, foreign_openai
 from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.foreign_http import ForeignSender
-from coordinator.agents.registry import MAX_AGENTS, Instance
+from coordinator.agents.instance import Instance
+from coordinator.agents.registry import MAX_AGENTS
 from shared.client.client import Whole
 from shared.contracts import Progress, Registration, StepRequest, StepResult
 from shared.errors import AgentFailed, AgentLost, AgentRefused, BadResponse, StepFailure

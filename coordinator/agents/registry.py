@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 from coordinator.agents.folders import differ, folder_of
+from coordinator.agents.instance import BREAKER_SECONDS, Instance
+from coordinator.agents.presence import choose_to_go, find_gone
 from shared.contracts import AgentStatus, Registration
 from shared.errors import Conflict, Overloaded
 
 LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
 MAX_AGENTS = 1_000
-FORGET_SECONDS = 600.0  # a leased agent that stayed silent for so long is taken off the list
 BREAKER_OPENS_AFTER = 5  # consecutive failures
-BREAKER_SECONDS = (1.0, 60.0)  # first and longest pause before one trial call
 LATENCY_WEIGHT = 0.3  # of the newest measurement in the moving average
 LATENCY_HALVES_SECONDS = 2.0  # nobody is avoided for long because of one slow answer, a first one with cold caches say
 LOOKED_AT = 32  # instances for one step, of however many
 ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
-
-BreakerState = Literal["closed", "open", "half_open"]
-
-
-@dataclass
-class Instance:
-    """One registered process: its lease, load, latency and breaker. Times are of the injected clock."""
-
-    id: str
-    registration: Registration
-    registered_at: float
-    wall_registered_at: float
-    status: AgentStatus = AgentStatus.PENDING
-    lease_until: float | None = None
-    load: int = 0
-    latency: float | None = None
-    measured_at: float = 0.0
-    failures: int = 0
-    open_until: float | None = None
-    opened_at: float | None = None
-    trial: bool = False
-    pause: float = BREAKER_SECONDS[0]
-    last_error: str | None = None
-    last_seen: float | None = None
-    wall_last_seen: float | None = None
-
-    @property
-    def name(self) -> str:
-        return self.registration.name
-
-    def breaker(self, now: float) -> BreakerState:
-        if self.open_until is None:
-            return "closed"
-        return "open" if now < self.open_until else "half_open"
 
 
 class Registry:
@@ -106,7 +70,8 @@ class Registry:
     def register(self, agent_id: str, registration: Registration) -> tuple[Instance, bool]:
         """Adds or refreshes an instance; says whether it is new.
 
-        Raises `Overloaded` at 1,000 instances, and `Conflict` for one that looks into another folder than the living
+        At 1,000 instances the one that is away longest makes room, one that was never reached before all others; raises
+        `Overloaded` where none is away, and `Conflict` for one that looks into another folder than the living
         one of its name: which of them a question goes to would be chance.
         """
         now = self._now()
@@ -114,7 +79,10 @@ class Registry:
         if known is None or self._silent(known):
             self._refuse_other_folder(agent_id, registration)
         if known is None and len(self._instances) >= MAX_AGENTS:
-            raise Overloaded(f"{MAX_AGENTS} agents are already registered.", retry_after=60)
+            gone = choose_to_go(self._instances.values())
+            if gone is None:
+                raise Overloaded(f"{MAX_AGENTS} agents are already registered.", retry_after=60)
+            self.remove(gone.id)
         instance = known or Instance(agent_id, registration, now, self._wall())
         if registration.instance is not None:
             instance.lease_until = now + LEASE_SECONDS
@@ -124,7 +92,7 @@ class Registry:
             self._unlist(instance)
             instance.registration = registration
         if registration.draining:
-            instance.status = AgentStatus.DRAINING
+            instance.status, instance.away_since = AgentStatus.DRAINING, None
         elif instance.status is AgentStatus.DRAINING:
             instance.status = AgentStatus.PENDING
         self._list(instance)
@@ -145,10 +113,12 @@ class Registry:
         before = instance.status
         if error is None:
             instance.last_seen, instance.wall_last_seen = self._now(), self._wall()
+            instance.reached = True
             if not self._silent(instance):
-                instance.status, instance.last_error = AgentStatus.HEALTHY, None
+                instance.status, instance.last_error, instance.away_since = AgentStatus.HEALTHY, None, None
+                self._drop_replaced(instance)
         else:
-            instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
+            self._lose(instance, error)
         return instance.status is not before
 
     def paused(self, seconds: float) -> None:
@@ -158,20 +128,22 @@ class Registry:
                 instance.lease_until += seconds
 
     def lapsed(self) -> list[Instance]:
-        """Marks instances whose lease has run out as unreachable, forgets old ones; returns the newly silent."""
+        """Marks instances whose lease has run out as unreachable; returns the newly silent."""
         newly = []
         for instance in list(self._instances.values()):
             if not self._silent(instance):
                 continue
             assert instance.lease_until is not None
             silent_for = self._now() - instance.lease_until + LEASE_SECONDS
-            if silent_for > FORGET_SECONDS:
-                self.remove(instance.id)
             if instance.status is not AgentStatus.UNREACHABLE:
-                instance.status = AgentStatus.UNREACHABLE
-                instance.last_error = f"silent for {silent_for:.0f} s"
+                self._lose(instance, f"silent for {silent_for:.0f} s")
                 newly.append(instance)
         return newly
+
+    def drop_gone(self) -> None:
+        """Takes those off the list who were never reached in 10 minutes, or have been away for 30 days."""
+        for instance in find_gone(self._instances.values(), now=self._now(), wall=self._wall()):
+            self.remove(instance.id)
 
     # --- who is next
 
@@ -255,7 +227,17 @@ class Registry:
     def suspect(self, instance: Instance, error: str) -> None:
         """A call did not get through: nothing is sent there until a probe has."""
         if instance.status is AgentStatus.HEALTHY:
-            instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
+            self._lose(instance, error)
+
+    def displace(self, instance: Instance) -> None:
+        """Another process answers at its address: its lease is over, and its own next heartbeat begins another."""
+        if instance.lease_until is not None:
+            instance.lease_until = min(instance.lease_until, self._now() - 1e-6)
+
+    def _lose(self, instance: Instance, error: str) -> None:
+        if instance.status is not AgentStatus.UNREACHABLE:
+            instance.away_since = self._now()
+        instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
 
     def _lets_through(self, instance: Instance, now: float) -> bool:
         return {"closed": True, "open": False, "half_open": not instance.trial}[instance.breaker(now)]
@@ -282,6 +264,13 @@ class Registry:
         for other in list(self._by_name.get(registration.name, {}).values()):
             same = other.registration.instance == registration.instance
             if same and other.id != instance.id and (self._silent(other) or other.status is AgentStatus.UNREACHABLE):
+                self.remove(other.id)
+
+    def _drop_replaced(self, instance: Instance) -> None:
+        """Whoever took another `instance`, its secret being lost, has its own silent earlier self at its address."""
+        for other in list(self._by_name.get(instance.name, {}).values()):
+            here = other.registration.endpoint == instance.registration.endpoint
+            if here and other.id != instance.id and instance.lease_until is not None and self._silent(other):
                 self.remove(other.id)
 
     def _list(self, instance: Instance) -> None:

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from coordinator.agents.registry import LEASE_SECONDS, Instance
+from coordinator.access.guard import caller_of
+from coordinator.agents.instance import Instance
+from coordinator.agents.registry import LEASE_SECONDS
 from coordinator.api import pagination
 from coordinator.api.dependencies import OpenServices, Services
-from shared.contracts import AgentStatus, AgentView, Registered, Registration
-from shared.errors import NotFound
+from shared.contracts import SECRET, AgentStatus, AgentView, Registered, Registration
+from shared.errors import Forbidden, MusterError, NotFound
 from shared.limits.envelope import derive_key
 from shared.server import bodies
 
 router = APIRouter()
+SHOWN = 500  # characters of a reason, in the audit
 
 
 @router.post("/register_agent", tags=["agents"], openapi_extra=bodies.describe(Registration), response_model=Registered)
 async def register_agent(request: Request, services: OpenServices) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
-    registration = services.registrations.read(await bodies.read(request))
-    instance, new = await services.agents.register(registration)
+    caller = caller_of(request.scope)
+    name = None
+    try:
+        claim = services.registrations.read(await bodies.read(request))
+        name = claim.registration.name
+        instance, new = await services.agents.register(claim, caller)
+    except MusterError as error:
+        services.audit.write("registration_refused", caller, name=name, status=error.status, why=error.detail[:SHOWN])
+        raise
     registered = Registered(
         agent_id=instance.id,
         name=instance.name,
@@ -64,9 +74,18 @@ async def get_agent(name: str, services: OpenServices) -> dict[str, Any]:
 
 
 @router.delete("/agents/{agent_id}", tags=["agents"])
-async def remove_agent(agent_id: str, services: OpenServices) -> dict[str, str]:
-    """Withdraws one instance; what it is working on goes on."""
-    return {"agent_id": services.agents.remove(agent_id).id, "status": "removed"}
+async def remove_agent(
+    agent_id: str, request: Request, services: OpenServices, secret: Annotated[str | None, Header(alias=SECRET)] = None
+) -> dict[str, str]:
+    """Withdraws one instance; what it is working on goes on. One that registered with a secret sends it here, too."""
+    caller = caller_of(request.scope)
+    try:
+        name = await services.agents.remove(agent_id, secret=secret, caller=caller)
+    except Forbidden as error:
+        services.audit.write("delete_refused", caller, agent_id=agent_id, why=error.detail)
+        raise
+    services.audit.write("agent_deleted", caller, agent_id=agent_id, name=name)
+    return {"agent_id": agent_id, "status": "removed"}
 
 
 def _agent(instance: Instance, services: Services) -> AgentView:

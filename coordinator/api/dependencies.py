@@ -9,6 +9,7 @@ from typing import Annotated
 import httpx
 from fastapi import Depends, Request
 
+from coordinator.access.audit import Audit
 from coordinator.agents.registration_cache import Registrations
 from coordinator.execution.admission import Admission
 from coordinator.execution.agent_pool import Agents
@@ -31,10 +32,12 @@ class Services:
     dispatcher: Dispatcher
     delegations: Delegations
     registrations: Registrations
+    audit: Audit
     admission: Admission
     stats: Stats
     http: httpx.AsyncClient
     secret: bytes
+    secured: bool
     waiter: Waiter
     stopping: Stopping
     now: Callable[[], float]

@@ -14,13 +14,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from coordinator.agent_calls.via import has_passed, pseudonym
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from coordinator.api.dependencies import OpenServices, Services
+from coordinator.api.signing import is_signed, sign
 from shared.client.client import DeadlineExceeded
+from shared.contracts import MAX_BODY_BYTES
 from shared.errors import BadRequest, CallNotSent, MusterError, NotFound
 from shared.http_failures import failure_from_error
 from shared.limits.envelope import derive_key
 from shared.protocols.mounting import BASE
+from shared.server import bodies
 from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
@@ -70,14 +73,16 @@ async def _forward(name: str, rest: str, request: Request, services: Services) -
     instance = _choose(name, services)
     uploaded = asyncio.Event()
     sends = request.method not in ("GET", "OPTIONS", "DELETE")
+    signed = await bodies.read(request, limit=MAX_BODY_BYTES) if sends and is_signed(instance, services) else None
     sent = services.http.build_request(
         request.method,
         f"{instance.registration.endpoint}/{rest}",
         headers=[*_forwardable(request.headers), (b"Via", via), (BASE.encode(), _base(rest, request, services))],
-        content=_body(request, uploaded) if sends else None,
+        content=_body(request, uploaded) if sends and signed is None else signed,
         extensions={"deadline": services.settings.request_timeout, "max_bytes": MAX_BYTES},
     )
-    if not sends:
+    sign(sent, instance, services, body=signed or b"")
+    if not sends or signed is not None:
         uploaded.set()
     services.agents.registry.began(instance)
     try:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from coordinator.api.dependencies import Services
+from coordinator.api.signing import sign
 from coordinator.reports.document import collect_items, document, outputs
 from coordinator.tasks.task import Task
 from shared.contracts import AgentStatus
@@ -77,7 +78,7 @@ async def place(task: Task, number: int, services: Services) -> ShownPassage:
     kept = ShownPassage(source, _find_kept(task, source), question=report.title, words=report.words)
     if web_url(source.location):
         return _with_note(kept, OF_THE_WEB)
-    found = await _ask_researchers(source.id, _researchers(task, source.id, services), services.http)
+    found = await _ask_researchers(source.id, _researchers(task, source.id, services), services)
     if not isinstance(found, PlacedPassage):
         return _with_note(kept, found)
     now = {"title": found.title, "heading": found.heading, "location": found.location}
@@ -118,7 +119,7 @@ def _researchers(task: Task, id: str, services: Services) -> list[Instance]:
     return sorted(able, key=lambda instance: instance.id not in found_by)
 
 
-async def _ask_researchers(id: str, researchers: Iterable[Instance], http: httpx.AsyncClient) -> PlacedPassage | str:
+async def _ask_researchers(id: str, researchers: Iterable[Instance], services: Services) -> PlacedPassage | str:
     """The passage from the first that has it, within two seconds; else a sentence that says why there is none."""
     why = AWAY
     if not _ID.match(id):
@@ -127,8 +128,11 @@ async def _ask_researchers(id: str, researchers: Iterable[Instance], http: httpx
         async with asyncio.timeout(RESEARCHER_SECONDS):
             for researcher in researchers:
                 url = f"{researcher.registration.endpoint}/passages/{quote(id, safe='')}"
+                limits = {"deadline": RESEARCHER_SECONDS, "max_bytes": MAX_BYTES}
+                asked = services.http.build_request("GET", url, extensions=limits)
+                sign(asked, researcher, services)
                 try:
-                    answer = await http.get(url, extensions={"deadline": RESEARCHER_SECONDS, "max_bytes": MAX_BYTES})
+                    answer = await services.http.send(asked)
                     if answer.is_success:
                         return PlacedPassage.model_validate_json(answer.content)
                 except (httpx.TransportError, ValidationError):

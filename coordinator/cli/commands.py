@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli import access
+from coordinator.cli.options import URL, KeyOption, Url
+
 # Each command imports what it needs itself: all together are 0.5 s of processor time, which `--help` and a mistyped
 # option would wait for. What is imported here, they pay.
 
@@ -23,9 +26,8 @@ DEFAULT_QUESTION = (
     "What happens to a running task when the coordinator is killed, and how does it resume after a restart?"
 )
 
-Url = Annotated[str, typer.Option(envvar="COORDINATOR_URL", help="The coordinator's URL.")]
-KeyOption = Annotated[str | None, typer.Option(envvar="API_KEY", help="Bearer token, if required; unset: as in .env.")]
-URL = "http://127.0.0.1:8000"
+cli.add_typer(access.agents, name="agents")
+cli.add_typer(access.keys, name="keys")
 
 
 @cli.command()
@@ -219,17 +221,6 @@ def vacuum(
     except MusterError as exc:
         fail(exc.detail)
     err.print(f"The journal has {after / 1e6:.1f} MB; it had {before / 1e6:.1f} MB.", highlight=False, markup=False)
-
-
-@cli.command()
-def agents(url: Url = URL, key: KeyOption = None) -> None:
-    """List the agents and how they are."""
-    from coordinator.cli.client import get_json
-    from coordinator.cli.console import out, table
-
-    rows = get_json(url, key, "/agents", {})["agents"]
-    shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
-    out.print(table(rows, shown | {"last_error": "last error"}))
 
 
 @cli.command()

@@ -8,8 +8,13 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 
+from coordinator.access.caller import Caller
+from coordinator.access.claims import Claim
 from coordinator.agent_calls.client import WorkerClient
-from coordinator.agents.registry import BreakerState, Instance, Registry
+from coordinator.agents.instance import BreakerState, Instance
+from coordinator.agents.registry import Registry
+from coordinator.execution.agent_holders import Holders
+from coordinator.execution.agent_records import AgentRecords
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
@@ -38,6 +43,8 @@ class Agents:
         client: WorkerClient,
         background: Background,
         *,
+        records: AgentRecords,
+        holders: Holders,
         probe_seconds: float,
         now: Callable[[], float],
     ) -> None:
@@ -45,6 +52,8 @@ class Agents:
         self._store = store
         self._client = client
         self._background = background
+        self._records = records
+        self._holders = holders
         self._probe_seconds = probe_seconds
         self._now = now
         self._changed = asyncio.Event()
@@ -53,26 +62,37 @@ class Agents:
         self._saved: dict[str, Registration] = {}  # as the journal has them
 
     async def load(self) -> None:
-        """Loads the agents from the journal and probes each at once."""
-        for agent_id, registration, present in await self._store.agents():
+        """Takes the agents from the journal; each is probed at once."""
+        for record in await self._records.all():
+            agent_id, registration, reached_at = record.agent_id, record.registration, record.holder.reached_at
             self.registry.remember(registration)
-            if present:
+            if record.present:
                 self._saved[agent_id] = registration
-                self.registry.register(agent_id, registration.model_copy(update={"draining": False}))
+                self._holders.put(agent_id, registration.name, record.holder)
+                instance, _ = self.registry.register(agent_id, registration.model_copy(update={"draining": False}))
+                if reached_at is not None:
+                    instance.reached, instance.wall_last_seen = True, reached_at
                 self._probe_soon(agent_id)
 
     def start(self) -> None:
         self._background.loop("agent-probes", self._probe_all)
         self._background.loop("agent-leases", self._watch_leases)
 
-    async def register(self, registration: Registration) -> tuple[Instance, bool]:
-        """Adds an agent or records its heartbeat; returns it, and whether it is new."""
+    async def register(self, claim: Claim, caller: Caller) -> tuple[Instance, bool]:
+        """Adds an agent or takes its heartbeat; says whether it is new.
+
+        Raises `SecretRefused`, `NameTaken`, `Conflict`, and `Overloaded` for too many; then nothing has changed.
+        """
+        registration = claim.registration
         agent_id = make_id(registration)
+        holder = await self._holders.admit(agent_id, claim, caller)
         known = self.registry.get(agent_id)
         was = known.status if known else None
         instance, new = self.registry.register(agent_id, registration)
+        if self._holders.put(agent_id, registration.name, holder):
+            self._saved.pop(agent_id, None)
         if self._saved.get(agent_id) != registration:
-            await self._store.save_agent(agent_id, registration)
+            await self._records.save(agent_id, registration, holder)
             self._saved[agent_id] = registration
         if instance.status in (AgentStatus.PENDING, AgentStatus.UNREACHABLE):
             self._probe_soon(agent_id)
@@ -80,15 +100,23 @@ class Agents:
             self._publish_status(instance)
         return instance, new
 
-    def remove(self, agent_id: str) -> Instance:
-        """Removes an agent, whose running steps go on; raises `NotFound`."""
-        instance = self.registry.remove(agent_id)
+    async def remove(self, agent_id: str, *, secret: str | None, caller: Caller) -> str:
+        """Withdraws an agent and says its name; its running steps go on.
+
+        Its id and its name stay whose they are, unless the operator removes it. Raises `NotFound`, `SecretRefused` and
+        `NameTaken`.
+        """
+        instance = self.registry.get(agent_id)
         if instance is None:
-            raise NotFound(f"There is no agent with id {agent_id!r}.")
-        self._forget(agent_id)
-        self._store.note(None, "agent.status", {"agent_id": agent_id, "name": instance.name, "status": "removed"})
-        self.wake_waiters()
-        return instance
+            if not self._holders.is_operator(agent_id, secret, caller) or not await self._records.holder(agent_id):
+                raise NotFound(f"There is no agent with id {agent_id!r}.")
+            self._records.forget(agent_id)
+            return agent_id.rpartition("-")[0]
+        by_operator = self._holders.may_withdraw(agent_id, secret, caller)
+        self.registry.remove(agent_id)
+        self._saved.setdefault(agent_id, instance.registration)  # also where the disk was full
+        self._drop(agent_id, forget=by_operator)
+        return instance.name
 
     async def take(self, step: Step, *, tried: Collection[str], until: float, since: float) -> Instance:
         """Takes the best instance for a step; its load is counted from now on.
@@ -144,8 +172,13 @@ class Agents:
                 raise AgentLost(f"The agent went silent during the step: {instance.last_error}.") from exc
             raise
 
-    def suspect(self, instance: Instance, error: str) -> None:
-        """A call did not get through: the instance gets no more until a probe succeeds, the first at once."""
+    def suspect(self, instance: Instance, error: str, *, replaced: bool = False) -> None:
+        """A call did not get through: the instance is left alone until a probe, made at once, has got through.
+
+        One that was `replaced` by another process at its address is left alone until its next heartbeat.
+        """
+        if replaced:
+            self.registry.displace(instance)
         self.registry.suspect(instance, error)
         self._publish_status(instance)
         self._probe_soon(instance.id)
@@ -217,6 +250,8 @@ class Agents:
             return False  # it says nothing of the agent
         if self.registry.probed(instance.id, error):
             self._publish_status(instance)
+        if error is None and instance.wall_last_seen is not None:
+            self._holders.reached(instance.id, instance.wall_last_seen)
         return error is None
 
     def _cut_silent_calls(self) -> None:
@@ -240,9 +275,12 @@ class Agents:
             for instance in self.registry.lapsed():
                 self._publish_status(instance)
             self._cut_silent_calls()
-            for agent_id in self._saved.keys() - {i.id for i in self.registry.all()}:
-                self._forget(agent_id)  # silent for too long, or replaced
+            self.registry.drop_gone()
+            for agent_id in self._saved.keys() - {i.id for i in self.registry.all()}:  # gone, or replaced
+                self._drop(agent_id, forget=not self._holders.is_reached(agent_id))
 
-    def _forget(self, agent_id: str) -> None:
-        self._saved.pop(agent_id, None)
-        self._store.remove_agent(agent_id)
+    def _drop(self, agent_id: str, *, forget: bool) -> None:
+        name = self._saved.pop(agent_id).name
+        self._holders.drop(agent_id, forget=forget)
+        self._store.note(None, "agent.status", {"agent_id": agent_id, "name": name, "status": "removed"})
+        self.wake_waiters()

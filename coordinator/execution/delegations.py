@@ -13,7 +13,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from coordinator.agent_calls.attempt import Attempt
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.dispatcher import Dispatcher

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from coordinator.tasks.plan import check_proposal
 from coordinator.tasks.task import Step, Task
 from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.client import WorkerClient
-from coordinator.agents.registry import Instance
+from coordinator.agents.instance import Instance
 from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.output_room import OutputRoom
@@ -24,7 +24,7 @@ from coordinator.observers.meter import Meter
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.copying import changed, constructed
-from shared.errors import NoAgent, StepFailure, StepTimeout, StorageUnwritable
+from shared.errors import AgentReplaced, NoAgent, StepFailure, StepTimeout, StorageUnwritable
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
 
@@ -186,7 +186,7 @@ class Runner:
         instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
         began, wall_began = self._now(), self._wall()
         error: str | None = "cancelled"
-        blame = gone = False
+        blame = gone = replaced = False
         abandoned = True  # cancelled or out of time: stop the agent, its result is no longer needed
         self._retries.count_call()
         try:
@@ -207,13 +207,13 @@ class Runner:
         except StepFailure as failure:
             error, blame = failure.detail, failure.blames_agent
             self._meter.spent(instance.name, failure.usage)
-            gone = isinstance(failure, GONE)
+            gone, replaced = isinstance(failure, GONE), isinstance(failure, AgentReplaced)
             abandoned = isinstance(failure, StepTimeout)
             raise
         finally:
             self._agents.release(instance, seconds=self._now() - began, error=error, blame=blame)
             if gone:
-                self._agents.suspect(instance, error or "")
+                self._agents.suspect(instance, error or "", replaced=replaced)
             elif error is not None and abandoned and not (attempt.resumed and self._stopping):
                 self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from coordinator.journal import sql
 from coordinator.journal.location import journal_path
 from shared.db.sqlite_file import make_private
 from shared.errors import MusterError
@@ -77,3 +78,15 @@ def _copy(path: Path, part: Path, tell: Callable[[float], None], *, done: int, o
         raise BackupFailed(f"{path} is damaged: {found.splitlines()[-1]}.")
     with part.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def read_secret(database_url: str) -> bytes | None:
+    """The coordinator's secret in the journal that `database_url` names; None where there is none to read."""
+    try:
+        path = journal_path(database_url)
+        if path is None:
+            return None
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return bytes.fromhex(db.execute(sql.GET_META, {"key": "secret"}).fetchone()[0])
+    except (MusterError, sqlite3.Error, ValueError, TypeError):
+        return None

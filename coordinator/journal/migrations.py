@@ -234,4 +234,11 @@ MIGRATIONS = (
         DELETE FROM webhooks WHERE task_id = OLD.task_id;
     END;
     """,
+    # 4: whose an agent's id is, and whether it was ever reached
+    """
+    ALTER TABLE agents ADD COLUMN secret_hash TEXT;  -- SHA-256 of the first secret that came with the id; NULL: none
+    ALTER TABLE agents ADD COLUMN owner TEXT;        -- the key that registered it first; NULL: there were no keys
+    ALTER TABLE agents ADD COLUMN reached_at REAL;   -- a sign of life, at most a day before the last one
+    CREATE INDEX agent_by_name ON agents (json_extract(registration, '$.name'), registered_at);
+    """,
 )

@@ -117,6 +117,10 @@ LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'ev
 EVENTS = (
     "SELECT id, task_id, type, at, data FROM events WHERE task_id = :task_id AND id > :after ORDER BY id LIMIT :limit"
 )
+AUDIT = """
+SELECT id, task_id, type, at, data FROM events
+WHERE task_id IS NULL AND type GLOB 'audit.*' AND (:before IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit
+"""
 BODY = "SELECT body FROM history WHERE task_id = :task_id"
 
 TASK_COLUMNS = """
@@ -175,11 +179,20 @@ SELECT task_id, {_LINE} FROM history WHERE task_id IN (
 """
 
 SAVE_AGENT = """
-INSERT INTO agents (id, registration, registered_at) VALUES (:id, :registration, :at)
-ON CONFLICT (id) DO UPDATE SET registration = excluded.registration, removed_at = NULL
-"""
+INSERT INTO agents (id, registration, registered_at, secret_hash, owner)
+VALUES (:id, :registration, :at, :secret_hash, :owner)
+ON CONFLICT (id) DO UPDATE SET registration = excluded.registration, removed_at = NULL,
+    secret_hash = coalesce(agents.secret_hash, excluded.secret_hash), owner = coalesce(agents.owner, excluded.owner)
+"""  # the first secret and the first key stay
+AGENT_REACHED = "UPDATE agents SET reached_at = :at WHERE id = :id"
 REMOVE_AGENT = "UPDATE agents SET removed_at = :at WHERE id = :id AND removed_at IS NULL"
-AGENTS = "SELECT id, registration, removed_at FROM agents"
+FORGET_AGENT = "DELETE FROM agents WHERE id = :id"
+AGENTS = "SELECT id, registration, removed_at, secret_hash, owner, reached_at FROM agents"
+HOLDER = "SELECT secret_hash, owner, reached_at FROM agents WHERE id = :id"
+OWNER = """
+SELECT owner FROM agents WHERE json_extract(registration, '$.name') = :name AND owner IS NOT NULL
+ORDER BY registered_at LIMIT 1
+"""  # the first key that registered the name, as long as an agent of it is remembered
 
 PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING"
 SET_META = """
@@ -196,7 +209,12 @@ SELECT freelist_count, page_count, auto_vacuum FROM pragma_freelist_count, pragm
 INCREMENTAL = 2  # the auto_vacuum of files that can give space back
 GIVE_BACK = "PRAGMA incremental_vacuum(16)"
 
-PRUNE_AGENTS = "DELETE FROM agents WHERE removed_at < :before"
+MOST_REMOVED = 10_000  # agents that left and are remembered, so that their ids and names stay theirs
+PRUNE_AGENTS = f"""
+DELETE FROM agents WHERE removed_at < :before OR id IN (
+    SELECT id FROM agents WHERE removed_at IS NOT NULL ORDER BY removed_at DESC LIMIT -1 OFFSET {MOST_REMOVED}
+)
+"""
 PRUNE_AGENT_EVENTS = """
 DELETE FROM events WHERE id IN
     (SELECT id FROM (SELECT id, at FROM events WHERE task_id IS NULL ORDER BY id LIMIT :limit) WHERE at < :before)

@@ -18,7 +18,7 @@ from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, plan_text, planned, task_from
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
-from shared.contracts import Registration, Status, StepError
+from shared.contracts import Status, StepError
 from shared.db.database import Database, Query, Row, Statement
 from shared.limits.ledger import Ledger
 
@@ -222,20 +222,7 @@ class Store:
         type = "webhook.sent" if delivered_at else "webhook.failed"
         await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))
 
-    # --- agents, secret, history
-
-    async def save_agent(self, agent_id: str, registration: Registration) -> None:
-        note = self._event(None, "agent.registered", {"agent_id": agent_id, "name": registration.name})
-        row = {"id": agent_id, "registration": registration.model_dump_json(), "at": self._wall()}
-        await self._write("store.save_agent", Statement(sql.SAVE_AGENT, row), note)
-
-    def remove_agent(self, agent_id: str) -> None:
-        self._db.post("store.remove_agent", Statement(sql.REMOVE_AGENT, {"id": agent_id, "at": self._wall()}))
-
-    async def agents(self) -> list[tuple[str, Registration, bool]]:
-        """Id, registration, and whether the agent is still registered."""
-        rows = await self._db.read(sql.AGENTS)
-        return [(id, Registration.model_validate_json(text), removed is None) for id, text, removed in rows]
+    # --- secret, history
 
     async def secret(self) -> bytes:
         """The coordinator's own secret (32 bytes), made at the first start."""
@@ -276,6 +263,18 @@ class Store:
     async def try_to_write(self) -> None:
         """Writes a row that means nothing; raises as every write does."""
         await self._db.write("store.try_to_write", Statement(sql.TRY_TO_WRITE, {"at": str(self._wall())}))
+
+    async def read(self, text: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """The rows of one query."""
+        return await self._db.read(text, params or {})
+
+    async def write_told(self, name: str, statement: Statement, type: str, data: Mapping[str, JsonValue]) -> None:
+        """One write, and the event that tells of it."""
+        await self._write(name, statement, self._event(None, type, data))
+
+    def post(self, name: str, statement: Statement) -> None:
+        """One write that nobody waits for."""
+        self._db.post(name, statement)
 
     # --- how it is done
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from coordinator.agents.registry import LEASE_SECONDS, Instance, Registry
+from coordinator.agents.instance import Instance
+from coordinator.agents.registry import LEASE_SECONDS, Registry
 from coordinator.journal.backups import Backups
 from coordinator.journal.pruning import DAY_SECONDS
 from coordinator.journal.store import Store

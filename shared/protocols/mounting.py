@@ -20,16 +20,16 @@ BASE = "Muster-Base"  # the header in which the gateway says where its callers r
 class Host:
     """A service that façades are mounted on.
 
-    `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `api_key` what callers
-    must send, `public_url` the address that cards show (None: the request's Host; requests through the gateway always
-    sees the gateway's), `private` whether calls to private addresses are allowed. `memory` is what the service
-    remembers, `features` what KAOS's card says it can do besides what its skills tell.
+    `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `secured` whether
+    callers must send a key, `public_url` the address that cards show (None: the request's Host; requests through the
+    gateway always see the gateway's), `private` whether calls to private addresses are allowed. `memory` is what the
+    service remembers, `features` what KAOS's card says it can do besides what its skills tell.
     """
 
     app: App[Any]
     face: Face
     folder: Path | None = None
-    api_key: str | None = None
+    secured: bool = False
     public_url: str | None = None
     private: bool = True
     memory: Memory | None = None

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Response
 
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import MusterError, Unavailable
+from shared.server.auth import Check
 from shared.server.edge import Edge
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
 from shared.server.problems import HANDLED, ErrorForm, handle_error
@@ -112,7 +113,7 @@ def make_service(
     version: str,
     ready: Callable[[T], str | None] = lambda _: None,
     health: Callable[[], Mapping[str, Any]] = dict,
-    api_key: str | None = None,
+    check: Check | None = None,
     metrics: ServiceMetrics | None = None,
     body_limit: int = MAX_BODY_BYTES,
     now: Callable[[], float] = time.monotonic,
@@ -128,7 +129,7 @@ def make_service(
     app: App[T] = App(name=name, version=version, body_limit=body_limit)
     app.openings.append(lambda: metrics.show_routes(app.routes))
     forms = app.error_forms
-    app.add_middleware(Edge, api_key=api_key, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
+    app.add_middleware(Edge, check=check, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
     for kind in HANDLED:
         app.add_exception_handler(kind, partial(handle_error, forms=forms))
 

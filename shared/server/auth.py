@@ -1,12 +1,13 @@
-"""Authentication: bearer keys, compared in constant time; without a key, cross-origin requests are refused."""
+"""Which paths are open to everybody, and the refusal of calls from web pages of other sites where no key is wanted."""
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from shared.errors import OriginRefused, Unauthorized
+from starlette.types import Scope
+
+from shared.errors import OriginRefused
 from shared.urls import is_loopback
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/.well-known/agent-card.json"})
@@ -14,17 +15,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 STRICTER_PATHS = frozenset({"/mcp", "/mcp/"})  # have a check of their own, with names that a setting allows
 
 
-def make_bearer_check(key: str | None) -> Callable[[str, str | None], None]:
-    """A check `(path, authorization header)` that raises `Unauthorized`; without a key every call passes."""
-
-    def check(path: str, authorization: str | None) -> None:
-        if key is None or path in OPEN_PATHS:
-            return
-        scheme, _, given = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
-            raise Unauthorized("Send 'Authorization: Bearer <API_KEY>'.")
-
-    return check
+Check = Callable[[Scope, Mapping[bytes, str]], bool]  # raises for a caller without the right key; True: none is wanted
 
 
 def check_page(method: str, path: str, headers: Mapping[bytes, str]) -> None:

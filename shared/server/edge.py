@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import logs
 from shared.errors import MusterError, TooLarge
-from shared.server.auth import check_page, make_bearer_check
+from shared.server.auth import Check, check_page
 from shared.server.intake import REFUSED
 from shared.server.metrics import ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
@@ -34,15 +34,14 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        api_key: str | None,
+        check: Check | None,
         metrics: ServiceMetrics,
         body_limit: int,
         error_forms: Mapping[str, ErrorForm],
         now: Callable[[], float],
     ) -> None:
         self._app = app
-        self._check = make_bearer_check(api_key)
-        self._open = api_key is None
+        self._check = check
         self._metrics = metrics
         self._limit = body_limit
         self._error_forms = error_forms
@@ -72,8 +71,7 @@ class Edge:
                 try:
                     if (refusal := scope.get(REFUSED)) is not None:
                         raise refusal
-                    self._check(scope["path"], headers.get(b"authorization"))
-                    if self._open:
+                    if self._check is None or self._check(scope, headers):
                         check_page(scope["method"], scope["path"], headers)
                     await _refuse_large(headers.get(b"content-length"), self._limit, receive)
                     await self._app(scope, receive, send_marked)

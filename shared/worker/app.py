@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from fastapi import Request, Response
 from pydantic import JsonValue
+from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from shared.agent import Agent
@@ -33,6 +34,8 @@ from shared.server.hang_up import wait_for_hang_up
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
+from shared.worker.identity import Identity
+from shared.worker.signed import Signed
 from shared.worker.steps import PROGRESS_SECONDS, Opened, Run, Steps
 
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
@@ -56,7 +59,8 @@ def create_worker_app(
     """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
-    envelope the coordinator signed for it; without one it works alone and takes unsigned steps.
+    envelope the coordinator signed for it; with a key, too, only such requests of any kind, but for health, metrics and
+    cards. Without a coordinator it works alone and takes unsigned steps.
     `inner` replaces the network in tests.
     """
     settings = settings or WorkerSettings()
@@ -81,10 +85,12 @@ def create_worker_app(
         stack.push_async_callback(steps.close)
         if not settings.coordinator_url:
             return Opened(state, http)
+        instance = f"{socket.gethostname()[:50]}-{urlsplit(endpoint).port or 80}"
         heartbeat = Heartbeat(
             client=await stack.enter_async_context(transport.make_client(policy="agents", transport=inner)),
             coordinator_url=settings.coordinator_url,
             registration=_make_registration(agent, endpoint, limit, await _collect_metadata(agent)),
+            identity=await asyncio.to_thread(Identity, instance, state_dir),
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         )
         stack.push_async_callback(heartbeat.withdraw)
@@ -132,6 +138,14 @@ def create_worker_app(
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
     app.open_with(open_worker)
+    if settings.coordinator_url and settings.api_key:
+        signed = Middleware(
+            Signed,
+            heartbeat=lambda: app.get_opened().heartbeat,
+            join_seconds=JOIN_SECONDS,
+            body_limit=MAX_STEP_BYTES,
+        )
+        app.user_middleware.append(signed)  # the innermost: what it refuses is answered and logged like everything
     if agent.routes is not None:
         app.include_router(agent.routes(lambda: app.get_opened().state))
     face = WorkerFace(agent, steps, app.get_opened)
@@ -162,7 +176,6 @@ def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[s
         endpoint=endpoint,
         capabilities=list(agent.capabilities),
         description=agent.description,
-        instance=f"{socket.gethostname()[:50]}-{urlsplit(endpoint).port or 80}",
         max_concurrency=limit,
         version=agent.version,
         metadata=metadata,

@@ -13,7 +13,8 @@ from shared import logs
 from shared.agent import Member
 from shared.client import client as transport
 from shared.client.client import Whole
-from shared.contracts import Registered, Registration
+from shared.contracts import SECRET, Registered, Registration
+from shared.worker.identity import Identity
 
 BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
 CALL_SECONDS = 2.0
@@ -26,14 +27,21 @@ class Heartbeat:
     """Knows the key that the coordinator signs with, once registered."""
 
     def __init__(
-        self, *, client: httpx.AsyncClient, coordinator_url: str, registration: Registration, api_key: str | None
+        self,
+        *,
+        client: httpx.AsyncClient,
+        coordinator_url: str,
+        registration: Registration,
+        identity: Identity,
+        api_key: str | None,
     ) -> None:
         self._client = client
         self._url = coordinator_url.rstrip("/")
         self._registration = registration
+        self._identity = identity
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._log = logs.get(coordinator=self._url)
-        self._body = self._registration.model_dump_json().encode()  # once for all beats
+        self._body = self._write()
         self._registered: Registered | None = None
         self._joined = asyncio.Event()
         self._complained: str | None = None
@@ -90,14 +98,22 @@ class Heartbeat:
         if self._registered is None:
             return
         with contextlib.suppress(httpx.HTTPError):
-            await self._client.delete(f"{self._url}/agents/{self._registered.agent_id}", headers=self._headers)
+            await self._client.delete(
+                f"{self._url}/agents/{self._registered.agent_id}",
+                headers=self._headers | {SECRET: self._identity.secret},
+            )
 
     async def drain(self) -> None:
         """Tells the coordinator to send nothing new."""
         self._registration = self._registration.model_copy(update={"draining": True})
-        self._body = self._registration.model_dump_json().encode()  # once for all beats
+        self._body = self._write()
         with contextlib.suppress(httpx.HTTPError):
             await self._beat()
+
+    def _write(self) -> bytes:
+        """The registration as it is sent, the same bytes for all beats."""
+        who = {"instance": self._identity.instance, "secret": self._identity.secret}
+        return self._registration.model_copy(update=who).model_dump_json().encode()
 
     async def _beat(self) -> None:
         try:
@@ -111,6 +127,9 @@ class Heartbeat:
                 max_bytes=MAX_ANSWER_BYTES,
             )
             assert isinstance(answer, Whole)
+            if answer.status == 403 and b"secret_refused" in answer.body:
+                self._identity.renew()
+                self._body = self._write()
             if not 200 <= answer.status < 300:
                 raise _Refused(answer)
             registered = Registered.model_validate_json(answer.body)

@@ -65,6 +65,42 @@ def test_up_with_a_key_from_a_file(image, key_file, program):
                 assert all(json.loads(line) for line in docker("logs", container).splitlines())
 
 
+def test_worker_key_takes_over_from_the_api_key(image, key_file, tmp_path):
+    """An upgrade with `api_key` alone goes on; with `worker_key`, workers have a key that only registers."""
+    worker_key = tmp_path / "worker_key"
+    worker_key.write_text("another-key-0123456789\n")
+    worker_key.chmod(0o644)
+    bearer = {"Authorization": "Bearer another-key-0123456789"}
+    with Stack(image, file=FILE, env={"API_KEY_FILE": str(key_file)}) as stack:
+
+        def serving(keys: int) -> bool:
+            try:
+                found = [a for a in agents(stack, KEY).json()["agents"] if a["status"] == "healthy"]
+                return sorted(a["name"] for a in found) == TWO_EACH and asked(keys) == keys
+            except httpx.TransportError:
+                return False
+
+        def asked(keys: int) -> int:
+            with stack.client() as client:
+                return {401: 1, 403: 2}[client.get("/tasks", headers=bearer).status_code]
+
+        stack.compose("up", "-d")
+        stack.wait_for(lambda: serving(1), seconds=60, why="two of each worker")
+        stack.env |= {"WORKER_SECRET": "worker_key", "WORKER_KEY_FILE": str(worker_key)}
+        stack.compose("up", "-d")
+        stack.wait_for(lambda: serving(2), seconds=60, why="two of each worker, with a key of their own")
+        with stack.client() as client:
+            answers = [client.get(path, headers=bearer).status_code for path in ("/agents", "/stats", "/audit")]
+            done = client.post(
+                "/execute_task",
+                json={"task_description": "How does Muster survive a crash?"},
+                headers={"Authorization": f"Bearer {KEY}"},
+            )
+        assert (answers, done.json()["status"]) == ([403, 403, 403], "completed")
+        for service in ("researcher", "analyzer", "reporter"):
+            assert "api_key" not in stack.exec(service, "ls", "/run/secrets")
+
+
 @pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
 def test_without_a_key_nothing_starts(image, tmp_path, program):
     missing = tmp_path / "nowhere" / "api_key"
@@ -120,7 +156,7 @@ def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
     old = ("docker-compose", "-f", files[0], "-f", files[1], "config")
     for command in (old, ("docker", "stack", "config", "-c", files[0], "-c", files[1])):
         shown = run(*command, env=env).stdout
-        assert [shown.count(f"source: {name}api_key") for name in ("", "model_", "search_")] == [4, 4, 1]
+        assert [shown.count(f"source: {name}api_key") for name in ("", "model_", "search_")] == [5, 4, 1]
 
 
 def test_swarm_takes_the_file(key_file):

@@ -15,10 +15,11 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from coordinator.access.claims import operator_proof
 from coordinator.app import create_app
 from shared.agent import Agent, Context, Reply, RunStep
 from shared.client import client as transport
-from shared.contracts import AgentView, StepRequest, StepResult, TaskView
+from shared.contracts import SECRET, AgentView, StepRequest, StepResult, TaskView
 from shared.server.app import App
 from shared.settings import CoordinatorSettings, WorkerSettings
 from shared.worker.app import create_worker_app
@@ -252,6 +253,12 @@ class Suite:
         answer = await self.client.post("/register_agent", json=body)
         assert answer.is_success, answer.text
         return answer.json()
+
+    async def remove(self, host: str) -> httpx.Response:
+        """Withdraws the agent at `host`, as who runs the suite may."""
+        agent_id = (await self.agents())[host].agent_id
+        proof = operator_proof(self.services.secret, agent_id)
+        return await self.client.delete(f"/agents/{agent_id}", headers={SECRET: proof})
 
     async def agents(self) -> dict[str, AgentView]:
         """Every instance by its host name, or host and port."""

@@ -448,7 +448,7 @@ async def test_deadline_answers_with_what_is_ready(suite: Suite) -> None:
             await asyncio.sleep(60)
         return await fakes.researches(step, ctx)
 
-    await suite.client.delete(f"/agents/{(await suite.agents())['researcher'].agent_id}")
+    await suite.remove("researcher")
     await suite.add(agent("slow", "research", slow_for_neap))
 
     task = await suite.execute("Why are there tides?\nWhat is a neap tide?", timeout_seconds=1.5)

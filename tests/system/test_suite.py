@@ -213,7 +213,7 @@ async def test_finding_nothing_is_a_result(suite: Suite) -> None:
         question = step.input["question"]
         return Reply({"question": question, "provider": "fake", "searched": "all 12 files of docs/", "evidence": []})
 
-    await suite.client.delete(f"/agents/{(await suite.agents())['researcher'].agent_id}")
+    await suite.remove("researcher")
     await suite.add(agent("blind", "research", finds_nothing))
 
     task = await suite.execute("What is the airspeed of a swallow?")

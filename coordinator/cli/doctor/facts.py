@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from shared.report.sources import IndexState
 
-Check = Literal["reach", "memory", "disk", "health", "limits", "documents", "model"]
+Check = Literal["reach", "memory", "disk", "health", "limits", "documents", "model", "keys"]
 Severity = Literal["ok", "warning", "problem"]
 COORDINATOR = "coordinator"
 PYTHON = ".venv/bin/python" if Path(".venv/bin/python").exists() else "python"  # where the doctor was called
@@ -185,6 +185,7 @@ class Coordinator:
     last_error: str = ""
     last_error_type: str = ""
     index: IndexState | None = None  # of the researcher, where it has one and told it
+    keyless: bool = False  # it answered without a key
 
     @property
     def failures(self) -> str:

@@ -61,6 +61,7 @@ def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
         last_error=str(last.get("detail", "")),
         last_error_type=str(last.get("type", "")),
         index=index,
+        keyless="authorization" not in answer.request.headers,
     ), unseen
 
 

@@ -29,6 +29,7 @@ TITLES = {
     "limits": "Limits",
     "documents": "Documents",
     "model": "Model",
+    "keys": "Keys",
 }
 
 

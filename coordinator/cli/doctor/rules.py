@@ -218,6 +218,11 @@ def _well_limited(facts: Facts) -> str:
     return f"{seen.running} tasks run, {seen.queued} wait; nothing was refused." if seen.agents is not None else ""
 
 
+def _without_keys(facts: Facts) -> str:
+    shared = "No key is set: agents share names, and whoever reaches the port can register another one under any name."
+    return shared if facts.coordinator.keyless else ""
+
+
 RULES: dict[Check, tuple[Callable[[Facts], list[Diagnosis]], Callable[[Facts], str]]] = {
     "reach": (reach, _well_reached),
     "memory": (memory, _well_remembered),
@@ -226,6 +231,7 @@ RULES: dict[Check, tuple[Callable[[Facts], list[Diagnosis]], Callable[[Facts], s
     "limits": (limits, _well_limited),
     "documents": (documents, well_documented),
     "model": (model, well_thinking),
+    "keys": (lambda _: [], _without_keys),
 }
 
 

@@ -80,9 +80,7 @@ class Runtime:
 
     async def _get_card(self, request: Request) -> Response:
         old = not request.headers.get("a2a-version", "").startswith("1")  # missing means 0.3 (A2A 1.0, 3.6.2)
-        shown = make_card(
-            self._host.face, base=self._host.get_base(request), secured=self._host.api_key is not None, old=old
-        )
+        shown = make_card(self._host.face, base=self._host.get_base(request), secured=self._host.secured, old=old)
         answer: Response = await create_agent_card_routes(shown, cache_control=CARD_CACHE)[0].endpoint(request)
         answer.headers["Vary"] = f"A2A-Version, {BASE}"
         return answer

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from coordinator.agents.registry import FORGET_SECONDS, LEASE_SECONDS, MAX_AGENTS, Instance, Registry
+from coordinator.agents.instance import Instance
+from coordinator.agents.presence import GONE_SECONDS, UNREACHED_SECONDS
+from coordinator.agents.registry import LEASE_SECONDS, MAX_AGENTS, Registry
 from shared.contracts import AgentStatus, Registration
 from shared.errors import Conflict, Overloaded
 
@@ -84,17 +86,22 @@ def test_lease_lapses_after_three_beats_and_comes_back(registry: Registry, clock
 
 def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clock) -> None:
     adds(registry, instance=None)
-    clock.passes(FORGET_SECONDS * 10)
+    clock.passes(GONE_SECONDS + 1)
+    registry.drop_gone()
 
     assert registry.lapsed() == []
     assert chosen(registry) == "a"
 
 
 def test_long_silent_agent_is_forgotten_its_name_stays(registry: Registry, clock: Clock) -> None:
-    """An agent silent for long is forgotten but neither name nor capability."""
+    """An agent that is away for 30 days is forgotten, but neither its name nor its capability."""
     adds(registry)
-    clock.passes(FORGET_SECONDS + LEASE_SECONDS + 1)
+    clock.passes(GONE_SECONDS - 1)
     registry.lapsed()
+    registry.drop_gone()
+    assert [i.status for i in registry.all()] == [UNREACHABLE]
+    clock.passes(2)
+    registry.drop_gone()
 
     assert registry.all() == []
     assert registry.known(capability="work", agent=None)
@@ -122,6 +129,63 @@ def test_the_thousand_and_first_agent_is_refused(registry: Registry) -> None:
     with pytest.raises(Overloaded):
         adds(registry, "one-more")
     adds(registry, "a0")
+
+
+def test_agent_that_is_away_makes_room(registry: Registry, clock: Clock) -> None:
+    """At the limit who was never reached goes first, then who has been away longest."""
+    for i in range(MAX_AGENTS - 3):
+        adds(registry, f"a{i}", instance=None)
+    for id in ("long", "short", "never"):
+        registry.register(id, Registration(name="agent", endpoint=f"http://{id}", capabilities=[]))
+        registry.probed(id, None if id != "never" else "refused")
+    for id in ("long", "short"):
+        clock.passes(1)
+        registry.probed(id, "refused")
+
+    for n, gone in enumerate(("never", "long", "short")):
+        adds(registry, f"new{n}", instance=None)
+        assert registry.get(gone) is None, gone
+    with pytest.raises(Overloaded):
+        adds(registry, "one-more")
+
+
+def test_agent_never_reached_goes_after_ten_minutes(registry: Registry, clock: Clock) -> None:
+    """Whether it sends heartbeats or not."""
+    by_hand = Registration(name="agent", endpoint="http://a", capabilities=[])
+    registry.register("by-hand", by_hand)
+    registry.register("beats", by_hand.model_copy(update={"instance": "beats"}))
+    adds(registry, "reached", instance=None)
+    registry.probed("reached", "refused")
+    clock.passes(UNREACHED_SECONDS)
+    registry.drop_gone()
+    assert len(registry.all()) == 3
+    clock.passes(1)
+    registry.drop_gone()
+
+    assert [(i.id, i.status) for i in registry.all()] == [("reached", UNREACHABLE)]
+
+
+def test_process_with_another_instance_replaces_its_silent_self(registry: Registry, clock: Clock) -> None:
+    """A worker that lost its secret leaves no ghost: it is at the same address, and its earlier self is silent."""
+    adds(registry, "old", endpoint="http://same")
+    adds(registry, "new", endpoint="http://same")
+    assert len(registry.all()) == 2, "both may live, as far as anybody knows"
+    clock.passes(LEASE_SECONDS + 1)
+    adds(registry, "new", endpoint="http://same")
+
+    assert [i.id for i in registry.all()] == ["new"]
+
+
+def test_displaced_instance_waits_for_its_own_heartbeat(registry: Registry) -> None:
+    """A probe of its address is answered by somebody else."""
+    instance = adds(registry)
+    registry.displace(instance)
+    registry.suspect(instance, "refused")
+    registry.probed("a", None)
+    assert (instance.status, chosen(registry)) == (UNREACHABLE, None)
+    adds(registry)
+
+    assert (instance.status, chosen(registry)) == (HEALTHY, "a")
 
 
 # --- who is next --------------------------------------------------------------------------------------

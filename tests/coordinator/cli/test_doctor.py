@@ -663,7 +663,7 @@ def test_refusals_and_load_are_read():
     seen, _ = http.look(f"{URL}/", None, transport=answers(routes))
 
     known = SeenAgent(id="a-1", name="a", endpoint="http://a:1", status="", load=2, silent_seconds=10.0)
-    assert seen == Coordinator(url=URL, agents=(known,), running=1, queued=2, refused=7, failed=2)
+    assert seen == Coordinator(url=URL, agents=(known,), running=1, queued=2, refused=7, failed=2, keyless=True)
 
 
 def indexed(*skipped: Skipped, files: int = 7) -> Facts:

@@ -48,7 +48,7 @@ async def test_agent_that_registers_anew_is_updated(coordinator: Suite) -> None:
 def test_heartbeat_is_checked_once_and_kept_small() -> None:
     """A heartbeat is checked once and nothing large is kept."""
     registrations = Registrations(private=True)
-    small, large = [json.dumps(AGENT | {"metadata": {"text": "x" * size}}).encode() for size in (10, 5_000)]
+    small, large = [json.dumps(AGENT | {"unknown": "x" * size}).encode() for size in (10, 20_000)]
 
     assert registrations.read(small) is registrations.read(small)
     assert registrations.read(large) is not registrations.read(large)
@@ -179,9 +179,7 @@ async def test_withdrawn_agent_is_gone_its_work_goes_on(coordinator: Suite) -> N
     await coordinator.add(agent("worker", "work", held))
     task_id = await coordinator.begin(agents=["worker"])
     await eventually(lambda: held.began)
-    agent_id = (await coordinator.agents())["worker"].agent_id
-
-    answer = await coordinator.client.delete(f"/agents/{agent_id}")
+    answer = await coordinator.remove("worker")
     held.let_go.set()
 
     assert (answer.status_code, answer.json()["status"]) == (200, "removed")

@@ -178,7 +178,7 @@ async def test_planning_leaves_the_steps_what_they_need(limits: dict[str, int], 
 
 async def test_without_agents_nobody_is_asked() -> None:
     async with fake_model(steps()) as model, planning(model, agent("echo", "echo")) as suite:
-        await suite.client.delete(f"/agents/{(await suite.agents())['echo'].agent_id}")
+        await suite.remove("echo")
         task = await suite.execute(timeout_seconds=2)
 
     assert model.asked == []

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from coordinator.access.claims import Holder
+from coordinator.execution.agent_records import AgentRecord, AgentRecords
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.store import WRITES, Store
 from coordinator.tasks.task import Step, Task
@@ -414,15 +416,34 @@ async def test_agents_come_back_withdrawn_ones_stay_gone(journal):
     """Agents come back and those that left are remembered as gone."""
     here = Registration(name="here", endpoint="http://here", capabilities=["research"])
     gone = Registration(name="gone", endpoint="http://gone", capabilities=["report"])
-    await journal.store.save_agent("here-1", here)
-    await journal.store.save_agent("gone-1", gone)
-    journal.store.remove_agent("gone-1")
+    records = AgentRecords(journal.store)
+    await records.save("here-1", here, Holder())
+    await records.save("gone-1", gone, Holder("hash", "key"))
+    records.remove("gone-1")
     await journal.store.secret()
 
-    assert await journal.store.agents() == [("here-1", here, True), ("gone-1", gone, False)]
+    shown = [AgentRecord("here-1", here, True, Holder()), AgentRecord("gone-1", gone, False, Holder("hash", "key"))]
+    assert await records.all() == shown
 
-    await journal.store.save_agent("gone-1", gone)
-    assert (await journal.store.agents())[1] == ("gone-1", gone, True)
+    await records.save("gone-1", gone, Holder("another", "other"))
+    assert (await records.all())[1] == replace(shown[1], present=True), "the first secret and the first key stay"
+
+
+async def test_name_belongs_to_its_first_key(journal):
+    """As long as an agent of that name is remembered."""
+    records = AgentRecords(journal.store)
+    one = Registration(name="one", endpoint="http://one", capabilities=[])
+    await records.save("one-1", one, Holder())
+    await records.save("one-2", one, Holder(owner="first"))
+    await records.save("one-3", one, Holder(owner="second"))
+    records.remove("one-2")
+    assert await records.owner("one") == "first"
+    records.forget("one-2")
+    await journal.store.secret()
+
+    assert await records.owner("one") == "second"
+    assert await records.owner("other") is None
+    assert await records.holder("one-2") is None
 
 
 # --- lists and history ----------------------------------------------------------------------------
@@ -478,18 +499,19 @@ async def test_pruning_removes_old_tasks_and_nothing_else(journal):
 
 async def test_pruning_forgets_long_gone_agents(journal):
     """An agent that flaps for a year fills no disk. The store's clock stands at 1,000."""
+    records = AgentRecords(journal.store, wall=lambda: 1_000.0)
     for name in ("here", "gone"):
         registration = Registration(name=name, endpoint=f"http://{name}", capabilities=["research"])
-        await journal.store.save_agent(name, registration)
+        await records.save(name, registration, Holder())
         journal.store.note(None, "agent.status", {"name": name})
-    journal.store.remove_agent("gone")
+    records.remove("gone")
 
     await journal.store.prune(before=999.0)
-    assert (len(await journal.store.agents()), await journal.count("events")) == (2, 4)
+    assert (len(await records.all()), await journal.count("events")) == (2, 4)
     await journal.store.prune(before=1_001.0)
 
     assert await journal.count("events") == 0
-    assert [id for id, _, _ in await journal.store.agents()] == ["here"]
+    assert [record.agent_id for record in await records.all()] == ["here"]
 
 
 @pytest.mark.parametrize("size", [100, 50_000, 700_000], ids=["small", "packed", "large"])

@@ -17,7 +17,7 @@ from httpx_sse import aconnect_sse
 from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest, StepResult
 from shared.errors import WorkerFault
-from shared.limits.envelope import HEADER, Envelope, seal
+from shared.limits.envelope import HEADER, Envelope, derive_key, seal
 from shared.worker import steps
 from shared.worker.app import create_worker_app
 from tests.support.fakes import Held, Network, Suite, agent, eventually, host_worker, serving, worker_settings
@@ -366,11 +366,9 @@ async def test_progress_reaches_whoever_watches_the_task(coordinator: Suite) -> 
 async def registered(suite: Suite) -> AsyncIterator[tuple[httpx.AsyncClient, bytes]]:
     """A worker of the suite, spoken to behind the coordinator's back, and its key."""
     await suite.add(agent("echo", "echo"))
-    again = {"name": "echo", "endpoint": "http://echo", "capabilities": ["echo"]}
-    instance = (await suite.agents())["echo"].instance
-    answer = await suite.client.post("/register_agent", json=again | {"instance": instance})
+    key = derive_key(suite.services.secret, (await suite.agents())["echo"].agent_id)
     async with httpx.AsyncClient(transport=suite.network, base_url="http://echo") as client:
-        yield client, bytes.fromhex(answer.json()["key"])
+        yield client, key
 
 
 async def test_worker_accepts_only_steps_signed_for_it(coordinator: Suite) -> None:

@@ -1,0 +1,22 @@
+"""PURE: who is asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.access.scopes import ALL, Scope
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`key` is the name of the key that was sent, None where there are none; `owner` is whose names it registers."""
+
+    key: str | None
+    address: str
+    scopes: frozenset[Scope] = ALL
+    owner: str | None = None
+
+    @property
+    def may_administer(self) -> bool:
+        """Whether its key says so: without keys nobody is known to be the operator."""
+        return self.key is not None and Scope.ADMIN in self.scopes

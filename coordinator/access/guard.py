@@ -1,0 +1,56 @@
+"""The check of every request: which key it carries, and whether that key opens its route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+from starlette.types import Scope as Request
+
+from coordinator.access.audit import Audit
+from coordinator.access.caller import Caller
+from coordinator.access.keys import Keys
+from coordinator.access.scopes import accepted
+from shared.errors import ScopeRefused, Unauthorized
+from shared.server.auth import OPEN_PATHS
+
+CALLER = "muster.caller"  # where the caller stands in a request's scope
+
+
+class Guard:
+    """Knows the keys, and writes down what it refuses."""
+
+    def __init__(self, keys: Keys, audit: Audit) -> None:
+        self._keys = keys
+        self._audit = audit
+
+    def __call__(self, request: Request, headers: Mapping[bytes, str]) -> bool:
+        """Sets the request's caller, and says whether everybody may ask; raises `Unauthorized` and `ScopeRefused`."""
+        client = request.get("client")
+        address = client[0] if client else ""
+        if not self._keys.wanted:
+            request[CALLER] = Caller(None, address)
+            return True
+        method, path = request["method"], request["path"]
+        if path in OPEN_PATHS:
+            return False
+        scheme, _, given = headers.get(b"authorization", "").partition(" ")
+        key = self._keys.find(given.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            self._audit.write("key_refused", Caller(None, address), method=method, path=path, sent=bool(given))
+            raise Unauthorized("Send 'Authorization: Bearer <API_KEY>'.")
+        structlog.contextvars.bind_contextvars(caller=key.name)  # in every line of this request
+        caller = request[CALLER] = Caller(key.name, address, key.scopes, key.owner)
+        wanted = accepted(method, path)
+        if not wanted & key.scopes:
+            scopes = " or ".join(sorted(wanted))
+            self._audit.write("scope_refused", caller, method=method, path=path, needs=scopes)
+            raise ScopeRefused(f"The key {key.name!r} lacks the scope {scopes}.")
+        self._audit.write_use(caller, scope=min(wanted & key.scopes), method=method, path=path)
+        return False
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent this request, of which the guard has taken note."""
+    caller: Caller = request[CALLER]
+    return caller

@@ -1,0 +1,46 @@
+"""PURE: one registered process of an agent, as the coordinator knows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.contracts import AgentStatus, Registration
+
+BREAKER_SECONDS = (1.0, 60.0)  # first and longest pause before one trial call
+
+BreakerState = Literal["closed", "open", "half_open"]
+
+
+@dataclass
+class Instance:
+    """One registered process: its lease, load, latency and breaker. Times are of the injected clock."""
+
+    id: str
+    registration: Registration
+    registered_at: float
+    wall_registered_at: float
+    status: AgentStatus = AgentStatus.PENDING
+    lease_until: float | None = None
+    load: int = 0
+    latency: float | None = None
+    measured_at: float = 0.0
+    failures: int = 0
+    open_until: float | None = None
+    opened_at: float | None = None
+    trial: bool = False
+    pause: float = BREAKER_SECONDS[0]
+    last_error: str | None = None
+    last_seen: float | None = None
+    wall_last_seen: float | None = None
+    reached: bool = False  # by a probe or a call, ever
+    away_since: float | None = None  # unreachable since then
+
+    @property
+    def name(self) -> str:
+        return self.registration.name
+
+    def breaker(self, now: float) -> BreakerState:
+        if self.open_until is None:
+            return "closed"
+        return "open" if now < self.open_until else "half_open"

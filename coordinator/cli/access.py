@@ -1,0 +1,89 @@
+"""Commands about who may do what: list and remove agents, make and remove keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.options import URL, DatabaseUrl, KeyOption, Url
+
+agents = typer.Typer(help="List the agents and how they are; 'remove' takes one off the list.")
+keys = typer.Typer(help="Make and remove keys with scopes, in the file that KEYS_FILE names.", no_args_is_help=True)
+File = Annotated[Path, typer.Option(envvar="KEYS_FILE", help="The file of the keys.")]
+
+
+@agents.callback(invoke_without_command=True)
+def list_agents(context: typer.Context, url: Url = URL, key: KeyOption = None) -> None:
+    """List the agents and how they are."""
+    if context.invoked_subcommand is not None:
+        return
+    from coordinator.cli.client import get_json
+    from coordinator.cli.console import out, table
+
+    rows = get_json(url, key, "/agents", {})["agents"]
+    shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
+    out.print(table(rows, shown | {"last_error": "last error", "agent_id": "id"}))
+
+
+@agents.command("remove")
+def remove_agent(
+    agent_id: Annotated[str, typer.Argument(help="The id, as 'agents' shows it.")],
+    url: Url = URL,
+    key: KeyOption = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take an agent off the list, and forget whose its id and its name were.
+
+    Needs a key with the scope 'admin', or the coordinator's journal: then any agent can be removed.
+    """
+    from coordinator.access.claims import operator_proof
+    from coordinator.cli.ask import explain
+    from coordinator.cli.client import client_of
+    from coordinator.cli.console import fail, out
+    from coordinator.journal.backup import read_secret
+    from shared.contracts import SECRET
+    from shared.settings import CoordinatorSettings, load_settings
+
+    secret = read_secret(database_url or load_settings(CoordinatorSettings).database_url)
+    proof = {SECRET: operator_proof(secret, agent_id)} if secret is not None else {}
+    with client_of(url, key) as client:
+        answer = client.delete(f"/agents/{agent_id}", headers=proof)
+    if not answer.is_success:
+        fail(explain(answer))
+    out.print(f"{agent_id} is removed.", highlight=False)
+
+
+@keys.command("add")
+def add_key(
+    name: Annotated[str, typer.Argument(help="Who will use it; several keys may have one name.")],
+    scopes: Annotated[str, typer.Option(help="execute, read, register, admin: one or more, with commas.")],
+    file: File,
+) -> None:
+    """Make a key and print it, once: the file keeps only its digest."""
+    from coordinator.access.keys import make_key
+    from coordinator.cli.console import fail
+
+    try:
+        key = make_key(file, name, scopes.split(","))
+    except ValueError as exc:
+        fail(str(exc))
+    except OSError as exc:
+        fail(f"{file} cannot be written: {exc.strerror}.")
+    typer.echo(key)
+
+
+@keys.command("remove")
+def remove_key(name: Annotated[str, typer.Argument(help="Whose keys.")], file: File) -> None:
+    """Remove every key of a name; a coordinator that runs takes it no more a second later."""
+    from coordinator.access.keys import remove_keys
+    from coordinator.cli.console import fail, out
+
+    try:
+        count = remove_keys(file, name)
+    except OSError as exc:
+        fail(f"{file} cannot be written: {exc.strerror}.")
+    if count == 0:
+        fail(f"{file} has no key of {name!r}.")
+    out.print(f"Removed: {count}.", highlight=False)
