@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coordinator.cli import access
+from coordinator.cli.journal_commands import journal
 from coordinator.cli.options import URL, KeyOption, Url
 
 # Each command imports what it needs itself: all together are 0.5 s of processor time, which `--help` and a mistyped
@@ -28,6 +29,7 @@ DEFAULT_QUESTION = (
 
 cli.add_typer(access.agents, name="agents")
 cli.add_typer(access.keys, name="keys")
+cli.add_typer(journal)
 
 
 @cli.command()
@@ -37,7 +39,7 @@ def run(
         int, typer.Option(min=1, max=65_532, help="The coordinator's port; the workers take the next three.")
     ] = 8000,
 ) -> None:
-    """Start the coordinator and its three workers; Ctrl-C ends all four."""
+    """Start the coordinator and three workers; Ctrl-C ends all four."""
     from coordinator.cli.console import err, fail
     from coordinator.cli.local_suite import Suite, SuiteFailed, prefixed
 
@@ -144,83 +146,6 @@ def tasks(
     out.print(
         table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
     )
-
-
-@cli.command()
-def backup(
-    folder: Annotated[Path, typer.Argument(help="Folder for the copies; an existing backup is replaced.")],
-    database_url: Annotated[
-        str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")
-    ] = None,
-) -> None:
-    """Copy all that the coordinator keeps into a folder, while it runs.
-
-    That is the journal, A2A's tasks and the conversations.
-    """
-    from rich.progress import Progress
-
-    from coordinator.cli.console import err, fail
-    from coordinator.journal.backup import backup as copied
-    from shared.errors import MusterError
-    from shared.settings import CoordinatorSettings, load_settings
-
-    with Progress(console=err, transient=True) as progress:
-        bar = progress.add_task("copying", total=1.0)
-        try:
-            size = copied(
-                database_url or load_settings(CoordinatorSettings).database_url,
-                folder,
-                tell=lambda share: progress.update(bar, completed=share),
-            )
-        except MusterError as exc:
-            fail(exc.detail)
-    told = f"{folder}: {size / 1e6:.1f} MB, with every task up to now, conversations and the coordinator's secret."
-    err.print(told, highlight=False, markup=False)
-
-
-@cli.command()
-def restore(
-    folder: Annotated[Path, typer.Argument(help="Folder of a backup, or of timed backups: then the newest.")],
-    database_url: Annotated[
-        str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")
-    ] = None,
-) -> None:
-    """Put a backup in the journal's place.
-
-    The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
-    """
-    from coordinator.cli.console import err, fail
-    from coordinator.journal.restore import restore as restored
-    from shared.errors import MusterError
-    from shared.settings import CoordinatorSettings, load_settings
-
-    try:
-        done = restored(database_url or load_settings(CoordinatorSettings).database_url, folder)
-    except MusterError as exc:
-        fail(exc.detail)
-    err.print(f"{done.backup} is restored. What was there is in {done.kept}.", highlight=False, markup=False)
-
-
-@cli.command()
-def vacuum(
-    database_url: Annotated[
-        str | None, typer.Option(envvar="DATABASE_URL", help="The journal; unset: as in .env.")
-    ] = None,
-) -> None:
-    """Give the journal's free space back to the disk.
-
-    The coordinator must be stopped. A journal of an older Muster needs this once; a new one gives space back by itself.
-    """
-    from coordinator.cli.console import err, fail
-    from coordinator.journal.vacuum import vacuum as vacuumed
-    from shared.errors import MusterError
-    from shared.settings import CoordinatorSettings, load_settings
-
-    try:
-        before, after = vacuumed(database_url or load_settings(CoordinatorSettings).database_url)
-    except MusterError as exc:
-        fail(exc.detail)
-    err.print(f"The journal has {after / 1e6:.1f} MB; it had {before / 1e6:.1f} MB.", highlight=False, markup=False)
 
 
 @cli.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from shared import logs
 from shared.failpoints import At, nowhere
@@ -28,6 +28,14 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str], *, at: At
         finally:
             connection.set_progress_handler(None, 0)
             connection.execute(f"PRAGMA cache_size={kept}")
+
+
+def go_back(connection: sqlite3.Connection, ways: Mapping[int, str], *, to: int) -> None:
+    """Runs the ways back, by the format that each leaves, until the file has the format `to`."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number in range(version, to, -1):
+        _run(connection, number - 1, list(_split_statements(ways[number])), nowhere)
+    connection.set_progress_handler(None, 0)
 
 
 def _run(connection: sqlite3.Connection, number: int, parts: Sequence[str], at: At) -> None:

@@ -14,10 +14,10 @@ import httpx
 import pytest
 import yaml
 
+from load.processes.ports import free_port
 from tests.monitoring.fetch import find_programs
 from tests.support import fakes
 from tests.support.fakes import Network, Suite, eventually, serving
-from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"

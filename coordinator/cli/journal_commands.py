@@ -1,0 +1,103 @@
+"""The commands of `python -m coordinator.cli` for the journal: copy it, put a copy back, shrink it, take it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+journal = typer.Typer()
+
+Journal = Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")]
+
+
+@journal.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Folder for the copies; an existing backup is replaced.")],
+    database_url: Journal = None,
+) -> None:
+    """Copy all that the coordinator keeps, while it runs.
+
+    That is the journal, A2A's tasks and the conversations.
+    """
+    from rich.progress import Progress
+
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.backup import backup as copied
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    with Progress(console=err, transient=True) as progress:
+        bar = progress.add_task("copying", total=1.0)
+        try:
+            size = copied(
+                database_url or load_settings(CoordinatorSettings).database_url,
+                folder,
+                tell=lambda share: progress.update(bar, completed=share),
+            )
+        except MusterError as exc:
+            fail(exc.detail)
+    told = f"{folder}: {size / 1e6:.1f} MB, with every task up to now, conversations and the coordinator's secret."
+    err.print(told, highlight=False, markup=False)
+
+
+@journal.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Folder of a backup, or of timed backups: then the newest.")],
+    database_url: Journal = None,
+) -> None:
+    """Put a backup in the journal's place.
+
+    The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.restore import restore as restored
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        done = restored(database_url or load_settings(CoordinatorSettings).database_url, folder)
+    except MusterError as exc:
+        fail(exc.detail)
+    err.print(f"{done.backup} is restored. What was there is in {done.kept}.", highlight=False, markup=False)
+
+
+@journal.command()
+def vacuum(
+    database_url: Journal = None,
+) -> None:
+    """Give the journal's free space back to the disk.
+
+    The coordinator must be stopped. A journal of an older Muster needs this once; a new one gives space back by itself.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.vacuum import vacuum as vacuumed
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        before, after = vacuumed(database_url or load_settings(CoordinatorSettings).database_url)
+    except MusterError as exc:
+        fail(exc.detail)
+    err.print(f"The journal has {after / 1e6:.1f} MB; it had {before / 1e6:.1f} MB.", highlight=False, markup=False)
+
+
+@journal.command()
+def downgrade(
+    database_url: Journal = None,
+) -> None:
+    """Make the journal readable for the version before.
+
+    The coordinator must be stopped. docs/rollback.md says what comes next.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.way_back import downgrade as downgraded
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        before, after = downgraded(database_url or load_settings(CoordinatorSettings).database_url)
+    except MusterError as exc:
+        fail(exc.detail)
+    err.print(f"The journal has format {after} now; it had {before}. Start the version before.", highlight=False)
