@@ -35,10 +35,10 @@ from coordinator.execution.starts import Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning, watching
-from coordinator.journal.backups import Backups
 from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.location import SQLITE, journal_path
 from coordinator.journal.store import Store
+from coordinator.journal.upkeep.backups import Backups
 from coordinator.observers.gauges import Gauges
 from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats

@@ -9,8 +9,8 @@ import typer
 
 from coordinator.cli.options import URL, DatabaseUrl, KeyOption, Url
 
-agents = typer.Typer(help="List the agents and how they are; 'remove' takes one off the list.")
-keys = typer.Typer(help="Make and remove keys with scopes, in the file that KEYS_FILE names.", no_args_is_help=True)
+agents = typer.Typer(help="List the agents and how they are; 'remove' takes one off.")
+keys = typer.Typer(help="Make and remove keys with scopes, in the file of KEYS_FILE.", no_args_is_help=True)
 File = Annotated[Path, typer.Option(envvar="KEYS_FILE", help="The file of the keys.")]
 
 
@@ -42,7 +42,7 @@ def remove_agent(
     from coordinator.cli.ask import explain
     from coordinator.cli.client import client_of
     from coordinator.cli.console import fail, out
-    from coordinator.journal.backup import read_secret
+    from coordinator.journal.upkeep.backup import read_secret
     from shared.contracts import SECRET
     from shared.settings import CoordinatorSettings, load_settings
 

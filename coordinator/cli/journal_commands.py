@@ -24,7 +24,7 @@ def backup(
     from rich.progress import Progress
 
     from coordinator.cli.console import err, fail
-    from coordinator.journal.backup import backup as copied
+    from coordinator.journal.upkeep.backup import backup as copied
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 
@@ -52,7 +52,7 @@ def restore(
     The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
     """
     from coordinator.cli.console import err, fail
-    from coordinator.journal.restore import restore as restored
+    from coordinator.journal.upkeep.restore import restore as restored
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 
@@ -72,7 +72,7 @@ def vacuum(
     The coordinator must be stopped. A journal of an older Muster needs this once; a new one gives space back by itself.
     """
     from coordinator.cli.console import err, fail
-    from coordinator.journal.vacuum import vacuum as vacuumed
+    from coordinator.journal.upkeep.vacuum import vacuum as vacuumed
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 
@@ -92,7 +92,7 @@ def downgrade(
     The coordinator must be stopped. docs/rollback.md says what comes next.
     """
     from coordinator.cli.console import err, fail
-    from coordinator.journal.way_back import downgrade as downgraded
+    from coordinator.journal.upkeep.way_back import downgrade as downgraded
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 

@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 
 from coordinator.agents.instance import Instance
 from coordinator.agents.registry import LEASE_SECONDS, Registry
-from coordinator.journal.backups import Backups
 from coordinator.journal.pruning import DAY_SECONDS
 from coordinator.journal.store import Store
+from coordinator.journal.upkeep.backups import Backups
 from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
 from shared.contracts import AgentStatus

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from coordinator.journal.way_back import downgrade
+from coordinator.journal.upkeep.way_back import downgrade
 from shared.version import VERSION
 from tests.support.previous import find_previous
 from tests.support.processes import Coordinator, Service

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.way_back import PREVIOUS, WAYS_BACK, downgrade
+from coordinator.journal.upkeep.way_back import PREVIOUS, WAYS_BACK, downgrade
 from shared.db.migration import migrate
 from shared.errors import StorageBroken
 from tests.support.fakes import Network, Suite, agent

@@ -13,15 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
-from coordinator.journal.backup import BackupFailed
-from coordinator.journal.backups import Backups, check_backup, find_backups
-from coordinator.journal.restore import RestoreFailed, restore
+from coordinator.journal.upkeep.backup import BackupFailed
+from coordinator.journal.upkeep.backups import Backups, check_backup, find_backups
+from coordinator.journal.upkeep.restore import RestoreFailed, restore
 from shared.errors import MusterError, StorageBroken
 from shared.settings import CoordinatorSettings
 from tests.support.fakes import Network, Suite, agent, eventually
 
 DAY = 86_400.0
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 class Journal:
@@ -222,7 +222,7 @@ def dying(*given, **more):
         os._exit(9)
     return true(*given, **more)
 pathlib.Path.{at} = dying
-from coordinator.journal.restore import restore
+from coordinator.journal.upkeep.restore import restore
 restore(sys.argv[1], pathlib.Path(sys.argv[2]), now={number})
 """
     done = subprocess.run([sys.executable, "-c", script, journal.url, str(journal.folder)], cwd=ROOT, check=False)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
-from coordinator.journal.backup import BESIDE, BackupFailed, backup
+from coordinator.journal.upkeep.backup import BESIDE, BackupFailed, backup
 from shared.memory import store as memory
 from shared.protocols.a2a import mount as a2a
 from tests.support.fakes import Network, Suite

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.journal.backup import BESIDE, BackupFailed
-from coordinator.journal.backups import check_backup, find_backups
 from coordinator.journal.location import journal_path
+from coordinator.journal.upkeep.backup import BESIDE, BackupFailed
+from coordinator.journal.upkeep.backups import check_backup, find_backups
 from shared.db.lock import Lock
 from shared.db.sqlite_file import make_private
 from shared.errors import MusterError

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.vacuum import VacuumFailed, vacuum
+from coordinator.journal.upkeep.vacuum import VacuumFailed, vacuum
 from shared.db.lock import Lock
 from shared.db.sqlite_file import open_journal
 from shared.errors import StorageBroken

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from coordinator.journal.backup import BESIDE, BackupFailed, backup
 from coordinator.journal.migrations import MIGRATIONS
+from coordinator.journal.upkeep.backup import BESIDE, BackupFailed, backup
 from shared import logs
 
 AGAIN_SECONDS = 300.0  # after a backup that failed, or sooner where they come more often
