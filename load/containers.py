@@ -59,11 +59,11 @@ class Containers:
         self.compose("down", "--volumes", "--timeout", "2")
 
     def compose(self, *arguments: str) -> str:
-        """What `docker compose` printed; exits with it where it failed."""
+        """Runs `docker compose` and returns what it printed; exits with that when it fails."""
         return self._run("docker", "compose", "-p", self.name, "--env-file", os.devnull, *arguments)
 
     def find_container(self, service: str) -> str:
-        """The id of a service's container."""
+        """Returns the id of a service's container."""
         return self.compose("ps", "-q", service).split()[0]
 
     def read_cpu_seconds(self, service: str) -> float:
@@ -85,7 +85,7 @@ class Containers:
         os.kill(self._find_pid(service), signal.SIGKILL)
 
     def _find_pid(self, service: str) -> int:
-        """The container's first process, as the host numbers it."""
+        """Returns the host's number of the container's first process."""
         return int(self._run("docker", "inspect", "-f", "{{.State.Pid}}", self.find_container(service)))
 
     def _run(self, *command: str) -> str:
@@ -97,7 +97,7 @@ class Containers:
 
 @dataclass
 class Load:
-    """Tasks that one of the two suites has completed a second, round by round."""
+    """One of the two suites, with the tasks a second that it completed in each round."""
 
     name: str
     url: str
@@ -164,7 +164,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _start_processes(stage: Stage) -> str:
-    """The same suite as plain processes; its URL."""
+    """Starts the same suite as plain processes and returns its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     database = {"DATABASE_URL": f"sqlite:///{stage.folder}/muster.db"}
@@ -179,7 +179,7 @@ def _start_processes(stage: Stage) -> str:
 
 
 def _measure_idle(stack: Containers, seconds: float) -> float:
-    """Percent of a core."""
+    """Measures the idle suite; returns percent of a core."""
     time.sleep(SETTLE_SECONDS)
     before, began = {service: stack.read_cpu_seconds(service) for service in SERVICES}, time.monotonic()
     time.sleep(seconds)
@@ -219,7 +219,7 @@ def _compute_ratio(ours: Load, theirs: Load) -> float:
 
 
 def _measure_outages(stack: Containers, service: str, crashes: int, say: Callable[[str], None]) -> list[float]:
-    """Seconds from each crash until the service works again from a new process."""
+    """Crashes a service several times; returns the seconds until it worked again each time."""
     found = []
     for number in range(crashes):
         time.sleep(11)  # Docker doubles its pause before a restart for what ran less than 10 s
@@ -255,7 +255,7 @@ def _get(url: str, path: str) -> dict[str, Any] | None:
 
 
 def _ask_once(url: str) -> None:
-    """Asks one question; exits where it is not answered."""
+    """Asks one question; exits when it is not answered."""
     wanted = urllib.request.Request(f"{url}/execute_task", json.dumps(QUESTION).encode())
     try:
         with urllib.request.urlopen(wanted, timeout=90) as answer:

@@ -125,14 +125,14 @@ def _post(url: str, body: Mapping[str, Any]) -> None:
 
 
 def _time_delegations(url: str, rounds: int) -> float:
-    """The slowest of so many chats in which every agent is asked, after one that loads what is needed."""
+    """Returns the seconds of the slowest of `rounds` chats in which every agent is asked, after one to warm up."""
     chat = _Chat(url)
     chat.time_answer("How many ships are there?")
     return max(chat.time_answer("How many ships are there?") for _ in range(rounds))
 
 
 def _time_alone(one: str, other: str, requests: int) -> Sequence[float]:
-    """Medians in milliseconds of chats with two agents that ask no others, in turns."""
+    """Returns median milliseconds of chats with two agents in turn, in which neither asks another agent."""
     chats = (_Chat(one), _Chat(other))
     taken: tuple[list[float], list[float]] = ([], [])
     for round_ in track(range(WARM_UP + requests), "measuring", console=Console(stderr=True), transient=True):
@@ -150,7 +150,7 @@ class _Chat:
         self._connection = http.client.HTTPConnection(url.partition("//")[2], timeout=30)
 
     def time_answer(self, question: str) -> float:
-        """How long the answer took; exits when it is another than it must be."""
+        """Returns how many seconds the answer took; exits when the answer is wrong."""
         body = json.dumps({"messages": [{"role": "user", "content": question}]})
         began = time.perf_counter()
         self._connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})

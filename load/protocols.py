@@ -59,7 +59,7 @@ class FacadeUse:
 
 
 def build_rpc(method: str, params: dict[str, Any]) -> Body:
-    """A JSON-RPC 2.0 request."""
+    """Returns what builds a JSON-RPC 2.0 request."""
     return lambda: {"jsonrpc": "2.0", "id": uuid4().hex, "method": method, "params": params}
 
 
@@ -72,7 +72,7 @@ USES = (
 
 
 def build_step() -> dict[str, Any]:
-    """A step that no worker has seen yet."""
+    """Returns a step that no worker has seen yet."""
     return {"task_id": uuid4().hex, "step_id": "s", "attempt": 1, "capability": "noop", "input": "Why?"}
 
 
@@ -84,7 +84,7 @@ class Service:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def call(self, use: FacadeUse) -> int:
-        """The status; the answer is read to its end."""
+        """Makes a call, reads the answer to its end, and returns the status."""
         content = json.dumps(use.body()) if use.body else None
         headers = {"Content-Type": "application/json", **dict(use.headers)}
         self._connection.request("POST" if content else "GET", use.path, content, headers)
@@ -93,11 +93,11 @@ class Service:
         return answer.status
 
     def hang_up(self) -> None:
-        """The next call opens a new connection: the service closes an idle one."""
+        """Closes the connection, as the service does with an idle one; the next call opens another."""
         self._connection.close()
 
     def time_call(self, use: FacadeUse) -> float:
-        """How long a call took; exits when it did not go well."""
+        """Returns the milliseconds of a call; exits when it failed."""
         began = time.perf_counter()
         status = self.call(use)
         elapsed = (time.perf_counter() - began) * 1000
@@ -176,7 +176,7 @@ def _start(stage: Stage, module: str, facades: str, **settings: str) -> Service:
 
 
 def _use_facades(service: Service) -> tuple[dict[str, float], list[str]]:
-    """Memory after the first calls of each façade, and the façades that are not there."""
+    """Calls each façade; returns the memory after each, and the façades that are not there."""
     memory, missing = {}, []
     for use in USES:
         found = [service.call(use) for _ in range(3)]
@@ -189,7 +189,7 @@ def _use_facades(service: Service) -> tuple[dict[str, float], list[str]]:
 
 
 def _time_calls(worker: Service, forgetful: Service, requests: int) -> dict[str, float]:
-    """The median of each kind in milliseconds, taken in turns, so that whatever else goes on here meets all alike."""
+    """Returns median milliseconds of each kind of call. Kinds take turns, so that a slow moment meets all alike."""
     kinds = {
         "execute": (worker, FacadeUse("", "/execute", build_step)),
         "chat": (worker, USES[0]),

@@ -76,7 +76,7 @@ SendTask = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
 def _accept(url: str) -> SendTask:
     async def call(session: aiohttp.ClientSession) -> str:
-        """The id of a task that was accepted."""
+        """Returns the id of a task that was accepted."""
         prefer = {"Prefer": "respond-async"}
         async with session.post(f"{url}/execute_task", json=TASK, headers=prefer) as answer:
             if answer.status != 202:
@@ -88,7 +88,7 @@ def _accept(url: str) -> SendTask:
 
 def _fetch_status(url: str, id: str) -> SendTask:
     async def call(session: aiohttp.ClientSession) -> str:
-        """The status of a task, or `HTTP n` where it has none."""
+        """Returns the status of a task, or `HTTP n` where it has none."""
         async with session.get(f"{url}/tasks/{id}") as answer:
             return str((await answer.json())["status"]) if answer.status == 200 else f"HTTP {answer.status}"
 
@@ -96,7 +96,7 @@ def _fetch_status(url: str, id: str) -> SendTask:
 
 
 async def _run_all(what: str, calls: list[SendTask]) -> list[str]:
-    """What every call returned, in no order, with so many at once."""
+    """Makes all calls, some at once, and returns their results in no order."""
     waiting, returned = iter(calls), list[str]()
     timeout = aiohttp.ClientTimeout(total=30)
     with Progress(console=Console(stderr=True), refresh_per_second=2, transient=True) as progress:

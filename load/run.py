@@ -83,7 +83,7 @@ async def _run(options: Options, console: Console) -> BenchFindings:
 
 
 async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Options, limits: DriveLimits) -> None:
-    """One task that is not measured, to warm up; raises `Refused` if there is no answer, or the key is wrong."""
+    """Sends one task that is not measured, to warm up; raises `Refused` without an answer or with a wrong key."""
     try:
         timeout = aiohttp.ClientTimeout(total=HELLO_SECONDS)
         async with http.get(f"{options.url}/stats", headers=build_headers(options.api_key), timeout=timeout) as answer:
@@ -104,7 +104,7 @@ async def _say_hello(http: aiohttp.ClientSession, sender: Sender, options: Optio
 
 
 def _allow_connections(count: int) -> None:
-    """As many open files as this user may have, for each task is a connection; raises `Refused` if they are too few."""
+    """Allows as many open files as this user may have, one for each task; raises `Refused` if those are too few."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < count + SPARE_FILES:

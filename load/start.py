@@ -101,7 +101,7 @@ def _measure_round(stage: Stage) -> dict[str, float]:
 
 
 def _time_coordinator(stage: Stage) -> float:
-    """Seconds until a coordinator that starts alone is ready."""
+    """Returns the seconds until a coordinator that starts alone is ready."""
     port = free_port()
     began = time.monotonic()
     process = stage.start("coordinator", "--port", str(port), env={"DATABASE_URL": "memory:"})
@@ -112,7 +112,7 @@ def _time_coordinator(stage: Stage) -> float:
 
 
 def _time_command(*arguments: str) -> tuple[float, float]:
-    """Seconds and processor seconds of one command; raises `RuntimeError` where it fails."""
+    """Runs one command; returns its seconds and its seconds of processor time; raises `RuntimeError` when it fails."""
     began, before = time.monotonic(), os.times()
     done = subprocess.run(
         [sys.executable, "-m", "coordinator.cli", *arguments],
@@ -130,7 +130,7 @@ def _time_command(*arguments: str) -> tuple[float, float]:
 
 
 def _time_task(url: str) -> float:
-    """Seconds until the answer to one task is there."""
+    """Sends one task and returns the seconds until its answer."""
     body = json.dumps({"task_description": QUESTION}).encode()
     request = urllib.request.Request(f"{url}/execute_task", body, {"content-type": "application/json"})
     began = time.monotonic()

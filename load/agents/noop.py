@@ -17,7 +17,7 @@ REGISTER_SECONDS = 30.0
 
 
 class Noop:
-    """What is done with a request. `delay_seconds` is how long each step takes; None: until the caller is gone.
+    """Answers requests. Each step takes `delay_seconds`; with None it lasts until its caller is gone.
 
     The output of a step says how many seconds it took here, from its arrival to just before the answer.
     `PUT /delay` with a number of milliseconds changes the delay; steps that never end restart with it.
@@ -46,7 +46,7 @@ class Noop:
 
 
 def build_result(step: dict[str, Any], seconds: float) -> bytes:
-    """The answer to a step."""
+    """Returns the answer to a step, as JSON."""
     result = {
         "contract": 1,
         "task_id": step.get("task_id"),

@@ -24,7 +24,7 @@ class NotJoined(Exception):
 
 @dataclass
 class SlowAgent:
-    """Counts the steps it got."""
+    """Takes its time for each step and counts the steps."""
 
     seconds: float
     steps: int = 0
@@ -39,7 +39,7 @@ class SlowAgent:
 
 @contextlib.asynccontextmanager
 async def serve(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, str]]:
-    """The agent, and the address it listens at."""
+    """Serves the agent while the block runs; yields it and the address that it listens at."""
     agent = SlowAgent(seconds)
     app = web.Application()
     app.router.add_post("/execute", agent.execute)
@@ -62,7 +62,7 @@ async def serve(seconds: float, host: str) -> AsyncIterator[tuple[SlowAgent, str
 async def join(
     session: aiohttp.ClientSession, url: str, api_key: str | None, *, endpoint: str, capability: str
 ) -> AsyncIterator[None]:
-    """The agent is registered and healthy inside the block, and gone after it; raises `NotJoined`."""
+    """Registers the agent for the block and waits until it is healthy there; raises `NotJoined`."""
     headers = build_headers(api_key)
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     body = {"name": NAME, "endpoint": endpoint, "capabilities": [capability], "description": "Slow on purpose."}

@@ -14,7 +14,7 @@ ANSWER = "It is done."
 
 
 class StandIn:
-    """`POST /v1/chat/completions`, whole and streamed; `hangs`: it takes every call and answers none."""
+    """Answers `POST /v1/chat/completions`, whole or streamed; with `hangs` it takes every call and answers none."""
 
     def __init__(self, seconds: float, *, hangs: bool) -> None:
         self._seconds = seconds

@@ -1,4 +1,4 @@
-"""A client for one server: connections are kept and taken again, as many as there are requests at once."""
+"""An HTTP client for one server, which keeps its connections and uses them again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT_SECONDS = 4.0  # less than a server's usual 5
 
 
 class Broken(OSError):
-    """The connection ended, or said something that is no HTTP, before the answer was whole."""
+    """The connection ended before the answer was complete, or the answer was not HTTP."""
 
 
 class _Connection(asyncio.Protocol):
@@ -86,7 +86,7 @@ class Client:
     async def request(
         self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body; raises OSError, of which `Broken` is one."""
+        """Returns the status and the body; raises OSError, also as `Broken`."""
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
             f"{method} {target} HTTP/1.1\r\nhost: {self._authority}\r\ncontent-type: application/json\r\n"
@@ -100,7 +100,7 @@ class Client:
             raise
 
     def _take_kept(self) -> _Connection | None:
-        """The one used last; none of them is taken that the server may be closing just now."""
+        """Takes the connection that was used last, unless the server may be closing it already."""
         if not self._idle:
             return None
         last = self._idle.pop()

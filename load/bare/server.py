@@ -1,4 +1,4 @@
-"""A server: each whole request is handed to one function, whose bytes are the answer, always 200 and JSON."""
+"""An HTTP server that hands each request to one function and answers 200 with the JSON that it returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Handler = Callable[[bytes, bytes, bytes], bytes | Coroutine[None, None, bytes]] 
 
 
 class ServerConnection(asyncio.Protocol):
-    """One connection, one request at a time; a handler that is a coroutine is cancelled when the caller is gone."""
+    """One connection with one request at a time. A handler that is a coroutine is cancelled when the caller is gone."""
 
     def __init__(self, handle: Handler) -> None:
         self._handle = handle
@@ -58,6 +58,6 @@ class ServerConnection(asyncio.Protocol):
 
 
 async def listen(handle: Handler, port: int) -> asyncio.Server:
-    """A server on 127.0.0.1 that takes connections already."""
+    """Returns a server on 127.0.0.1 that accepts connections."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: ServerConnection(handle), "127.0.0.1", port, backlog=4096)

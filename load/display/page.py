@@ -1,4 +1,4 @@
-"""The findings as one HTML page with charts: inline SVG, nothing from elsewhere, for light and dark."""
+"""The findings as one HTML page with charts as inline SVG, for light and dark screens."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Panel:
 
 
 def render_page(found: BenchFindings, options: Options) -> str:
-    """The whole page."""
+    """Returns the whole page."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -78,7 +78,7 @@ def render_page(found: BenchFindings, options: Options) -> str:
 
 
 def build_panels(found: BenchFindings, *, min_success: float) -> list[Panel]:
-    """Rate, latency and success over the same x axis; empty without rows."""
+    """Builds charts of rate, latency and success over the same x axis; none without rows."""
     if not found.rows:
         return []
     frame = _Frame(found)
@@ -164,7 +164,7 @@ class _Frame:
 
 
 def choose_ticks(top: float) -> list[float]:
-    """Four or five round ticks from 0 to at least `top`."""
+    """Returns four or five round ticks from 0 to at least `top`."""
     if top <= 0:
         return [0.0, 1.0]
     power = 10.0 ** math.floor(math.log10(top / 4))
@@ -173,7 +173,7 @@ def choose_ticks(top: float) -> list[float]:
 
 
 def choose_logarithmic_ticks(low: float, high: float) -> list[float]:
-    """1, 3, 10, 30 … around both, for a logarithmic axis."""
+    """Returns the ticks of a logarithmic axis (1, 3, 10, 30 …) that enclose `low` and `high`."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{n}e{exponent}") for exponent in exponents for n in (1, 3)]
     first = max(n for n, tick in enumerate(ticks) if tick <= low)
@@ -182,7 +182,7 @@ def choose_logarithmic_ticks(low: float, high: float) -> list[float]:
 
 
 def _spread(lines: Sequence[ChartLine]) -> list[ChartLine]:
-    """Names moved apart where lines end close to each other, and none below the axis."""
+    """Moves names apart where lines end close to each other, and none below the axis."""
     placed: list[ChartLine] = []
     most = float(HEIGHT - BOTTOM)
     for line in sorted(lines, key=lambda line: -line.name_y):

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on, and its findings at the end: a live table on a terminal, plain lines elsewhere."""
+"""A run on a terminal, as a live table, or elsewhere as plain lines; at the end its findings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Display:
             self._live.stop()
 
     def show_running(self, label: str, seen: Collected, *, share: float) -> None:
-        """Progress of the step that is being measured; `share` of its time has passed."""
+        """Shows the progress of the step that is being measured; `share` of its time has passed."""
         lately = seen.calls[-LATELY:]
         times = [call.seconds for call in lately if call.carried]
         success = f"{sum(call.ok for call in lately) / len(lately):.0%}" if lately else "–"
@@ -63,7 +63,7 @@ class Display:
         self._refresh()
 
     def add_row(self, row: BenchRow) -> None:
-        """A row that has been measured."""
+        """Adds a row that has been measured."""
         self._rows.append(row)
         self._now = Text("")
         if self._live is None:
@@ -72,7 +72,7 @@ class Display:
         self._refresh()
 
     def note(self, text: str) -> None:
-        """Something that has happened."""
+        """Prints a sentence about something that happened."""
         self.console.print(text, markup=False, highlight=False, style="yellow")
 
     def _refresh(self) -> None:
@@ -84,7 +84,7 @@ class Display:
 
 
 def show(console: Console, found: BenchFindings, *, min_success: float) -> None:
-    """The findings, for people."""
+    """Prints the findings."""
     if console.is_terminal:  # elsewhere the rows stand there already
         console.print(_build_table(f"{found.scenario} · {found.url}", found.axis, found.rows, min_success, found.knee))
     console.print()
@@ -101,7 +101,7 @@ def show(console: Console, found: BenchFindings, *, min_success: float) -> None:
 
 
 def format_cells(row: BenchRow) -> list[str]:
-    """A row as text, in the order of COLUMNS."""
+    """Returns the cells of a row as text, in the order of COLUMNS."""
     times = [f"{value:.3f} s" if value is not None else "–" for value in (row.average, row.p50, row.p95, row.p99)]
     return [f"{row.tasks:,}", f"{row.success_percent:.1f} %", f"{row.per_second:.1f}", *times]
 

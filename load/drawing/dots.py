@@ -32,7 +32,7 @@ class _Dot:
 
 
 def draw(title: str, names: Sequence[tuple[str, str]], panels: Sequence[DotPanel]) -> str:
-    """The SVG; `names` are the rows with their kind: ours, theirs or limit."""
+    """Returns the SVG; `names` are the rows with their kind: ours, theirs or limit."""
     ys = [TOP + ROW * (n + 0.5) for n in range(len(names))]
     frames = []
     for n, panel in enumerate(panels):

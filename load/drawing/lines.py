@@ -25,7 +25,7 @@ class Series:
 
 
 def draw(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
-    """The SVG; `x` and `y` name the axes with their units."""
+    """Returns the SVG; `x` and `y` name the axes with their units."""
     series = [one for one in series if one.points]
     xs = sorted({point[0] for one in series for point in one.points})
     ys = [point[1] for one in series for point in one.points]
@@ -64,13 +64,13 @@ def draw(title: str, series: Sequence[Series], *, x: str, y: str) -> str:
 
 
 def _list_decades(low: float, high: float) -> list[float]:
-    """1, 3, 10, 30 … from `low` to `high`, both powers of ten."""
+    """Returns 1, 3, 10, 30 … from `low` to `high`, both powers of ten."""
     powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
     return [value for power in powers for value in (10.0**power, 3 * 10.0**power) if value <= high]
 
 
 def _thin_out(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Without those that would run into the one before them."""
+    """Drops the ticks whose text would run into the one before."""
     kept: list[tuple[float, str]] = []
     for at, shown in ticks:
         if not kept or at - kept[-1][0] > 7 * len(shown) + 8:
@@ -79,7 +79,7 @@ def _thin_out(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
 
 
 def _place_names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[float]:
-    """Positions of the names: at the lines' ends, moved apart where those are close to each other."""
+    """Places each name at its line's end, moved apart where ends are close to each other."""
     order = sorted(range(len(lines)), key=lambda n: lines[n][-1][1])
     at = {n: lines[n][-1][1] for n in order}
     for above, below in pairwise(order):
@@ -88,7 +88,7 @@ def _place_names(lines: Sequence[Sequence[tuple[float, float, str]]]) -> list[fl
 
 
 def _find_linear(series: Sequence[Series], bottom: float) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """From the end of the highest line back, as if the cost had always been in proportion to the size."""
+    """Returns the line on which the cost of the highest line's end would grow in proportion to the size."""
     ends = [one.points[-1] for one in series if one.points[-1][0] > 0]
     if not ends:
         return None

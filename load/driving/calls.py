@@ -62,7 +62,7 @@ class Sender:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds + GRACE_SECONDS)
 
     async def send(self, began: float) -> Call:
-        """The outcome of one task; never raises for what a server or a network does."""
+        """Sends one task and returns its outcome; never raises for what a server or a network does."""
         try:
             async with self._session.post(
                 self._url,
@@ -80,7 +80,7 @@ class Sender:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """A client without a limit of connections, to be closed with `async with`."""
+    """Opens a client without a limit of connections; `async with` closes it."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
@@ -90,7 +90,7 @@ def build_headers(api_key: str | None) -> dict[str, str]:
 
 
 def read_answer(status: int, body: bytes, retry_after: str | None, began: float, seconds: float) -> Call:
-    """What an answer means."""
+    """Turns an HTTP answer into a Call."""
     try:
         said: Any = json.loads(body)
     except ValueError:
@@ -111,7 +111,7 @@ def read_answer(status: int, body: bytes, retry_after: str | None, began: float,
 
 
 def list_culprits(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """The steps of a TaskView that were not done for a cause of their own, as "agent: error type"."""
+    """Lists the steps of a TaskView that failed by themselves, as "agent: error type"."""
     found = []
     for step in task.get("results") or ():
         error = step.get("error") if isinstance(step, dict) else None
@@ -121,7 +121,7 @@ def list_culprits(task: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 async def wait_for_stop(stop: asyncio.Event, seconds: float) -> bool:
-    """Waits so long, or until `stop` is set, and says whether it is."""
+    """Waits until `stop` is set, at most `seconds`; returns whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, seconds)):
             await stop.wait()

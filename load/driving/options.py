@@ -55,7 +55,7 @@ Ctrl-C ends the run with what it has. Exit codes: 0 the first step (a scenario: 
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one sentence."""
+    """A parser that refuses options in one sentence."""
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message.rstrip('.')}. See --help.", file=sys.stderr)
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Options(argparse.Namespace):
-    """What was asked for, checked."""
+    """The options, checked."""
 
     url: str
     allow_remote: bool
@@ -88,7 +88,7 @@ class Options(argparse.Namespace):
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """The options; ends the program with exit code 2 and one sentence when they make no sense."""
+    """Returns the options; when they make no sense, ends the program with exit code 2 and one sentence."""
     parser = _build_parser()
     given = parser.parse_args(arguments, namespace=Options())
     if given.seconds is None:
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 
 def find_refusal(given: Options) -> str | None:
-    """Why these options are not taken, if they are not."""
+    """Returns why these options are refused, or None."""
     try:
         parts = urlsplit(given.url)
         host, _ = parts.hostname or "", parts.port

@@ -19,14 +19,14 @@ SEND = Callable[[float], Awaitable[Call]]
 
 @dataclass
 class DriveLimits:
-    """When to stop: `stop` was set, or as many tasks were sent as may be."""
+    """When sending ends: `stop` is set, or `max_tasks` tasks were sent."""
 
     max_tasks: int
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     sent: int = 0
 
     def take(self) -> bool:
-        """Whether one more task may be sent; counts it."""
+        """Returns whether one more task may be sent, and counts it."""
         if self.over:
             return False
         self.sent += 1
@@ -52,7 +52,7 @@ class Collected:
 
 
 async def send_by_callers(send: SEND, count: int, seconds: float, limits: DriveLimits, into: Collected) -> None:
-    """`count` callers have one task each at any time for so long; every task that was begun is waited for.
+    """Lets `count` callers have one task each at any time for `seconds`; waits for every task that was begun.
 
     A caller whose task failed pauses for Retry-After, at least 0.2 s and at most 1 s. Returns at once on `stop`.
     """
@@ -107,7 +107,7 @@ async def send_by_the_clock(send: SEND, starts: Iterable[float], limits: DriveLi
 
 
 async def _wait_for_all(tasks: set[asyncio.Task[None]], stop: asyncio.Event) -> None:
-    """Until all tasks are done; cancels those that are left when `stop` is set."""
+    """Waits until all tasks are done; when `stop` is set, cancels those that are left."""
     if not tasks:
         return
     waiting: set[asyncio.Task[Any]] = {

@@ -17,7 +17,7 @@ class Figure:
 
     @property
     def ok(self) -> bool | None:
-        """None: nothing is asked of it."""
+        """Whether the target is reached; None without a target."""
         if self.target is None:
             return None
         return self.value >= self.target if self.at_least else self.value <= self.target

@@ -10,7 +10,7 @@ from load.figures.figure import Figure
 
 
 def show(title: str, figures: Sequence[Figure], notes: Sequence[str], *, as_json: bool) -> int:
-    """Prints the figures, as a table or as one JSON object; the exit code: 1 if a target was missed."""
+    """Prints the figures as a table or as one JSON object; returns the exit code, 1 if a target was missed."""
     if as_json:
         rows = [{**asdict(figure), "ok": figure.ok} for figure in figures]
         print(json.dumps({"title": title, "notes": list(notes), "figures": rows}, indent=2))

@@ -1,4 +1,4 @@
-"""What a run has found, whole: for the terminal, as JSON, as a page."""
+"""All that a run has found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BenchFindings:
     marks: Mapping[float, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON object; times are seconds."""
+        """Returns a JSON object; times are seconds."""
         suggested = self.suggestion
         return {
             "scenario": self.scenario,

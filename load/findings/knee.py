@@ -40,7 +40,7 @@ class Suggestion:
 
 
 def find_break(rows: Sequence[BenchRow], *, min_success: float) -> Broke | None:
-    """Whether the last row is one too many: too few tasks completed, or latency bent."""
+    """Returns why the last row is one too many (too few tasks completed, or latency bent), or None."""
     last = rows[-1]
     if last.success_percent < min_success:
         return "success"
@@ -51,7 +51,7 @@ def find_break(rows: Sequence[BenchRow], *, min_success: float) -> Broke | None:
 
 
 def find_knee(rows: Sequence[BenchRow], *, min_success: float) -> Knee:
-    """The least concurrency that gives nearly the most tasks a second, among the rows before the one that broke."""
+    """Finds the least concurrency with nearly the most tasks a second, among the rows before the one that broke."""
     if not rows:
         return Knee(None, None)
     why = find_break(rows, min_success=min_success)
@@ -63,7 +63,7 @@ def find_knee(rows: Sequence[BenchRow], *, min_success: float) -> Knee:
 
 
 def suggest(row: BenchRow, seen: Observed) -> Suggestion | None:
-    """MAX_CONCURRENT_TASKS from the row of the knee (Little's law); None when it has no rate."""
+    """Computes MAX_CONCURRENT_TASKS from the row of the knee (Little's law); None when it has no rate."""
     if not row.average or not row.carried_per_second:
         return None
     inside = row.carried_per_second * row.average
@@ -89,7 +89,7 @@ def suggest(row: BenchRow, seen: Observed) -> Suggestion | None:
 
 
 def round_up(value: float) -> int:
-    """The next of 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 …"""
+    """Rounds up to 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 …"""
     if value <= 1:
         return 1
     power = 2 ** math.floor(math.log2(value) + 1e-9)

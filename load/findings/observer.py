@@ -29,7 +29,7 @@ class Sample:
     agents: Sequence[Mapping[str, Any]]
 
     def count_healthy(self) -> dict[str, int]:
-        """Instances that take steps, by the agent's name."""
+        """Counts the instances that take steps, by the agent's name."""
         found: dict[str, int] = {}
         for agent in self.agents:
             found[agent["name"]] = found.get(agent["name"], 0) + (agent["status"] == "healthy")
@@ -102,7 +102,7 @@ class Observer:
 
 
 def sum_up_samples(samples: Sequence[Sample], before: Mapping[str, Any], after: Mapping[str, Any]) -> Observed:
-    """Samples summed up, with what `agents` of `/stats` said before and after them."""
+    """Sums up samples, with what `agents` of `/stats` said before and after them."""
     samples = [sample for sample in samples if sample.running] or samples
     if not samples:
         return Observed()
@@ -117,7 +117,7 @@ def sum_up_samples(samples: Sequence[Sample], before: Mapping[str, Any], after: 
 
 
 async def fetch(of: Observer, path: str) -> dict[str, Any] | None:
-    """A JSON object of the coordinator, or None when it did not give one in time."""
+    """Fetches a JSON object from the coordinator; None when none came in time."""
     try:
         async with of.session.get(
             of.url + path, headers=build_headers(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)
@@ -129,7 +129,7 @@ async def fetch(of: Observer, path: str) -> dict[str, Any] | None:
 
 
 async def fetch_memory_bytes(of: Observer) -> float | None:
-    """The coordinator's memory as `/metrics` tells it; None where it does not."""
+    """Fetches the coordinator's memory from `/metrics`; None where it is not told."""
     try:
         async with of.session.get(
             f"{of.url}/metrics", headers=build_headers(of.api_key), timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)

@@ -35,7 +35,7 @@ class Lever:
 
 
 def explain(row: BenchRow) -> list[str]:
-    """One sentence for each way in which tasks of this row did not complete, most frequent first."""
+    """Returns a sentence for each way in which tasks of this row did not complete, the most frequent first."""
     found = []
     for reason, count in row.reasons.items():
         sentence = f"{count:,} of {row.tasks:,} tasks {SENTENCES.get(reason, f'ended with {reason}')}"
@@ -49,7 +49,7 @@ def explain(row: BenchRow) -> list[str]:
 
 
 def find_levers(row: BenchRow, seen: Observed, *, first: Observed, broke: Broke | None) -> list[Lever]:
-    """What to change, the most likely first; empty when nothing broke. `first` is what was seen of the first row."""
+    """Lists what to change, the likeliest first; nothing when nothing broke. `first` was seen in the first row."""
     if broke is None:
         return []
     alike = _find_shared_limit(seen, first)
@@ -77,7 +77,7 @@ def _name_suspect(row: BenchRow) -> Lever:
 
 
 def _find_shared_limit(seen: Observed, first: Observed) -> Lever | None:
-    """Steps of every agent that got slower by the same, none of them full: what they share is the limit."""
+    """Finds a limit that all agents share: their steps got slower alike and none of them was full."""
     pairs = [(a.step_seconds, _get_step_seconds(a, first)) for a in seen.agents if a.step_seconds is not None]
     grown = [now / before for now, before in pairs if before]
     if len(grown) < 2 or len(grown) < len(pairs) or min(grown) < GREW or max(grown) > GREW * min(grown):
@@ -93,7 +93,7 @@ def _find_shared_limit(seen: Observed, first: Observed) -> Lever | None:
 
 
 def _find_full(seen: Observed) -> list[Lever]:
-    """Who had no place left: an agent, or else the coordinator."""
+    """Finds who had no place left: agents, or else the coordinator."""
     full = [agent for agent in seen.agents if agent.full_share >= MOSTLY]
     found = [
         Lever(
@@ -110,7 +110,7 @@ def _find_full(seen: Observed) -> list[Lever]:
 
 
 def _find_slowest(row: BenchRow, seen: Observed, first: Observed) -> list[Lever]:
-    """The agent whose steps take longest, if they explain the time of a task; else the coordinator itself."""
+    """Finds the slowest agent, if its steps explain the time of a task; else names the coordinator itself."""
     timed = [(agent.step_seconds, agent) for agent in seen.agents if agent.step_seconds is not None]
     if not timed or not row.average:
         return []

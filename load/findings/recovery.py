@@ -34,7 +34,7 @@ class Recovery:
 
 
 def measure_recovery(calls: Sequence[Call], *, at: float, until: float) -> Recovery:
-    """What the callers felt of a failure `at`, watched `until` (both on the clock of the calls)."""
+    """Measures what callers felt of a failure `at`, watched `until` (both on the clock of the calls)."""
     before = [call.seconds for call in calls if call.carried and call.began + call.seconds < at]
     usual = compute_percentiles(before)[1] if before else 0.0
     limit = max(SLOW * usual, usual + LEAST_SLOW_SECONDS)
@@ -54,7 +54,7 @@ def measure_recovery(calls: Sequence[Call], *, at: float, until: float) -> Recov
 
 
 def find_outage(samples: Sequence[Sample], *, at: float) -> tuple[str | None, float | None, float | None]:
-    """Which agent lost an instance after `at`, seconds until the coordinator showed it, and until all were back."""
+    """Returns which agent lost an instance after `at`, the seconds until that was shown, and until it was back."""
     past = [sample for sample in samples if sample.at <= at]
     if not past:
         return None, None, None

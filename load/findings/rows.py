@@ -42,7 +42,7 @@ class BenchRow:
 
 
 def compute_percentiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """p50, p95 and p99, between the two nearest values where none is exact; raises ValueError for no values."""
+    """Computes p50, p95 and p99, interpolated between the nearest values; raises ValueError without values."""
     if not values:
         raise ValueError("No values, no percentiles.")
     if len(values) == 1:
@@ -60,7 +60,7 @@ def sum_up(
     seconds: float,
     among: Collection[Call] | None = None,
 ) -> BenchRow:
-    """Sums up calls of a stretch that began at `began` and took so long.
+    """Sums up the calls of a stretch that began at `began` and took `seconds`.
 
     Rates are of answers: over the time until 95 % of these calls had theirs, or until the end of the stretch if that is
     later; so neither the queue that a short stretch leaves behind nor one straggler bends them. With `among`, the calls
@@ -91,6 +91,6 @@ def sum_up(
 
 
 def _find_end(calls: Collection[Call]) -> float:
-    """When 95 % of the calls had their answer."""
+    """Returns when 95 % of the calls had their answer."""
     ends = sorted(call.began + call.seconds for call in calls)
     return ends[int(MOST * (len(ends) - 1))] if ends else 0.0

@@ -20,14 +20,14 @@ READY_SECONDS = 90.0
 
 
 def choose_able(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
-    """Those whose programs are on the PATH, and a sentence for each of the others."""
+    """Returns the contenders whose programs are on the PATH, and a sentence for each of the others."""
     lacking = {c.name: [need for need in c.needs if shutil.which(need) is None] for c in contenders}
     notes = [f"{name} was left out: {', '.join(needs)} is not installed." for name, needs in lacking.items() if needs]
     return [c for c in contenders if not lacking[c.name]], notes
 
 
 def start(stage: Stage, contenders: Sequence[Contender], *, at_once: int) -> tuple[list[Measured], str]:
-    """All of them, ready, their venvs made; and the URL of the agents, which are registered where that is needed."""
+    """Makes the venvs and starts all contenders and their agents; returns them, and the agents' URL, once ready."""
     venvs.make(contender.folder for contender in contenders if contender.folder)
     stage.pin(0, LOADING)
     agents = f"http://127.0.0.1:{free_port()}"

@@ -38,7 +38,7 @@ class Measured:
         return sum(read_session_cpu_seconds(process.pid) for process in self.processes)
 
     def leave(self) -> None:
-        """From now on nothing is asked of it, until `come`."""
+        """Notes that nothing is asked of it until `come`."""
         self._left = self.read_cpu_seconds(), time.perf_counter()
 
     def come(self) -> None:
@@ -53,17 +53,17 @@ class Measured:
         return 100 * sum(spent for spent, _ in self.rests) / seconds if seconds else float("nan")
 
     def compute_quantile(self, of: Callable[[Measured], Sequence[float]], share: float) -> float:
-        """In milliseconds; nan without values."""
+        """Returns a quantile in milliseconds; nan without values."""
         values = sorted(of(self))
         return 1000 * values[int(share * (len(values) - 1))] if values else float("nan")
 
 
 def compute_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Median of the rounds' ratios: what was measured side by side is compared; nan without rounds."""
+    """Returns the median of the ratios of each round, in which both were measured side by side; nan without rounds."""
     pairs = [a / b for a, b in zip(ours, theirs, strict=False) if b]
     return median(pairs) if pairs else float("nan")
 
 
 def compute_spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and most; nan without values."""
+    """Returns the median, the least and the most; nan without values."""
     return (median(values), min(values), max(values)) if values else (float("nan"),) * 3

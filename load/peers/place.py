@@ -26,7 +26,7 @@ class Place:
     _ports: dict[str, int] = field(default_factory=dict)
 
     def take_port(self, of: str = "web") -> int:
-        """The same free port for the same name."""
+        """Returns a free port, the same one for the same name."""
         if of not in self._ports:
             self._ports[of] = free_port()
         return self._ports[of]
@@ -59,17 +59,17 @@ class Place:
         return [self.python, "-m", name, *arguments]
 
     def build_web_command(self, app: str = "server:app") -> Command:
-        """A web service as uvicorn's own documentation runs it, without a line for each request."""
+        """Returns the command of a web service as uvicorn documents it, without a log line for each request."""
         port = str(self.take_port())
         return self.build_command("uvicorn", app, "--port", port, "--no-access-log", "--log-level", "warning")
 
     def build_redis_command(self) -> Command:
-        """Redis with its append-only file, synced each second: what its documentation advises for durability."""
+        """Returns the command of Redis with its append-only file, as its documentation advises for durability."""
         port, folder = str(self.take_port("redis")), str(self.files)
         return ["redis-server", "--port", port, "--dir", folder, "--appendonly", "yes", "--save", ""]
 
     def read_versions(self, *packages: str) -> str:
-        """The packages and their versions in its venv."""
+        """Returns the packages and their versions in its venv."""
         code = "import sys, importlib.metadata as m; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
         said = subprocess.run([self.python, "-c", code, *packages], capture_output=True, text=True, check=True)
         return said.stdout.strip()

@@ -58,7 +58,7 @@ class MeasuredRun:
 
 
 def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: MeasuredRun) -> None:
-    """RESULTS.md and results.svg."""
+    """Writes RESULTS.md and results.svg."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -76,7 +76,7 @@ def write(folder: Path, all_: Sequence[Measured], aims: Sequence[Figure], run: M
 
 
 def build_table(all_: Sequence[Measured]) -> str:
-    """One row each, the most tasks a second first."""
+    """Builds a table with one row for each, the most tasks a second first."""
     base = next((each for each in all_ if each.name == "FastAPI + httpx"), all_[0])
     head = [
         "",
@@ -105,7 +105,7 @@ def build_table(all_: Sequence[Measured]) -> str:
 
 
 def list_faster(all_: Sequence[Measured]) -> list[str]:
-    """A sentence for each peer that beats Muster at something; by how much."""
+    """Returns a sentence for each peer that beats Muster at something, and by how much."""
     ours = next((each for each in all_ if each.name == "Muster"), None)
     if ours is None:
         return []
@@ -134,7 +134,7 @@ def _describe_keeping(each: Measured) -> str:
 
 
 def draw_chart(all_: Sequence[Measured], at_once: int) -> str:
-    """Tasks a second and processor time a task, both logarithmic."""
+    """Draws tasks a second and processor time a task, both on logarithmic axes."""
     order = sorted(all_, key=lambda each: -compute_spread(each.rates)[0])
     names = [(each.name, KINDS[each.contender.kind]) for each in order]
     panels = [

@@ -82,7 +82,7 @@ async def set_delay(agents: str, milliseconds: float) -> None:
 
 
 async def run_full_load(http: Client, each: Measured, callers: int, seconds: float) -> list[float]:
-    """Seconds that each task took while `callers` callers had one each at any time."""
+    """Keeps one task under way for each of `callers` callers; returns the seconds that each task took."""
     until = time.perf_counter() + seconds
     durations: list[float] = []
 
@@ -99,7 +99,7 @@ async def run_full_load(http: Client, each: Measured, callers: int, seconds: flo
 
 
 async def _run_steady_load(http: Client, each: Measured, seconds: float) -> list[float]:
-    """Seconds that each task took longer than its agents; tasks start at RATE, whatever becomes of those before."""
+    """Starts tasks at RATE, whatever becomes of earlier ones; returns the seconds that each took beyond its agents."""
     chance = random.Random(1)
     added: list[float] = []
 
@@ -118,7 +118,7 @@ async def _run_steady_load(http: Client, each: Measured, seconds: float) -> list
 
 
 async def run_task(http: Client, each: Measured) -> tuple[float, float] | None:
-    """Seconds that one task took, and that its agents took of them; None, and counted, if it failed."""
+    """Sends one task; returns its seconds and those of its agents. A task that failed is counted, and None."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(2 * CALL_SECONDS):

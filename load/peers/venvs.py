@@ -17,7 +17,7 @@ PINS = ("requirements.txt", "package-lock.json")
 
 
 def make(folders: Iterable[str]) -> None:
-    """Makes what is not there yet; raises `subprocess.CalledProcessError` where an installation fails."""
+    """Makes the missing venvs; raises `subprocess.CalledProcessError` when an installation fails."""
     missing = sorted({folder for folder in folders if not _is_current(folder)})
     if missing:
         print(f"Installing {', '.join(missing)} into build/peers; minutes the first time …", file=sys.stderr)

@@ -14,7 +14,7 @@ COUNTER = Path("/tmp")  # not TMPDIR, which differs from one run to the next
 
 
 def free_port(count: int = 1, *, counter: Path = COUNTER / f"muster-ports-{os.getuid()}") -> int:
-    """A port on 127.0.0.1 that nobody listens on, or the first of `count` such ports in a row.
+    """Returns a port on 127.0.0.1 that nobody listens on, or the first of `count` such ports in a row.
 
     Nobody else gets it here until all the others have been given: the counter is a file, and one process at a time
     reads and writes it. Port 0 would be a port that any outgoing connection may take before a server binds it.

@@ -48,7 +48,7 @@ class Meter:
 
 
 def read_ticks(stat: Path) -> tuple[float, float] | None:
-    """Busy and all ticks of all cores since the machine's start (proc(5): cpu); None without such a file."""
+    """Reads the busy and all ticks of all cores since the machine started (proc(5): cpu); None without the file."""
     try:
         spent = [float(word) for word in stat.read_text().partition("\n")[0].split()[1:9]]
     except (OSError, ValueError):

@@ -13,12 +13,12 @@ KEPT = ("PATH", "HOME", "LANG", "TMPDIR")  # of the caller's environment; no set
 
 
 def build_command(module: str, *arguments: str) -> list[str]:
-    """`python -m module arguments`, or `python file.py arguments`, with this interpreter."""
+    """Returns `python -m module arguments`, or `python file.py arguments`, with this interpreter."""
     return [sys.executable, *([module] if module.endswith(".py") else ["-m", module]), *arguments]
 
 
 def build_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a program sees: no settings but `env`, and the source in which it finds its modules."""
+    """Returns what a program sees: no settings but `env`, and where its modules are."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
 

@@ -13,7 +13,7 @@ START_SECONDS = 30.0
 
 
 def fetch_status(url: str) -> int | None:
-    """The HTTP status that a URL answers with, or None when nothing does."""
+    """Returns the HTTP status that a URL answers with, or None when nothing answers."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             code: int = answer.status
@@ -25,13 +25,13 @@ def fetch_status(url: str) -> int | None:
 
 
 def fetch_json(url: str) -> Any:
-    """The JSON at a URL; raises OSError."""
+    """Returns the JSON at a URL; raises OSError."""
     with urllib.request.urlopen(url, timeout=10) as answer:
         return json.load(answer)
 
 
 def wait_for_agents(url: str, *names: str, seconds: float = START_SECONDS) -> None:
-    """Until the coordinator at `url` shows every named agent as healthy; exits when it does not."""
+    """Waits until the coordinator at `url` shows every named agent as healthy; exits when it does not."""
     began = time.monotonic()
     healthy: set[str] = set()
     while time.monotonic() < began + seconds:

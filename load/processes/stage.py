@@ -74,7 +74,7 @@ class Stage:
             os.sched_setaffinity(pid, {self.cores[core]})
 
     def wait(self, process: subprocess.Popen[bytes], url: str, *, seconds: float = START_SECONDS) -> float:
-        """Seconds until `url` answers 200; exits with the end of the process's log when it does not or has died."""
+        """Waits until `url` answers 200 and returns the seconds; exits with the end of the log when it does not."""
         began = time.monotonic()
         while time.monotonic() < began + seconds:
             if process.poll() is not None:
@@ -86,11 +86,11 @@ class Stage:
         sys.exit(f"{self.read_log(process)}\n{why}")
 
     def read_log(self, process: subprocess.Popen[bytes]) -> str:
-        """The end of what a process has printed."""
+        """Returns the end of what a process has printed."""
         return self._logs[process.pid].read_text(errors="replace")[-3_000:]
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGTERM, and SIGKILL after 12 s; whatever it leaves behind in its group is killed."""
+        """Ends a process by SIGTERM, and by SIGKILL after 12 s; kills whatever it leaves behind in its group."""
         if process.poll() is None:
             process.terminate()
         try:

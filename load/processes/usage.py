@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def read_cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used, all its threads together (proc(5): utime, stime)."""
+    """Reads the seconds of processor time that a process has used, all its threads together (proc(5): utime, stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def read_session_cpu_seconds(pid: int) -> float:
-    """Processor time of a process that `Stage` started and of all its children (proc(5): session)."""
+    """Reads the seconds of processor time of a process that `Stage` started and its children (proc(5): session)."""
     total = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):
@@ -25,7 +25,7 @@ def read_session_cpu_seconds(pid: int) -> float:
 
 
 def read_pss_megabytes(pid: int) -> float:
-    """Memory of a process, shared pages divided among those that share them (proc(5): Pss), in 10^6 bytes."""
+    """Reads the memory of a process in 10^6 bytes, shared pages divided among those that share them (proc(5): Pss)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -33,6 +33,6 @@ def read_pss_megabytes(pid: int) -> float:
 
 
 def read_thread_cpu_seconds(pid: int) -> float:
-    """Processor time of the threads that a process has now, to the nanosecond (schedstat; Linux)."""
+    """Reads the seconds of processor time of a process's present threads, to the nanosecond (schedstat; Linux)."""
     files = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(file.read_text().split()[0]) for file in files) / 1e9

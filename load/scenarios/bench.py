@@ -46,7 +46,7 @@ class Bench:
         return Observer(self.session, self.options.url, self.options.api_key, every_seconds)
 
     async def measure_step(self, count: int) -> BenchStep:
-        """So many callers for --seconds."""
+        """Measures `count` callers for --seconds."""
         collected, seconds, label = Collected(), self.options.seconds, str(count)
 
         def tick() -> None:
@@ -63,7 +63,7 @@ class Bench:
     async def run_schedule(
         self, starts: Iterable[float], into: Collected, *, slices: Sequence[float]
     ) -> list[BenchRow]:
-        """Tasks by the clock; a row for each slice of the time (`slices` are where they begin, and the end)."""
+        """Sends tasks by the clock; returns a row for each slice. `slices` are their beginnings, and the end."""
         rows: list[BenchRow] = []
 
         def tick() -> None:
@@ -117,6 +117,6 @@ def format_label(slices: Sequence[float], number: int) -> str:
 
 
 def slice_evenly(seconds: float) -> list[float]:
-    """Slices of a second or more, at most 12."""
+    """Slices a time into at most 12 parts of a second or more."""
     count = max(1, min(SLICES, int(seconds)))
     return [seconds * n / count for n in range(count + 1)]

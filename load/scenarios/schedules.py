@@ -25,7 +25,7 @@ LOOK_SECONDS = 0.2  # between two looks where things happen fast
 
 
 async def run_steady(bench: Bench) -> BenchFindings:
-    """A fixed rate."""
+    """Sends tasks at a fixed rate."""
     collected = Collected()
     async with bench.observe() as observer:
         rows = await bench.run_schedule(_plan_starts(bench), collected, slices=slice_evenly(bench.options.seconds))
@@ -33,7 +33,7 @@ async def run_steady(bench: Bench) -> BenchFindings:
 
 
 async def run_burst(bench: Bench) -> BenchFindings:
-    """Many at once, then quiet, repeated."""
+    """Sends many tasks at once, waits, and repeats that."""
     options = bench.options
     each = options.quiet
     count = max(1, math.ceil(options.seconds / each))
@@ -57,7 +57,7 @@ async def run_burst(bench: Bench) -> BenchFindings:
 
 
 async def run_soak(bench: Bench) -> BenchFindings:
-    """Steady for long: memory of the coordinator, and drift."""
+    """Sends tasks at a fixed rate for long; finds the coordinator's memory and the drift of latency."""
     collected = Collected()
     memory: list[float] = []
     async with bench.observe(every_seconds=MEMORY_EVERY_SECONDS) as observer:
@@ -97,7 +97,7 @@ async def run_soak(bench: Bench) -> BenchFindings:
 
 
 async def run_worker_dies(bench: Bench) -> BenchFindings:
-    """One process is killed after a third of the time; raises `NoVictim`."""
+    """Kills one process after a third of the time; raises `NoVictim`."""
     options = bench.options
     pid = victim.find_victim(options.kill_pid, options.kill_container)
     collected, after, killed = Collected(), options.seconds / 3, list[float]()
@@ -136,7 +136,7 @@ async def run_worker_dies(bench: Bench) -> BenchFindings:
 
 
 async def run_slow_worker(bench: Bench) -> BenchFindings:
-    """An agent that is slow on purpose joins after half of the time; raises `slow.NotJoined`."""
+    """Lets an agent that is slow on purpose join after half of the time; raises `slow.NotJoined`."""
     options = bench.options
     collected = Collected()
     joined_at: list[float] = []
@@ -188,7 +188,7 @@ def _plan_starts(bench: Bench) -> Iterator[float]:
 
 
 async def _run_beside(what: Callable[[], Awaitable[None]], schedule: Awaitable[list[BenchRow]]) -> list[BenchRow]:
-    """Rows of a schedule while something else goes on; the first error of either ends both."""
+    """Runs a schedule beside something else and returns its rows; the first error of either ends both."""
 
     async def run() -> list[BenchRow]:
         return await schedule
@@ -259,7 +259,7 @@ def _build_findings(
 
 
 def _compare(before: Sequence[Call], during: Sequence[Call]) -> list[Fact]:
-    """How p99 changed."""
+    """Returns how p99 changed."""
     if not before or not during:
         return []
     old, new = (compute_percentiles([call.seconds for call in some])[2] for some in (before, during))
@@ -272,13 +272,13 @@ def _compare(before: Sequence[Call], during: Sequence[Call]) -> list[Fact]:
 
 
 def _part(calls: Sequence[Call], at: float) -> tuple[list[Call], list[Call]]:
-    """Calls that had ended before, and calls that began after; refusals are in neither."""
+    """Parts calls into those that ended before `at` and those that began after; refusals are in neither."""
     carried = [call for call in calls if call.carried]
     return [c for c in carried if c.began + c.seconds < at], [c for c in carried if c.began >= at]
 
 
 def _compute_p95(calls: Sequence[Call], rows: Sequence[BenchRow]) -> float | None:
-    """p95 of the tasks that began in these rows, which follow each other."""
+    """Computes p95 of the tasks that began in these rows, which follow each other."""
     if not rows or not calls:
         return None
     began = min(call.began for call in calls)
@@ -288,7 +288,7 @@ def _compute_p95(calls: Sequence[Call], rows: Sequence[BenchRow]) -> float | Non
 
 
 def _find_last(collected: Collected, start: float, end: float) -> float:
-    """Seconds from the beginning of a burst to its last answer."""
+    """Returns the seconds from the beginning of a burst to its last answer."""
     calls = (c for c in collected.calls if c.carried and start <= c.began - collected.began < end)
     return max((call.seconds for call in calls), default=0.0)
 

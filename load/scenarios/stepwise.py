@@ -12,7 +12,7 @@ from load.scenarios.bench import Bench, BenchStep
 
 
 async def search(bench: Bench) -> BenchFindings:
-    """What was found, also when it was stopped early. A step that seems to break it is measured again first."""
+    """Searches for the knee, also when stopped early. A step that seems to break it is measured again first."""
     steps: list[BenchStep] = []
     for count in bench.options.steps:
         if bench.limits.over:
@@ -27,7 +27,7 @@ async def search(bench: Bench) -> BenchFindings:
 
 
 async def _measure(bench: Bench, before: Sequence[BenchRow], count: int) -> tuple[BenchStep, Broke | None]:
-    """A step, and whether it broke: once more when it did, and then the better of both counts."""
+    """Measures a step and judges it. A step that broke is measured once more, and the better result counts."""
 
     def judge(step: BenchStep) -> Broke | None:
         return find_break([*before, step.row], min_success=bench.options.min_success) if step.row.tasks else None
@@ -45,7 +45,7 @@ async def _measure(bench: Bench, before: Sequence[BenchRow], count: int) -> tupl
 
 
 def interpret(url: str, steps: Sequence[BenchStep], *, min_success: float, notes: Sequence[str] = ()) -> BenchFindings:
-    """What steps of rising concurrency mean."""
+    """Draws conclusions from steps of rising concurrency."""
     if not steps:
         return BenchFindings("knee", url, False, "No task ended; nothing was measured.", "at once", (), notes=notes)
     rows = [step.row for step in steps]
@@ -81,7 +81,7 @@ _QUIETER = Lever(
 
 
 def check_suggestion(suggested: Suggestion | None, steps: Sequence[BenchStep]) -> tuple[Suggestion | None, str | None]:
-    """The suggestion, or why there is none: no limit under the default follows from a machine that was busy.
+    """Returns the suggestion, or why there is none: a busy machine justifies no limit under the default.
 
     `steps` are the knee's and those after it. A processor that is full bends latency at few tasks at once, whatever the
     coordinator could carry; the limit would then hold back tasks that only wait for their agents.
@@ -100,7 +100,7 @@ def _describe_use(last: BenchStep, found: Knee) -> str:
 
 
 def describe(rows: Sequence[BenchRow], found: Knee, *, min_success: float) -> str:
-    """Where it broke and where the knee is, in two sentences."""
+    """Says where it broke and where the knee is, in two sentences."""
     last, first = rows[-1], rows[0]
     if found.at is None:
         return f"It broke in the first step: {last.success_percent:.1f} % completed with {last.label} at once."

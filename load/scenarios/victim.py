@@ -1,4 +1,4 @@
-"""The end of one process, without a word to it: SIGKILL by its id, or as the main process of a container."""
+"""The process that a scenario kills with SIGKILL, named by its id or by its container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NoVictim(Exception):
 
 
 def find_victim(pid: int | None, container: str | None) -> int:
-    """The process to kill, one that this program may signal; raises `NoVictim`.
+    """Returns the id of the process to kill, which this program may signal; raises `NoVictim`.
 
     A container's main process is killed from outside because `docker kill` counts as a manual stop, after which no
     restart policy starts it again.
@@ -30,7 +30,7 @@ def find_victim(pid: int | None, container: str | None) -> int:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL; a process that has already exited is not an error."""
+    """Sends SIGKILL; a process that has already exited is not an error."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -10,7 +10,7 @@ PAGE = b"\0" * 4096
 
 
 def measure_syncs(folder: Path, seconds: float) -> float:
-    """Appends of 4 KB, each followed by fdatasync, one after the other, in a file of `folder`."""
+    """Counts appends of 4 KB a second to a file in `folder`, each followed by fdatasync."""
     path = folder / "sync"
     with path.open("wb", buffering=0) as file:
         count, began = 0, time.perf_counter()

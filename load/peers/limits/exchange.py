@@ -11,7 +11,7 @@ from load.bare.client import Client
 
 
 async def answer_task(agents: Client, task: dict[str, Any]) -> dict[str, Any]:
-    """What the caller of a task gets; raises OSError."""
+    """Carries a task and returns what its caller gets; raises OSError."""
     task_id = uuid4().hex
 
     async def call(step_id: str, *upstream: dict[str, Any]) -> dict[str, Any]:
