@@ -101,6 +101,7 @@ def create_app(
         version=VERSION,
         ready=lambda services: services.store.find_trouble(),
         check=Guard(keys, audit),
+        base=settings.base_path,
         metrics=metrics,
         now=now,
     )
@@ -121,7 +122,7 @@ def create_app(
         to_webhooks = await stack.enter_async_context(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
         )
-        webhooks = Webhooks(store, to_webhooks, wall=wall, random=random, at=at)
+        webhooks = Webhooks(store, to_webhooks, settings.base_path, wall=wall, random=random, at=at)
         for reader in (stats.read, log_lines(), feed.read, webhooks.read):
             events.add(reader)
         http = await stack.enter_async_context(
@@ -202,7 +203,7 @@ def create_app(
             registrations=Registrations(private=settings.private_agents),
             audit=audit,
             admission=admission,
-            waiter=Waiter(dispatcher, feed, app.stopping, wall),
+            waiter=Waiter(dispatcher, feed, app.stopping, wall, settings.base_path),
             stats=stats,
             http=http,
             secret=secret,

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -112,6 +113,11 @@ class Settings(BaseSettings):
         50_000_000, description="Total bytes that an agent remembers; the least recently used session is dropped first."
     )
     memory_days: Annotated[float, Field(gt=0, le=36_500)] = Field(30.0, description="Days that an event is remembered.")
+
+    @property
+    def base_path(self) -> str:
+        """The path of PUBLIC_URL, below which this service appears to its callers; mostly empty."""
+        return urlsplit(self.public_url or "").path.rstrip("/")
 
     @model_validator(mode="after")
     def _keys_fit_a_header(self) -> Self:

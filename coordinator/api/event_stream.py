@@ -29,7 +29,7 @@ def event_stream(
         cut_off = waiter.stopping and waiter.dispatcher.is_open(task_id)  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
             task = await waiter.dispatcher.wait_for_end(task_id)
-            yield sse.format_event("result", AnswerForm(brief=result.brief).task(view(task)))
+            yield sse.format_event("result", AnswerForm(brief=result.brief).task(view(task, waiter.base)))
 
     return StreamingResponse(
         body(), media_type=sse.MEDIA_TYPE, headers={**sse.HEADERS, "Location": f"/tasks/{task_id}"}

@@ -24,6 +24,7 @@ from shared.http_failures import failure_from_error
 from shared.limits.envelope import derive_key
 from shared.protocols.mounting import BASE
 from shared.server import bodies
+from shared.server.edge import HEAD_ONLY
 from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
@@ -72,10 +73,11 @@ async def _forward(name: str, rest: str, request: Request, services: Services) -
     via = _via(name, request, services)
     instance = _choose(name, services)
     uploaded = asyncio.Event()
-    sends = request.method not in ("GET", "OPTIONS", "DELETE")
+    method = "HEAD" if HEAD_ONLY in request.scope else request.method
+    sends = method not in ("GET", "HEAD", "OPTIONS", "DELETE")
     signed = await bodies.read(request, limit=MAX_BODY_BYTES) if sends and is_signed(instance, services) else None
     sent = services.http.build_request(
-        request.method,
+        method,
         f"{instance.registration.endpoint}/{rest}",
         headers=[*_forwardable(request.headers), (b"Via", via), (BASE.encode(), _base(rest, request, services))],
         content=_body(request, uploaded) if sends and signed is None else signed,

@@ -61,14 +61,15 @@ async def execute_task(
     if sse.accepts(accept):
         return event_stream(task.id, services.waiter, result=asked)
     if "respond-async" in prefer.lower().replace(",", " ").replace(";", " ").split():
-        return asked.json(view(task), 202, {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"})
+        applied = {"Location": f"/tasks/{task.id}", "Preference-Applied": "respond-async"}
+        return asked.json(view(task, services.waiter.base), 202, applied)
     task = await services.waiter.wait_for_end(task)
     if task.status in (Status.FAILED, Status.TIMED_OUT):
-        raise TaskFailed(task, brief=asked.brief)
+        raise TaskFailed(task, services.waiter.base, brief=asked.brief)
     format = choose_format(accept)
     if format in ("markdown", "html"):
         return await as_report(task, format, request, services, here=f"tasks/{task.id}/")
-    return asked.json(view(task), headers={"Location": f"/tasks/{task.id}"})
+    return asked.json(view(task, services.waiter.base), headers={"Location": f"/tasks/{task.id}"})
 
 
 @router.get("/tasks", tags=["tasks"])
@@ -121,7 +122,7 @@ async def list_tasks(
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
 async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """One task, as far as it is."""
-    return asked.json(view(await services.dispatcher.get_task(task_id)))
+    return asked.json(view(await services.dispatcher.get_task(task_id), services.waiter.base))
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"])
@@ -136,7 +137,8 @@ async def get_events(
 @router.post("/tasks/{task_id}/cancel", tags=["tasks"], status_code=202, response_model=TaskView)
 async def cancel_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """Stops the task and everything that works on it."""
-    return asked.json(view(await services.dispatcher.cancel(task_id)), 202, {"Location": f"/tasks/{task_id}"})
+    task = await services.dispatcher.cancel(task_id)
+    return asked.json(view(task, services.waiter.base), 202, {"Location": f"/tasks/{task_id}"})
 
 
 @router.get("/stats", tags=["service"])

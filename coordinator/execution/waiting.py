@@ -21,8 +21,8 @@ LATE_SECONDS = 0.5  # after its deadline a waiting caller gets an answer in any 
 class TaskFailed(MusterError):
     """The task ended `failed` or `timed_out`; the TaskView is in `task`, without outputs where `brief`."""
 
-    def __init__(self, task: Task, *, brief: bool = False) -> None:
-        seen = view(task)
+    def __init__(self, task: Task, base: str, *, brief: bool = False) -> None:
+        seen = view(task, base)
         why = seen.missing[0].why if seen.missing else "No step completed."
         shown: Any = seen.model_dump(mode="json", exclude=WITHOUT_OUTPUTS if brief else None)
         super().__init__(f"The task {task.status.replace('_', ' ')}: {why}", task=shown)
@@ -39,6 +39,7 @@ class Waiter:
     feed: Feed
     stopping: Stopping
     wall: Callable[[], float]
+    base: str  # the path that the coordinator appears below
 
     async def wait_for_end(self, task: Task) -> Task:
         """The task as it ended.

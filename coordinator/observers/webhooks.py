@@ -20,9 +20,10 @@ class Webhooks:
     """Posts the TaskView; a receiver may get it twice, with the same `Idempotency-Key` (the task's id)."""
 
     def __init__(
-        self, store: Store, http: httpx.AsyncClient, *, wall: Callable[[], float], random: Random, at: At
+        self, store: Store, http: httpx.AsyncClient, base: str, *, wall: Callable[[], float], random: Random, at: At
     ) -> None:
-        self._outbox = Outbox(_Table(store, http, wall, at), wall=wall, random=random, at_one_receiver=AT_ONE_RECEIVER)
+        table = _Table(store, http, base, wall, at)
+        self._outbox = Outbox(table, wall=wall, random=random, at_one_receiver=AT_ONE_RECEIVER)
         self.run = self._outbox.run
 
     def read(self, event: TaskEvent) -> None:
@@ -34,9 +35,10 @@ class Webhooks:
 class _Table:
     """The journal's table of webhooks."""
 
-    def __init__(self, store: Store, http: httpx.AsyncClient, wall: Callable[[], float], at: At) -> None:
+    def __init__(self, store: Store, http: httpx.AsyncClient, base: str, wall: Callable[[], float], at: At) -> None:
         self._store = store
         self._http = http
+        self._base = base
         self._wall = wall
         self._at = at
 
@@ -50,7 +52,7 @@ class _Table:
             return None, False
         self._at("send.webhook.before")
         key = {"Idempotency-Key": letter.task_id}
-        error, _ = await post(self._http, letter.url, view(task).model_dump_json(), key)
+        error, _ = await post(self._http, letter.url, view(task, self._base).model_dump_json(), key)
         return error, True
 
     async def record(self, letter: Letter, *, attempts: int, error: str | None, next_at: float | None) -> None:

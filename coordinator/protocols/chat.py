@@ -90,7 +90,7 @@ class CoordinatorFace:
         if task.status is Status.CANCELLED:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
-            raise TaskFailed(task)
+            raise TaskFailed(task, services.waiter.base)
         final = await asyncio.to_thread(_final, task, services.settings.public_url)
         if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
             final = replace(final, text=f"{said}{BEGUN}{final.text}")

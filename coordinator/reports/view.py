@@ -15,9 +15,9 @@ from shared.copying import constructed
 WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
 
 
-def view(task: Task) -> TaskView:
-    """The TaskView of a task, open or ended."""
-    base = f"/tasks/{task.id}"
+def view(task: Task, base: str = "") -> TaskView:
+    """The TaskView of a task, open or ended; `base` is the path that the coordinator appears below."""
+    base = f"{base}/tasks/{task.id}"
     return constructed(
         TaskView,
         task_id=task.id,

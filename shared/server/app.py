@@ -114,6 +114,7 @@ def make_service(
     ready: Callable[[T], str | None] = lambda _: None,
     health: Callable[[], Mapping[str, Any]] = dict,
     check: Check | None = None,
+    base: str = "",
     metrics: ServiceMetrics | None = None,
     body_limit: int = MAX_BODY_BYTES,
     now: Callable[[], float] = time.monotonic,
@@ -121,7 +122,8 @@ def make_service(
     """An app with everything that all services share.
 
     `ready` gets the parts once they are open, and returns what is missing, if anything. It looks only at what the
-    service itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds.
+    service itself has opened. `health` adds fields to `/health`; `now` is monotonic, in seconds. `base` is the path
+    below which a proxy shows the service, whether the proxy passes it on or not.
     """
     metrics = metrics or ServiceMetrics()
     metrics.describe(service=name, version=version)
@@ -129,7 +131,7 @@ def make_service(
     app: App[T] = App(name=name, version=version, body_limit=body_limit)
     app.openings.append(lambda: metrics.show_routes(app.routes))
     forms = app.error_forms
-    app.add_middleware(Edge, check=check, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
+    app.add_middleware(Edge, check=check, base=base, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
     for kind in HANDLED:
         app.add_exception_handler(kind, partial(handle_error, forms=forms))
 

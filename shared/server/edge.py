@@ -19,6 +19,7 @@ from shared.server.metrics import ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
 
 DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
+HEAD_ONLY = "muster.head"  # in the scope of a GET that is a HEAD for the client
 GONE = 499  # in logs and metrics: the client left before an answer
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
@@ -35,6 +36,7 @@ class Edge:
         app: ASGIApp,
         *,
         check: Check | None,
+        base: str,
         metrics: ServiceMetrics,
         body_limit: int,
         error_forms: Mapping[str, ErrorForm],
@@ -42,6 +44,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._check = check
+        self._base = base
         self._metrics = metrics
         self._limit = body_limit
         self._error_forms = error_forms
@@ -52,6 +55,11 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if self._base:
+            scope, send = _below(self._base, scope, send)
+        if method == "HEAD":
+            scope, send = {**scope, "method": "GET", HEAD_ONLY: True}, _without_body(send)
         headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
         wished = headers.get(b"x-request-id", "")
         request_id = wished if _SAFE_ID.match(wished) else uuid4().hex
@@ -91,11 +99,43 @@ class Edge:
                 say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
                 say(
                     "request.done",
-                    method=scope["method"],
+                    method=method,
                     path=scope["path"],
                     status=status or GONE,
                     ms=round(seconds * 1000, 1),
                 )
+
+
+def _below(base: str, scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """A request without the base path, should it still have it, and its answer with it in Location.
+
+    `/docs` and `/openapi.json` find it in `root_path`.
+    """
+    scope = {**scope, "root_path": base}
+    if scope["path"].startswith(f"{base}/"):
+        raw = scope.get("raw_path") or scope["path"].encode()
+        scope |= {"path": scope["path"][len(base) :], "raw_path": raw[len(base) :]}
+
+    async def send_below(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (name, base.encode() + value if name.lower() == b"location" and value.startswith(b"/") else value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return scope, send_below
+
+
+def _without_body(send: Send) -> Send:
+    """An answer to HEAD: that to GET without its body, which is not waited for (RFC 9110, section 9.3.2)."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head
 
 
 async def _refuse_large(content_length: str | None, limit: int, receive: Receive) -> None:

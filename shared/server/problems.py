@@ -58,7 +58,10 @@ def _name(exc: Exception) -> MusterError:
         errors = [{"pointer": json_pointer(e["loc"]), "detail": str(e["msg"])} for e in exc.errors()]
         return Invalid(f"{errors[0]['pointer']}: {errors[0]['detail']}", errors)
     assert isinstance(exc, HTTPException)
-    error = MusterError(str(exc.detail), headers=exc.headers)
+    headers = dict(exc.headers or {})
+    if "GET" in headers.get("Allow", "").split(", ") and "HEAD" not in headers["Allow"]:
+        headers["Allow"] += ", HEAD"  # see Edge
+    error = MusterError(str(exc.detail), headers=headers)
     error.status = exc.status_code
     error.type = {404: "not_found", 405: "method_not_allowed"}.get(exc.status_code, "http_error")
     error.title = str(exc.detail)

@@ -72,6 +72,7 @@ def create_worker_app(
     app: App[Opened] = make_service(
         name=agent.name,
         version=agent.version,
+        base=settings.base_path,
         ready=lambda _: agent.waits(),
         health=lambda: {"running_steps": steps.running, "max_concurrency": limit, "replayed_steps": steps.replayed},
         body_limit=MAX_STEP_BYTES,

@@ -220,14 +220,15 @@ class CoordinatorTools:
         )
 
     async def _shown(self, task_id: str) -> CallToolResult:
-        task = await self._face.services().dispatcher.get_task(task_id)
+        services = self._face.services()
+        task = await services.dispatcher.get_task(task_id)
         content: list[ContentBlock] = [_text(await _as_text(task))]
         if task.ended and task.status not in _UNANSWERED:
             uri = REPORT.format(task_id=task.id)
             content.append(ResourceLink(uri=uri, name=f"report-{task.id}", mime_type="text/markdown"))
         return CallToolResult(
             content=content,
-            structured_content=view(task).model_dump(mode="json", exclude=dict(WITHOUT_OUTPUTS)),
+            structured_content=view(task, services.waiter.base).model_dump(mode="json", exclude=dict(WITHOUT_OUTPUTS)),
             is_error=task.status in (Status.FAILED, Status.TIMED_OUT),
         )
 
@@ -238,7 +239,7 @@ _UNANSWERED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)
 async def _as_text(task: Task) -> str:
     """A task as text: its report, or its status."""
     if task.status in (Status.FAILED, Status.TIMED_OUT):
-        return TaskFailed(task).detail
+        return TaskFailed(task, "").detail
     if task.ended and task.status is not Status.CANCELLED:
         if task.format == "markdown" and has_report(task):
             return await asyncio.to_thread(in_words, task)  # begins with the answer, or with the admission

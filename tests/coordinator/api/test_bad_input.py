@@ -453,12 +453,12 @@ async def test_what_is_not_there_is_404(coordinator: Suite, method: str, path: s
     ("method", "path", "allowed"),
     [
         ("GET", "/execute_task", "POST"),
-        ("DELETE", "/tasks", "GET"),
+        ("DELETE", "/tasks", "GET, HEAD"),
         ("PUT", "/register_agent", "POST"),
         ("GET", "/tasks/unknown/cancel", "POST"),
-        ("POST", "/stats", "GET"),
-        ("POST", "/health", "GET"),
-        ("PATCH", "/agents", "GET"),
+        ("POST", "/stats", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+        ("PATCH", "/agents", "GET, HEAD"),
     ],
 )
 async def test_wrong_method_is_405_and_names_the_right(
