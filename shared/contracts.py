@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.null import Null
 from shared.urls import http_url
 
 CONTRACT = 1
@@ -90,13 +91,13 @@ class Registration(_Open):
     name: Name
     endpoint: Annotated[str, StringConstraints(strict=True, max_length=2_000)]
     capabilities: Annotated[list[Name], Field(max_length=64)]
-    description: Annotated[str, StringConstraints(strict=True, max_length=500)] = ""
+    description: Annotated[str, StringConstraints(strict=True, max_length=500), Null("")] = ""
     instance: Name | None = None
-    protocol: Protocol = "muster"
+    protocol: Annotated[Protocol, Null("muster")] = "muster"
     max_concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
-    version: Annotated[str, StringConstraints(strict=True, max_length=64)] = ""
-    draining: bool = False
-    metadata: dict[str, JsonValue] = Field(default_factory=dict, max_length=64)
+    version: Annotated[str, StringConstraints(strict=True, max_length=64), Null("")] = ""
+    draining: Annotated[bool, Null(False)] = False
+    metadata: Annotated[dict[str, JsonValue], Field(max_length=64), Null(dict)] = Field(default_factory=dict)
     secret: Secret | None = Field(None, repr=False)
 
     @field_validator("endpoint")
@@ -145,10 +146,10 @@ class PlanStep(_Closed):
     id: Name
     capability: Name | None = None
     agent: Name | None = None
-    needs: Annotated[list[Name], Field(max_length=MAX_STEPS)] = Field(default_factory=list)
+    needs: Annotated[list[Name], Field(max_length=MAX_STEPS), Null(list)] = Field(default_factory=list)
     input: JsonValue = None
     timeout_seconds: Seconds | None = None
-    on_failure: Literal["fail", "continue"] = "fail"
+    on_failure: Annotated[Literal["fail", "continue"], Null("fail")] = "fail"
 
     @model_validator(mode="after")
     def _has_one_target(self) -> Self:
@@ -165,10 +166,10 @@ class TaskRequest(_Closed):
     plan: Annotated[list[PlanStep], Field(min_length=1, max_length=MAX_STEPS)] | None = None
     agents: Annotated[list[Name], Field(min_length=1, max_length=MAX_ASKED)] | None = None
     context: Annotated[JsonValue, SkipValidation] = None  # parsed from JSON: looking again took twice as long
-    priority: Annotated[int, Field(ge=0, le=9, strict=True)] = 5
+    priority: Annotated[int, Field(ge=0, le=9, strict=True), Null(5)] = 5
     max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = None
-    format: Format = "markdown"
+    format: Annotated[Format, Null("markdown")] = "markdown"
     webhook_url: Annotated[str, StringConstraints(strict=True, max_length=2_000)] | None = None
 
     @field_validator("task_description")

@@ -70,9 +70,11 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if not path or "SecretStr" not in str(field.annotation):
             return None, field_name, False
         try:
-            value = Path(path).read_text(encoding="utf-8").strip()
+            value = Path(path).read_text(encoding="utf-8-sig").strip()
         except OSError as exc:
             raise ValueError(f"{field_name.upper()}_FILE={path} cannot be read: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise ValueError(f"{field_name.upper()}_FILE={path} is no text in UTF-8. Save it as UTF-8.") from exc
         if not value:  # an empty key would leave open what was meant to be closed
             raise ValueError(f"{field_name.upper()}_FILE={path} is empty. Write the secret into it.")
         return value, field_name, False
@@ -87,6 +89,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=".env",
+        env_file_encoding="utf-8-sig",  # some editors begin the file with a mark, which would be part of the first name
         extra="ignore",
         env_ignore_empty=True,
         defer_build=True,  # each process reads two or three of the six
@@ -151,10 +154,26 @@ S = TypeVar("S", bound=Settings)
 def load_settings(kind: type[S]) -> S:
     """The settings, or one sentence a wrong setting and exit code 2."""
     try:
+        _check_dotenv(Path(str(kind.model_config["env_file"])))
         return kind()
     except ValueError as exc:
         print(*wrong(exc), sep="\n", file=sys.stderr)
     sys.exit(2)
+
+
+def _check_dotenv(path: Path) -> None:
+    """Raises ValueError where the file is there and is no text in UTF-8, with what it looks like."""
+    try:
+        raw = path.read_bytes() if path.is_file() else b""
+    except OSError as exc:
+        raise ValueError(f"{path.absolute()} cannot be read: {exc.strerror}.") from exc
+    name = "UTF-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw else "another encoding"
+    try:
+        wrong_encoding = "\0" in raw.decode("utf-8")
+    except UnicodeDecodeError:
+        wrong_encoding = True
+    if wrong_encoding:
+        raise ValueError(f"{path.absolute()} is text in {name}. Save it as UTF-8.")
 
 
 class CoordinatorSettings(Settings):

@@ -32,8 +32,8 @@ def http_url(value: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine, by its own words."""
+    """Whether a URL's host is this machine, by its own words (RFC 6761, section 6.3, for names)."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return f".{host.lower().rstrip('.')}".endswith(".localhost")

@@ -17,7 +17,7 @@ MOST_LINES = 330  # of one file
 # A package imports from the rows above its own, never from its own row or below. A file at the top of a folder that
 # is in no row by itself belongs to the folder's row.
 LAYERS = """
-shared.descriptors shared.urls shared.version shared.logs.output | open files, URLs, which Muster this is, log lines
+shared.null shared.urls shared.version shared.logs.output        | null, URLs, which Muster this is, log lines
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
 shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -10,6 +11,7 @@ from coordinator.cli.address import NoAddress, http_url
 from coordinator.cli.ask import explain, unreachable
 from coordinator.cli.console import fail
 from shared.settings import Settings, load_settings
+from shared.urls import is_loopback
 
 
 def own_key() -> str | None:
@@ -27,7 +29,12 @@ def client_of(url: str, key: str | None) -> httpx.Client:
         fail(str(exc))
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     checks_tls = not url.startswith("http:")  # 0.02 s for certificates that nothing shows there
-    return httpx.Client(base_url=url, headers=headers, timeout=30, verify=checks_tls)
+    away = not is_loopback(urlsplit(url).hostname or "")  # proxies lead to other machines
+    try:
+        return httpx.Client(base_url=url, headers=headers, timeout=30, verify=checks_tls, trust_env=away)
+    except (OSError, ImportError, ValueError) as exc:
+        proxies = "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        fail(f"{url} cannot be called with this environment: {exc}. Check SSL_CERT_FILE, SSL_CERT_DIR, {proxies}.")
 
 
 def request(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:

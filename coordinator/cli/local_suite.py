@@ -126,17 +126,18 @@ class Suite:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         until = time.monotonic() + seconds
         why = "the coordinator is not responding"
-        while time.monotonic() < until:
-            self.tend()
-            try:
-                agents = httpx.get(f"{self.url}/agents?status=healthy", headers=headers, timeout=2).json()["agents"]
-                away = set(WORKERS) - {agent["name"] for agent in agents}
-                if not away:
-                    return
-                why = f"still waiting for: {', '.join(sorted(away))}"
-            except (httpx.HTTPError, ValueError, KeyError):
-                pass
-            time.sleep(0.05)
+        with httpx.Client(base_url=self.url, headers=headers, timeout=2, trust_env=False) as client:
+            while time.monotonic() < until:
+                self.tend()
+                try:
+                    agents = client.get("/agents?status=healthy").json()["agents"]
+                    away = set(WORKERS) - {agent["name"] for agent in agents}
+                    if not away:
+                        return
+                    why = f"still waiting for: {', '.join(sorted(away))}"
+                except (httpx.HTTPError, ValueError, KeyError):
+                    pass
+                time.sleep(0.05)
         raise SuiteFailed(f"The suite was not ready within {seconds:.0f} s: {why}.")
 
     def tend(self) -> None:

@@ -82,8 +82,8 @@ def why_literal_refused(host: str, *, private: bool = True) -> str | None:
     except ValueError:
         if ends_in_a_number(name):
             return f"{host!r} is not a plain IP address; write it as four decimal numbers."
-        return None
-    return None if allowed else f"Agents are not allowed at the address {host}."
+        allowed = private or not is_loopback(name)
+    return None if allowed else f"Calls to {host} are not allowed."
 
 
 def ends_in_a_number(name: str) -> bool:

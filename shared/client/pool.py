@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import aiohappyeyeballs
 import httpx
 
-from shared import descriptors
+from shared.client import descriptors
 from shared.client.addresses import ends_in_a_number
 from shared.client.exchange import Connection
 

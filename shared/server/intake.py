@@ -10,7 +10,7 @@ from typing import ClassVar
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared import descriptors
+from shared.client import descriptors
 from shared.errors import BadRequest, HeadTooLarge, MusterError, RequestTimeout, Unavailable
 
 MAX_HEAD = 32_768  # bytes; the piece in which a head begins, and the one in which it ends, are not counted

@@ -94,3 +94,26 @@ def test_a_port_that_is_none(monkeypatch, capsys, port):
 
     assert ended.value.code == 2
     assert "argument --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named"), [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16"), ("latin-1", "another encoding")]
+)
+def test_dotenv_in_another_encoding_is_named(tmp_path, monkeypatch, capsys, encoding, named):
+    """What an editor saved as UTF-16 would else be an error without a file, or settings that nobody reads."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes("# é\nREQUEST_TIMEOUT=7\n".encode(encoding))
+
+    with pytest.raises(SystemExit) as end:
+        load_settings(CoordinatorSettings)
+
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"{tmp_path / '.env'} is text in {named}. Save it as UTF-8.\n"
+
+
+def test_dotenv_may_begin_with_a_mark(tmp_path, monkeypatch):
+    """The first setting counts, also where the editor wrote a byte order mark before it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("REQUEST_TIMEOUT=7\n", encoding="utf-8-sig")
+
+    assert load_settings(CoordinatorSettings).request_timeout == 7

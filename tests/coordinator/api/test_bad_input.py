@@ -103,7 +103,6 @@ WRONG_TASKS: dict[str, tuple[Any, str]] = {
     "priority a string": (ASKED | {"priority": "high"}, "/priority"),
     "priority 5.0": (ASKED | {"priority": 5.0}, "/priority"),
     "priority true": (ASKED | {"priority": True}, "/priority"),
-    "priority null": (ASKED | {"priority": None}, "/priority"),
     "max_calls 0": (ASKED | {"max_calls": 0}, "/max_calls"),
     "max_calls beyond every integer": (ASKED | {"max_calls": 10**30}, "/max_calls"),
     "max_tokens a string": (ASKED | {"max_tokens": "many"}, "/max_tokens"),
@@ -176,8 +175,12 @@ FINE_TASKS = {
     "timeout of a day": {"timeout_seconds": 86_400},
     "timeout of a millisecond": {"timeout_seconds": 0.001},
     "everything null that may be": dict.fromkeys(
-        ("plan", "agents", "context", "max_calls", "max_tokens", "webhook_url", "timeout_seconds")
+        (
+            *("plan", "agents", "context", "max_calls", "max_tokens", "webhook_url", "timeout_seconds"),
+            *("format", "priority"),
+        )
     ),
+    "a step whose nulls are defaults": {"plan": [STEP | {"needs": None, "on_failure": None, "input": None}]},
     "1,000 steps": {"plan": [STEP | {"id": f"s{i}"} for i in range(1_000)]},
     "100,000 characters": {"task_description": "x" * 100_000},
     "emoji, right to left and combining": {"task_description": "🌊 עברית é \u202e?"},
@@ -330,10 +333,31 @@ async def test_unknown_registration_fields_are_ignored(coordinator: Suite) -> No
     assert answer.status_code == 201
 
 
+async def test_null_in_a_registration_is_its_default(coordinator: Suite) -> None:
+    """A client that sends every field it knows may send null for what it does not say."""
+    nulls = dict.fromkeys(
+        ("description", "instance", "protocol", "max_concurrency", "version", "draining", "metadata"), None
+    )
+
+    answer = await coordinator.client.post("/register_agent", json=AGENT | nulls)
+
+    assert answer.status_code == 201, answer.text
+    (seen,) = (await coordinator.client.get("/agents")).json()["agents"]
+    assert (seen["description"], seen["protocol"], seen["version"]) == ("", "muster", "")
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost.", "LOCALHOST", "api.localhost", "127.0.0.1"])
+async def test_webhook_to_this_machine_is_refused(coordinator: Suite, host: str) -> None:
+    """It would never be sent, so it is not taken."""
+    answer = await coordinator.client.post("/execute_task", json=ASKED | {"webhook_url": f"http://{host}:8080/done"})
+
+    assert pointers(problem(answer, 422)) == ["/webhook_url"]
+
+
 async def test_loopback_and_private_agents_follow_the_policy(network: Network) -> None:
     """Loopback and private agents are refused where the policy says so."""
     async with Suite(network, private_agents=False) as suite:
-        for host in ("127.0.0.1", "[::1]", "10.0.0.1", "192.168.1.1", "172.16.0.1", "[fd00::1]"):
+        for host in ("127.0.0.1", "localhost", "[::1]", "10.0.0.1", "192.168.1.1", "172.16.0.1", "[fd00::1]"):
             answer = await suite.client.post("/register_agent", json=AGENT | {"endpoint": f"http://{host}:8000"})
             assert pointers(problem(answer, 422)) == ["/endpoint"]
         assert await stored(suite) == []

@@ -101,6 +101,20 @@ async def test_into_a_pipe_goes_markdown_and_nothing_else(url: str, tmp_path: Pa
     assert "completed in" in err
 
 
+async def test_environment_for_other_machines_is_not_in_the_way(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not matter for a coordinator on this machine; for others, what is wrong is named."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+
+    assert (await asked(url, tmp_path))[0] == 0
+
+    code, _, err = await asked("https://coordinator.invalid", tmp_path)
+    assert (code, "SSL_CERT_FILE" in err, "Traceback" in err) == (1, True, False)
+
+
 async def test_terminal_output_has_its_width_and_links(url: str, tmp_path: Path) -> None:
     """On a terminal it is formatted in its width with links."""
     code, said, _ = await asked(url, tmp_path, terminal=44)

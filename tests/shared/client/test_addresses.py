@@ -112,6 +112,6 @@ def test_ordinary_hosts_are_accepted(host: str) -> None:
     assert why_literal_refused(host) is None
 
 
-@pytest.mark.parametrize("host", [*PRIVATE, "[::1]"])
+@pytest.mark.parametrize("host", [*PRIVATE, "[::1]", "localhost", "x.LocalHost."])
 def test_private_hosts_are_refused_by_policy(host: str) -> None:
     assert why_literal_refused(host, private=False) is not None

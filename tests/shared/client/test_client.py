@@ -19,8 +19,8 @@ import respx
 import uvloop
 
 from load.processes.ports import free_port
-from shared import descriptors
 from shared.client import client as transport
+from shared.client import descriptors
 from shared.client.client import (
     AddressRefused,
     BadCoding,
