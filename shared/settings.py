@@ -72,7 +72,9 @@ class _SecretFiles(PydanticBaseSettingsSource):
         try:
             value = Path(path).read_text(encoding="utf-8-sig").strip()
         except OSError as exc:
-            raise ValueError(f"{field_name.upper()}_FILE={path} cannot be read: {exc.strerror}") from exc
+            absent = field_name == "api_key" and isinstance(exc, FileNotFoundError)
+            hint = ". `make secrets` makes one." if absent else ""
+            raise ValueError(f"{field_name.upper()}_FILE={path} cannot be read: {exc.strerror}{hint}") from exc
         except UnicodeDecodeError as exc:
             raise ValueError(f"{field_name.upper()}_FILE={path} is no text in UTF-8. Save it as UTF-8.") from exc
         if not value:  # an empty key would leave open what was meant to be closed

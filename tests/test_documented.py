@@ -86,7 +86,7 @@ def test_secret_is_read_from_a_file(name, tmp_path, monkeypatch):
 def test_unreadable_secret_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "nowhere"))
 
-    with pytest.raises(ValueError, match=r"API_KEY_FILE=.*nowhere"):
+    with pytest.raises(ValueError, match=r"API_KEY_FILE=.*nowhere cannot be read: .*`make secrets` makes one"):
         Settings(_env_file=None)
 
 

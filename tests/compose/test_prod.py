@@ -159,6 +159,18 @@ def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
         assert [shown.count(f"source: {name}api_key") for name in ("", "model_", "search_")] == [5, 4, 1]
 
 
+def test_this_machine_is_reachable_by_name(key_file):
+    """Where a model may listen, for every service; a stack takes the line as well."""
+    shown = run("docker", "compose", "-f", FILE, "config", "--format", "json", env={"API_KEY_FILE": str(key_file)})
+    hosts = {name: service["extra_hosts"] for name, service in json.loads(shown.stdout)["services"].items()}
+
+    assert set(map(str, hosts.values())) == {"['host.docker.internal=host-gateway']"}
+    assert (
+        "host.docker.internal:host-gateway"
+        in run("docker", "stack", "config", "-c", FILE, env={"API_KEY_FILE": str(key_file)}).stdout
+    )
+
+
 def test_swarm_takes_the_file(key_file):
     """What a stack refuses is not in it; what it ignores, it says."""
     done = run("docker", "stack", "config", "-c", FILE, env={"API_KEY_FILE": str(key_file)})
