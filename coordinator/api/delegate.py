@@ -1,4 +1,4 @@
-"""`POST /delegate`: for agents that ask other agents."""
+"""`/delegate`: for agents that ask other agents."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
+
+
+@router.get("/delegate", tags=["agents"])
+async def list_delegates(services: OpenServices) -> dict[str, Any]:
+    """The agents that may be asked, by name and description, for whoever's key does not open `GET /agents`."""
+    described = {i.name: i.registration.description for i in services.agents.registry.all()}
+    return {"agents": [{"name": name, "description": text} for name, text in described.items()]}
 
 
 @router.post("/delegate", tags=["agents"], openapi_extra=_BODY)

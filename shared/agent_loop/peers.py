@@ -261,12 +261,12 @@ class CoordinatorPeers(_Reached):
 
     async def _look(self) -> None:
         with contextlib.suppress(httpx.HTTPError, ValueError):
-            answer = await self._http.get(
-                f"{self._url}/agents",
-                params={"limit": 1000},
-                headers=self._headers,
-                extensions={"deadline": CARD_SECONDS},
-            )
+            for path in ("/delegate", "/agents?limit=1000"):  # the second one of a coordinator of version 0.1
+                answer = await self._http.get(
+                    f"{self._url}{path}", headers=self._headers, extensions={"deadline": CARD_SECONDS}
+                )
+                if answer.is_success:
+                    break
             found = from_json(answer.content) if answer.is_success else {}
             for agent in found.get("agents", ()) if isinstance(found, dict) else ():
                 if agent.get("name") in self._names and agent.get("description"):

@@ -243,7 +243,9 @@ class Suite:
 
     async def start(self, one: Agent, *, host: str | None = None, **settings: Any) -> FastAPI:
         """Starts a worker; it will have registered a moment later."""
-        app = host_worker(self.network, one, host=host, api_key=self.settings.api_key, **settings)
+        app = host_worker(
+            self.network, one, host=host, api_key=self.settings.worker_key or self.settings.api_key, **settings
+        )
         await self._stack.enter_async_context(app.router.lifespan_context(app))
         return app
 

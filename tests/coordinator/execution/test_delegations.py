@@ -34,7 +34,8 @@ def thinker(name: str, suite: Suite, *script: Any, access: tuple[str, ...], even
             events.append((type, content))
 
     async def run(step: Any, ctx: Any) -> Reply:
-        key = suite.settings.api_key.get_secret_value() if suite.settings.api_key else None
+        secret = suite.settings.worker_key or suite.settings.api_key
+        key = secret.get_secret_value() if secret else None
         async with CoordinatorPeers(access, url="http://coordinator", api_key=key, inner=suite.network) as peers:
             loop = Loop(
                 name=name,
@@ -183,12 +184,16 @@ async def test_what_a_failed_delegation_has_spent_counts_once(coordinator):
     assert 5_000 <= task.usage.input_tokens < 6_000
 
 
-async def test_a_coordinator_with_a_key_is_asked_with_it(network):
-    async with Suite(network, speaks("alpha"), api_key="k3y") as suite:
+@pytest.mark.parametrize("more", [{}, {"worker_key": "s0me"}], ids=["api key", "worker key"])
+async def test_a_coordinator_with_a_key_is_asked_with_it(network, more):
+    """Either key lets an agent ask another, and look whom it may ask."""
+    async with Suite(network, speaks("alpha"), api_key="k3y", **more) as suite:
         await suite.add(thinker("captain", suite, delegates("alpha"), "Seven.", access=("alpha",)))
 
         task = await suite.execute(plan=of("captain"))
 
+        asked = {request.url.path for request in network.calls("coordinator", "/")}
+        assert asked == {"/register_agent", "/delegate"}
         assert [kind for kind, _ in await events(suite, task.task_id)] == ["delegation.started", "delegation.finished"]
 
 
