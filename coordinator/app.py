@@ -13,9 +13,11 @@ from uuid import uuid4
 import httpx
 
 from coordinator.access.audit import Audit
+from coordinator.access.caller import Caller
 from coordinator.access.guard import Guard
 from coordinator.access.keys import Keys
 from coordinator.access.newcomers import Newcomers
+from coordinator.access.restored import read_note, remove_note
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
@@ -118,6 +120,7 @@ def create_app(
         stack.push_async_callback(starts.end)
         secret = await store.secret()
         audit.tell = partial(store.note, None)
+        await _audit_restore(journal, audit, store)
         feed = Feed(store.events)
         to_webhooks = await stack.enter_async_context(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
@@ -259,6 +262,16 @@ def _backups(settings: CoordinatorSettings, meter: Meter, wall: Callable[[], flo
         wall=wall,
         tell=meter.backed_up,
     )
+
+
+async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> None:
+    """Writes down that the journal is a restored one, where `cli restore` has left a note of it."""
+    if journal is None or (note := read_note(journal)) is None:
+        return
+    address = str(note.pop("address", ""))
+    audit.write("journal_restored", Caller(None, address), **note)
+    await store.attempts_written()  # it is durable, then
+    remove_note(journal)
 
 
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:

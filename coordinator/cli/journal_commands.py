@@ -51,13 +51,18 @@ def restore(
 
     The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
     """
+    from coordinator.access.restored import leave_note
     from coordinator.cli.console import err, fail
+    from coordinator.journal.location import journal_path
     from coordinator.journal.upkeep.restore import restore as restored
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
 
     try:
-        done = restored(database_url or load_settings(CoordinatorSettings).database_url, folder)
+        url = database_url or load_settings(CoordinatorSettings).database_url
+        done = restored(url, folder)
+        if (path := journal_path(url)) is not None:
+            leave_note(path, backup=done.backup, kept=done.kept)
     except MusterError as exc:
         fail(exc.detail)
     err.print(f"{done.backup} is restored. What was there is in {done.kept}.", highlight=False, markup=False)

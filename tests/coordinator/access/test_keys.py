@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,25 @@ async def test_audit_says_who_what_and_from_where(tmp_path: Path, network: Netwo
     why = [e["why"] for e in entries if "why" in e]
     assert "/name" in why[0]
     assert "belongs to the key" in why[1]
+
+
+async def test_restore_is_in_the_audit_once(tmp_path: Path) -> None:
+    """Of the journal that was restored, with who did it and where the one before is."""
+    url = f"sqlite:///{tmp_path}/muster.db"
+    async with Suite(Network(), database_url=url) as suite:
+        await suite.register("a", "http://a")
+    for command in ("backup", "restore"):
+        done = await asyncio.to_thread(
+            CliRunner().invoke, cli, [command, str(tmp_path / "copy"), "--database-url", url]
+        )
+        assert done.exit_code == 0, done.output
+    for _ in range(2):
+        async with Suite(Network(), database_url=url) as suite:
+            entries = (await suite.client.get("/audit")).json()["entries"]
+
+            assert [entry["type"] for entry in entries] == ["audit.journal_restored"]
+            assert (entries[0]["address"], entries[0]["backup"]) == (socket.gethostname(), str(tmp_path / "copy"))
+            assert "before-restore" in entries[0]["kept"]
 
 
 async def test_flood_of_refusals_is_bounded(network: Network) -> None:
