@@ -68,12 +68,16 @@ class _Connection(asyncio.Protocol):
 
 
 class Client:
-    """`authority` is host:port. A request that is cancelled closes its connection; leaving the block closes all."""
+    """`authority` is host:port, `source` this machine's own address in its calls where that matters.
 
-    def __init__(self, authority: str) -> None:
+    A request that is cancelled closes its connection; leaving the block closes all.
+    """
+
+    def __init__(self, authority: str, *, source: str | None = None) -> None:
         self._host, _, port = authority.rpartition(":")
         self._port = int(port)
         self._authority = authority
+        self._source = (source, 0) if source is not None else None
         self._idle: list[_Connection] = []
 
     async def __aenter__(self) -> Client:
@@ -114,5 +118,7 @@ class Client:
 
     async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: _Connection(self._idle), self._host, self._port)
+        _, connection = await loop.create_connection(
+            lambda: _Connection(self._idle), self._host, self._port, local_addr=self._source
+        )
         return connection
