@@ -75,7 +75,7 @@ class Forbidden(MusterError):
 class ScopeRefused(Forbidden):
     """The key that was sent opens other routes, and not this one."""
 
-    type, title = "scope_refused", "The key lacks a scope"
+    type, title = "scope_refused", "Scope missing"
 
 
 class SecretRefused(Forbidden):
@@ -138,7 +138,7 @@ class KeyReused(Invalid):
 class Overloaded(MusterError):
     """The queue is full; `retry_after` is in seconds, from the measured drain rate."""
 
-    status, type, title, retryable = 429, "overloaded", "Too many tasks are queued", True
+    status, type, title, retryable = 429, "overloaded", "Too many requests", True
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)}, retry_after_seconds=retry_after)

@@ -42,9 +42,9 @@ def prove(holder: Holder, agent_id: str, secret_hash: str | None) -> None:
         return
     if secret_hash is None or not hmac.compare_digest(holder.secret_hash, secret_hash):
         raise SecretRefused(
-            f"{agent_id} is registered with a secret, and this call "
-            + ("lacks it." if secret_hash is None else "has another one.")
-            + " Register with another 'instance'."
+            f"{agent_id} is registered with a secret, and this call sends "
+            + ("none." if secret_hash is None else "a different one.")
+            + " Send that secret, or register under another 'instance'."
         )
 
 

@@ -45,7 +45,7 @@ class Guard:
         if not wanted & key.scopes:
             scopes = " or ".join(sorted(wanted))
             self._audit.write("scope_refused", caller, method=method, path=path, needs=scopes)
-            raise ScopeRefused(f"The key {key.name!r} lacks the scope {scopes}.")
+            raise ScopeRefused(f"This request needs the scope {scopes}; the key {key.name!r} does not have it.")
         self._audit.write_use(caller, scope=min(wanted & key.scopes), method=method, path=path)
         return False
 

@@ -51,6 +51,6 @@ class Newcomers:
         wait = bucket.take()
         if wait is not None:
             raise Overloaded(
-                f"Too many new agents: {NEW_A_MINUTE} a minute may be registered from one address.",
+                f"Too many new agents from this caller: at most {NEW_A_MINUTE} a minute.",
                 retry_after=max(1, math.ceil(wait)),
             )

@@ -160,7 +160,9 @@ def _write_body(request: StepRequest, context: bytes | None) -> bytes:
 def _find_replaced(instance: Instance, answer: Whole) -> None:
     """Raises `AgentReplaced` where what was signed for an instance that sends heartbeats was not for who answers."""
     if answer.status == 401 and instance.registration.instance is not None and b"envelope_refused" in answer.body:
-        raise AgentReplaced("Another process answers at the agent's address, and refuses what is signed for this one.")
+        raise AgentReplaced(
+            "Another process now answers at the agent's address and rejects requests signed for this agent."
+        )
 
 
 async def _read_whole(answer: Whole, attempt: Attempt) -> StepResult:
@@ -183,7 +185,9 @@ async def _read_stream(response: httpx.Response, attempt: Attempt) -> StepResult
             if event.event == "progress" and len(event.data) <= MOST_PROGRESS:
                 attempt.on_progress(Progress.model_validate_json(event.data))
     except ValidationError as exc:
-        raise BadResponse(f"Cannot read the agent's stream: {exc}.") from exc
+        first = exc.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadResponse(f"The agent sent an invalid progress event: {where}: {first['msg']}.") from exc
     finally:
         await response.aclose()
     raise AgentLost("The agent's stream ended without a result.")
@@ -241,7 +245,7 @@ def _check(result: StepResult, request: StepRequest) -> StepResult:
     if (result.step_id, result.attempt) != asked or result.task_id not in (None, request.task_id):
         raise BadResponse(
             f"The agent answered for task {result.task_id}, step {result.step_id!r}, attempt {result.attempt}; "
-            f"asked was {request.task_id}, {request.step_id!r}, {request.attempt}."
+            f"expected task {request.task_id}, step {request.step_id!r}, attempt {request.attempt}."
         )
     if result.status == "completed":
         return result

@@ -81,7 +81,10 @@ class Registry:
         if known is None and len(self._instances) >= MAX_AGENTS:
             gone = choose_to_go(self._instances.values())
             if gone is None:
-                raise Overloaded(f"{MAX_AGENTS} agents are already registered.", retry_after=60)
+                raise Overloaded(
+                    f"The registry is full ({MAX_AGENTS:,} agents). Remove agents that are no longer used.",
+                    retry_after=60,
+                )
             self.remove(gone.id)
         instance = known or Instance(agent_id, registration, now, self._wall())
         if registration.instance is not None:
@@ -254,9 +257,9 @@ class Registry:
                 continue
             if folder is not None and theirs is not None and differ(folder, theirs):
                 raise Conflict(
-                    f"{other.id} at {other.registration.endpoint} is called {other.name!r} as well, and looks into"
-                    f" other documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of"
-                    " them, or give one of them a folder that holds both."
+                    f"Another agent named {other.name!r} ({other.id} at {other.registration.endpoint}) serves other"
+                    f" documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of them,"
+                    " or give one of them a folder that holds both."
                 )
 
     def _drop_predecessors(self, instance: Instance, registration: Registration) -> None:

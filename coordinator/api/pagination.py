@@ -22,7 +22,7 @@ def decode_cursor(cursor: str, count: int) -> list[str]:
     try:
         values = base64.urlsafe_b64decode(cursor).decode().split("\x00")
     except ValueError as exc:
-        raise BadRequest("Invalid cursor.") from exc
+        raise BadRequest("Invalid cursor. Send the `next_cursor` of the previous page unchanged.") from exc
     if len(values) != count:
-        raise BadRequest("Invalid cursor.")
+        raise BadRequest("Invalid cursor. Send the `next_cursor` of the previous page unchanged.")
     return values

@@ -74,7 +74,7 @@ async def place(task: Task, number: int, services: Services) -> ShownPassage:
     report = await asyncio.to_thread(document, task)
     source = next((source for source in report.sources if source.number == number), None)
     if source is None:
-        raise NotFound(f"The report of task {task.id} has no source {number}; it has {len(report.sources)}.")
+        raise NotFound(f"The report of task {task.id} has no source {number}; it has {len(report.sources)} of them.")
     kept = ShownPassage(source, _find_kept(task, source), question=report.title, words=report.words)
     if web_url(source.location):
         return _with_note(kept, OF_THE_WEB)

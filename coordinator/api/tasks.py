@@ -97,7 +97,7 @@ async def list_tasks(
     """One page of tasks, newest first. Raises `BadRequest` for a cursor that is none."""
     before = pagination.decode_cursor(cursor, 2) if cursor is not None else None
     if before and not _NUMBER.match(before[0]):
-        raise BadRequest("Invalid cursor.")
+        raise BadRequest("Invalid cursor. Send the `next_cursor` of the previous page unchanged.")
     at = (float(before[0]), before[1]) if before else None
     lines = await services.store.list_tasks(
         status=status, agent=agent, since=_seconds(since) - SHOWN_SECONDS if since else None, before=at, limit=limit + 1

@@ -210,7 +210,7 @@ class Agents:
             else f"{i.id} failed {i.failures} times in a row"
             for i in able
         ]
-        return "; ".join(said[:3]) or "all of them have deregistered"
+        return "; ".join(said[:3]) or "all of them have withdrawn"
 
     def _publish_status(self, instance: Instance) -> None:
         data = {"agent_id": instance.id, "name": instance.name, "status": instance.status, "why": instance.last_error}

@@ -24,10 +24,12 @@ class OutputRoom:
         used = self._used[task_id] + size
         if used > MOST_OF_TASK:
             raise OutputTooLarge(
-                f"The output of {size:,} bytes is too large: the outputs of one task may have {MOST_OF_TASK:,} bytes."
+                f"This output of {size:,} bytes does not fit: the outputs of one task may total {MOST_OF_TASK:,} bytes."
             )
         if size > SMALL_BYTES and self._total + size > MOST_OF_ALL:
-            raise OutputTooLarge(f"The outputs of all open tasks may have {MOST_OF_ALL:,} bytes; {size:,} do not fit.")
+            raise OutputTooLarge(
+                f"This output of {size:,} bytes does not fit: all open tasks may total {MOST_OF_ALL:,} bytes."
+            )
         self.add(task_id, size)
 
     def add(self, task_id: str, size: int) -> None:

@@ -184,7 +184,7 @@ class Conductor:
 
     async def _propose(self, live: Live) -> Proposal:
         if self._planner is None:  # it was there when the task came
-            return Proposal(why="No model is configured any more.")
+            return Proposal(why="The model that was to plan this task is no longer configured.")
         steps = len(live.task.steps) - 1
         left = live.ledger.calls_left
         calls = None if left is None else min(1, left - steps)

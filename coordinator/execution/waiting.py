@@ -54,7 +54,11 @@ class Waiter:
                 return await self.dispatcher.wait_for_end(task.id)
         except TimeoutError as exc:
             stops = "The coordinator is shutting down; the task continues after a restart."
-            why = stops if self.stopping else "The task's result cannot be saved yet. Retry at its Location."
+            why = (
+                stops
+                if self.stopping
+                else "The task's result cannot be saved yet. Ask again at the address in `Location`."
+            )
             raise Unavailable(why, location=f"/tasks/{task.id}") from exc
 
     async def follow(

@@ -22,7 +22,7 @@ def end_unfinished(task: Task, step: Step, *, cancelled: bool) -> tuple[Status, 
 
 def quarantine_error(deaths: int) -> StepError:
     """The error of a task that the coordinator may have died of."""
-    detail = f"The coordinator died {deaths} times in a row while this task was at work. It is not run again."
+    detail = f"The coordinator crashed {deaths} times in a row while this task was running. It will not be run again."
     return StepError(type=_QUARANTINED, detail=detail)
 
 

@@ -63,5 +63,5 @@ def _compute_share(left: int | None, sharers: int, kept_back: int, what: str, li
     if left is None:
         return 0
     if left <= 0:
-        raise LimitReached(f"The task's {limit} {what} are spent.")
+        raise LimitReached(f"The task has used all {limit} of its {what}.")
     return max(1, (left - kept_back) // max(1, sharers))

@@ -44,7 +44,7 @@ class Budget:
         """For one of so many delegations that begin together; a share is kept back. Raises `LimitReached`."""
         left = self._ledger.calls_left
         if left is not None and left <= KEPT_CALLS:
-            raise LimitReached(f"Calls left: {left}, kept for the answer.")
+            raise LimitReached(f"No call is left to delegate: the last {left} is kept for the answer.")
         self._ledger, calls, tokens = self._ledger.reserve(sharers=sharers, later=KEPT_CALLS)
         limited = self._ledger.max_calls is not None, self._ledger.max_tokens is not None
         return Reserved(calls, tokens, calls if limited[0] else None, tokens if limited[1] else None)

@@ -25,7 +25,7 @@ async def read(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise TooLarge(f"The body is larger than {limit} bytes.")
+            raise TooLarge(f"The request body is larger than the limit of {limit:,} bytes.")
     return bytes(body)
 
 

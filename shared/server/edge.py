@@ -146,4 +146,4 @@ async def _refuse_large(content_length: str | None, limit: int, receive: Receive
         message = await receive()
         dropped += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
-    raise TooLarge(f"The body has {content_length} bytes; the limit is {limit}.")
+    raise TooLarge(f"The request body is larger than the limit of {limit:,} bytes.")

@@ -75,7 +75,7 @@ class Intake(HttpToolsProtocol):
         if inside and self._known == known:
             self._size += len(data)
         if self._size > MAX_HEAD:
-            self._end(HeadTooLarge(f"The head of the request is larger than {MAX_HEAD} bytes."))
+            self._end(HeadTooLarge(f"The request headers are larger than {MAX_HEAD:,} bytes."))
         elif self._idle:
             self._await_head()
         if self._receiving and self._body_timer is None:
@@ -166,7 +166,7 @@ class Intake(HttpToolsProtocol):
         left = self._body_began + self.body_seconds + earned - now
         if left <= 0 and self._overdue:
             self._body_timer = None
-            self._end(RequestTimeout("The body of the request did not come in time."))
+            self._end(RequestTimeout("The request body did not arrive in time."))
             return
         self._overdue = left <= 0
         self._body_timer = self.loop.call_later(PAUSED_SECONDS if self._overdue else left, self._look_at_body)

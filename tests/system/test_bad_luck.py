@@ -670,8 +670,8 @@ async def test_reported_spending_ends_the_budget(coordinator: Suite) -> None:
     by_calls = await coordinator.execute(plan=plan, max_calls=5)
 
     assert [s.status for s in by_tokens.results] == [s.status for s in by_calls.results] == ["completed", "failed"]
-    assert by_tokens.results[1].error.detail == "The task's 100 tokens are spent."
-    assert by_calls.results[1].error.detail == "The task's 5 calls are spent."
+    assert by_tokens.results[1].error.detail == "The task has used all 100 of its tokens."
+    assert by_calls.results[1].error.detail == "The task has used all 5 of its calls."
 
 
 async def test_too_much_context_is_429_until_tasks_end(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -417,7 +417,7 @@ def test_instance_with_other_documents_is_refused(registry, clock):
     first, second = folder("1", "a", "b"), folder("2", "c", "d")
     adds(registry, "a", metadata=first)
 
-    with pytest.raises(Conflict, match=r"a at http://a is called 'agent' as well.*_DIR is /1.*is /2.*Stop one"):
+    with pytest.raises(Conflict, match=r"named 'agent' \(a at http://a\).*_DIR is /1.*is /2.*Stop one"):
         adds(registry, "b", metadata=second)
     adds(registry, "a", metadata=first)
     clock.passes(LEASE_SECONDS + 1)

@@ -98,5 +98,5 @@ async def test_task_of_four_deaths_is_quarantined(tmp_path: Path) -> None:
             other = (await client.post("/execute_task", json=quick)).json()
 
     assert task["status"] == "failed"
-    assert "The coordinator died 3 times in a row" in task["results"][0]["error"]["detail"]
+    assert "The coordinator crashed 3 times in a row" in task["results"][0]["error"]["detail"]
     assert other["status"] == "completed"

@@ -282,7 +282,7 @@ async def test_what_a_step_may_spend_shrinks_with_every_hop():
         ("alpha", replace(ENVELOPE, depth=1, ancestry=("alpha",)), "agent 'alpha' is already in the chain: alpha."),
         ("alpha", replace(ENVELOPE, depth=MAX_DEPTH), "delegation ends at depth 5."),
         ("alpha", replace(ENVELOPE, may_call=("beta",)), "Sub-agent 'alpha' not found"),
-        ("alpha", replace(ENVELOPE, calls=2), "Calls left: 1, kept for the answer."),
+        ("alpha", replace(ENVELOPE, calls=2), "No call is left to delegate: the last 1 is kept for the answer."),
     ],
     ids=["unknown", "itself", "an ancestor", "depth 6", "outside access", "no calls left"],
 )
