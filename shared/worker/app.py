@@ -13,13 +13,15 @@ from urllib.parse import urlsplit
 import httpx
 from fastapi import Request, Response
 from pydantic import JsonValue
+from pydantic_core import to_json
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
+from shared import logs
 from shared.agent import Agent
 from shared.background import Background
 from shared.client import client as transport
-from shared.contracts import Registration, StepError, StepRequest, StepResult
+from shared.contracts import MAX_METADATA_BYTES, Registration, StepError, StepRequest, StepResult
 from shared.errors import EnvelopeRefused, Unavailable
 from shared.limits.envelope import HEADER, Envelope, open_envelope
 from shared.memory.recorder import Remembering
@@ -166,9 +168,13 @@ async def _collect_metadata(agent: Agent) -> dict[str, JsonValue]:
     """The agent's metadata; none if it takes too long, for example on a network share that does not answer."""
     try:
         async with asyncio.timeout(METADATA_SECONDS):
-            return await asyncio.to_thread(agent.metadata)
+            metadata = await asyncio.to_thread(agent.metadata)
     except TimeoutError:
         return {}
+    if len(to_json(metadata)) <= MAX_METADATA_BYTES:
+        return metadata
+    logs.get().warning("agent.metadata_dropped", why=f"More than {MAX_METADATA_BYTES} bytes are refused.")
+    return {}
 
 
 def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[str, JsonValue]) -> Registration:

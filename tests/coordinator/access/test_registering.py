@@ -172,6 +172,13 @@ async def test_worker_that_lost_its_secret_works_at_once(coordinator: Suite) -> 
     assert [i.status for i in registry.all()] == ["healthy"]
 
 
+async def test_worker_drops_metadata_that_would_be_refused(coordinator: Suite) -> None:
+    """A path of four thousand characters must not keep it out."""
+    await coordinator.add(agent("echo", "echo", metadata=lambda: {"path": "x" * 5_000}))
+
+    assert coordinator.services.agents.registry.all()[0].registration.metadata == {}
+
+
 def test_secret_is_kept_in_the_state_dir(tmp_path: Path) -> None:
     """A restart with it keeps the id; with the folder wiped there is another id."""
     first = Identity("box-80", tmp_path)
