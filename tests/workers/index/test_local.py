@@ -70,6 +70,13 @@ class Clock:
         return self.seconds
 
 
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch) -> None:
+    """Other programs may be what makes a look for changes, or reading them, take long."""
+    monkeypatch.setattr(local, "LOOK_SECONDS", 30.0)
+    monkeypatch.setattr(local, "READ_SECONDS", 30.0)
+
+
 @pytest.fixture
 def docs(tmp_path) -> Path:
     folder = tmp_path / "docs"
@@ -231,6 +238,7 @@ async def test_a_look_that_takes_long_is_not_waited_for(docs, tmp_path, monkeypa
         await provider.search(SearchRequest("tide", 8), Step())
         look, slow = files.look, threading.Event()
         monkeypatch.setattr(files, "look", lambda folder: slow.wait(20) and look(folder))
+        monkeypatch.setattr(local, "LOOK_SECONDS", 0.2)
         (docs / "new.txt").write_text("A walrus sleeps on the ice.\n")
         began = time.monotonic()
         found = await provider.search(SearchRequest("spring tide", 8), Step())
