@@ -163,7 +163,7 @@ def create_app(
             starts=starts,
             runner=runner,
             admission=admission,
-            known_agents=registry.names,
+            known_agents=registry.list_names,
             planner=await _planner(settings, model, registry, meter, stack),
             default_timeout=settings.request_timeout,
             now=now,
@@ -247,7 +247,7 @@ async def _planner(
     found = models_from(model) if model is not None else None
     if found is None:
         raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
-    return Planner(await stack.enter_async_context(found), registry.all, spent=partial(meter.spent, NAME))
+    return Planner(await stack.enter_async_context(found), registry.list_all, spent=partial(meter.spent, NAME))
 
 
 def _backups(settings: CoordinatorSettings, meter: Meter, wall: Callable[[], float]) -> Backups:

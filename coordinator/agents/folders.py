@@ -10,7 +10,7 @@ from shared.report.sources import SKETCHED, FolderIdentity
 ALIKE = 0.5  # of the files; copies of one folder, of which one was changed meanwhile, are replicas
 
 
-def folder_of(registration: Registration) -> FolderIdentity | None:
+def get_folder(registration: Registration) -> FolderIdentity | None:
     """The folder that a worker's metadata names; None where it has none."""
     try:
         return FolderIdentity.model_validate(registration.metadata.get("folder"))

@@ -40,7 +40,7 @@ class Instance:
     def name(self) -> str:
         return self.registration.name
 
-    def breaker(self, now: float) -> BreakerState:
+    def find_breaker_state(self, now: float) -> BreakerState:
         if self.open_until is None:
             return "closed"
         return "open" if now < self.open_until else "half_open"

@@ -25,7 +25,7 @@ class Registrations:
         self._private = private
         self._checked: dict[bytes, Claim] = {}
 
-    def read(self, body: bytes) -> Claim:
+    def parse(self, body: bytes) -> Claim:
         """The registration that `body` holds; raises `BadRequest`, and `Invalid` for a wrong field or address."""
         digest = hashlib.sha256(body).digest()
         known = self._checked.get(digest)

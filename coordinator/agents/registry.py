@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from random import Random
 
-from coordinator.agents.folders import differ, folder_of
+from coordinator.agents.folders import differ, get_folder
 from coordinator.agents.instance import BREAKER_SECONDS, Instance
 from coordinator.agents.presence import choose_to_go, find_gone
 from shared.contracts import AgentStatus, Registration
@@ -35,30 +35,30 @@ class Registry:
 
     # --- who is there
 
-    def all(self) -> list[Instance]:
+    def list_all(self) -> list[Instance]:
         return sorted(self._instances.values(), key=lambda i: (i.name, i.id))
 
     def get(self, agent_id: str) -> Instance | None:
         return self._instances.get(agent_id)
 
-    def names(self) -> Collection[str]:
+    def list_names(self) -> Collection[str]:
         """Of all agents that are there, as they come and go."""
         return self._by_name.keys()
 
-    def matching(self, *, capability: str | None, agent: str | None) -> list[Instance]:
+    def find(self, *, capability: str | None, agent: str | None) -> list[Instance]:
         """Every instance that was registered for this, alive or not."""
-        return [*self._matching(capability, agent)]
+        return [*self._find(capability, agent)]
 
-    def _matching(self, capability: str | None, agent: str | None) -> Collection[Instance]:
+    def _find(self, capability: str | None, agent: str | None) -> Collection[Instance]:
         if capability is None:
             return self._by_name.get(agent, {}).values() if agent is not None else self._instances.values()
         able = self._by_capability.get(capability, {}).values()
         return able if agent is None else [i for i in able if i.name == agent]
 
-    def known(self, *, capability: str | None, agent: str | None) -> bool:
+    def has_known(self, *, capability: str | None, agent: str | None) -> bool:
         """Whether anybody for this was ever registered, here or before a restart."""
         was = agent in self._ever_named if agent is not None else capability in self._ever_capable
-        return was or bool(self._matching(capability, agent))
+        return was or bool(self._find(capability, agent))
 
     def remember(self, registration: Registration) -> None:
         """An agent that was here before: steps for it, or for what it can do, wait a little and do not fail at once."""
@@ -76,7 +76,7 @@ class Registry:
         """
         now = self._now()
         known = self._instances.get(agent_id)
-        if known is None or self._silent(known):
+        if known is None or self._is_silent(known):
             self._refuse_other_folder(agent_id, registration)
         if known is None and len(self._instances) >= MAX_AGENTS:
             gone = choose_to_go(self._instances.values())
@@ -108,7 +108,7 @@ class Registry:
             self._unlist(instance)
         return instance
 
-    def probed(self, agent_id: str, error: str | None) -> bool:
+    def record_probe(self, agent_id: str, error: str | None) -> bool:
         """Records a probe; says whether the status changed."""
         instance = self._instances.get(agent_id)
         if instance is None or instance.status is AgentStatus.DRAINING:
@@ -117,24 +117,24 @@ class Registry:
         if error is None:
             instance.last_seen, instance.wall_last_seen = self._now(), self._wall()
             instance.reached = True
-            if not self._silent(instance):
+            if not self._is_silent(instance):
                 instance.status, instance.last_error, instance.away_since = AgentStatus.HEALTHY, None, None
                 self._drop_replaced(instance)
         else:
             self._lose(instance, error)
         return instance.status is not before
 
-    def paused(self, seconds: float) -> None:
+    def extend_leases(self, seconds: float) -> None:
         """This process was paused for so long and received no heartbeats: leases are extended by as much."""
         for instance in self._instances.values():
             if instance.lease_until is not None:
                 instance.lease_until += seconds
 
-    def lapsed(self) -> list[Instance]:
+    def expire_leases(self) -> list[Instance]:
         """Marks instances whose lease has run out as unreachable; returns the newly silent."""
         newly = []
         for instance in list(self._instances.values()):
-            if not self._silent(instance):
+            if not self._is_silent(instance):
                 continue
             assert instance.lease_until is not None
             silent_for = self._now() - instance.lease_until + LEASE_SECONDS
@@ -161,18 +161,18 @@ class Registry:
         """
         now = self._now()
         banned = set(outside)
-        known = self._matching(capability, agent)
+        known = self._find(capability, agent)
         able: list[Instance] = []
         if len(known) > LOOKED_AT:
-            able = self._able(self._random.sample([*known], LOOKED_AT), banned, now)
-        able = [i for i in able if i.id not in avoid] or self._able(known, banned, now)
+            able = self._select_able(self._random.sample([*known], LOOKED_AT), banned, now)
+        able = [i for i in able if i.id not in avoid] or self._select_able(known, banned, now)
         fresh = [i for i in able if i.id not in avoid] or able
         if not fresh:
             return None
-        expected = self._expected(fresh, now)
+        expected = self._estimate(fresh, now)
         return min(fresh, key=lambda i: (expected[i.id], self._random.random()))
 
-    def _able(self, instances: Iterable[Instance], banned: Collection[str], now: float) -> list[Instance]:
+    def _select_able(self, instances: Iterable[Instance], banned: Collection[str], now: float) -> list[Instance]:
         return [
             i
             for i in instances
@@ -182,7 +182,7 @@ class Registry:
             and (i.open_until is None or self._lets_through(i, now))
         ]
 
-    def _expected(self, instances: Collection[Instance], now: float) -> dict[str, float]:
+    def _estimate(self, instances: Collection[Instance], now: float) -> dict[str, float]:
         """What each would take, by id: in steps of the quickest.
 
         A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
@@ -195,12 +195,12 @@ class Registry:
             expected[i.id] = (i.load + 1) * (believed / quickest if believed > ALIKE * quickest else 1.0)
         return expected
 
-    def began(self, instance: Instance) -> None:
+    def record_start(self, instance: Instance) -> None:
         instance.load += 1
         if instance.open_until is not None:
             instance.trial = True
 
-    def ended(self, instance: Instance, *, seconds: float | None, error: str | None, blame: bool) -> None:
+    def record_end(self, instance: Instance, *, seconds: float | None, error: str | None, blame: bool) -> None:
         """Records a call's end: its latency when it went well, one failure more when the agent is to blame."""
         instance.load = max(0, instance.load - 1)
         instance.trial = False
@@ -243,17 +243,17 @@ class Registry:
         instance.status, instance.last_error = AgentStatus.UNREACHABLE, error
 
     def _lets_through(self, instance: Instance, now: float) -> bool:
-        return {"closed": True, "open": False, "half_open": not instance.trial}[instance.breaker(now)]
+        return {"closed": True, "open": False, "half_open": not instance.trial}[instance.find_breaker_state(now)]
 
-    def _silent(self, instance: Instance) -> bool:
+    def _is_silent(self, instance: Instance) -> bool:
         return instance.lease_until is not None and self._now() > instance.lease_until
 
     def _refuse_other_folder(self, agent_id: str, registration: Registration) -> None:
-        folder = folder_of(registration)
+        folder = get_folder(registration)
         for other in self._by_name.get(registration.name, {}).values():
-            theirs = folder_of(other.registration)
+            theirs = get_folder(other.registration)
             mine = other.id == agent_id or other.registration.instance == registration.instance
-            if mine or self._silent(other) or other.registration.draining:
+            if mine or self._is_silent(other) or other.registration.draining:
                 continue
             if folder is not None and theirs is not None and differ(folder, theirs):
                 raise Conflict(
@@ -266,14 +266,14 @@ class Registry:
         """The same instance at a new endpoint: its silent earlier self goes."""
         for other in list(self._by_name.get(registration.name, {}).values()):
             same = other.registration.instance == registration.instance
-            if same and other.id != instance.id and (self._silent(other) or other.status is AgentStatus.UNREACHABLE):
+            if same and other.id != instance.id and (self._is_silent(other) or other.status is AgentStatus.UNREACHABLE):
                 self.remove(other.id)
 
     def _drop_replaced(self, instance: Instance) -> None:
         """Whoever took another `instance`, its secret being lost, has its own silent earlier self at its address."""
         for other in list(self._by_name.get(instance.name, {}).values()):
             here = other.registration.endpoint == instance.registration.endpoint
-            if here and other.id != instance.id and instance.lease_until is not None and self._silent(other):
+            if here and other.id != instance.id and instance.lease_until is not None and self._is_silent(other):
                 self.remove(other.id)
 
     def _list(self, instance: Instance) -> None:

@@ -26,7 +26,7 @@ async def register_agent(request: Request, services: OpenServices) -> Response:
     caller = caller_of(request.scope)
     name = None
     try:
-        claim = services.registrations.read(await bodies.read(request))
+        claim = services.registrations.parse(await bodies.read(request))
         name = claim.registration.name
         instance, new = await services.agents.register(claim, caller)
     except MusterError as error:
@@ -53,7 +53,7 @@ async def list_agents(
     """Every instance of every agent."""
     found = [
         i
-        for i in services.agents.registry.all()
+        for i in services.agents.registry.list_all()
         if (capability is None or capability in i.registration.capabilities) and (status is None or i.status is status)
     ]
     if cursor is not None:
@@ -67,7 +67,7 @@ async def list_agents(
 @router.get("/agents/{name}", tags=["agents"])
 async def get_agent(name: str, services: OpenServices) -> dict[str, Any]:
     """The instances of one agent."""
-    found = [i for i in services.agents.registry.all() if i.name == name]
+    found = [i for i in services.agents.registry.list_all() if i.name == name]
     if not found:
         raise NotFound(f"There is no agent {name!r}.")
     return {"name": name, "instances": [_agent(i, services) for i in found]}

@@ -21,7 +21,7 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 @router.get("/delegate", tags=["agents"])
 async def list_delegates(services: OpenServices) -> dict[str, Any]:
     """The agents that may be asked, by name and description, for whoever's key does not open `GET /agents`."""
-    described = {i.name: i.registration.description for i in services.agents.registry.all()}
+    described = {i.name: i.registration.description for i in services.agents.registry.list_all()}
     return {"agents": [{"name": name, "description": text} for name, text in described.items()]}
 
 

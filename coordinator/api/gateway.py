@@ -86,7 +86,7 @@ async def _forward(name: str, rest: str, request: Request, services: Services) -
     sign(sent, instance, services, body=signed or b"")
     if not sends or signed is not None:
         uploaded.set()
-    services.agents.registry.began(instance)
+    services.agents.registry.record_start(instance)
     try:
         answer = await run_unless_hung_up(services.http.send(sent, stream=True), request.receive, uploaded=uploaded)
     except DeadlineExceeded as exc:
@@ -108,7 +108,7 @@ def _choose(name: str, services: Services) -> Instance:
     instance = services.agents.registry.choose(capability=None, agent=name)
     if instance is not None:
         return instance
-    known = services.agents.registry.matching(capability=None, agent=name)
+    known = services.agents.registry.find(capability=None, agent=name)
     if not known:
         raise NotFound(f"There is no agent {name!r}.")
     raise BadGateway(f"Agent {name!r} is {known[0].status}: {known[0].last_error or 'not probed yet'}")
@@ -175,4 +175,4 @@ def _forwardable(headers: httpx.Headers | Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _record_end(services: Services, instance: Instance, error: str | None) -> None:
-    services.agents.registry.ended(instance, seconds=None, error=error, blame=False)
+    services.agents.registry.record_end(instance, seconds=None, error=error, blame=False)

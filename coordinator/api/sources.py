@@ -113,7 +113,7 @@ def _researchers(task: Task, id: str, services: Services) -> list[Instance]:
     }
     able = [
         instance
-        for instance in services.agents.registry.matching(capability="research", agent=None)
+        for instance in services.agents.registry.find(capability="research", agent=None)
         if instance.status is AgentStatus.HEALTHY and instance.registration.protocol == "muster"
     ]
     return sorted(able, key=lambda instance: instance.id not in found_by)

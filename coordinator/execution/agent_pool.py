@@ -129,9 +129,9 @@ class Agents:
         while True:
             instance = self.registry.choose(capability=step.capability, agent=step.agent, avoid=tried)
             if instance is not None:
-                self.registry.began(instance)
+                self.registry.record_start(instance)
                 return instance
-            if not self.registry.known(capability=step.capability, agent=step.agent):
+            if not self.registry.has_known(capability=step.capability, agent=step.agent):
                 raise NoAgent(f"No agent has ever registered for {step.target}.")
             full = self._are_only_full(step)
             left = (until if full else since + patience) - self._now()
@@ -144,7 +144,7 @@ class Agents:
     def release(self, instance: Instance, *, seconds: float, error: str | None, blame: bool) -> None:
         """Records the end of a call; `error` says what went wrong, if anything."""
         was_full = not self.registry.has_room(instance)
-        self.registry.ended(instance, seconds=seconds, error=error, blame=blame)
+        self.registry.record_end(instance, seconds=seconds, error=error, blame=blame)
         if was_full or error is not None:
             self.wake_waiters()
 
@@ -184,7 +184,7 @@ class Agents:
         self._probe_soon(instance.id)
 
     def get_breaker(self, instance: Instance) -> BreakerState:
-        return instance.breaker(self._now())
+        return instance.find_breaker_state(self._now())
 
     def wake_waiters(self) -> None:
         """Wakes every step that waits for an agent."""
@@ -199,11 +199,11 @@ class Agents:
             return
 
     def _are_only_full(self, step: Step) -> bool:
-        able = self.registry.matching(capability=step.capability, agent=step.agent)
-        return any(i.status is AgentStatus.HEALTHY and i.breaker(self._now()) == "closed" for i in able)
+        able = self.registry.find(capability=step.capability, agent=step.agent)
+        return any(i.status is AgentStatus.HEALTHY and i.find_breaker_state(self._now()) == "closed" for i in able)
 
     def _explain_none(self, step: Step) -> str:
-        able = self.registry.matching(capability=step.capability, agent=step.agent)
+        able = self.registry.find(capability=step.capability, agent=step.agent)
         said = [
             f"{i.id} is {i.status}" + (f" ({i.last_error.rstrip('.')})" if i.last_error else "")
             if i.status is not AgentStatus.HEALTHY
@@ -241,14 +241,14 @@ class Agents:
 
         while True:
             await asyncio.sleep(self._probe_seconds)
-            await asyncio.gather(*(probe_one(i) for i in self.registry.all()))
+            await asyncio.gather(*(probe_one(i) for i in self.registry.list_all()))
 
     async def _probe(self, instance: Instance) -> bool:
         try:
             error = await self._client.probe(instance)
         except CallNotSent:
             return False  # it says nothing of the agent
-        if self.registry.probed(instance.id, error):
+        if self.registry.record_probe(instance.id, error):
             self._publish_status(instance)
         if error is None and instance.wall_last_seen is not None:
             self._holders.reached(instance.id, instance.wall_last_seen)
@@ -271,12 +271,12 @@ class Agents:
         while True:
             due = clock() + LAPSE_SECONDS
             await asyncio.sleep(LAPSE_SECONDS)
-            self.registry.paused(max(0.0, clock() - due))
-            for instance in self.registry.lapsed():
+            self.registry.extend_leases(max(0.0, clock() - due))
+            for instance in self.registry.expire_leases():
                 self._publish_status(instance)
             self._cut_silent_calls()
             self.registry.drop_gone()
-            for agent_id in self._saved.keys() - {i.id for i in self.registry.all()}:  # gone, or replaced
+            for agent_id in self._saved.keys() - {i.id for i in self.registry.list_all()}:  # gone, or replaced
                 self._drop(agent_id, forget=not self._holders.is_reached(agent_id))
 
     def _drop(self, agent_id: str, *, forget: bool) -> None:

@@ -68,7 +68,7 @@ class Gauges(Collector):
             async with asyncio.timeout(LOOK_SECONDS):
                 before = self._wall() - self._history_days * DAY_SECONDS
                 self._overdue = await self._store.overdue(ended_before=before, now=self._wall())
-        self._seen = [*self._agents(self._registry.all()), *self._files(), *self._due()]
+        self._seen = [*self._agents(self._registry.list_all()), *self._files(), *self._due()]
 
     def collect(self) -> Iterator[Metric]:
         """What was seen last."""
@@ -80,7 +80,7 @@ class Gauges(Collector):
         breakers: Tally[tuple[str, str]] = Tally()
         for one in instances:
             statuses[one.name, one.status] += 1
-            breakers[one.name, one.breaker(now)] += 1
+            breakers[one.name, one.find_breaker_state(now)] += 1
             ages[one.name] = max(ages[one.name], _silent_for(one, now))
         agents = GaugeMetricFamily("muster_agents", "Registered instances.", labels=["agent", "status"])
         states = GaugeMetricFamily("muster_agent_breakers", "Circuit breakers.", labels=["agent", "state"])

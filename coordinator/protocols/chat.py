@@ -55,7 +55,7 @@ class CoordinatorFace:
     def skills(self) -> Sequence[Skill]:
         """The default plan, and what the registered agents can do."""
         own = Skill("answer", "Answer a question", self.description, ("research", "analyze", "report"))
-        agents = {i.name: i.registration for i in self.services().agents.registry.all()}
+        agents = {i.name: i.registration for i in self.services().agents.registry.list_all()}
         return [
             own,
             *(
@@ -66,7 +66,7 @@ class CoordinatorFace:
 
     def models(self) -> Sequence[str]:
         """Its own name, and the names of the agents that are there."""
-        agents = self.services().agents.registry.all()
+        agents = self.services().agents.registry.list_all()
         return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
@@ -139,7 +139,7 @@ class CoordinatorFace:
         model = ask.model or NAME
         plan: list[PlanStep] | None = None
         if model != NAME:
-            if model not in services.agents.registry.names():
+            if model not in services.agents.registry.list_names():
                 raise ModelNotFound(f"There is no agent {model!r}. Available: {', '.join(self.models())}.")
             plan = [PlanStep(id="answer", agent=model, input=ask.text)]
         if plan is None and len(ask.text) > MAX_DESCRIPTION:

@@ -271,7 +271,7 @@ class Suite:
         """Waits until the agent at `host` has this status in the eyes of the coordinator."""
 
         def seen() -> bool:
-            known = self.services.agents.registry.all()
+            known = self.services.agents.registry.list_all()
             return any(i.status == status for i in known if i.registration.endpoint.partition("//")[2] == host)
 
         await eventually(seen, seconds=seconds, why=f"{host} did not become {status}")

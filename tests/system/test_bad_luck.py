@@ -297,7 +297,7 @@ async def test_own_pause_is_no_silence_of_agents(network: Network, monkeypatch: 
     monkeypatch.setattr(agents, "LAPSE_SECONDS", 0.02)
     held = Held()
     async with Suite(network, agent("worker", "work", held)) as coordinator:
-        [instance] = coordinator.services.agents.registry.all()
+        [instance] = coordinator.services.agents.registry.list_all()
         task_id = await coordinator.begin(plan=[{"id": "s", "capability": "work"}])
         await eventually(lambda: held.began)
         monkeypatch.setattr(registry, "LEASE_SECONDS", 0.5)

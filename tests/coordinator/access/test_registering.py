@@ -163,13 +163,13 @@ async def test_worker_that_lost_its_secret_works_at_once(coordinator: Suite) -> 
     old = (await put(coordinator, killed)).json()["agent_id"]
     await coordinator.start(agent("echo", "echo"))
     registry = coordinator.services.agents.registry
-    await eventually(lambda: [i.status for i in registry.all()] == ["healthy", "healthy"])
+    await eventually(lambda: [i.status for i in registry.list_all()] == ["healthy", "healthy"])
 
     tasks = [await coordinator.execute(agents=["echo"]) for _ in range(8)]
 
     assert {task.status for task in tasks} == {"completed"}
     await eventually(lambda: registry.get(old) is None, seconds=30)
-    assert [i.status for i in registry.all()] == ["healthy"]
+    assert [i.status for i in registry.list_all()] == ["healthy"]
 
 
 async def test_worker_drops_metadata_that_would_be_refused(coordinator: Suite) -> None:

@@ -41,14 +41,14 @@ def adds(registry: Registry, id: str = "a", **changes: Any) -> Instance:
     """Registers an instance that calls again by itself, and probes it well."""
     known = {"name": "agent", "endpoint": f"http://{id}", "capabilities": ["work"], "instance": id} | changes
     instance, _ = registry.register(id, Registration.model_validate(known))
-    registry.probed(id, None)
+    registry.record_probe(id, None)
     return instance
 
 
 def fails(registry: Registry, instance: Instance, times: int = 1) -> None:
     for _ in range(times):
-        registry.began(instance)
-        registry.ended(instance, seconds=0.1, error="HTTP 500", blame=True)
+        registry.record_start(instance)
+        registry.record_end(instance, seconds=0.1, error="HTTP 500", blame=True)
 
 
 def chosen(registry: Registry, **more: Any) -> str | None:
@@ -62,23 +62,23 @@ def chosen(registry: Registry, **more: Any) -> str | None:
 def test_an_agent_is_pending_until_a_probe_got_through(registry: Registry) -> None:
     registry.register("a", Registration(name="agent", endpoint="http://a", capabilities=["work"]))
 
-    assert (registry.all()[0].status, chosen(registry)) == (AgentStatus.PENDING, None)
-    assert registry.probed("a", None)
+    assert (registry.list_all()[0].status, chosen(registry)) == (AgentStatus.PENDING, None)
+    assert registry.record_probe("a", None)
     assert chosen(registry) == "a"
-    assert not registry.probed("a", None)
+    assert not registry.record_probe("a", None)
 
 
 def test_lease_lapses_after_three_beats_and_comes_back(registry: Registry, clock: Clock) -> None:
     """A lease lapses after three missed beats and a beat and a probe bring it back."""
     instance = adds(registry)
     clock.passes(LEASE_SECONDS)
-    assert registry.lapsed() == []
+    assert registry.expire_leases() == []
     clock.passes(0.1)
 
-    assert registry.lapsed() == [instance]
-    assert registry.lapsed() == []
+    assert registry.expire_leases() == [instance]
+    assert registry.expire_leases() == []
     assert (instance.status, instance.last_error, chosen(registry)) == (UNREACHABLE, "silent for 6 s", None)
-    registry.probed("a", None)
+    registry.record_probe("a", None)
     assert instance.status is UNREACHABLE, "it can be called and still does not beat"
     adds(registry)
     assert (instance.status, instance.last_error) == (HEALTHY, None)
@@ -89,7 +89,7 @@ def test_an_agent_registered_by_hand_has_no_lease(registry: Registry, clock: Clo
     clock.passes(GONE_SECONDS + 1)
     registry.drop_gone()
 
-    assert registry.lapsed() == []
+    assert registry.expire_leases() == []
     assert chosen(registry) == "a"
 
 
@@ -97,17 +97,17 @@ def test_long_silent_agent_is_forgotten_its_name_stays(registry: Registry, clock
     """An agent that is away for 30 days is forgotten, but neither its name nor its capability."""
     adds(registry)
     clock.passes(GONE_SECONDS - 1)
-    registry.lapsed()
+    registry.expire_leases()
     registry.drop_gone()
-    assert [i.status for i in registry.all()] == [UNREACHABLE]
+    assert [i.status for i in registry.list_all()] == [UNREACHABLE]
     clock.passes(2)
     registry.drop_gone()
 
-    assert registry.all() == []
-    assert registry.known(capability="work", agent=None)
-    assert registry.known(capability=None, agent="agent")
-    assert not registry.known(capability="paint", agent=None)
-    assert not registry.known(capability=None, agent="painter")
+    assert registry.list_all() == []
+    assert registry.has_known(capability="work", agent=None)
+    assert registry.has_known(capability=None, agent="agent")
+    assert not registry.has_known(capability="paint", agent=None)
+    assert not registry.has_known(capability=None, agent="painter")
 
 
 def test_worker_at_new_endpoint_replaces_its_old_self(registry: Registry, clock: Clock) -> None:
@@ -115,11 +115,11 @@ def test_worker_at_new_endpoint_replaces_its_old_self(registry: Registry, clock:
     adds(registry, "old", instance="w1")
     adds(registry, "other", instance="w2")
     clock.passes(LEASE_SECONDS + 1)
-    registry.lapsed()
+    registry.expire_leases()
 
     adds(registry, "new", instance="w1")
 
-    assert [i.id for i in registry.all()] == ["new", "other"]
+    assert [i.id for i in registry.list_all()] == ["new", "other"]
 
 
 def test_the_thousand_and_first_agent_is_refused(registry: Registry) -> None:
@@ -137,10 +137,10 @@ def test_agent_that_is_away_makes_room(registry: Registry, clock: Clock) -> None
         adds(registry, f"a{i}", instance=None)
     for id in ("long", "short", "never"):
         registry.register(id, Registration(name="agent", endpoint=f"http://{id}", capabilities=[]))
-        registry.probed(id, None if id != "never" else "refused")
+        registry.record_probe(id, None if id != "never" else "refused")
     for id in ("long", "short"):
         clock.passes(1)
-        registry.probed(id, "refused")
+        registry.record_probe(id, "refused")
 
     for n, gone in enumerate(("never", "long", "short")):
         adds(registry, f"new{n}", instance=None)
@@ -155,25 +155,25 @@ def test_agent_never_reached_goes_after_ten_minutes(registry: Registry, clock: C
     registry.register("by-hand", by_hand)
     registry.register("beats", by_hand.model_copy(update={"instance": "beats"}))
     adds(registry, "reached", instance=None)
-    registry.probed("reached", "refused")
+    registry.record_probe("reached", "refused")
     clock.passes(UNREACHED_SECONDS)
     registry.drop_gone()
-    assert len(registry.all()) == 3
+    assert len(registry.list_all()) == 3
     clock.passes(1)
     registry.drop_gone()
 
-    assert [(i.id, i.status) for i in registry.all()] == [("reached", UNREACHABLE)]
+    assert [(i.id, i.status) for i in registry.list_all()] == [("reached", UNREACHABLE)]
 
 
 def test_process_with_another_instance_replaces_its_silent_self(registry: Registry, clock: Clock) -> None:
     """A worker that lost its secret leaves no ghost: it is at the same address, and its earlier self is silent."""
     adds(registry, "old", endpoint="http://same")
     adds(registry, "new", endpoint="http://same")
-    assert len(registry.all()) == 2, "both may live, as far as anybody knows"
+    assert len(registry.list_all()) == 2, "both may live, as far as anybody knows"
     clock.passes(LEASE_SECONDS + 1)
     adds(registry, "new", endpoint="http://same")
 
-    assert [i.id for i in registry.all()] == ["new"]
+    assert [i.id for i in registry.list_all()] == ["new"]
 
 
 def test_displaced_instance_waits_for_its_own_heartbeat(registry: Registry) -> None:
@@ -181,7 +181,7 @@ def test_displaced_instance_waits_for_its_own_heartbeat(registry: Registry) -> N
     instance = adds(registry)
     registry.displace(instance)
     registry.suspect(instance, "refused")
-    registry.probed("a", None)
+    registry.record_probe("a", None)
     assert (instance.status, chosen(registry)) == (UNREACHABLE, None)
     adds(registry)
 
@@ -194,27 +194,27 @@ def test_displaced_instance_waits_for_its_own_heartbeat(registry: Registry) -> N
 def test_unproven_newcomer_gets_no_more_than_its_share(registry: Registry) -> None:
     """A slow one beside quick ones would otherwise get every step until its first answer."""
     quick, _ = adds(registry, "quick"), adds(registry, "newcomer")
-    registry.began(quick)
-    registry.ended(quick, seconds=0.02, error=None, blame=False)
+    registry.record_start(quick)
+    registry.record_end(quick, seconds=0.02, error=None, blame=False)
 
     got = []
     for _ in range(20):
         instance = registry.choose(capability="work", agent=None)
         assert instance is not None
-        registry.began(instance)
+        registry.record_start(instance)
         got.append(instance.id)
         if instance is quick:
-            registry.ended(quick, seconds=0.02, error=None, blame=False)
+            registry.record_end(quick, seconds=0.02, error=None, blame=False)
 
     assert got.count("newcomer") == 1
 
 
 def test_the_least_loaded_of_equals_is_chosen(registry: Registry) -> None:
     one, two = adds(registry, "one"), adds(registry, "two")
-    registry.began(one)
+    registry.record_start(one)
     assert chosen(registry) == "two"
-    registry.began(two)
-    registry.began(two)
+    registry.record_start(two)
+    registry.record_start(two)
 
     assert chosen(registry) == "one"
 
@@ -222,13 +222,13 @@ def test_the_least_loaded_of_equals_is_chosen(registry: Registry) -> None:
 def test_a_quick_one_gets_more_than_a_slow_one(registry: Registry) -> None:
     for id, seconds in (("slow", 2.0), ("quick", 0.1)):
         instance = adds(registry, id)
-        registry.began(instance)
-        registry.ended(instance, seconds=seconds, error=None, blame=False)
+        registry.record_start(instance)
+        registry.record_end(instance, seconds=seconds, error=None, blame=False)
     taken = []
     for _ in range(10):
         instance = registry.choose(capability="work", agent=None)
         assert instance is not None
-        registry.began(instance)
+        registry.record_start(instance)
         taken.append(instance.id)
 
     assert taken.count("quick") == 10
@@ -241,7 +241,7 @@ def test_equals_share_the_work(registry: Registry) -> None:
     for _ in range(40):
         instance = registry.choose(capability="work", agent=None)
         assert instance is not None
-        registry.began(instance)
+        registry.record_start(instance)
         taken.append(instance.id)
 
     assert {taken.count(f"a{i}") for i in range(4)} == {10}
@@ -249,9 +249,9 @@ def test_equals_share_the_work(registry: Registry) -> None:
 
 def test_nobody_gets_more_than_it_takes(registry: Registry) -> None:
     instance = adds(registry, max_concurrency=2)
-    registry.began(instance)
+    registry.record_start(instance)
     assert chosen(registry) == "a"
-    registry.began(instance)
+    registry.record_start(instance)
 
     assert chosen(registry) is None
 
@@ -279,7 +279,7 @@ def test_a_draining_agent_gets_nothing_and_beats_on(registry: Registry) -> None:
     instance = adds(registry)
     adds(registry, draining=True)
     assert (instance.status, chosen(registry)) == (AgentStatus.DRAINING, None)
-    assert not registry.probed("a", None)
+    assert not registry.record_probe("a", None)
 
     adds(registry, draining=False)
 
@@ -292,20 +292,20 @@ def test_a_draining_agent_gets_nothing_and_beats_on(registry: Registry) -> None:
 def test_the_breaker_opens_after_five_failures_in_a_row(registry: Registry, clock: Clock) -> None:
     instance = adds(registry)
     fails(registry, instance, 4)
-    assert (instance.breaker(clock()), chosen(registry)) == ("closed", "a")
+    assert (instance.find_breaker_state(clock()), chosen(registry)) == ("closed", "a")
     fails(registry, instance)
 
-    assert (instance.breaker(clock()), chosen(registry)) == ("open", None)
+    assert (instance.find_breaker_state(clock()), chosen(registry)) == ("open", None)
 
 
 def test_one_success_between_failures_keeps_it_closed(registry: Registry, clock: Clock) -> None:
     instance = adds(registry)
     for _ in range(5):
         fails(registry, instance, 4)
-        registry.began(instance)
-        registry.ended(instance, seconds=0.1, error=None, blame=False)
+        registry.record_start(instance)
+        registry.record_end(instance, seconds=0.1, error=None, blame=False)
 
-    assert instance.breaker(clock()) == "closed"
+    assert instance.find_breaker_state(clock()) == "closed"
 
 
 def test_one_trial_after_a_pause_decides(registry: Registry, clock: Clock) -> None:
@@ -313,19 +313,19 @@ def test_one_trial_after_a_pause_decides(registry: Registry, clock: Clock) -> No
     instance = adds(registry)
     fails(registry, instance, 5)
     clock.passes(1.3)
-    assert (instance.breaker(clock()), chosen(registry)) == ("half_open", "a")
-    registry.began(instance)
+    assert (instance.find_breaker_state(clock()), chosen(registry)) == ("half_open", "a")
+    registry.record_start(instance)
     assert chosen(registry) is None
 
-    registry.ended(instance, seconds=0.1, error="HTTP 500", blame=True)
-    assert instance.breaker(clock()) == "open"
+    registry.record_end(instance, seconds=0.1, error="HTTP 500", blame=True)
+    assert instance.find_breaker_state(clock()) == "open"
     clock.passes(1.3)
-    assert instance.breaker(clock()) == "open", "the second pause is longer"
+    assert instance.find_breaker_state(clock()) == "open", "the second pause is longer"
     clock.passes(1.3)
-    registry.began(instance)
-    registry.ended(instance, seconds=0.1, error=None, blame=False)
+    registry.record_start(instance)
+    registry.record_end(instance, seconds=0.1, error=None, blame=False)
 
-    assert (instance.breaker(clock()), instance.failures) == ("closed", 0)
+    assert (instance.find_breaker_state(clock()), instance.failures) == ("closed", 0)
 
 
 def test_the_pause_grows_to_a_minute_and_no_further(registry: Registry, clock: Clock) -> None:
@@ -336,17 +336,17 @@ def test_the_pause_grows_to_a_minute_and_no_further(registry: Registry, clock: C
         fails(registry, instance)
 
     clock.passes(60 * 1.2 + 0.1)
-    assert instance.breaker(clock()) == "half_open"
+    assert instance.find_breaker_state(clock()) == "half_open"
 
 
 def test_failures_beyond_the_agents_control_do_not_count(registry: Registry, clock: Clock) -> None:
     """Failures the agent is not to blame for do not count."""
     instance = adds(registry)
     for _ in range(20):
-        registry.began(instance)
-        registry.ended(instance, seconds=None, error="cancelled", blame=False)
+        registry.record_start(instance)
+        registry.record_end(instance, seconds=None, error="cancelled", blame=False)
 
-    assert (instance.breaker(clock()), instance.load) == ("closed", 0)
+    assert (instance.find_breaker_state(clock()), instance.load) == ("closed", 0)
 
 
 def test_suspect_gets_no_steps_until_a_probe_succeeds(registry: Registry) -> None:
@@ -355,14 +355,14 @@ def test_suspect_gets_no_steps_until_a_probe_succeeds(registry: Registry) -> Non
     registry.suspect(instance, "Connection refused")
     assert (instance.status, chosen(registry)) == (UNREACHABLE, None)
 
-    registry.probed("a", None)
+    registry.record_probe("a", None)
 
     assert chosen(registry) == "a"
 
 
 def works(registry: Registry, instance: Instance, seconds: float) -> None:
-    registry.began(instance)
-    registry.ended(instance, seconds=seconds, error=None, blame=False)
+    registry.record_start(instance)
+    registry.record_end(instance, seconds=seconds, error=None, blame=False)
 
 
 def shares(registry: Registry, times: int = 300) -> dict[str, float]:
@@ -397,10 +397,10 @@ def test_older_calls_do_not_keep_the_breaker_open(registry: Registry, clock: Clo
     """Twenty steps on an agent that stands still fail at the same moment: that is one outage, not twenty."""
     instance = adds(registry)
     for _ in range(20):
-        registry.began(instance)
+        registry.record_start(instance)
     clock.passes(6)
     for _ in range(20):
-        registry.ended(instance, seconds=6.0, error="silent", blame=True)
+        registry.record_end(instance, seconds=6.0, error="silent", blame=True)
     assert chosen(registry) is None
 
     clock.passes(1.3)
@@ -441,7 +441,7 @@ def test_replicas_are_not_refused(registry, one, other):
     adds(registry, "a", metadata=one)
     adds(registry, "b", metadata=other)
 
-    assert len(registry.all()) == 2
+    assert len(registry.list_all()) == 2
 
 
 def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
@@ -450,7 +450,7 @@ def test_other_names_and_draining_instances_are_in_nobodys_way(registry):
     adds(registry, "a", metadata=folder("1", "a"), draining=True)
     adds(registry, "c", metadata=folder("3", "c"))
 
-    assert len(registry.all()) == 3
+    assert len(registry.list_all()) == 3
 
 
 def test_choice_among_healthy_instances_is_even(registry: Registry) -> None:
@@ -458,11 +458,11 @@ def test_choice_among_healthy_instances_is_even(registry: Registry) -> None:
     for n in range(300):
         adds(registry, f"w{n}")
     asked = {chosen(registry) for _ in range(2_000)}
-    for instance in registry.all()[:-1]:
+    for instance in registry.list_all()[:-1]:
         registry.suspect(instance, "gone")
 
     assert len(asked) > 280
-    assert chosen(registry) == registry.all()[-1].id
+    assert chosen(registry) == registry.list_all()[-1].id
 
 
 def test_agent_can_do_what_it_said_last(registry: Registry) -> None:
@@ -470,9 +470,9 @@ def test_agent_can_do_what_it_said_last(registry: Registry) -> None:
     one = adds(registry, "w", name="w", capabilities=["old", "both"])
     registry.register(one.id, one.registration.model_copy(update={"capabilities": ["both", "new"]}))
 
-    found = {name: registry.matching(capability=name, agent=None) for name in ("old", "both", "new")}
+    found = {name: registry.find(capability=name, agent=None) for name in ("old", "both", "new")}
     registry.remove(one.id)
 
     assert found == {"old": [], "both": [one], "new": [one]}
-    assert registry.matching(capability="both", agent=None) == []
-    assert "w" not in registry.names()
+    assert registry.find(capability="both", agent=None) == []
+    assert "w" not in registry.list_names()

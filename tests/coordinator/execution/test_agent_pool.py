@@ -50,19 +50,19 @@ def test_heartbeat_is_checked_once_and_kept_small() -> None:
     registrations = Registrations(private=True)
     small, large = [json.dumps(AGENT | {"unknown": "x" * size}).encode() for size in (10, 20_000)]
 
-    assert registrations.read(small) is registrations.read(small)
-    assert registrations.read(large) is not registrations.read(large)
+    assert registrations.parse(small) is registrations.parse(small)
+    assert registrations.parse(large) is not registrations.parse(large)
 
 
 def test_registrations_are_bounded_by_the_agents_limit() -> None:
     """No more registrations are kept than there may be agents."""
     registrations = Registrations(private=True)
-    first = registrations.read(json.dumps(AGENT).encode())
+    first = registrations.parse(json.dumps(AGENT).encode())
 
     for number in range(registry.MAX_AGENTS):
-        registrations.read(json.dumps(AGENT | {"name": f"echo-{number}"}).encode())
+        registrations.parse(json.dumps(AGENT | {"name": f"echo-{number}"}).encode())
 
-    assert registrations.read(json.dumps(AGENT).encode()) is not first
+    assert registrations.parse(json.dumps(AGENT).encode()) is not first
 
 
 async def test_view_of_an_agent_follows_the_contract(coordinator: Suite) -> None:

@@ -245,7 +245,7 @@ async def asking(coordinator):
     task_id = await coordinator.begin(plan=of("captain"))
     await fakes.eventually(lambda: held.began)
     captain, alpha = (
-        next(i for i in coordinator.services.agents.registry.all() if i.name == n) for n in ("captain", "alpha")
+        next(i for i in coordinator.services.agents.registry.list_all() if i.name == n) for n in ("captain", "alpha")
     )
     true = Envelope(task=task_id, step="answer", attempt=1, milliseconds=5_000)
 
@@ -321,7 +321,7 @@ async def test_what_a_delegated_step_delegates_ends_with_it(asking, coordinator)
         return Reply("done")
 
     def beta() -> Any:
-        return next(i for i in coordinator.services.agents.registry.all() if i.name == "beta")
+        return next(i for i in coordinator.services.agents.registry.list_all() if i.name == "beta")
 
     asking_on: list[Any] = []
     await coordinator.add(fakes.agent("gamma", "gamma", held))
@@ -398,7 +398,7 @@ def asker(suite: Suite, task_id: str) -> Any:
     """A function that asks for an agent in another one's name."""
 
     async def ask(name: str, step: str, agent: str, **wish: Any) -> Any:
-        by = next(i for i in suite.services.agents.registry.all() if i.name == name)
+        by = next(i for i in suite.services.agents.registry.list_all() if i.name == name)
         body = json.dumps({"agent": agent, "task": "Count."} | wish).encode()
         envelope = Envelope(task=task_id, step=step, attempt=1, milliseconds=5_000)
         header = seal(envelope, key=derive_key(suite.services.secret, by.id), body=body)
