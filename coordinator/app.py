@@ -126,7 +126,7 @@ def create_app(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
         )
         webhooks = Webhooks(store, to_webhooks, settings.base_path, wall=wall, random=random, at=at)
-        for reader in (stats.read, log_lines(), feed.read, webhooks.read):
+        for reader in (stats.record, log_lines(), feed.read, webhooks.notice):
             events.add(reader)
         http = await stack.enter_async_context(
             transport.make_client(

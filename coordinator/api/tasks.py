@@ -145,7 +145,7 @@ async def cancel_task(task_id: str, services: OpenServices, asked: RequestedForm
 async def get_stats(request: Request, services: OpenServices) -> dict[str, Any]:
     """Counts since this process started."""
     now = {"running": services.admission.running, "queued": services.admission.queued}
-    return {"uptime_seconds": services.uptime(), **services.stats.summary(), "now": now}
+    return {"uptime_seconds": services.uptime(), **services.stats.summarize(), "now": now}
 
 
 # --- how it is done -------------------------------------------------------------------------------

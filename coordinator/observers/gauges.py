@@ -68,20 +68,24 @@ class Gauges(Collector):
             async with asyncio.timeout(LOOK_SECONDS):
                 before = self._wall() - self._history_days * DAY_SECONDS
                 self._overdue = await self._store.overdue(ended_before=before, now=self._wall())
-        self._seen = [*self._agents(self._registry.list_all()), *self._files(), *self._due()]
+        self._seen = [
+            *self._make_agent_metrics(self._registry.list_all()),
+            *self._make_file_metrics(),
+            *self._make_backlog_metrics(),
+        ]
 
     def collect(self) -> Iterator[Metric]:
         """What was seen last."""
         yield from self._seen
 
-    def _agents(self, instances: list[Instance]) -> Iterator[Metric]:
+    def _make_agent_metrics(self, instances: list[Instance]) -> Iterator[Metric]:
         now, ages = self._now(), defaultdict[str, float](float)
         statuses: Tally[tuple[str, AgentStatus]] = Tally()
         breakers: Tally[tuple[str, str]] = Tally()
         for one in instances:
             statuses[one.name, one.status] += 1
             breakers[one.name, one.find_breaker_state(now)] += 1
-            ages[one.name] = max(ages[one.name], _silent_for(one, now))
+            ages[one.name] = max(ages[one.name], _measure_silence(one, now))
         agents = GaugeMetricFamily("muster_agents", "Registered instances.", labels=["agent", "status"])
         states = GaugeMetricFamily("muster_agent_breakers", "Circuit breakers.", labels=["agent", "state"])
         heard = GaugeMetricFamily(
@@ -97,10 +101,10 @@ class Gauges(Collector):
             heard.add_metric([name], age)
         yield from (agents, states, heard)
 
-    def _files(self) -> Iterator[Metric]:
+    def _make_file_metrics(self) -> Iterator[Metric]:
         size = GaugeMetricFamily("muster_journal_bytes", "Bytes of the journal's files.", labels=["file"])
         for label, ending in (("database", ""), ("log", "-wal")):
-            size.add_metric([label], _bytes(Path(f"{self._journal}{ending}")) if self._journal else 0)
+            size.add_metric([label], _count_bytes(Path(f"{self._journal}{ending}")) if self._journal else 0)
         yield size
         free, total = math.nan, math.nan  # without a file there is no disk
         with suppress(OSError):
@@ -109,7 +113,7 @@ class Gauges(Collector):
         yield GaugeMetricFamily("muster_disk_free_bytes", "Free bytes of the journal's disk.", value=free)
         yield GaugeMetricFamily("muster_disk_bytes", "Bytes of the journal's disk.", value=total)
 
-    def _due(self) -> Iterator[Metric]:
+    def _make_backlog_metrics(self) -> Iterator[Metric]:
         tasks, webhooks = self._overdue
         yield GaugeMetricFamily("muster_prune_backlog", "Ended tasks older than HISTORY_DAYS.", value=tasks)
         yield GaugeMetricFamily(
@@ -119,14 +123,14 @@ class Gauges(Collector):
         yield GaugeMetricFamily("muster_webhooks_due", "Webhooks that wait to be sent now.", value=webhooks)
 
 
-def _silent_for(instance: Instance, now: float) -> float:
+def _measure_silence(instance: Instance, now: float) -> float:
     """Seconds since the last heartbeat; of an agent that sends none, since the last probe that was answered."""
     if instance.lease_until is not None:
         return max(0.0, now - instance.lease_until + LEASE_SECONDS)
     return max(0.0, now - (instance.last_seen if instance.last_seen is not None else instance.registered_at))
 
 
-def _bytes(path: Path) -> int:
+def _count_bytes(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:

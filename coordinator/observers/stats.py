@@ -58,7 +58,7 @@ class Stats:
         self._agent_seconds: dict[str, float] = defaultdict(float)
         self._last_error: dict[str, Any] | None = None
 
-    def read(self, event: TaskEvent) -> None:
+    def record(self, event: TaskEvent) -> None:
         """Counts one event."""
         if event.type == "task.finished":
             data = event.fields
@@ -85,7 +85,7 @@ class Stats:
         for error in OFTEN if agent != NO_AGENT else (NoAgent.type,):
             self._errors.labels(self._name(agent), error)
 
-    def summary(self) -> dict[str, Any]:
+    def summarize(self) -> dict[str, Any]:
         """The body of `/stats` without what only the coordinator knows."""
         total = sum(self._ended.values())
         bad = sum(self._ended[status] for status in _BAD)
@@ -96,7 +96,7 @@ class Stats:
             "avg_response_time": f"{self._seconds / total if total else 0:.2f}s",
             "last_error": self._last_error,
             "tasks": dict(self._ended),
-            "percentiles_seconds": {name: _percentile(self._durations, p) for name, p in _PERCENTILES.items()},
+            "percentiles_seconds": {name: _compute_percentile(self._durations, p) for name, p in _PERCENTILES.items()},
             "agents": {
                 name: {
                     "steps": sum(tally.values()),
@@ -125,7 +125,7 @@ class Stats:
 _PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
-def _percentile(values: deque[float], share: float) -> float | None:
+def _compute_percentile(values: deque[float], share: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)

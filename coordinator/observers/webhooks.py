@@ -26,7 +26,7 @@ class Webhooks:
         self._outbox = Outbox(table, wall=wall, random=random, at_one_receiver=AT_ONE_RECEIVER)
         self.run = self._outbox.run
 
-    def read(self, event: TaskEvent) -> None:
+    def notice(self, event: TaskEvent) -> None:
         """A reader of events: a task's end may have put something into the outbox."""
         if event.type == "task.finished" and event.fields.get("webhook"):
             self._outbox.look()
