@@ -46,7 +46,7 @@ from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
 from coordinator.observers.webhooks import Webhooks
 from coordinator.protocols.chat import NAME, CoordinatorFace
-from coordinator.protocols.kaos_events import delegations
+from coordinator.protocols.kaos_events import list_delegations
 from coordinator.protocols.mcp import endpoint as mcp
 from shared import logs
 from shared.background import Background
@@ -224,7 +224,7 @@ def create_app(
         app.include_router(router)
     host = Host(
         app=app,
-        face=Remembering(CoordinatorFace(app.get_opened, memory), memory, between=delegations),
+        face=Remembering(CoordinatorFace(app.get_opened, memory), memory, between=list_delegations),
         folder=folder,
         secured=keys.wanted,
         public_url=settings.public_url,

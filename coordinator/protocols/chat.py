@@ -48,14 +48,14 @@ class CoordinatorFace:
         self._get_opened = get_opened
         self._memory = memory
 
-    def services(self) -> Services:
+    def get_services(self) -> Services:
         """The coordinator's components; raises `Unavailable` before it is open."""
         return self._get_opened()
 
     def skills(self) -> Sequence[Skill]:
         """The default plan, and what the registered agents can do."""
         own = Skill("answer", "Answer a question", self.description, ("research", "analyze", "report"))
-        agents = {i.name: i.registration for i in self.services().agents.registry.list_all()}
+        agents = {i.name: i.registration for i in self.get_services().agents.registry.list_all()}
         return [
             own,
             *(
@@ -66,7 +66,7 @@ class CoordinatorFace:
 
     def models(self) -> Sequence[str]:
         """Its own name, and the names of the agents that are there."""
-        agents = self.services().agents.registry.list_all()
+        agents = self.get_services().agents.registry.list_all()
         return [NAME, *sorted({i.name for i in agents if i.status is AgentStatus.HEALTHY} - {NAME})]
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Piece, None]:
@@ -75,14 +75,14 @@ class CoordinatorFace:
         Raises `ModelNotFound`, `Invalid`, `KeyReused`, `Overloaded`, `TaskFailed`, `StorageFull`, and `Unavailable`
         with the task's Location when the coordinator stops first.
         """
-        services = self.services()
-        ask = await self._completed(ask)
-        task = await self.accept(self._request(ask, services), key=ask.key, traceparent=ask.traceparent)
+        services = self.get_services()
+        ask = await self._complete(ask)
+        task = await self.accept(self._make_request(ask, services), key=ask.key, traceparent=ask.traceparent)
         said = ""  # of the report, which goes out as it is written
-        async with aclosing(self.watched(task, stays=ask.stays)) as notes:
+        async with aclosing(self.watch(task, stays=ask.stays)) as notes:
             async for note in notes:
                 yield note
-                text = _beginning(task, note, services.settings.public_url) if isinstance(note, _Begun) else ""
+                text = _render_beginning(task, note, services.settings.public_url) if isinstance(note, _Begun) else ""
                 if len(text) > len(said) and text.startswith(said):
                     yield Delta(text[len(said) :])
                     said = text
@@ -91,7 +91,7 @@ class CoordinatorFace:
             raise AgentLost(f"Task {task.id} was cancelled.")
         if task.status in (Status.FAILED, Status.TIMED_OUT):
             raise TaskFailed(task, services.waiter.base)
-        final = await asyncio.to_thread(_final, task, services.settings.public_url)
+        final = await asyncio.to_thread(_make_final, task, services.settings.public_url)
         if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
             final = replace(final, text=f"{said}{BEGUN}{final.text}")
         for start in range(len(said), len(final.text), PIECE_CHARACTERS):
@@ -101,20 +101,20 @@ class CoordinatorFace:
     async def accept(self, wanted: TaskRequest, *, key: str | None = None, traceparent: str | None = None) -> Task:
         """A durable task; the same `key` with the same request gives the one it has. Raises as `answer` does."""
         digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if key else ""
-        task, _ = await self.services().dispatcher.accept(
+        task, _ = await self.get_services().dispatcher.accept(
             wanted, idempotency_key=key, digest=digest, traceparent=traceparent
         )
         return task
 
-    async def watched(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
+    async def watch(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
         """What happens to a task until its end is durable; closing this early cancels the task unless it stays.
 
         Raises `Unavailable` with the task's Location when the coordinator stops first (the task goes on then), or
         cannot write the end within half a second of the deadline.
         """
-        services = self.services()
+        services = self.get_services()
         try:
-            async with aclosing(_notes(task, services)) as notes:
+            async with aclosing(_follow_notes(task, services)) as notes:
                 async for note in notes:
                     yield note
             await services.waiter.wait_for_end(await services.dispatcher.get_task(task.id))
@@ -122,20 +122,20 @@ class CoordinatorFace:
             if not stays and not services.stopping and services.dispatcher.is_open(task.id):
                 await services.dispatcher.cancel(task.id)
 
-    async def _completed(self, ask: Ask) -> Ask:
+    async def _complete(self, ask: Ask) -> Ask:
         """The same with a question that has a topic, if the conversation has one."""
         if (ask.model or NAME) != NAME or not points_back(ask.text):
             return ask  # an agent of its own name has the conversation itself
         earlier: Sequence[str] = [message.content for message in ask.earlier if message.role == "user"]
         if not earlier and self._memory is not None and ask.session:
             events = await self._memory.read_events(session=ask.session, type="user_message", limit=RECALLED)
-            earlier = _before(ask.text, [str(event.content) for event in events])
+            earlier = _take_before(ask.text, [str(event.content) for event in events])
         question = complete(ask.text, earlier)
         return replace(
             ask, messages=tuple(replace(m, content=question) if m is ask.question else m for m in ask.messages)
         )
 
-    def _request(self, ask: Ask, services: Services) -> TaskRequest:
+    def _make_request(self, ask: Ask, services: Services) -> TaskRequest:
         model = ask.model or NAME
         plan: list[PlanStep] | None = None
         if model != NAME:
@@ -152,19 +152,19 @@ class CoordinatorFace:
                 task_description=ask.text[:MAX_DESCRIPTION],
                 timeout_seconds=float(ask.seconds) if ask.seconds else None,
                 plan=plan,
-                context=_conversation(ask),
+                context=_make_context(ask),
             )
         except ValidationError as exc:
             raise make_invalid(exc) from exc
 
 
-def _before(question: str, asked: Sequence[str]) -> Sequence[str]:
+def _take_before(question: str, asked: Sequence[str]) -> Sequence[str]:
     """The conversation before one of its questions; a repeat may have others behind it."""
     places = [at for at, one in enumerate(asked) if one == question]
     return asked[: places[-1]] if places else asked
 
 
-def _conversation(ask: Ask) -> Any:
+def _make_context(ask: Ask) -> Any:
     """What was said besides the question, for agents that read the context."""
     earlier = [{"role": m.role, "content": m.content} for m in ask.earlier if m.content]
     found: dict[str, Any] = {"messages": earlier} if earlier else {}
@@ -175,7 +175,7 @@ def _conversation(ask: Ask) -> Any:
     return found or None
 
 
-async def _notes(task: Task, services: Services) -> AsyncGenerator[Note]:
+async def _follow_notes(task: Task, services: Services) -> AsyncGenerator[Note]:
     """What happens to a task, a sentence each, until it ends, times out or the coordinator stops."""
     following = services.waiter.follow(task.id, beat_seconds=services.settings.request_timeout, until=task)
     async with aclosing(following) as events:
@@ -199,11 +199,11 @@ def _to_note(type: str, data: dict[str, Any]) -> Note | None:
     return Note(f"{step} {words[type]}") if type in words else None
 
 
-def _final(task: Task, public_url: str | None) -> Final:
+def _make_final(task: Task, public_url: str | None) -> Final:
     seen = view(task)
     result = seen.result
     return Final(
-        text=_words(task, result.report, public_url) if result else "",
+        text=_to_words(task, result.report, public_url) if result else "",
         usage=task.usage or NO_USAGE,
         missing=seen.missing,
         data=seen.model_dump(mode="json"),
@@ -214,22 +214,22 @@ def _final(task: Task, public_url: str | None) -> Final:
     )
 
 
-def _beginning(task: Task, note: _Begun, public_url: str | None) -> str:
+def _render_beginning(task: Task, note: _Begun, public_url: str | None) -> str:
     """The first words of the report; "" where it is not the one report of its only analysis that will be shown."""
     if note.report is None or not has_report(task) or sum(step.capability == "analyze" for step in task.steps) != 1:
         return ""
     try:
-        return beginning_to_markdown(Report.model_validate(note.report), _link(task, public_url))
+        return beginning_to_markdown(Report.model_validate(note.report), _make_link(task, public_url))
     except ValidationError:
         return ""
 
 
-def _link(task: Task, public_url: str | None) -> Link:
+def _make_link(task: Task, public_url: str | None) -> Link:
     return source_link(f"{public_url.rstrip('/')}/tasks/{task.id}/sources/") if public_url else address
 
 
-def _words(task: Task, report: JsonValue, public_url: str | None) -> str:
+def _to_words(task: Task, report: JsonValue, public_url: str | None) -> str:
     """The answer in words: without a title, which would repeat the question; sources are linked by whole addresses."""
     if not has_report(task):
         return spoken(report)
-    return in_words(task, _link(task, public_url))
+    return in_words(task, _make_link(task, public_url))

@@ -10,7 +10,7 @@ from shared.contracts import Status, StepView, TaskView
 from shared.conversation import Final, spoken
 
 
-def delegations(final: Final) -> Iterator[tuple[str, JsonValue]]:
+def list_delegations(final: Final) -> Iterator[tuple[str, JsonValue]]:
     """Types and contents, in the order of the plan: a request for every step that an agent had, and what came back."""
     task = TaskView.model_validate(final.data)
     for step in task.results:
@@ -18,10 +18,10 @@ def delegations(final: Final) -> Iterator[tuple[str, JsonValue]]:
             asked: dict[str, JsonValue] = {"agent": step.agent, "task": task.task_description, "step": step.step_id}
             asked |= {"tool": f"delegate_to_{step.agent}", "arguments": {"task": task.task_description}}
             yield "delegation_request", asked
-            yield _back(step, asked)
+            yield _describe_return(step, asked)
 
 
-def _back(step: StepView, asked: dict[str, JsonValue]) -> tuple[str, JsonValue]:
+def _describe_return(step: StepView, asked: dict[str, JsonValue]) -> tuple[str, JsonValue]:
     if step.status is Status.COMPLETED:
         text = spoken(step.output)
         return "delegation_response", asked | {"response": text, "result": text}

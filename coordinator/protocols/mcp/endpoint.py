@@ -27,8 +27,8 @@ def mount(host: Host) -> None:
     """Adds the endpoint to the coordinator; loads nothing."""
     endpoint = _Endpoint(CoordinatorFace(host.app.get_opened))
     host.app.router.routes.extend(Route(path, endpoint, include_in_schema=False) for path in PATHS)
-    host.app.openings.append(endpoint.opened)
-    host.app.error_forms[PATHS[0]] = _refusal
+    host.app.openings.append(endpoint.open)
+    host.app.error_forms[PATHS[0]] = _answer_error
 
 
 class _Endpoint:
@@ -38,9 +38,9 @@ class _Endpoint:
         self._names: frozenset[str] = frozenset()
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        settings = self._face.services().settings
-        self._names = host_check.allowed_names(settings.mcp_allowed_hosts, settings.public_url)
+    async def open(self) -> AsyncIterator[None]:
+        settings = self._face.get_services().settings
+        self._names = host_check.list_allowed_names(settings.mcp_allowed_hosts, settings.public_url)
         self._sessions = _Sessions(self._face)
         try:
             yield
@@ -48,27 +48,27 @@ class _Endpoint:
             await self._sessions.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        services = self._face.services()
+        services = self._face.get_services()
         headers = [(name, value.strip()) for name, value in scope["headers"]]  # blanks around a value are no part of it
         said = {name: value.decode("latin-1") for name, value in headers}
         host_check.check(said.get(b"host"), said.get(b"origin"), names=self._names)
         assert self._sessions is not None
-        handler = await self._sessions.handler()
+        handler = await self._sessions.get_handler()
         gone, begun = asyncio.Event(), False
-        hears = _until_stop(receive, services.stopping) if scope["method"] == "GET" else receive
+        hears = _end_at_stop(receive, services.stopping) if scope["method"] == "GET" else receive
 
-        async def heard() -> Message:
+        async def receive_noting() -> Message:
             message = await hears()
             if message["type"] == "http.disconnect":
                 gone.set()
             return message
 
-        async def sent(message: Message) -> None:
+        async def send_noting(message: Message) -> None:
             nonlocal begun
             begun = message["type"] == "http.response.start" or message.get("more_body", False)
             await send(message)
 
-        await handler({**scope, "headers": headers, TRACE: traceparent.get(), GONE: gone}, heard, sent)
+        await handler({**scope, "headers": headers, TRACE: traceparent.get(), GONE: gone}, receive_noting, send_noting)
         if begun:  # a stream that was ended by the stop, or by a hang-up, which makes this a no-op
             await send({"type": "http.response.body", "body": b""})
 
@@ -82,11 +82,11 @@ class _Sessions:
         self._ready: asyncio.Future[ASGIApp] | None = None
         self._owner: asyncio.Task[None] | None = None
 
-    async def handler(self) -> ASGIApp:
+    async def get_handler(self) -> ASGIApp:
         """What serves requests; everybody who comes first waits for the same start."""
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
-            self._owner = asyncio.create_task(self._own(self._ready), name="mcp")
+            self._owner = asyncio.create_task(self._run(self._ready), name="mcp")
         return await asyncio.shield(self._ready)
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class _Sessions:
         if self._owner is not None:
             await self._owner
 
-    async def _own(self, ready: asyncio.Future[ASGIApp]) -> None:
+    async def _run(self, ready: asyncio.Future[ASGIApp]) -> None:
         try:
             served = await asyncio.to_thread(_load, self._face)
             async with served() as handler:
@@ -110,12 +110,12 @@ class _Sessions:
 
 
 def _load(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
-    from coordinator.protocols.mcp.server import serving  # 1.5 s of imports, and 25 MB
+    from coordinator.protocols.mcp.server import make_serving  # 1.5 s of imports, and 25 MB
 
-    return serving(face)
+    return make_serving(face)
 
 
-def _refusal(error: MusterError) -> Response:
+def _answer_error(error: MusterError) -> Response:
     """An error before the SDK was reached, as JSON-RPC: clients show its message, where they hide another body's."""
     code = INVALID_REQUEST if error.status < 500 else INTERNAL_ERROR
     told = {"code": code, "message": error.detail, "data": {"type": error.type, "status": error.status}}
@@ -123,14 +123,14 @@ def _refusal(error: MusterError) -> Response:
     return Response(json.dumps(body), error.status, headers=error.headers, media_type="application/json")
 
 
-def _until_stop(receive: Receive, stopping: Stopping) -> Receive:
+def _end_at_stop(receive: Receive, stopping: Stopping) -> Receive:
     """A `receive` that says "disconnected" when the service stops: an idle stream would hold it up."""
 
-    async def received() -> Message:
+    async def receive_or_stop() -> Message:
         try:
             async with stopping.limit(None):
                 return await receive()
         except TimeoutError:
             return {"type": "http.disconnect"}
 
-    return received
+    return receive_or_stop

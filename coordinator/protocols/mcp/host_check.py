@@ -19,7 +19,7 @@ class HostRefused(MusterError):
     status, type, title = 421, "host_refused", "Host not allowed"
 
 
-def allowed_names(configured: str | None, public_url: str | None) -> frozenset[str]:
+def list_allowed_names(configured: str | None, public_url: str | None) -> frozenset[str]:
     """Host names that are answered for, in lower case: our own, those of MCP_ALLOWED_HOSTS, and PUBLIC_URL's."""
     public = urlsplit(public_url).hostname if public_url else None
     names = (*ALWAYS, *(name.strip() for name in (configured or "").split(",")), public or "")
@@ -32,18 +32,18 @@ def check(host: str | None, origin: str | None, *, names: frozenset[str]) -> Non
     A Host that is an IP address is taken: rebinding needs a name that the attacker owns. An Origin is taken when it is
     one of the names, a loopback address, or the Host itself.
     """
-    asked = _name(host or "")
+    asked = _parse_name(host or "")
     if asked is None or not (asked in names or _is_address(asked)):
         raise HostRefused(f"Host {host!r} is not allowed. Add its name to MCP_ALLOWED_HOSTS, or set PUBLIC_URL.")
     if origin is None:
         return
     scheme, _, rest = origin.partition("://")
-    page = _name(rest) if scheme in ("http", "https") else None
+    page = _parse_name(rest) if scheme in ("http", "https") else None
     if page is None or not (page in names or page == asked or is_loopback(page)):
         raise OriginRefused(f"Origin {origin!r} is not allowed. Add its host to MCP_ALLOWED_HOSTS.")
 
 
-def _name(host: str) -> str | None:
+def _parse_name(host: str) -> str | None:
     """The host without its port and brackets, in lower case; None if it is not a host."""
     found = _HOST.match(host)
     return found.group(1).strip("[]").lower() if found else None

@@ -39,16 +39,20 @@ class Resources:
     def __init__(self, face: CoordinatorFace) -> None:
         self._face = face
 
-    async def page(self, ctx: McpContext, params: PaginatedRequestParams | None) -> ListResourcesResult:
+    async def list_page(self, ctx: McpContext, params: PaginatedRequestParams | None) -> ListResourcesResult:
         """Reports of the tasks of one page; the cursor is that of `GET /tasks`."""
         try:
-            page = await tasks.list_tasks(self._face.services(), limit=LISTED, cursor=params.cursor if params else None)
+            page = await tasks.list_tasks(
+                self._face.get_services(), limit=LISTED, cursor=params.cursor if params else None
+            )
         except MusterError as error:
             raise MCPError(INVALID_PARAMS, error.detail) from error
         ended = [t for t in page["tasks"] if t["status"] not in (Status.QUEUED, Status.RUNNING)]
-        return ListResourcesResult(resources=[_resource(t) for t in ended], next_cursor=page["next_cursor"])
+        return ListResourcesResult(resources=[_describe_task(t) for t in ended], next_cursor=page["next_cursor"])
 
-    async def templates(self, ctx: McpContext, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
+    async def list_templates(
+        self, ctx: McpContext, params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
         """The one way from a task to its report."""
         template = ResourceTemplate(
             uri_template=REPORT,
@@ -62,23 +66,23 @@ class Resources:
     async def read(self, ctx: McpContext, params: ReadResourceRequestParams) -> ReadResourceResult:
         """A report as Markdown."""
         try:
-            text = await self._report(params.uri)
+            text = await self._render_report(params.uri)
         except MusterError as error:
             raise MCPError(INVALID_PARAMS, error.detail, data={"uri": params.uri}) from error
         content = TextResourceContents(uri=params.uri, mime_type="text/markdown", text=text)
         return ReadResourceResult(contents=[content])
 
-    async def _report(self, uri: str) -> str:
+    async def _render_report(self, uri: str) -> str:
         found = _REPORT.match(uri)
         if found is None:
             raise NotFound(f"Resource not found: {uri!r}. Available: {REPORT}.")
-        task = await self._face.services().dispatcher.get_task(found.group(1))
+        task = await self._face.get_services().dispatcher.get_task(found.group(1))
         if not task.ended:
             raise Conflict(f"Task {task.id} is {task.status}; its report is available when it has ended.")
         return await asyncio.to_thread(report, task, "markdown")
 
 
-def _resource(task: dict[str, Any]) -> Resource:
+def _describe_task(task: dict[str, Any]) -> Resource:
     return Resource(
         uri=REPORT.format(task_id=task["task_id"]),
         name=f"report-{task['task_id']}",

@@ -47,14 +47,14 @@ PROMPT = Prompt(
 ASKED = "Answer this question with Muster's tool execute_task, and keep the citations of its report:\n\n"
 
 
-def serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
+def make_serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[ASGIApp]]:
     """A context manager whose value serves requests; it is entered and left in one task."""
 
     @asynccontextmanager
-    async def served() -> AsyncIterator[ASGIApp]:
+    async def serve() -> AsyncIterator[ASGIApp]:
         tools = CoordinatorTools(face)
         manager = StreamableHTTPSessionManager(
-            _server(face, tools),
+            _make_server(face, tools),
             max_request_body_size=MAX_BODY_BYTES,
             max_sessions=MAX_SESSIONS,
             session_idle_timeout=IDLE_SECONDS,
@@ -65,14 +65,14 @@ def serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextManager[A
         finally:
             await tools.close()
 
-    return served
+    return serve
 
 
-def _server(face: CoordinatorFace, tools: CoordinatorTools) -> Server[Any]:
+def _make_server(face: CoordinatorFace, tools: CoordinatorTools) -> Server[Any]:
     resources = Resources(face)
 
     async def list_tools(ctx: McpContext, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=tools.listed())
+        return ListToolsResult(tools=tools.list_tools())
 
     async def call_tool(ctx: McpContext, params: CallToolRequestParams) -> CallToolResult:
         return await tools.call(ctx, params.name, params.arguments or {})
@@ -83,11 +83,11 @@ def _server(face: CoordinatorFace, tools: CoordinatorTools) -> Server[Any]:
         version=face.version,
         description=face.description,
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=tools.input_schema,
+        get_tool_input_schema=tools.get_input_schema,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
-        on_list_resources=resources.page,
-        on_list_resource_templates=resources.templates,
+        on_list_resources=resources.list_page,
+        on_list_resource_templates=resources.list_templates,
         on_read_resource=resources.read,
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,

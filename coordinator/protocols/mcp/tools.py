@@ -90,7 +90,7 @@ class CoordinatorTools:
         self._calls: set[asyncio.Task[Any]] = set()
         reads, cancels = ToolAnnotations(read_only_hint=True), ToolAnnotations(idempotent_hint=True)
         entries = (
-            _entry(
+            _make_entry(
                 "execute_task",
                 "Research a question",
                 "Has a team of agents research, analyse and report on a question; the answer is a report with "
@@ -100,7 +100,7 @@ class CoordinatorTools:
                 ToolAnnotations(destructive_hint=False, open_world_hint=True),
                 self._execute_task,
             ),
-            _entry(
+            _make_entry(
                 "get_task",
                 "Look at a task",
                 "The status of a task; its report once it has ended.",
@@ -109,7 +109,7 @@ class CoordinatorTools:
                 reads,
                 self._get_task,
             ),
-            _entry(
+            _make_entry(
                 "cancel_task",
                 "Cancel a task",
                 "Stops a task and everything that works on it.",
@@ -118,7 +118,7 @@ class CoordinatorTools:
                 cancels,
                 self._cancel_task,
             ),
-            _entry(
+            _make_entry(
                 "list_agents",
                 "List agents",
                 "The agents that are registered: what each can do, and how it is.",
@@ -130,11 +130,11 @@ class CoordinatorTools:
         )
         self._entries: Mapping[str, _Entry] = {entry.tool.name: entry for entry in entries}
 
-    def listed(self) -> list[Tool]:
+    def list_tools(self) -> list[Tool]:
         """Every tool, as `tools/list` shows it."""
         return [entry.tool for entry in self._entries.values()]
 
-    def input_schema(self, name: str) -> dict[str, Any] | None:
+    def get_input_schema(self, name: str) -> dict[str, Any] | None:
         """The JSON schema of a tool's arguments; None for a tool that is not there."""
         entry = self._entries.get(name)
         return entry.tool.input_schema if entry else None
@@ -146,18 +146,18 @@ class CoordinatorTools:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name!r}. Available: {', '.join(self._entries)}.")
         try:
             given = bodies.parse(entry.arguments, json.dumps(arguments).encode())
-            return await self._while_asked(ctx, entry.run(ctx, given))
+            return await self._run_while_asked(ctx, entry.run(ctx, given))
         except MusterError as error:
-            return CallToolResult(content=[_text(error.detail)], is_error=True)
+            return CallToolResult(content=[_make_text(error.detail)], is_error=True)
         except Exception as exc:  # a bug of ours costs one call, and the SDK would tell its text to the caller
             logs.get().error("mcp.broke", tool=name, exc_info=exc)
-            return CallToolResult(content=[_text(Internal().detail)], is_error=True)
+            return CallToolResult(content=[_make_text(Internal().detail)], is_error=True)
 
     async def close(self) -> None:
         """Waits for the calls that are being ended."""
         await asyncio.gather(*self._calls, return_exceptions=True)
 
-    async def _while_asked(self, ctx: McpContext, work: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
+    async def _run_while_asked(self, ctx: McpContext, work: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
         """Does the work as long as the caller waits for it.
 
         In a task of its own: the SDK's cancel scopes cancel again at every await, also while the work cleans up.
@@ -165,7 +165,7 @@ class CoordinatorTools:
         task = asyncio.create_task(work, name="mcp:call")
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
-        gone = asyncio.create_task(_scope(ctx)[GONE].wait())
+        gone = asyncio.create_task(_get_scope(ctx)[GONE].wait())
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -181,48 +181,48 @@ class CoordinatorTools:
         wanted = TaskRequest.model_construct(
             **{name: value for name, value in given if name in TaskRequest.model_fields}
         )
-        task = await self._face.accept(wanted, traceparent=_scope(ctx)[TRACE])
+        task = await self._face.accept(wanted, traceparent=_get_scope(ctx)[TRACE])
         if given.wait:
             try:
                 await self._watch(ctx, task)
             except Unavailable as exc:
                 raise Unavailable(f"{exc.detail} Its task_id is {task.id!r}.") from exc
-        return await self._shown(task.id)
+        return await self._show(task.id)
 
     async def _watch(self, ctx: McpContext, task: Task) -> None:
         told = 0
         await ctx.session.report_progress(told, message=f"Task {task.id} is accepted.")
-        async with aclosing(self._face.watched(task)) as notes:
+        async with aclosing(self._face.watch(task)) as notes:
             async for note in notes:
                 told += 1
                 await ctx.session.report_progress(told, message=note.message)
 
     async def _get_task(self, ctx: McpContext, given: TaskId) -> CallToolResult:
-        return await self._shown(given.task_id)
+        return await self._show(given.task_id)
 
     async def _cancel_task(self, ctx: McpContext, given: TaskId) -> CallToolResult:
-        dispatcher = self._face.services().dispatcher
+        dispatcher = self._face.get_services().dispatcher
         await dispatcher.cancel(given.task_id)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
                 await dispatcher.wait_for_end(given.task_id)
-        return await self._shown(given.task_id)
+        return await self._show(given.task_id)
 
     async def _list_agents(self, ctx: McpContext, given: AgentFilter) -> CallToolResult:
         found = await api_agents.list_agents(
-            self._face.services(), capability=given.capability, status=given.status, limit=MAX_AGENTS
+            self._face.get_services(), capability=given.capability, status=given.status, limit=MAX_AGENTS
         )
         agents: list[AgentView] = found["agents"]
         lines = [f"{a.name} ({a.status}): {', '.join(a.capabilities) or BY_NAME}. {a.description}" for a in agents]
         return CallToolResult(
-            content=[_text("\n".join(lines) or "No matching agent is registered.")],
+            content=[_make_text("\n".join(lines) or "No matching agent is registered.")],
             structured_content=AgentList(agents=agents).model_dump(mode="json"),
         )
 
-    async def _shown(self, task_id: str) -> CallToolResult:
-        services = self._face.services()
+    async def _show(self, task_id: str) -> CallToolResult:
+        services = self._face.get_services()
         task = await services.dispatcher.get_task(task_id)
-        content: list[ContentBlock] = [_text(await _as_text(task))]
+        content: list[ContentBlock] = [_make_text(await _to_text(task))]
         if task.ended and task.status not in _UNANSWERED:
             uri = REPORT.format(task_id=task.id)
             content.append(ResourceLink(uri=uri, name=f"report-{task.id}", mime_type="text/markdown"))
@@ -236,7 +236,7 @@ class CoordinatorTools:
 _UNANSWERED = (Status.FAILED, Status.TIMED_OUT, Status.CANCELLED)
 
 
-async def _as_text(task: Task) -> str:
+async def _to_text(task: Task) -> str:
     """A task as text: its report, or its status."""
     if task.status in (Status.FAILED, Status.TIMED_OUT):
         return TaskFailed(task, "").detail
@@ -248,17 +248,17 @@ async def _as_text(task: Task) -> str:
     return f"Task {task.id} is {task.status}" + (f": {steps}." if steps else ".")
 
 
-def _scope(ctx: McpContext) -> dict[str, Any]:
+def _get_scope(ctx: McpContext) -> dict[str, Any]:
     """The ASGI scope of the HTTP request that brought the call."""
     assert ctx.request is not None, "calls come over HTTP"
     return ctx.request.scope  # type: ignore[no-any-return]
 
 
-def _text(text: str) -> TextContent:
+def _make_text(text: str) -> TextContent:
     return TextContent(type="text", text=text)
 
 
-def _entry(
+def _make_entry(
     name: str,
     title: str,
     description: str,
@@ -271,14 +271,14 @@ def _entry(
         name=name,
         title=title,
         description=description,
-        input_schema=_schema(arguments),
+        input_schema=_make_schema(arguments),
         output_schema=output.model_json_schema(),
         annotations=annotations,
     )
     return _Entry(tool, arguments, run)
 
 
-def _schema(arguments: type[BaseModel]) -> dict[str, Any]:
+def _make_schema(arguments: type[BaseModel]) -> dict[str, Any]:
     schema = arguments.model_json_schema()
     schema.pop("description", None)  # is for readers of the code
     properties: dict[str, Any] = schema["properties"]

@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from coordinator.protocols.mcp.host_check import HostRefused, OriginRefused, allowed_names, check
+from coordinator.protocols.mcp.host_check import HostRefused, OriginRefused, check, list_allowed_names
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.errors import MusterError
@@ -338,7 +338,7 @@ def _only(error: BaseException) -> BaseException:
 )
 def test_names_of_others_are_refused(host: str | None, origin: str | None, refusal: type[MusterError] | None) -> None:
     """An address cannot be rebound; a name can, unless it is one of ours."""
-    names = allowed_names("other.example.com, third.example.com", "https://muster.example.com/path")
+    names = list_allowed_names("other.example.com, third.example.com", "https://muster.example.com/path")
 
     with pytest.raises(refusal) if refusal else contextlib.nullcontext():
         check(host, origin, names=names)
