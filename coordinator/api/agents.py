@@ -10,6 +10,7 @@ from coordinator.access.guard import caller_of
 from coordinator.agents.instance import Instance
 from coordinator.agents.registry import LEASE_SECONDS
 from coordinator.api import pagination
+from coordinator.api.answers import AgentInstances, AgentPage, RemovedAgent
 from coordinator.api.dependencies import OpenServices, Services
 from shared.contracts import SECRET, AgentStatus, AgentView, Registered, Registration
 from shared.errors import Forbidden, MusterError, NotFound
@@ -42,7 +43,7 @@ async def register_agent(request: Request, services: OpenServices) -> Response:
     return Response(registered.model_dump_json(), 201 if new else 200, media_type="application/json")
 
 
-@router.get("/agents", tags=["agents"])
+@router.get("/agents", tags=["agents"], response_model=None, responses={200: {"model": AgentPage}})
 async def list_agents(
     services: OpenServices,
     capability: str | None = None,
@@ -64,7 +65,7 @@ async def list_agents(
     return {"agents": [_agent(i, services) for i in page], "next_cursor": following}
 
 
-@router.get("/agents/{name}", tags=["agents"])
+@router.get("/agents/{name}", tags=["agents"], response_model=None, responses={200: {"model": AgentInstances}})
 async def get_agent(name: str, services: OpenServices) -> dict[str, Any]:
     """The instances of one agent."""
     found = [i for i in services.agents.registry.list_all() if i.name == name]
@@ -73,7 +74,7 @@ async def get_agent(name: str, services: OpenServices) -> dict[str, Any]:
     return {"name": name, "instances": [_agent(i, services) for i in found]}
 
 
-@router.delete("/agents/{agent_id}", tags=["agents"])
+@router.delete("/agents/{agent_id}", tags=["agents"], response_model=RemovedAgent)
 async def remove_agent(
     agent_id: str, request: Request, services: OpenServices, secret: Annotated[str | None, Header(alias=SECRET)] = None
 ) -> dict[str, str]:

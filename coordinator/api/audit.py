@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from coordinator.api import pagination
+from coordinator.api.answers import AuditPage
 from coordinator.api.dependencies import OpenServices
 from coordinator.journal import sql
 from coordinator.journal.events import TaskEvent
@@ -14,7 +15,7 @@ from coordinator.journal.events import TaskEvent
 router = APIRouter()
 
 
-@router.get("/audit", tags=["service"])
+@router.get("/audit", tags=["service"], response_model=None, responses={200: {"model": AuditPage}})
 async def list_entries(
     services: OpenServices,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,

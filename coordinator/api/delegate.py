@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from coordinator.api.answers import Delegated, Delegates
 from coordinator.api.dependencies import OpenServices
 from coordinator.execution.delegations import Wish
 from shared.agent_loop.peers import ASKED_AS
@@ -18,14 +19,16 @@ router = APIRouter()
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
 
 
-@router.get("/delegate", tags=["agents"])
+@router.get("/delegate", tags=["agents"], response_model=Delegates)
 async def list_delegates(services: OpenServices) -> dict[str, Any]:
     """The agents that may be asked, by name and description, for whoever's key does not open `GET /agents`."""
     described = {i.name: i.registration.description for i in services.agents.registry.list_all()}
     return {"agents": [{"name": name, "description": text} for name, text in described.items()]}
 
 
-@router.post("/delegate", tags=["agents"], openapi_extra=_BODY)
+@router.post(
+    "/delegate", tags=["agents"], openapi_extra=_BODY, response_model=None, responses={200: {"model": Delegated}}
+)
 async def delegate(request: Request, services: OpenServices) -> dict[str, Any]:
     """Has another agent do something for a registered one, out of what its step has left.
 

@@ -16,13 +16,19 @@ from shared import rendering
 from shared.contracts import Format
 from shared.errors import Conflict
 from shared.rendering.links import source_link
+from shared.report.model import Report
+from shared.server.openapi import also
 
 router = APIRouter()
 _FORMAT_OF: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
 
 
 @router.get("/tasks/{task_id}/report{suffix}", tags=["tasks"], include_in_schema=False)
-@router.get("/tasks/{task_id}/report", tags=["tasks"])
+@router.get(
+    "/tasks/{task_id}/report",
+    tags=["tasks"],
+    responses={200: {"model": Report} | also("text/markdown", "text/html")[200]},
+)
 async def get_report(
     request: Request,
     task_id: str,
@@ -36,7 +42,12 @@ async def get_report(
     return await as_report(task, format, request, services, here="")
 
 
-@router.get("/tasks/{task_id}/sources/{number}", tags=["tasks"], response_model=SourceView)
+@router.get(
+    "/tasks/{task_id}/sources/{number}",
+    tags=["tasks"],
+    response_model=SourceView,
+    responses=also("text/markdown", "text/html"),
+)
 async def get_source(
     task_id: str,
     number: Annotated[int, Path(ge=1, le=1_000_000)],

@@ -11,6 +11,7 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.api import pagination
+from coordinator.api.answers import Stats, TaskPage
 from coordinator.api.dependencies import OpenServices
 from coordinator.api.event_stream import event_stream
 from coordinator.api.report_format import RequestedForm, choose_format
@@ -21,6 +22,7 @@ from shared.contracts import Name, Status, TaskRequest, TaskView
 from shared.errors import BadRequest
 from shared.server import bodies, sse
 from shared.server.edge import traceparent
+from shared.server.openapi import EventStream, also
 
 router = APIRouter()
 SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
@@ -32,7 +34,10 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
     "/execute_task",
     tags=["tasks"],
     openapi_extra=bodies.describe(TaskRequest),
-    responses={200: {"model": TaskView}, 202: {"model": TaskView}},
+    responses={
+        200: {"model": TaskView} | also("text/event-stream", "text/markdown", "text/html")[200],
+        202: {"model": TaskView},
+    },
 )
 async def execute_task(
     request: Request,
@@ -72,7 +77,7 @@ async def execute_task(
     return asked.json(view(task, services.waiter.base), headers={"Location": f"/tasks/{task.id}"})
 
 
-@router.get("/tasks", tags=["tasks"])
+@router.get("/tasks", tags=["tasks"], responses={200: {"model": TaskPage}})
 async def get_tasks(
     services: OpenServices,
     asked: RequestedForm,
@@ -125,7 +130,7 @@ async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -
     return asked.json(view(await services.dispatcher.get_task(task_id), services.waiter.base))
 
 
-@router.get("/tasks/{task_id}/events", tags=["tasks"])
+@router.get("/tasks/{task_id}/events", tags=["tasks"], response_class=EventStream)
 async def get_events(
     task_id: str, services: OpenServices, last_event_id: Annotated[int, Header(ge=0, le=2**62)] = 0
 ) -> Response:
@@ -141,7 +146,7 @@ async def cancel_task(task_id: str, services: OpenServices, asked: RequestedForm
     return asked.json(view(task, services.waiter.base), 202, {"Location": f"/tasks/{task_id}"})
 
 
-@router.get("/stats", tags=["service"])
+@router.get("/stats", tags=["service"], response_model=None, responses={200: {"model": Stats}})
 async def get_stats(request: Request, services: OpenServices) -> dict[str, Any]:
     """Counts since this process started."""
     now = {"running": services.admission.running, "queued": services.admission.queued}

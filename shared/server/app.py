@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import MusterError, Unavailable
 from shared.server.auth import Check
 from shared.server.edge import Edge
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
+from shared.server.openapi import Described, describe
 from shared.server.problems import HANDLED, ErrorForm, handle_error
 from shared.version import revision
 
@@ -71,6 +73,12 @@ class App(FastAPI, Generic[T]):
         self.refusal: MusterError | None = None
         self._open: Callable[[AsyncExitStack], Awaitable[Any]] = _open_nothing
 
+    def openapi(self) -> dict[str, Any]:
+        """The document that `/openapi.json` shows."""
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(self)
+        return self.openapi_schema
+
     def open_with(self, open: Callable[[AsyncExitStack], Awaitable[T]]) -> None:
         """Takes what opens the parts at the start, on a stack that is closed at the end.
 
@@ -101,6 +109,22 @@ class App(FastAPI, Generic[T]):
                 raise
             yield
             self.opened = None
+
+
+class Health(Described):
+    status: str
+    name: str
+    version: str
+    revision: str
+    timestamp: int
+    uptime_seconds: float
+
+
+class Ready(Described):
+    status: str
+    name: str
+    timestamp: int
+    missing: str | None = None
 
 
 async def _open_nothing(_: AsyncExitStack) -> bool:
@@ -135,7 +159,7 @@ def make_service(
     for kind in HANDLED:
         app.add_exception_handler(kind, partial(handle_error, forms=forms))
 
-    @app.get("/health", tags=["service"])
+    @app.get("/health", tags=["service"], response_model=None, responses={200: {"model": Health}})
     async def get_health() -> dict[str, Any]:
         """Liveness: the event loop responds."""
         return {
@@ -148,7 +172,7 @@ def make_service(
             **health(),
         }
 
-    @app.get("/ready", tags=["service"])
+    @app.get("/ready", tags=["service"], responses={200: {"model": Ready}, 503: {"model": Ready}})
     async def get_ready() -> Response:
         """200 once this service has opened what it needs; 503 with what is missing."""
         missing = "stopping" if app.stopping else "starting" if app.opened is None else ready(app.opened)
@@ -156,7 +180,7 @@ def make_service(
         said = body | {"name": name, "timestamp": int(time.time())}
         return Response(json.dumps(said), 503 if missing else 200, media_type="application/json")
 
-    @app.get("/metrics", tags=["service"])
+    @app.get("/metrics", tags=["service"], response_class=PlainTextResponse)
     async def get_metrics() -> Response:
         """Prometheus text format."""
         return Response(await metrics.render(), media_type=CONTENT_TYPE)

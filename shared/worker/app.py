@@ -33,6 +33,7 @@ from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
 from shared.server.app import App, Stopping, make_service
 from shared.server.hang_up import wait_for_hang_up
+from shared.server.openapi import also
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
@@ -114,7 +115,12 @@ def create_worker_app(
             raise EnvelopeRefused("The envelope is for another step.")
         return envelope
 
-    @app.post("/execute", tags=["steps"])
+    @app.post(
+        "/execute",
+        tags=["steps"],
+        openapi_extra=bodies.describe(StepRequest),
+        responses={200: {"model": StepResult} | also("text/event-stream")[200]},
+    )
     async def execute(request: Request) -> Response:
         """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
         body = await bodies.read(request, limit=MAX_STEP_BYTES)

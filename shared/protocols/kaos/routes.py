@@ -12,6 +12,7 @@ from starlette.routing import Route
 from shared.conversation import Skill
 from shared.errors import Invalid
 from shared.memory.store import Event, Memory
+from shared.protocols.kaos import described
 from shared.protocols.kaos.rpc import PATH, KaosRpc
 from shared.protocols.mounting import Host
 
@@ -38,7 +39,7 @@ def mount(host: Host) -> None:
             "skills": [_describe_skill(skill) for skill in face.skills() if CHAT not in skill.tags],
         }
 
-    @app.get("/.well-known/agent", tags=["kaos"])
+    @app.get("/.well-known/agent", tags=["kaos"], responses={200: {"model": described.KaosCard}})
     async def get_card(request: Request) -> JSONResponse:
         """The agent card of KAOS, whose `capabilities` are a list."""
         tags = {tag for skill in face.skills() for tag in skill.tags}
@@ -46,21 +47,21 @@ def mount(host: Host) -> None:
         capabilities = [*ALWAYS, *(name for name in OF_SKILLS.values() if name in named)]
         return JSONResponse(make_card(request) | {"capabilities": capabilities})
 
-    @app.get("/.well-known/agent.json", tags=["kaos"])
+    @app.get("/.well-known/agent.json", tags=["kaos"], responses={200: {"model": described.NewerKaosCard}})
     async def get_newer_card(request: Request) -> JSONResponse:
         """The agent card of newer KAOS, whose `capabilities` are an object."""
         capabilities = {"streaming": True, "pushNotifications": False, "stateTransitionHistory": True}
         more = {"protocolVersion": "0.3.0", "supportedProtocols": ["jsonrpc"], "version": face.version}
         return JSONResponse(make_card(request) | {"capabilities": capabilities} | more)
 
-    @app.get("/tools", tags=["kaos"])
+    @app.get("/tools", tags=["kaos"], responses={200: {"model": described.Tools}})
     async def get_tools() -> JSONResponse:
         """What the agent's model may call, as OpenAI describes functions."""
         callable_ = [skill for skill in face.skills() if OF_SKILLS.keys() & set(skill.tags)]
         tools = [{"type": "function", "function": _describe_function(skill)} for skill in callable_]
         return JSONResponse({"agent": face.name, "tools": tools, "total": len(tools)})
 
-    @app.get("/memory/events", tags=["kaos"])
+    @app.get("/memory/events", tags=["kaos"], responses={200: {"model": described.EventPage}})
     async def get_events(
         limit: Limit = 100,
         session_id: str | None = None,
@@ -78,7 +79,7 @@ def mount(host: Host) -> None:
         events = [_describe_event(event) for event in shown]
         return JSONResponse({"agent": face.name, "events": events, "total": len(events), "next_cursor": more})
 
-    @app.get("/memory/sessions", tags=["kaos"])
+    @app.get("/memory/sessions", tags=["kaos"], responses={200: {"model": described.SessionPage}})
     async def get_sessions(limit: Limit = MOST, since: Since = None, cursor: Cursor = None) -> JSONResponse:
         """The newest sessions in the order in which they began; `since` leaves out those not used since then."""
         most = _bound(limit)

@@ -13,11 +13,13 @@ from fastapi import Header, Request, Response
 from shared.errors import BadRequest, ModelNotFound, MusterError
 from shared.limits.envelope import HOP, parse_hop
 from shared.protocols.mounting import Host
+from shared.protocols.openai import described
 from shared.protocols.openai import request as openai_request
 from shared.protocols.openai import response as openai_answer
 from shared.protocols.openai.stream import Chat
 from shared.server import bodies
 from shared.server.edge import traceparent
+from shared.server.openapi import also
 
 PREFIX = "/v1/"
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -28,19 +30,26 @@ def mount(host: Host) -> None:
     app, face, started = host.app, host.face, int(time.time())
     app.error_forms[PREFIX] = _answer_error
 
-    @app.get("/v1/models", tags=["openai"])
+    @app.get("/v1/models", tags=["openai"], response_model=None, responses={200: {"model": described.ModelList}})
     async def list_models() -> dict[str, Any]:
         """The names that can be asked."""
         return openai_answer.list_models(face.models(), created=started)
 
-    @app.get("/v1/models/{name:path}", tags=["openai"])
+    @app.get(
+        "/v1/models/{name:path}", tags=["openai"], response_model=None, responses={200: {"model": described.Model}}
+    )
     async def get_model(name: str) -> dict[str, Any]:
         """One of them."""
         if name not in face.models():
             raise ModelNotFound(f"There is no model {name!r}. Available: {', '.join(face.models())}.")
         return openai_answer.describe_model(name, created=started)
 
-    @app.post("/v1/chat/completions", tags=["openai"], openapi_extra=_BODY)
+    @app.post(
+        "/v1/chat/completions",
+        tags=["openai"],
+        openapi_extra=_BODY,
+        responses={200: {"model": described.ChatCompletion} | also("text/event-stream")[200]},
+    )
     async def chat(
         request: Request,
         x_session_id: Annotated[str | None, Header()] = None,
