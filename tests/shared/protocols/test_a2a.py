@@ -702,18 +702,24 @@ async def test_hook_gets_the_rest_after_a_restart(tmp_path: Path) -> None:
 
 
 async def test_the_address_is_judged_again_when_it_is_called(
-    coordinator: Suite, capsys: pytest.CaptureFixture[str]
+    coordinator: Suite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name may lead anywhere: loopback hooks are for a coordinator that listens on loopback itself."""
+    look_up = asyncio.BaseEventLoop.getaddrinfo
+    monkeypatch.setattr(
+        asyncio.BaseEventLoop,
+        "getaddrinfo",
+        lambda loop, host, *more, **named: look_up(loop, host.replace("hooks.test", "localhost"), *more, **named),
+    )
     receiver = Receiver()
     async with (
         serving(receiver.app, lifespan=False) as there,
         serving(coordinator.app, lifespan=False) as url,
         client(url, streaming=False) as one,
     ):
-        hook = f"{there.replace('127.0.0.1', 'localhost')}/hook"
+        named, hook = (f"{there.replace('127.0.0.1', name)}/hook" for name in ("hooks.test", "localhost"))
 
-        await sent(one, question(hook=hook, metadata={"model": "nobody"}))
+        await sent(one, question(hook=named, metadata={"model": "nobody"}))
         await eventually(lambda: "push.given_up" in capsys.readouterr().out)
         assert receiver.came == []
 
