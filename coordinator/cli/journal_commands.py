@@ -1,4 +1,4 @@
-"""The commands of `python -m coordinator.cli` for the journal: copy it, put a copy back, shrink it, take it back."""
+"""The commands of `python -m coordinator.cli` for the journal: copy, put back, check, shrink, take back."""
 
 from __future__ import annotations
 
@@ -106,3 +106,32 @@ def downgrade(
     except MusterError as exc:
         fail(exc.detail)
     err.print(f"The journal has format {after} now; it had {before}. Start the version before.", highlight=False)
+
+
+@journal.command()
+def check(
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Delete what is damaged, and go on with what is left.")
+    ] = False,
+    database_url: Journal = None,
+) -> None:
+    """Compare all that the journal has with what was written.
+
+    The coordinator must be stopped. Ends with 0 when all is well or the loss is accepted, with 1 when not.
+    """
+    from coordinator.cli.console import err, fail
+    from coordinator.journal.upkeep.inspection import inspect
+    from shared.errors import MusterError
+    from shared.settings import CoordinatorSettings, load_settings
+
+    try:
+        found = inspect(database_url or load_settings(CoordinatorSettings).database_url, accept_loss=accept_loss)
+    except MusterError as exc:
+        fail(exc.detail)
+    said = ["The journal is sound."] if found.sound else []
+    said += [f"Its last {found.missing_events:,} events are missing."] if found.missing_events else []
+    said += [f"Damaged: {name}" for name in found.damaged]
+    if not found.sound:
+        said.append("A start goes on with what is left." if accept_loss else "A start is refused.")
+    err.print("\n".join(said), highlight=False, markup=False)
+    raise typer.Exit(0 if found.sound or accept_loss else 1)

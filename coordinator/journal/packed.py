@@ -46,6 +46,15 @@ def packed(*parts: str | None) -> bytes:
     return deflate.compress(_PARTS.join(part or "" for part in parts).encode()) + deflate.flush()
 
 
+def opens(body: bytes) -> bool:
+    """SQL's function: whether a body is as it was packed, by the checksum that zlib has given it."""
+    try:
+        _text(body)
+    except (zlib.error, UnicodeDecodeError, TypeError):
+        return False
+    return True
+
+
 def unpacked(task_id: str, body: bytes) -> Packed:
     """The parts of a body; raises zlib.error where it is damaged."""
     head, request, plan, error, steps, _ = _text(body).split(_PARTS)
@@ -80,7 +89,11 @@ def output_of(kept: str | bytes) -> Any:
 
 
 def _text(body: bytes) -> str:
-    return zlib.decompressobj(zdict=_USUAL).decompress(body).decode()
+    inflate = zlib.decompressobj(zdict=_USUAL)
+    text = inflate.decompress(body)
+    if not inflate.eof:
+        raise zlib.error("cut off")
+    return text.decode()
 
 
 def _step(task_id: str, record: str) -> Row:

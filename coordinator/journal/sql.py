@@ -1,5 +1,7 @@
 """The journal's SQL, written out, with named parameters; each says who may win a race."""
 
+from coordinator.journal.seals import ROTTEN, STEP_COLUMNS, seal_of
+
 ACCEPT = """
 INSERT INTO tasks (id, tenant, status, description, request, priority, created_at, deadline, idempotency_key,
                    request_digest, traceparent, plan, code_version)
@@ -11,10 +13,11 @@ ON CONFLICT DO NOTHING
 
 ADD_REQUEST = "INSERT INTO requests (task_id, request) VALUES (:id, :request)"
 
-REPLAN = "UPDATE tasks SET plan = :plan WHERE id = :id"
+REPLAN = "UPDATE tasks SET plan = :plan, seal = NULL WHERE id = :id"
 
 START_TASK = """
-UPDATE tasks SET status = 'running', started_at = coalesce(started_at, :at) WHERE id = :id AND finished_at IS NULL
+UPDATE tasks SET status = 'running', started_at = coalesce(started_at, :at), seal = NULL
+WHERE id = :id AND finished_at IS NULL
 """
 
 START_STEP = """
@@ -23,12 +26,12 @@ SELECT :task_id, :step_id, 'running', :attempt, :agent_id, :queued_at, :started_
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_id AND finished_at IS NULL)
 ON CONFLICT (task_id, step_id) DO UPDATE SET status = 'running', attempt = excluded.attempt,
     instance = excluded.instance, queued_at = excluded.queued_at,
-    started_at = coalesce(steps.started_at, excluded.started_at)
+    started_at = coalesce(steps.started_at, excluded.started_at), seal = NULL
 WHERE steps.attempt < excluded.attempt AND steps.status IN ('queued', 'running')
 """  # a step has a row from its start; the newest attempt owns it
 
 END_ATTEMPT = """
-UPDATE steps SET failed = :failed
+UPDATE steps SET failed = :failed, seal = NULL
 WHERE task_id = :task_id AND step_id = :step_id AND attempt = :attempt AND status = 'running'
 """
 
@@ -42,7 +45,8 @@ ON CONFLICT (task_id, step_id) DO UPDATE SET status = excluded.status, attempt =
     failed = excluded.failed, instance = excluded.instance, answered_by = excluded.answered_by,
     output = excluded.output, usage = excluded.usage, missing = excluded.missing, error = excluded.error,
     started_at = coalesce(steps.started_at, excluded.started_at), first_byte_at = excluded.first_byte_at,
-    finished_at = excluded.finished_at
+    finished_at = excluded.finished_at,
+    seal = NULL
 WHERE steps.attempt <= excluded.attempt AND steps.status IN ('queued', 'running')
 """  # the fence: a result of an older attempt, a second one, or one for a task that has ended touches no row
 
@@ -59,21 +63,25 @@ WHERE id = :id AND finished_at IS NULL
 
 # A task that has ended becomes one row. Steps and events of a small one are packed into it: a row of text, RS between
 # its records and US between their fields, GS between the parts, for JSON has none of these. quote() keeps a time exact.
-KEEP = """
+_APART = ("request", "plan", "traceparent", "code_version", "error")  # a small one has them in its body
+_SEAL_KEPT = seal_of("history", task_id="id", **{name: f"iif(small, NULL, {name})" for name in _APART})
+KEEP = f"""
 WITH task AS MATERIALIZED (
     SELECT *, length(description) + coalesce(length(request), 0) + length(plan) + coalesce(
         (SELECT length(request) FROM requests WHERE task_id = :id), 0
     ) + (
         SELECT coalesce(sum(iif(typeof(output) = 'blob', :most, length(output))), 0) FROM steps WHERE task_id = :id
-    ) <= :most AS small FROM tasks WHERE id = :id AND finished_at IS NOT NULL
+    ) <= :most AS small, (
+        SELECT json_group_array(DISTINCT answered_by) FROM steps WHERE task_id = :id AND answered_by <> ''
+    ) AS agents FROM tasks WHERE id = :id AND finished_at IS NOT NULL
 )
 INSERT INTO history (task_id, tenant, status, description, priority, created_at, deadline, started_at, finished_at,
-                     idempotency_key, request_digest, agents, request, plan, traceparent, code_version, error, body)
+                     idempotency_key, request_digest, agents, request, plan, traceparent, code_version, error, seal,
+                     body)
 SELECT id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key,
-    request_digest,
-    (SELECT json_group_array(DISTINCT answered_by) FROM steps WHERE task_id = :id AND answered_by <> ''),
-    iif(small, NULL, request), iif(small, NULL, plan), iif(small, NULL, traceparent), iif(small, NULL, code_version),
-    iif(small, NULL, error),
+    request_digest, agents, iif(small, NULL, request), iif(small, NULL, plan), iif(small, NULL, traceparent),
+    iif(small, NULL, code_version), iif(small, NULL, error),
+    {_SEAL_KEPT},
     iif(small, packed(
         json_array(traceparent, code_version),
         coalesce(request, (SELECT request FROM requests WHERE task_id = :id)), plan, error,
@@ -90,8 +98,10 @@ SELECT id, tenant, status, description, priority, created_at, deadline, started_
 FROM task
 """
 
-ADD_WEBHOOK = """
-INSERT INTO webhooks (task_id, url, next_at) VALUES (:task_id, :url, :at) ON CONFLICT DO NOTHING
+_SEAL_NEW_WEBHOOK = seal_of("webhooks", task_id=":task_id", url=":url", attempts="0", next_at=":at")
+ADD_WEBHOOK = f"""
+INSERT INTO webhooks (task_id, url, next_at, seal) VALUES (:task_id, :url, :at, {_SEAL_NEW_WEBHOOK})
+ON CONFLICT DO NOTHING
 """
 DUE_WEBHOOKS = """
 SELECT task_id, url, attempts FROM webhooks WHERE next_at <= :now ORDER BY next_at LIMIT :limit
@@ -101,8 +111,9 @@ OVERDUE = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000)),
        (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at <= :now LIMIT 100000))
 """
-MOVE_WEBHOOK = """
-UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error
+MOVE_WEBHOOK = f"""
+UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error,
+    seal = {seal_of("webhooks", attempts=":attempts", next_at=":next_at")}
 WHERE task_id = :task_id AND next_at IS NOT NULL
 """
 
@@ -112,11 +123,15 @@ VALUES (:task_id, :step_id, :attempt, :at, :result)
 """
 
 ADD_EVENT = "INSERT INTO events (id, task_id, type, at, data) VALUES (:id, :task_id, :type, :at, :data)"
-LAST_EVENT = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'"  # also of those that are gone
+LAST_EVENT = """
+SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+           coalesce((SELECT max(id) FROM events), 0))
+"""  # also of those that are gone
 
-EVENTS = (
-    "SELECT id, task_id, type, at, data FROM events WHERE task_id = :task_id AND id > :after ORDER BY id LIMIT :limit"
-)
+EVENTS = f"""
+SELECT id, task_id, type, at, data, {ROTTEN["events"]} FROM events
+WHERE task_id = :task_id AND id > :after ORDER BY id LIMIT :limit
+"""
 AUDIT = """
 SELECT id, task_id, type, at, data FROM events
 WHERE task_id IS NULL AND type GLOB 'audit.*' AND (:before IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit
@@ -130,19 +145,11 @@ coalesce(request, (SELECT r.request FROM requests AS r WHERE r.task_id = {id})),
 _TASK = f"SELECT id, {TASK_COLUMNS.format(id='id')}, NULL FROM tasks"
 _ENDED = f"SELECT task_id, {TASK_COLUMNS.format(id='history.task_id')}, body FROM history"
 
-STEP_COLUMNS = """
-task_id, step_id, status, attempt, failed, instance, answered_by, started_at, finished_at, output, usage, missing, error
-"""
-
 TASK = f"{_TASK} WHERE id = :id UNION ALL {_ENDED} WHERE task_id = :id"
 TASK_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id = :id"
 
 _BY_KEY = "tenant = :tenant AND idempotency_key = :idempotency_key"
-TASK_BY_KEY = f"{_TASK} WHERE {_BY_KEY} UNION ALL {_ENDED} WHERE {_BY_KEY}"
-STEPS_BY_KEY = f"""
-SELECT {STEP_COLUMNS} FROM steps
-WHERE task_id IN (SELECT id FROM tasks WHERE {_BY_KEY} UNION ALL SELECT task_id FROM history WHERE {_BY_KEY})
-"""
+ID_BY_KEY = f"SELECT id FROM tasks WHERE {_BY_KEY} UNION ALL SELECT task_id FROM history WHERE {_BY_KEY}"
 
 OPEN_TASKS = f"{_TASK} ORDER BY created_at, id"
 OPEN_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks)"
@@ -178,14 +185,33 @@ SELECT task_id, {_LINE} FROM history WHERE task_id IN (
 )
 """
 
-SAVE_AGENT = """
-INSERT INTO agents (id, registration, registered_at, secret_hash, owner)
-VALUES (:id, :registration, :at, :secret_hash, :owner)
+_SEAL_NEW_AGENT = seal_of(
+    "agents",
+    id=":id",
+    registration=":registration",
+    removed_at="NULL",
+    secret_hash=":secret_hash",
+    owner=":owner",
+)
+_SEAL_KNOWN_AGENT = seal_of(
+    "agents",
+    id="agents.id",
+    registration="excluded.registration",
+    removed_at="NULL",
+    secret_hash="coalesce(agents.secret_hash, excluded.secret_hash)",
+    owner="coalesce(agents.owner, excluded.owner)",
+)
+SAVE_AGENT = f"""
+INSERT INTO agents (id, registration, registered_at, secret_hash, owner, seal)
+VALUES (:id, :registration, :at, :secret_hash, :owner, {_SEAL_NEW_AGENT})
 ON CONFLICT (id) DO UPDATE SET registration = excluded.registration, removed_at = NULL,
-    secret_hash = coalesce(agents.secret_hash, excluded.secret_hash), owner = coalesce(agents.owner, excluded.owner)
+    secret_hash = coalesce(agents.secret_hash, excluded.secret_hash), owner = coalesce(agents.owner, excluded.owner),
+    seal = {_SEAL_KNOWN_AGENT}
 """  # the first secret and the first key stay
 AGENT_REACHED = "UPDATE agents SET reached_at = :at WHERE id = :id"
-REMOVE_AGENT = "UPDATE agents SET removed_at = :at WHERE id = :id AND removed_at IS NULL"
+REMOVE_AGENT = f"""
+UPDATE agents SET removed_at = :at, seal = {seal_of("agents", removed_at=":at")} WHERE id = :id AND removed_at IS NULL
+"""
 FORGET_AGENT = "DELETE FROM agents WHERE id = :id"
 AGENTS = "SELECT id, registration, removed_at, secret_hash, owner, reached_at FROM agents"
 HOLDER = "SELECT secret_hash, owner, reached_at FROM agents WHERE id = :id"
@@ -194,11 +220,12 @@ SELECT owner FROM agents WHERE json_extract(registration, '$.name') = :name AND 
 ORDER BY registered_at LIMIT 1
 """  # the first key that registered the name, as long as an agent of it is remembered
 
-PUT_META = "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT DO NOTHING"
-SET_META = """
-INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+_SEAL_META = seal_of("meta", key=":key", value=":value")
+PUT_META = f"INSERT INTO meta (key, value, seal) VALUES (:key, :value, {_SEAL_META}) ON CONFLICT DO NOTHING"
+SET_META = f"""
+INSERT INTO meta (key, value, seal) VALUES (:key, :value, {_SEAL_META})
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, seal = excluded.seal
 """
-TRY_TO_WRITE = "INSERT INTO meta (key, value) VALUES ('tried', :at) ON CONFLICT DO UPDATE SET value = :at"
 GET_META = "SELECT value FROM meta WHERE key = :key"
 
 DUE_TO_GO = "SELECT task_id FROM history WHERE finished_at < :before ORDER BY finished_at LIMIT :limit"

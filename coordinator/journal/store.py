@@ -12,14 +12,17 @@ from typing import Any
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from coordinator.journal import lists, packed, sql, statements
+from coordinator.journal import checking, lists, packed, seals, sql, statements
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, plan_text, planned, task_from
+from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status, StepError
 from shared.db.database import Database, Query, Row, Statement
+from shared.db.refusals import JOURNAL
+from shared.errors import StorageBroken
 from shared.limits.ledger import Ledger
 
 WRITES = (
@@ -49,13 +52,22 @@ class Store:
         self._db = db
         self._publish = publish
         self._wall = wall
+        self._last_event = 0
+        self.watch = Watch(db, wall=wall)
 
     async def open(self) -> None:
-        await self._db.open(MIGRATIONS, {"packed": packed.packed})
-        self._last_event = int((await self._db.read(sql.LAST_EVENT))[0][0])
+        """Raises `StorageBroken` where the journal has less than its mark says, or rows are damaged."""
+        await self._db.open(MIGRATIONS, checking.FUNCTIONS)
+        try:
+            self._last_event = await checking.check_start(self._db)
+        except StorageBroken as exc:
+            raise StorageBroken(f"{exc.detail} {JOURNAL.remedy}") from exc
+        self.watch.start(self._last_event)
+        await self.watch.keep_mark()
 
     async def close(self) -> None:
         await self._db.close()
+        await self.watch.keep_mark()
 
     # --- a task's life
 
@@ -140,14 +152,16 @@ class Store:
     # --- reading
 
     async def task(self, task_id: str) -> Task | None:
-        params = {"id": task_id}
-        found, steps = await self._db.read_all(Query(sql.TASK, params), Query(sql.TASK_STEPS, params))
+        """Raises `StorageBroken` where it is not as it was written."""
+        asked = (sql.TASK, sql.TASK_STEPS, seals.ROTTEN_TASK)
+        found, steps, rotten = await self._db.read_all(*(Query(text, {"id": task_id}) for text in asked))
+        if rotten:
+            raise checking.refuse([task_id])
         return task_from(found[0], steps) if found else None
 
     async def task_by_key(self, tenant: str, key: str) -> Task | None:
-        params = {"tenant": tenant, "idempotency_key": key}
-        found, steps = await self._db.read_all(Query(sql.TASK_BY_KEY, params), Query(sql.STEPS_BY_KEY, params))
-        return task_from(found[0], steps) if found else None
+        found = await self._db.read(sql.ID_BY_KEY, {"tenant": tenant, "idempotency_key": key})
+        return await self.task(found[0][0]) if found else None
 
     async def open_tasks(self) -> list[Task]:
         """Every task that has not ended, oldest first, with the results of its steps and what they have delegated."""
@@ -188,9 +202,13 @@ class Store:
         """Up to 1,000 events of a task after a position."""
         params = {"task_id": task_id, "after": after, "limit": AT_ONCE}
         bodies, rows = await self._db.read_all(Query(sql.BODY, params), Query(sql.EVENTS, params))
-        if bodies and bodies[0][0] is not None:  # what came after the task's end has rows
-            rows = [e for e in packed.unpacked_events(task_id, bodies[0][0]) if e[0] > after] + rows
-        return [TaskEvent(*row) for row in rows[:AT_ONCE]]
+        body = bodies[0][0] if bodies else None
+        if any(row[5] for row in rows) or (body is not None and not packed.opens(body)):
+            raise checking.refuse([task_id])
+        found = [TaskEvent(*row[:5]) for row in rows]
+        if body is not None:  # what came after the task's end has rows
+            found = [TaskEvent(*e) for e in packed.unpacked_events(task_id, body) if e[0] > after] + found
+        return found[:AT_ONCE]
 
     # --- the outbox
 
@@ -260,10 +278,6 @@ class Store:
         """Why nothing can be written at this moment; None where the last write was well."""
         return self._db.find_trouble()
 
-    async def try_to_write(self) -> None:
-        """Writes a row that means nothing; raises as every write does."""
-        await self._db.write("store.try_to_write", Statement(sql.TRY_TO_WRITE, {"at": str(self._wall())}))
-
     async def read(self, text: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """The rows of one query."""
         return await self._db.read(text, params or {})
@@ -296,7 +310,9 @@ class Store:
     def _tell(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
             if statement.sql is sql.ADD_EVENT:
-                self._publish(TaskEvent(**statement.params))  # type: ignore[arg-type]
+                event = TaskEvent(**statement.params)  # type: ignore[arg-type]
+                self.watch.see(event)
+                self._publish(event)
 
     def _task_ended(self, task: Task) -> tuple[Statement, ...]:
         assert task.finished_at is not None

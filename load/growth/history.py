@@ -46,6 +46,8 @@ def _copy(db: sqlite3.Connection, table: str, template: str) -> str | None:
     for name in kept:
         if name == key:
             values.append("substr(:template, 1, 20) || printf('%012x', n)")
+        elif name == "seal":
+            values.append("NULL")  # of the row that it was
         elif name.endswith("_at"):
             values.append(f"{name} - n * {APART_SECONDS}")
         else:

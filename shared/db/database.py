@@ -64,6 +64,18 @@ class Database(Protocol):
         """Why nothing can be written at this moment, in a sentence; None where the last write was well."""
         ...
 
+    async def read_mark(self) -> int | None:
+        """What was last written with `write_mark`; None where there is nothing."""
+        ...
+
+    async def write_mark(self, number: int) -> None:
+        """Keeps a number beside the database, on the disk when this returns."""
+        ...
+
+    async def find_damage(self) -> str | None:
+        """Looks through all pages and indexes, in a thread of its own; what is wrong."""
+        ...
+
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         """Rows of a query; sees every write that has returned."""
         ...

@@ -46,6 +46,15 @@ class MemoryDatabase:
     def find_trouble(self) -> str | None:
         return None
 
+    async def read_mark(self) -> int | None:
+        return None
+
+    async def write_mark(self, number: int) -> None:
+        """Nothing is kept."""
+
+    async def find_damage(self) -> str | None:
+        return None
+
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         return self._connection.execute(sql, params or {}).fetchall()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from shared.errors import MusterError, StorageBroken, StorageFull
 
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+DAMAGE = (sqlite3.Error, UnicodeError)  # a name that is damaged may be no text, also in SQLite's own error
 UNSHARED = {  # the file system cannot share memory between connections, or cannot lock it
     sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMLOCK,
@@ -28,6 +29,10 @@ class Naming:
     what: str = "The journal"
     owner: str = "coordinator"
     setting: str = "DATABASE_URL"
+    remedy: str = (
+        "Restore it from a backup (python -m coordinator.cli restore FOLDER), or go on with what is left of it "
+        "(python -m coordinator.cli check --accept-loss)."
+    )
 
 
 JOURNAL = Naming()
@@ -55,7 +60,7 @@ def explain(exc: Exception, path: Path, naming: Naming) -> MusterError:
         return StorageFull(f"{where} cannot be opened: the disk is full. Free some space.")
     if getattr(exc, "sqlite_errorcode", 0) in UNSHARED:
         return why_not_shared(path, naming)
-    return StorageBroken(f"{where} is damaged or unusable ({exc}). Restore it from a backup, or move it away.")
+    return StorageBroken(f"{where} is damaged or unusable ({exc}). {naming.remedy}")
 
 
 def why_not_shared(path: Path, naming: Naming) -> StorageBroken:

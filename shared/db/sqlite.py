@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from shared import logs
+from shared.db import mark
 from shared.db.database import Function, Query, Row, Rows, Statement
 from shared.db.lock import Lock
 from shared.db.place import DatabasePlace
 from shared.db.reader import DatabaseReader
 from shared.db.refusals import JOURNAL, Naming, find_code, translate
-from shared.db.sqlite_file import open_journal
+from shared.db.sqlite_file import find_damage, open_journal
 from shared.db.transaction import Transaction, define
 from shared.errors import MusterError, StorageBroken, StorageFull, StorageGone
 from shared.failpoints import At, nowhere
@@ -137,10 +138,22 @@ class Sqlite:
         return await (self._lists if aside else self._reader).read(queries)
 
     def find_trouble(self) -> str | None:
-        if self._trouble is None and self._place is not None and self._place.is_left():
+        if self._trouble is None and not self._closed and self._place is not None and self._place.is_left():
             self.post("look", Statement("SELECT 1"))  # the writer finds it gone, and saves what it has
             return "The journal was removed or replaced."
         return self._trouble.detail if self._trouble is not None else None
+
+    async def read_mark(self) -> int | None:
+        return await asyncio.to_thread(mark.read_mark, self._path)
+
+    async def write_mark(self, number: int) -> None:
+        try:
+            await asyncio.to_thread(mark.write_mark, self._path, number)
+        except OSError as exc:  # it says less then, and the journal is as good
+            logs.get().warning("journal.unmarked", why=str(exc))
+
+    async def find_damage(self) -> str | None:
+        return await asyncio.to_thread(find_damage, self._path)
 
     # --- in the loop's thread
 
@@ -175,6 +188,8 @@ class Sqlite:
         self._writer = open_journal(self._path, migrations, self._naming, at=self._at)
         self._lock.cover_file()
         define(self._writer, functions)
+        for reader in (self._reader, self._lists):
+            reader.define(functions)
         self._place = DatabasePlace(self._path, self._naming)
 
     def _write_loop(self) -> None:

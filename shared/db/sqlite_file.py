@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from shared.db import wal
+from shared.db.mark import read_mark
 from shared.db.migration import migrate
-from shared.db.refusals import JOURNAL, Naming, explain, why_not_shared
+from shared.db.refusals import DAMAGE, JOURNAL, Naming, explain, why_not_shared
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 
@@ -20,16 +24,19 @@ HEADER = b"SQLite format 3\x00"
 
 
 def open_journal(
-    path: Path, migrations: Sequence[str], naming: Naming = JOURNAL, *, at: At = nowhere
+    path: Path, migrations: Sequence[str], naming: Naming = JOURNAL, *, at: At = nowhere, accept_loss: bool = False
 ) -> sqlite3.Connection:
-    """The writer's connection to a journal of the newest format; raises `StorageBroken` or `StorageFull`."""
+    """The writer's connection to a journal of the newest format; raises `StorageBroken` or `StorageFull`.
+
+    With `accept_loss`, a log that is damaged counts up to there.
+    """
     where = f"{naming.what} {path}"
     try:
-        if _is_new(path, where):
+        if _is_new(path, where, naming.remedy):
             _create(path, migrations)
         if not os.access(path, os.R_OK | os.W_OK):  # a restored file that is root's; SQLite would speak of damage
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        _examine(path, len(migrations), where, naming.setting)
+        _examine(path, migrations, where, naming, accept_loss=accept_loss)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
             raise why_not_shared(path, naming)
@@ -41,12 +48,12 @@ def open_journal(
         ):
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection, migrations, at=at)
-    except (OSError, sqlite3.Error) as exc:
+    except (OSError, *DAMAGE) as exc:
         raise explain(exc, path, naming) from exc
     return connection
 
 
-def _is_new(path: Path, where: str) -> bool:
+def _is_new(path: Path, where: str, remedy: str) -> bool:
     """Whether there is no journal yet; raises `StorageBroken` when only its log is left, or what was rescued of it."""
     if path.exists():
         return False
@@ -55,6 +62,11 @@ def _is_new(path: Path, where: str) -> bool:
         raise StorageBroken(
             f"{where} is missing: it was removed while it was used. All it held is in {rescued}: "
             f"rm -f {path}-wal {path}-shm && mv {rescued} {path}"
+        )
+    if mark := read_mark(path):
+        raise StorageBroken(
+            f"{where} is missing, but its mark {path.name}-mark says that it had {mark:,} events. "
+            f"{remedy.partition(', or ')[0]}, or remove the mark to begin anew."
         )
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
@@ -91,27 +103,60 @@ def make_private(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _examine(path: Path, known: int, where: str, setting: str) -> None:
+def _examine(path: Path, migrations: Sequence[str], where: str, naming: Naming, *, accept_loss: bool) -> None:
     """Raises `StorageBroken` for a file that cannot be trusted; writes nothing."""
     with path.open("rb") as file:
         head = file.read(len(HEADER))
     if head != HEADER:
         what = "is not a SQLite file" if head else "is an empty file"
-        raise StorageBroken(f"{where} {what}. Restore it from a backup, or move it away.")
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
+        raise StorageBroken(f"{where} {what}. {naming.remedy}")
+    promised = wal.read_index(path)
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if (version == 0) != (tables == 0):
-            raise StorageBroken(f"{where} is another program's SQLite file. Set another {setting}.")
-        _refuse_newer(version, known, where)
-        if path.stat().st_size < CHECKED_BYTES:
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if verdict != "ok":
-                said = verdict.splitlines()[-1]  # the first may be a heading
-                raise StorageBroken(f"{where} is damaged ({said}). Restore it from a backup, or move it away.")
-    finally:
-        connection.close()
+    lost = 0 if accept_loss else wal.count_lost(path, promised, wal.read_index(path))
+    if lost:
+        raise StorageBroken(
+            f"{where} is damaged: of its log {path.name}-wal, {lost} pages that were written cannot be read. "
+            f"{naming.remedy}"
+        )
+    if (version == 0) != (tables == 0):
+        raise StorageBroken(f"{where} is another program's SQLite file. Set another {naming.setting}.")
+    _refuse_newer(version, len(migrations), where)
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        damage = _find_damage(connection, migrations[:version], whole=path.stat().st_size < CHECKED_BYTES)
+    if damage:
+        raise StorageBroken(f"{where} is damaged ({damage}). {naming.remedy}")
+
+
+def _find_damage(connection: sqlite3.Connection, migrations: Sequence[str], *, whole: bool) -> str | None:
+    """What is wrong with the schema or, where the whole file is looked at, with the pages, indexes and free list."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
+        migrate(new, migrations)
+        wanted = _read_schema(new)
+    found = _read_schema(connection)
+    if wrong := sorted(name for name, text in wanted.items() if found.get(name) != text):
+        return f"its table or index {wrong[0]} is not as it was made"
+    return _check_pages(connection) if whole else None
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with the pages, indexes or free list of a file that may be open; None if nothing."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return _check_pages(connection)
+    except DAMAGE as exc:
+        return str(exc)
+
+
+def _check_pages(connection: sqlite3.Connection) -> str | None:
+    verdict: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    return verdict.splitlines()[-1] if verdict != "ok" else None  # the first line may be a heading
+
+
+def _read_schema(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {name: re.sub(r"--.*|\s", "", sql) for name, sql in rows}  # a comment may be reworded
 
 
 def _refuse_newer(version: int, known: int, where: str) -> None:

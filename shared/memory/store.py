@@ -207,7 +207,7 @@ class Memory:
     async def _open_database(self, folder: Path | None) -> Database:
         db: Database = MemoryDatabase()
         if folder is not None:
-            db = Sqlite(folder / FILE, naming=Naming("The memory", owner="agent", setting="STATE_DIR"))
+            db = Sqlite(folder / FILE, naming=Naming("The memory", "agent", "STATE_DIR", remedy="Move it away."))
         await db.open(MIGRATIONS)
         return db
 

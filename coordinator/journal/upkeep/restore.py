@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.journal import sql
 from coordinator.journal.location import journal_path
 from coordinator.journal.upkeep.backup import BESIDE, BackupFailed
 from coordinator.journal.upkeep.backups import check_backup, find_backups
 from shared.db.lock import Lock
+from shared.db.mark import write_mark
 from shared.db.sqlite_file import make_private
 from shared.errors import MusterError
 
@@ -59,6 +63,8 @@ def restore(database_url: str, source: Path, *, now: float | None = None) -> Res
 
 
 def _exchange(path: Path, journal: Path, *, now: float) -> Restored:
+    with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+        last = int(copy.execute(sql.LAST_EVENT).fetchone()[0])
     names = {path: journal} | {path.with_name(name): journal.with_name(name) for name in BESIDE}
     parts = {to: to.with_name(f"{to.name}.part") for to, copy in names.items() if copy.is_file()}
     for to, part in parts.items():
@@ -83,6 +89,7 @@ def _exchange(path: Path, journal: Path, *, now: float) -> Restored:
     _sync(path.parent)
     for to in sorted(parts, key=lambda to: to == path):
         parts[to].replace(to)
+    write_mark(path, last)
     log.unlink()
     _sync(path.parent)
     return Restored(journal.parent, kept)

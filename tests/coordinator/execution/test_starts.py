@@ -13,6 +13,7 @@ import pytest
 
 from coordinator.execution import starts
 from coordinator.execution.starts import Starts
+from coordinator.journal.checking import FUNCTIONS
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
@@ -25,7 +26,7 @@ from tests.support.processes import suite
 async def db(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MemoryDatabase]:
     monkeypatch.setattr(starts, "BLAMED_AFTER_SECONDS", 0)
     db = MemoryDatabase()
-    await db.open(MIGRATIONS)
+    await db.open(MIGRATIONS, FUNCTIONS)
     yield db
     await db.close()
 
