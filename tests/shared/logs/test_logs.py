@@ -61,7 +61,7 @@ async def test_every_request_has_one_line(lines: list[dict[str, object]]) -> Non
 
 async def test_what_belongs_to_a_task_names_it(lines: list[dict[str, object]]) -> None:
     ended = next(line for line in lines if line["event"] == "task.finished")
-    request = next(line for line in lines if line.get("path") == "/execute_task")
+    request = next(line for line in lines if (line["event"], line.get("path")) == ("request.done", "/execute_task"))
 
     assert ended["task_id"]
     assert request["task_id"] == ended["task_id"]
