@@ -142,6 +142,7 @@ def test_every_setting_reaches_its_service(file):
         "researcher": set(fields(WorkerSettings)) | set(fields(SearchSettings)) | set(fields(ModelSettings)),
     }
     for service, names in wanted.items():
-        given = {name.lower().removesuffix("_file") for name in services[service]["environment"]}
+        given = {name.lower() for name in services[service]["environment"]}
+        given |= {name.removesuffix("_file") for name in given}  # a secret may come from a file
         own = set() if service == "coordinator" else {"public_url"}  # a worker's card would name the coordinator
         assert names - given - FIXED == own, service
