@@ -11,7 +11,7 @@ from shared.db.database import Database, Function, Query, Statement
 from shared.errors import StorageBroken
 
 FUNCTIONS: Mapping[str, Function] = {
-    "packed": packed.packed,
+    "packed": packed.pack,
     "opens": packed.opens,
     "seal": seal,
 }  # that the journal's SQL calls

@@ -23,7 +23,7 @@ class TaskLine(NamedTuple):
     deadline: float
 
 
-def queries(
+def make_queries(
     *, status: str | None, agent: str | None, since: float | None, before: tuple[float, str] | None, limit: int
 ) -> list[Query]:
     """What is asked for a page: of the tasks that have not ended, and of the history, each `limit` lines at most."""
@@ -43,7 +43,7 @@ def queries(
     return [Query(sql.LIST_OPEN, params), *(Query(text, params | {"status": one}) for text, one in ended)]
 
 
-def page(found: Rows, *, limit: int) -> list[TaskLine]:
+def make_page(found: Rows, *, limit: int) -> list[TaskLine]:
     """The answers as one list."""
     lines = (TaskLine(*row) for rows in found for row in rows)
     return sorted(lines, key=lambda line: (line.created_at, line.id), reverse=True)[:limit]

@@ -40,7 +40,7 @@ class Packed(NamedTuple):
     steps: list[Row]
 
 
-def packed(*parts: str | None) -> bytes:
+def pack(*parts: str | None) -> bytes:
     """SQL's function: texts as one compressed body."""
     deflate = zlib.compressobj(level=6, memLevel=7, zdict=_USUAL)
     return deflate.compress(_PARTS.join(part or "" for part in parts).encode()) + deflate.flush()
@@ -55,7 +55,7 @@ def opens(body: bytes) -> bool:
     return True
 
 
-def unpacked(task_id: str, body: bytes) -> Packed:
+def unpack(task_id: str, body: bytes) -> Packed:
     """The parts of a body; raises zlib.error where it is damaged."""
     head, request, plan, error, steps, _ = _text(body).split(_PARTS)
     return Packed(
@@ -67,7 +67,7 @@ def unpacked(task_id: str, body: bytes) -> Packed:
     )
 
 
-def unpacked_events(task_id: str, body: bytes) -> list[tuple[int, str, str, float, str]]:
+def unpack_events(task_id: str, body: bytes) -> list[tuple[int, str, str, float, str]]:
     """Id, task, type, time and data of the events in a body, in their order."""
     events = _text(body).rpartition(_PARTS)[2]
     found = []
@@ -78,12 +78,12 @@ def unpacked_events(task_id: str, body: bytes) -> list[tuple[int, str, str, floa
     return found
 
 
-def small(output: str) -> str | bytes:
+def shrink(output: str) -> str | bytes:
     """An output as a step's row keeps it."""
     return zlib.compress(output.encode()) if len(output) > LARGE else output
 
 
-def output_of(kept: str | bytes) -> Any:
+def read_output(kept: str | bytes) -> Any:
     """The value of an output that a row has kept."""
     return from_json(zlib.decompress(kept) if isinstance(kept, bytes) else kept)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from coordinator.journal.packed import output_of, unpacked
+from coordinator.journal.packed import read_output, unpack
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
@@ -25,7 +25,7 @@ def json_text(value: Any) -> str:
     return to_json(value).decode()
 
 
-def task_row(task: Task) -> dict[str, Any]:
+def make_task_row(task: Task) -> dict[str, Any]:
     """A new task with its plan, as the parameters of `sql.ACCEPT`."""
     asked = {name: json_text(value) for name in _ASKED if (value := getattr(task, name)) != _USUAL[name]}
     if task.context is not None:
@@ -41,12 +41,12 @@ def task_row(task: Task) -> dict[str, Any]:
         "idempotency_key": task.idempotency_key,
         "request_digest": task.request_digest,
         "traceparent": task.traceparent,
-        "plan": plan_text(task.steps),
+        "plan": write_plan(task.steps),
         "code_version": VERSION,
     }
 
 
-def plan_text(steps: Iterable[Step]) -> str:
+def write_plan(steps: Iterable[Step]) -> str:
     """Steps as they were planned, without what became of them."""
     return json_text([{"id": step.id, **_planned(step)} for step in steps])
 
@@ -55,7 +55,7 @@ def _planned(step: Step) -> dict[str, Any]:
     return {name: value for name in _PLANNED if (value := getattr(step, name)) != _USUAL[name]}
 
 
-def step_row(task: Task, step: Step) -> dict[str, Any]:
+def make_step_row(task: Task, step: Step) -> dict[str, Any]:
     """A step that has ended, without its output, as the parameters of `sql.FINISH_STEP`."""
     return {
         "task_id": task.id,
@@ -90,12 +90,12 @@ def ended(step: Step) -> tuple[str, dict[str, Any]]:
     return "step.finished" if step.status is Status.COMPLETED else "step.failed", data
 
 
-def task_from(row: Row, steps: Sequence[Row]) -> Task:
+def read_task(row: Row, steps: Sequence[Row]) -> Task:
     """A task out of its row (`sql.TASK`) and, where they are not packed into it, those of its steps."""
     id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, key, digest = row[:11]
     request, plan, traceparent, error, body = row[11:]
     if body is not None:
-        traceparent, request, plan, error, steps = unpacked(id, body)
+        traceparent, request, plan, error, steps = unpack(id, body)
     found = {s[1]: s for s in steps}
     return Task(
         id=id,
@@ -128,7 +128,7 @@ def _step(planned: dict[str, Any], row: Row | None) -> Step:
         failed_attempts=failed,
         instance=instance,
         answered_by=answered_by,
-        output=output_of(output) if output else None,
+        output=read_output(output) if output else None,
         usage=Usage.model_validate_json(usage) if usage else Usage(),
         missing=tuple(Missing.model_validate(m) for m in from_json(missing)) if missing else (),
         error=_error(error),

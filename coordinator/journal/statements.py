@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.journal import packed, sql
-from coordinator.journal.rows import step_row, task_row
+from coordinator.journal.rows import make_step_row, make_task_row
 from coordinator.tasks.task import Step, Task
 from shared.db.database import Statement
 from shared.limits.ledger import Ledger
@@ -13,7 +13,7 @@ LARGE_REQUEST = 8_000  # characters of one that is written apart: a task's row i
 
 def accept(task: Task) -> tuple[Statement, ...]:
     """A new task with its plan."""
-    row = task_row(task)
+    row = make_task_row(task)
     request = row["request"]
     if request is None or len(request) <= LARGE_REQUEST:
         return (Statement(sql.ACCEPT, row),)
@@ -43,8 +43,8 @@ def end_attempt(task: Task, step: Step) -> Statement:
 
 
 def finish_step(task: Task, step: Step, *, output: str | bytes | None, first_byte_at: float | None) -> Statement:
-    """The end of a step, with its output as `packed.small` keeps it."""
-    return Statement(sql.FINISH_STEP, step_row(task, step) | {"output": output, "first_byte_at": first_byte_at})
+    """The end of a step, with its output as `packed.shrink` keeps it."""
+    return Statement(sql.FINISH_STEP, make_step_row(task, step) | {"output": output, "first_byte_at": first_byte_at})
 
 
 def keep_ledger(task: Task, ledger: Ledger) -> tuple[Statement, ...]:

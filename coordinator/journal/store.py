@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from coordinator.journal import checking, lists, packed, seals, sql, statements
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.rows import ended, json_text, plan_text, planned, task_from
+from coordinator.journal.rows import ended, json_text, planned, read_task, write_plan
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
@@ -85,7 +85,7 @@ class Store:
         return await self._write(
             "store.replan",
             statements.finish_step(task, planning, output=json_text(planning.output), first_byte_at=None),
-            Statement(sql.REPLAN, {"id": task.id, "plan": plan_text(task.steps)}),
+            Statement(sql.REPLAN, {"id": task.id, "plan": write_plan(task.steps)}),
             *statements.keep_ledger(task, ledger),
             self._event(task.id, *ended(planning)),
             self._event(task.id, "task.replanned", {"steps": planned(task.steps)}),
@@ -126,7 +126,7 @@ class Store:
         """
         output: str | bytes | None = json_text(step.output) if step.status is Status.COMPLETED else None
         if isinstance(output, str) and len(output) > packed.LARGE:
-            output = await asyncio.to_thread(packed.small, output)
+            output = await asyncio.to_thread(packed.shrink, output)
         return await self._write(
             "store.finish_step",
             statements.finish_step(task, step, output=output, first_byte_at=first_byte_at),
@@ -157,7 +157,7 @@ class Store:
         found, steps, rotten = await self._db.read_all(*(Query(text, {"id": task_id}) for text in asked))
         if rotten:
             raise checking.refuse([task_id])
-        return task_from(found[0], steps) if found else None
+        return read_task(found[0], steps) if found else None
 
     async def task_by_key(self, tenant: str, key: str) -> Task | None:
         found = await self._db.read(sql.ID_BY_KEY, {"tenant": tenant, "idempotency_key": key})
@@ -169,7 +169,7 @@ class Store:
         for row in await self._db.read(sql.OPEN_STEPS):
             steps[row[0]].append(row)
         logs = await self._delegations()
-        tasks = [task_from(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+        tasks = [read_task(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
         return [add_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
 
     async def end_cut_off(self) -> None:
@@ -195,8 +195,8 @@ class Store:
         limit: int = 50,
     ) -> list[lists.TaskLine]:
         """Newest first; `before` is the last line of the page before. No other read waits for it."""
-        asked = lists.queries(status=status, agent=agent, since=since, before=before, limit=limit)
-        return lists.page(await self._db.read_all(*asked, aside=True), limit=limit)
+        asked = lists.make_queries(status=status, agent=agent, since=since, before=before, limit=limit)
+        return lists.make_page(await self._db.read_all(*asked, aside=True), limit=limit)
 
     async def events(self, task_id: str, *, after: int = 0) -> list[TaskEvent]:
         """Up to 1,000 events of a task after a position."""
@@ -207,7 +207,7 @@ class Store:
             raise checking.refuse([task_id])
         found = [TaskEvent(*row[:5]) for row in rows]
         if body is not None:  # what came after the task's end has rows
-            found = [TaskEvent(*e) for e in packed.unpacked_events(task_id, body) if e[0] > after] + found
+            found = [TaskEvent(*e) for e in packed.unpack_events(task_id, body) if e[0] > after] + found
         return found[:AT_ONCE]
 
     # --- the outbox

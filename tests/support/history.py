@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.journal.packed import unpacked, unpacked_events
+from coordinator.journal.packed import unpack, unpack_events
 
 ENDED = ("completed", "partial", "failed", "timed_out", "cancelled", "skipped")
 LATE_SECONDS = 2.0  # a task ends so long after its deadline at the latest
@@ -52,8 +52,8 @@ class History:
             self.steps = _dicts(connection, f"SELECT {', '.join(STEP)} FROM steps", "task_id", "step_id")
             for id, task in _dicts(connection, "SELECT * FROM history", "task_id").items():
                 if (body := task["body"]) is not None:
-                    rows += unpacked_events(id, body)
-                    packed = unpacked(id, body)
+                    rows += unpack_events(id, body)
+                    packed = unpack(id, body)
                     task["plan"] = packed.plan
                     self.steps |= {(id, step[1]): dict(zip(STEP, step, strict=True)) for step in packed.steps}
                 self.tasks[id] = task
