@@ -76,9 +76,6 @@ class _Closed(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-# --- agents ---------------------------------------------------------------------------------------
-
-
 class Registration(_Open):
     """`POST /register_agent`. The same call again is the heartbeat.
 
@@ -135,9 +132,6 @@ class AgentView(BaseModel):
     last_error: str | None
     last_seen: datetime | None
     version: str
-
-
-# --- tasks ----------------------------------------------------------------------------------------
 
 
 class PlanStep(_Closed):
@@ -261,8 +255,7 @@ class Source(_Open):
 
 
 class TaskResult(BaseModel):
-    """What a task found out. `answered` is None if not judged; `confidence`, 0 to 1, is the share of the question, by
-    the weight of its words, that the best passage and its headings hold."""
+    """What a task found out; `confidence` is the share of the question that the best passage holds, from 0 to 1."""
 
     report: JsonValue
     format: Format
@@ -270,6 +263,12 @@ class TaskResult(BaseModel):
     confidence: float = 0.0
     findings: list[JsonValue]
     sources: list[JsonValue]
+
+
+class WebhookView(BaseModel):
+    status: Literal["pending", "delivered", "failed"]
+    attempts: int
+    error: str | None
 
 
 class TaskView(BaseModel):
@@ -288,6 +287,7 @@ class TaskView(BaseModel):
     deadline: datetime
     duration_seconds: float | None
     links: dict[str, str]
+    webhook: WebhookView | None = None
 
 
 class StepRequest(_Open):

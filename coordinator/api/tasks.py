@@ -127,7 +127,11 @@ async def list_tasks(
 @router.get("/tasks/{task_id}", tags=["tasks"], response_model=TaskView)
 async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -> Response:
     """One task, as far as it is."""
-    return asked.json(view(await services.dispatcher.get_task(task_id), services.waiter.base))
+    task = await services.dispatcher.get_task(task_id)
+    seen = view(task, services.waiter.base)
+    if task.webhook_url is not None:
+        seen.webhook = await services.store.find_webhook(task_id) or seen.webhook
+    return asked.json(seen)
 
 
 @router.get("/tasks/{task_id}/events", tags=["tasks"], response_class=EventStream)

@@ -111,6 +111,7 @@ OVERDUE = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000)),
        (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at <= :now LIMIT 100000))
 """
+WEBHOOK = "SELECT attempts, next_at, delivered_at, last_error FROM webhooks WHERE task_id = :task_id"
 MOVE_WEBHOOK = f"""
 UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error,
     seal = {seal_of("webhooks", attempts=":attempts", next_at=":next_at")}

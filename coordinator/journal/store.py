@@ -19,7 +19,7 @@ from coordinator.journal.rows import ended, json_text, planned, read_task, write
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
-from shared.contracts import Status, StepError
+from shared.contracts import Status, StepError, WebhookView
 from shared.db.database import Database, Query, Row, Statement
 from shared.db.refusals import JOURNAL
 from shared.errors import StorageBroken
@@ -219,6 +219,14 @@ class Store:
     async def next_webhook(self, *, now: float) -> float | None:
         """When another webhook will be due (Unix seconds), if there is one."""
         return (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]  # type: ignore[no-any-return]
+
+    async def find_webhook(self, task_id: str) -> WebhookView | None:
+        """How far the webhook of a task is; None before its end, and without one."""
+        if not (rows := await self._db.read(sql.WEBHOOK, {"task_id": task_id})):
+            return None
+        attempts, next_at, delivered_at, error = rows[0]
+        status: Any = "delivered" if delivered_at else "failed" if next_at is None else "pending"
+        return WebhookView(status=status, attempts=attempts, error=error)
 
     async def overdue(self, *, ended_before: float, now: float) -> tuple[int, int]:
         """Tasks that ended before a time, and webhooks that are due: each at most 100,000."""

@@ -52,8 +52,7 @@ class _Table:
             return None, False
         self._at("send.webhook.before")
         key = {"Idempotency-Key": letter.task_id}
-        error, _ = await post(self._http, letter.url, view(task, self._base).model_dump_json(), key)
-        return error, True
+        return await post(self._http, letter.url, view(task, self._base).model_dump_json(), key)
 
     async def record(self, letter: Letter, *, attempts: int, error: str | None, next_at: float | None) -> None:
         await self._store.move_webhook(

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from coordinator.reports.document import collect_items, document, has_report, outputs, report
 from coordinator.tasks.task import Step, Task, last_steps, missing
-from shared.contracts import Status, StepView, TaskResult, TaskView
+from shared.contracts import Status, StepView, TaskResult, TaskView, WebhookView
 from shared.copying import constructed
 
 WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
@@ -33,6 +33,7 @@ def view(task: Task, base: str = "") -> TaskView:
         deadline=_utc(task.deadline),
         duration_seconds=round(task.finished_at - task.created_at, 6) if task.finished_at else None,
         links={"self": base, "events": f"{base}/events", "report": f"{base}/report", "cancel": f"{base}/cancel"},
+        webhook=WebhookView(status="pending", attempts=0, error=None) if task.webhook_url else None,
     )
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
+from shared.client.client import AddressRefused
 from tests.support.fakes import Network, Suite, agent, eventually
 
 
@@ -109,3 +110,48 @@ async def test_forbidden_webhook_is_refused_by_name(suite: Suite, url: str) -> N
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "/webhook_url"
     assert (await suite.client.get("/tasks")).json()["tasks"] == []
+
+
+async def followed(suite: Suite, task_id: str, status: str) -> dict[str, object]:
+    """`webhook` of the TaskView, once it has this status."""
+
+    async def seen() -> dict[str, object] | None:
+        webhook: dict[str, object] = (await suite.client.get(f"/tasks/{task_id}")).json()["webhook"]
+        return webhook if webhook["status"] == status else None
+
+    found: dict[str, object] = await eventually(seen, seconds=20)
+    return found
+
+
+async def test_the_taskview_says_how_far_a_webhook_is(suite: Suite, network: Network) -> None:
+    """Not delivered yet, delivered, and after how many attempts; null for a task without one."""
+    Receiver(network, 500)
+    task = await suite.execute(webhook_url="http://hooks/done")
+    without = await suite.execute()
+
+    delivered = await followed(suite, task.task_id, "delivered")
+
+    assert task.webhook is not None
+    assert (task.webhook.status, task.webhook.attempts) == ("pending", 0)
+    assert delivered == {"status": "delivered", "attempts": 2, "error": None}
+    assert (await suite.client.get(f"/tasks/{without.task_id}")).json()["webhook"] is None
+
+
+class _Refusing(Network):
+    """Where every host called `inside` has an address that may not be called."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == "inside":
+            raise AddressRefused("The address of inside:80 is not allowed.")
+        return await super().handle_async_request(request)
+
+
+async def test_the_taskview_says_why_a_webhook_is_never_sent() -> None:
+    """A name that turns out to be a private address is given up at once, with the reason."""
+    async with Suite(_Refusing(), agent("echo", "echo")) as suite:
+        task = await suite.execute(agents=["echo"], webhook_url="http://inside/done")
+
+        failed = await followed(suite, task.task_id, "failed")
+
+    why = "AddressRefused: The address of inside:80 is not allowed."
+    assert failed == {"status": "failed", "attempts": 1, "error": why}
