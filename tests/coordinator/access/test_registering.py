@@ -176,7 +176,7 @@ async def test_worker_drops_metadata_that_would_be_refused(coordinator: Suite) -
     """A path of four thousand characters must not keep it out."""
     await coordinator.add(agent("echo", "echo", metadata=lambda: {"path": "x" * 5_000}))
 
-    assert coordinator.services.agents.registry.all()[0].registration.metadata == {}
+    assert coordinator.services.agents.registry.list_all()[0].registration.metadata == {}
 
 
 def test_secret_is_kept_in_the_state_dir(tmp_path: Path) -> None:
