@@ -12,6 +12,7 @@ from pathlib import Path
 
 from coordinator.journal import sql
 from coordinator.journal.location import journal_path
+from coordinator.journal.sql import LAST_EVENT
 from coordinator.journal.upkeep.backup import BESIDE, BackupFailed
 from coordinator.journal.upkeep.backups import check_backup, find_backups
 from shared.db.lock import Lock
@@ -91,8 +92,15 @@ def _exchange(path: Path, journal: Path, *, now: float) -> Restored:
         parts[to].replace(to)
     write_mark(path, last)
     log.unlink()
+    write_mark(path, _count_events(path))
     _sync(path.parent)
     return Restored(journal.parent, kept)
+
+
+def _count_events(journal: Path) -> int:
+    """The highest position that the journal has given to an event."""
+    with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
+        return int(opened.execute(LAST_EVENT).fetchone()[0])
 
 
 def _copy(source: Path, part: Path) -> None:

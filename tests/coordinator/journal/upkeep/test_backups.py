@@ -16,6 +16,7 @@ from coordinator.cli.commands import cli
 from coordinator.journal.upkeep.backup import BackupFailed
 from coordinator.journal.upkeep.backups import Backups, check_backup, find_backups
 from coordinator.journal.upkeep.restore import RestoreFailed, restore
+from shared.db.mark import read_mark
 from shared.errors import MusterError, StorageBroken
 from shared.settings import CoordinatorSettings
 from tests.support.fakes import Network, Suite, agent, eventually
@@ -139,6 +140,7 @@ async def test_restore_takes_the_newest_and_keeps_what_was_there(journal: Journa
     done = restore(journal.url, journal.folder)
 
     assert done.backup == find_backups(journal.folder)[-1]
+    assert read_mark(journal.path)  # so that what is lost from now on is noticed
     assert await journal.knows(first, second, third) == [True, True, False]
     with closing(sqlite3.connect(done.kept / "muster.db")) as kept:
         assert {id for (id,) in kept.execute("SELECT task_id FROM history")} == {first, second, third}
