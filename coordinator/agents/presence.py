@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from coordinator.agents.instance import Instance
 
-UNREACHED_SECONDS = 600.0  # an agent that nobody has ever reached goes
+UNREACHED_SECONDS = 600.0  # an agent that was never reached goes
 GONE_SECONDS = 30 * 86_400.0  # so does one that was reached and has been away since
 
 
@@ -16,7 +16,7 @@ def find_gone(instances: Iterable[Instance], *, now: float, wall: float) -> list
 
 
 def choose_to_go(instances: Iterable[Instance]) -> Instance | None:
-    """Who makes room for a new agent: who was never reached, else who is away longest; None if nobody is away."""
+    """The agent to remove for a new one: one never reached, else the one away longest; None if all are present."""
     away = [i for i in instances if i.away_since is not None]
     return min(away, key=lambda i: (i.reached, i.away_since), default=None)
 

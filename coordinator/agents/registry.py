@@ -15,7 +15,7 @@ LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
 MAX_AGENTS = 1_000
 BREAKER_OPENS_AFTER = 5  # consecutive failures
 LATENCY_WEIGHT = 0.3  # of the newest measurement in the moving average
-LATENCY_HALVES_SECONDS = 2.0  # nobody is avoided for long because of one slow answer, a first one with cold caches say
+LATENCY_HALVES_SECONDS = 2.0  # one slow answer, such as a first one with cold caches, counts briefly
 LOOKED_AT = 32  # instances for one step, of however many
 ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
 
@@ -270,7 +270,7 @@ class Registry:
                 self.remove(other.id)
 
     def _drop_replaced(self, instance: Instance) -> None:
-        """Whoever took another `instance`, its secret being lost, has its own silent earlier self at its address."""
+        """An agent that lost its secret and took another `instance` finds its silent earlier self at its address."""
         for other in list(self._by_name.get(instance.name, {}).values()):
             here = other.registration.endpoint == instance.registration.endpoint
             if here and other.id != instance.id and instance.lease_until is not None and self._is_silent(other):

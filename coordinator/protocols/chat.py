@@ -92,7 +92,7 @@ class CoordinatorFace:
         if task.status in (Status.FAILED, Status.TIMED_OUT):
             raise TaskFailed(task, services.waiter.base)
         final = await asyncio.to_thread(_make_final, task, services.settings.public_url)
-        if not final.text.startswith(said):  # another report than was begun: by a worker of one's own, say
+        if not final.text.startswith(said):  # another report than was begun, as a custom reporter may write
             final = replace(final, text=f"{said}{BEGUN}{final.text}")
         for start in range(len(said), len(final.text), PIECE_CHARACTERS):
             yield Delta(final.text[start : start + PIECE_CHARACTERS])

@@ -48,7 +48,7 @@ def is_agent_allowed(address: str, *, private: bool = True) -> bool:
     """Whether an agent may live at `address` (an IP address, as a name resolved to).
 
     Link-local, metadata, unspecified, multicast and reserved addresses never; private and loopback ones
-    only with `private`. An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4, Teredo) is judged
+    only with `private`. An IPv6 address that embeds an IPv4 one (mapped, NAT64, 6to4, Teredo) is judged
     as that. ValueError: no IP address.
     """
     ip = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
@@ -109,7 +109,7 @@ def why_url_refused(url: str, *, private: bool, loopback: bool = False) -> str |
 
 
 def _unwrap(ip: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, or the same."""
+    """The IPv4 address that an IPv6 one embeds, or the same."""
     if ip.version == 4:
         return ip
     if ip in _NAT64:

@@ -10,7 +10,7 @@ from typing import Any
 import httptools
 import httpx
 
-HELD_BYTES = 262_144  # of a body that nobody has read yet: then the socket is not read either
+HELD_BYTES = 262_144  # of a body not read yet: beyond that the socket is not read either
 BARE_BYTES = 65_536  # in a row without a byte of body: of a head, of trailers, of extensions of chunks
 JOINED_BYTES = 65_536  # a body up to this is written together with its head
 WHOLE_BYTES = 65_536  # an answer that says it is no longer is waited for as a whole: one turn of the loop, not two
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self.complete or self._lost:  # what nobody asked for would be taken for the next answer
+        if self.complete or self._lost:  # unrequested bytes would be taken for the next answer
             self._keep = False
             self.transport.abort()
             return

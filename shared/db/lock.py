@@ -68,7 +68,7 @@ class Lock:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether nobody else has it."""
+    """Whether no other process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -29,7 +29,7 @@ from shared.errors import MusterError, StorageBroken, StorageFull, StorageGone
 from shared.failpoints import At, nowhere
 
 BATCH = 512
-POSTED_SECONDS = 0.025  # that writes nobody waits for may wait for company: half the commits of a lone task
+POSTED_SECONDS = 0.025  # unawaited writes are delayed so long to share a commit: half the commits of a lone task
 _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python could not even hand over
     0,
     sqlite3.SQLITE_ERROR,
@@ -234,7 +234,7 @@ class Sqlite:
                 self._at(f"{unit.name}.committed")
             if any(unit.checkpoint for unit in batch):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except Exception as exc:  # whatever it is: this thread goes on, and everybody gets an answer
+        except Exception as exc:  # whatever it is: this thread goes on, and every caller gets an answer
             if find_code(exc) in _UNFIT and connection.in_transaction and not apart:
                 connection.execute("ROLLBACK")
                 self._commit(connection, batch, apart=True)

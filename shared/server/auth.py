@@ -1,4 +1,4 @@
-"""Which paths are open to everybody, and the refusal of calls from web pages of other sites where no key is wanted."""
+"""Which paths need no key, and the refusal of calls from web pages of other sites where no key is wanted."""
 
 from __future__ import annotations
 

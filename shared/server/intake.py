@@ -172,7 +172,7 @@ class Intake(HttpToolsProtocol):
         self._body_timer = self.loop.call_later(PAUSED_SECONDS if self._overdue else left, self._look_at_body)
 
     def _end(self, error: MusterError) -> None:
-        """Closes the connection; an answer that nobody has begun yet is this error."""
+        """Closes the connection; an answer that has not begun yet is this error."""
         if self.cycle is None or not self.cycle.response_started or (self._idle and not self._receiving):
             body = json.dumps(
                 {

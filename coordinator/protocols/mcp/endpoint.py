@@ -83,7 +83,7 @@ class _Sessions:
         self._owner: asyncio.Task[None] | None = None
 
     async def get_handler(self) -> ASGIApp:
-        """What serves requests; everybody who comes first waits for the same start."""
+        """What serves requests; the first callers all wait for the same start."""
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
             self._owner = asyncio.create_task(self._run(self._ready), name="mcp")

@@ -149,7 +149,7 @@ class CoordinatorTools:
             return await self._run_while_asked(ctx, entry.run(ctx, given))
         except MusterError as error:
             return CallToolResult(content=[_make_text(error.detail)], is_error=True)
-        except Exception as exc:  # a bug of ours costs one call, and the SDK would tell its text to the caller
+        except Exception as exc:  # a bug in a tool costs one call; the SDK would show its text to the caller
             logs.get().error("mcp.broke", tool=name, exc_info=exc)
             return CallToolResult(content=[_make_text(Internal().detail)], is_error=True)
 

@@ -60,7 +60,7 @@ class FaceExecutor(AgentExecutor):
                     await asyncio.sleep(ROOM_SECONDS)  # it was taken before a restart: it waits for its place
                     continue
                 await telling.fail(error)
-            except Exception as exc:  # a bug of ours costs one task, and its text is nobody's business
+            except Exception as exc:  # a bug costs one task, and its text is not shown to callers
                 logs.get().error("a2a.broke", task_id=message.task_id, exc_info=exc)
                 await telling.fail(MusterError("Internal error; search the log for the task's id."))
             return

@@ -137,5 +137,5 @@ async def open_runtime(
     try:
         yield Runtime(host, handler, left, resuming)
     finally:
-        stopping.begin()  # whoever closes us does, and an answer cut off now is not a cancelled one
+        stopping.begin()  # the runtime closes when the service stops; an answer cut off now is not cancelled
         await handler.aclose()

@@ -36,7 +36,7 @@ MIGRATIONS = (
     """,
 )
 
-# An ended task stays as it ended, whoever comes later.
+# An ended task stays as it ended; later writes change nothing.
 SAVE_TASK = """
 INSERT INTO tasks (id, context_id, state, phase, updated, body)
 VALUES (:id, :context_id, :state, :phase, :updated, :body)
