@@ -389,7 +389,7 @@ async def bad_peer(behaviour: Behaviour) -> AsyncIterator[BadPeer]:
             else:
                 if request.method == "DELETE":
                     peer.cancels.append(request.path)
-                writer.write(http_answer(b"{}"))
+                writer.write(http_answer(b"{}", more="connection: close\r\n"))  # else a step may meet the hang-up
             await writer.drain()
         writer.close()
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):

@@ -168,7 +168,8 @@ async def test_any_header_bytes_pass_and_the_place_returns(coordinator: Suite) -
     """An answer with a header of any bytes goes through and gives the place back."""
 
     async def answers(request: object, writer: asyncio.StreamWriter) -> None:
-        writer.write("HTTP/1.1 200 OK\r\nX-Name: ✓\r\nContent-Length: 2\r\n\r\nok".encode())
+        head = "HTTP/1.1 200 OK\r\nX-Name: ✓\r\nConnection: close\r\nContent-Length: 2"  # as the peer does after each
+        writer.write(f"{head}\r\n\r\nok".encode())
 
     async with bad_peer(answers) as peer:
         await coordinator.register("ticks", peer.url)
