@@ -287,7 +287,7 @@ class TaskView(BaseModel):
     deadline: datetime
     duration_seconds: float | None
     links: dict[str, str]
-    webhook: WebhookView | None = None
+    webhook: WebhookView | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class StepRequest(_Open):

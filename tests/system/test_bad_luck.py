@@ -169,7 +169,7 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str, str]] = {
     "streams nothing": (streams(), LOST, "without a result"),
     "streams silence": (streams(b"event: ping\ndata: {}\n\n", then_hangs=True), LOST, "silent for"),
     "streams garbage": (streams(b"event: result\ndata: <html>\n\n"), BAD, "not JSON"),
-    "streams odd progress": (streams(b'event: progress\ndata: {"message": 7}\n\n'), BAD, "Cannot read"),
+    "streams odd progress": (streams(b'event: progress\ndata: {"message": 7}\n\n'), BAD, "progress event: message"),
     "streams in a charset that is none": (
         streams(b"event: result\ndata: 00\n\n", type="text/event-stream; charset=hex"),
         BAD,

@@ -124,7 +124,7 @@ async def followed(suite: Suite, task_id: str, status: str) -> dict[str, object]
 
 
 async def test_the_taskview_says_how_far_a_webhook_is(suite: Suite, network: Network) -> None:
-    """Not delivered yet, delivered, and after how many attempts; null for a task without one."""
+    """Not delivered yet, delivered, and after how many attempts; absent for a task without one."""
     Receiver(network, 500)
     task = await suite.execute(webhook_url="http://hooks/done")
     without = await suite.execute()
@@ -134,7 +134,7 @@ async def test_the_taskview_says_how_far_a_webhook_is(suite: Suite, network: Net
     assert task.webhook is not None
     assert (task.webhook.status, task.webhook.attempts) == ("pending", 0)
     assert delivered == {"status": "delivered", "attempts": 2, "error": None}
-    assert (await suite.client.get(f"/tasks/{without.task_id}")).json()["webhook"] is None
+    assert "webhook" not in (await suite.client.get(f"/tasks/{without.task_id}")).json()
 
 
 class _Refusing(Network):

@@ -643,7 +643,7 @@ async def test_words_at_the_deadline_are_the_answer():
     """Cut, and said so: small models ramble on. A call without its end is none."""
 
     async def rambles(body: dict[str, Any]) -> Says:
-        return Says([f"{n} " for n in range(1_000_000)])
+        return Says([f"{n} " for n in range(1_000)], hangs=True)
 
     async with fake_model(rambles) as server, LanguageModel(url=server.url, name="fake") as model:
         began = time.monotonic()
@@ -659,7 +659,7 @@ async def test_half_a_call_at_the_deadline_is_dropped():
     """A call that is not whole when its time is over is neither done nor shown."""
 
     async def dawdles(body: dict[str, Any]) -> Says:
-        return Says([CALL[:-10], *(" " for _ in range(1_000_000))])
+        return Says([CALL[:-10], *(" " for _ in range(1_000))], hangs=True)
 
     crew = Crew()
     async with fake_model(dawdles) as server, LanguageModel(url=server.url, name="fake") as model:
