@@ -207,7 +207,7 @@ def create_app(
             registrations=Registrations(private=settings.private_agents),
             audit=audit,
             admission=admission,
-            waiter=Waiter(dispatcher, feed, app.stopping, wall, settings.base_path),
+            waiter=Waiter(dispatcher, feed, app.stopping, now, settings.base_path),
             stats=stats,
             http=http,
             secret=secret,

@@ -33,12 +33,12 @@ class TaskFailed(MusterError):
 
 @dataclass(frozen=True)
 class Waiter:
-    """Waits for tasks; a shutdown ends every wait at once, and no task."""
+    """Waits for tasks, by the monotonic clock `now`; a shutdown ends every wait at once, and no task."""
 
     dispatcher: Dispatcher
     feed: Feed
     stopping: Stopping
-    wall: Callable[[], float]
+    now: Callable[[], float]
     base: str  # the path that the coordinator appears below
 
     async def wait_for_end(self, task: Task) -> Task:
@@ -83,7 +83,8 @@ class Waiter:
                 yield event
 
     def _compute_limit(self, task: Task) -> float:
-        return max(0.0, task.deadline - self.wall()) + LATE_SECONDS
+        live = self.dispatcher.get_live(task.id)  # None while another call is about to carry it
+        return (task.seconds if live is None else max(0.0, live.until - self.now())) + LATE_SECONDS
 
 
 _END = TaskEvent(id=-1, task_id=None, type="", at=0, data="")

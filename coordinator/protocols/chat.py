@@ -118,9 +118,10 @@ class CoordinatorFace:
                 async for note in notes:
                     yield note
             await services.waiter.wait_for_end(await services.dispatcher.get_task(task.id))
-        finally:
+        except (GeneratorExit, asyncio.CancelledError):  # the caller left: a wait of ours that ends cancels nothing
             if not stays and not services.stopping and services.dispatcher.is_open(task.id):
                 await services.dispatcher.cancel(task.id)
+            raise
 
     async def _complete(self, ask: Ask) -> Ask:
         """The same with a question that has a topic, if the conversation has one."""

@@ -1,0 +1,94 @@
+"""The wall clock jumps by an hour while a task runs: nothing ends early, nothing waits longer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from shared.agent import Context, Reply, RunStep
+from shared.contracts import StepRequest
+from tests.support import fakes
+from tests.support.fakes import Held, Network, Suite, agent, eventually
+
+HOUR = 3_600.0
+LONGER_SECONDS = 1.5  # than a wait lasts whose time is up: half a second for the events, and again for the end
+PLAN = [{"id": "a", "capability": "work"}]
+both_ways = pytest.mark.parametrize("jump", [HOUR, -HOUR])
+
+
+@dataclass
+class Clock:
+    """A wall clock that a test moves."""
+
+    moved: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.moved
+
+
+@dataclass
+class HeldWork(Held):
+    """A `run` that does `work` once it is let go."""
+
+    work: RunStep | None = None
+
+    async def __call__(self, step: StepRequest, ctx: Context) -> Reply:
+        await super().__call__(step, ctx)
+        assert self.work is not None
+        return await self.work(step, ctx)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def suite(network: Network, clock: Clock) -> AsyncIterator[Suite]:
+    """A coordinator whose wall clock is `clock`."""
+    async with Suite(network, app={"wall": clock}) as suite:
+        yield suite
+
+
+@both_ways
+async def test_chat_outlives_a_jump(suite: Suite, clock: Clock, jump: float) -> None:
+    """Neither is the answer a false 503 nor the task cancelled."""
+    research, analysis = HeldWork(work=fakes.researches), HeldWork(work=fakes.analyses)
+    await suite.add(agent("researcher", "research", research))
+    await suite.add(agent("analyzer", "analyze", analysis))
+    await suite.add(fakes.REPORTER)
+    body = {"messages": [{"role": "user", "content": "Why are there tides?"}], "timeout_seconds": 60}
+    asking = asyncio.create_task(suite.client.post("/v1/chat/completions", json=body))
+    await eventually(lambda: research.began)
+
+    clock.moved = jump
+    research.let_go.set()
+    await eventually(lambda: analysis.began)
+    await asyncio.wait({asking}, timeout=LONGER_SECONDS)
+    analysis.let_go.set()
+
+    answer = await asking
+    assert (answer.status_code, analysis.cancelled) == (200, [])
+    assert fakes.MOON in answer.json()["choices"][0]["message"]["content"]
+
+
+@both_ways
+async def test_caller_that_comes_back_waits_on(suite: Suite, clock: Clock, jump: float) -> None:
+    """The same `Idempotency-Key` after the jump waits for the task's own time."""
+    held, key = Held(), {"Idempotency-Key": "one"}
+    await suite.add(agent("worker", "work", held))
+    asked: dict[str, Any] = {"plan": PLAN, "timeout_seconds": 60, "headers": key}
+    first = asyncio.create_task(suite.ask(**asked))
+    await eventually(lambda: held.began)
+
+    clock.moved = jump
+    again = asyncio.create_task(suite.ask(**asked))
+    await asyncio.wait({again}, timeout=LONGER_SECONDS)
+    held.let_go.set()
+
+    assert [(await one).status_code for one in (first, again)] == [200, 200]
