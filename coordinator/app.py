@@ -125,7 +125,7 @@ def create_app(
         to_webhooks = await stack.enter_async_context(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
         )
-        webhooks = Webhooks(store, to_webhooks, settings.base_path, wall=wall, random=random, at=at)
+        webhooks = Webhooks(store, to_webhooks, settings.base_path, wall=wall, now=now, random=random, at=at)
         for reader in (stats.record, log_lines(), feed.read, webhooks.notice):
             events.add(reader)
         http = await stack.enter_async_context(

@@ -1,6 +1,7 @@
 """The journal's SQL, written out, with named parameters; each says who may win a race."""
 
 from coordinator.journal.seals import ROTTEN, STEP_COLUMNS, seal_of
+from shared.db.outbox import LONGEST_PAUSE_SECONDS
 
 ACCEPT = """
 INSERT INTO tasks (id, tenant, status, description, request, priority, created_at, deadline, idempotency_key,
@@ -103,13 +104,15 @@ ADD_WEBHOOK = f"""
 INSERT INTO webhooks (task_id, url, next_at, seal) VALUES (:task_id, :url, :at, {_SEAL_NEW_WEBHOOK})
 ON CONFLICT DO NOTHING
 """
-DUE_WEBHOOKS = """
-SELECT task_id, url, attempts FROM webhooks WHERE next_at <= :now ORDER BY next_at LIMIT :limit
+# as `shared.db.outbox.is_due` says
+_WAITS = f"next_at > :now AND next_at <= :now + {LONGEST_PAUSE_SECONDS} AND attempts > 0"
+DUE_WEBHOOKS = f"""
+SELECT task_id, url, attempts FROM webhooks WHERE next_at IS NOT NULL AND NOT ({_WAITS}) ORDER BY next_at LIMIT :limit
 """
-NEXT_WEBHOOK = "SELECT min(next_at) FROM webhooks WHERE next_at > :now"
-OVERDUE = """
+NEXT_WEBHOOK = f"SELECT min(next_at) FROM webhooks WHERE {_WAITS}"
+OVERDUE = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000)),
-       (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at <= :now LIMIT 100000))
+       (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at IS NOT NULL AND NOT ({_WAITS}) LIMIT 100000))
 """
 WEBHOOK = "SELECT attempts, next_at, delivered_at, last_error FROM webhooks WHERE task_id = :task_id"
 MOVE_WEBHOOK = f"""

@@ -20,10 +20,18 @@ class Webhooks:
     """Posts the TaskView; a receiver may get it twice, with the same `Idempotency-Key` (the task's id)."""
 
     def __init__(
-        self, store: Store, http: httpx.AsyncClient, base: str, *, wall: Callable[[], float], random: Random, at: At
+        self,
+        store: Store,
+        http: httpx.AsyncClient,
+        base: str,
+        *,
+        wall: Callable[[], float],
+        now: Callable[[], float],
+        random: Random,
+        at: At,
     ) -> None:
         table = _Table(store, http, base, wall, at)
-        self._outbox = Outbox(table, wall=wall, random=random, at_one_receiver=AT_ONE_RECEIVER)
+        self._outbox = Outbox(table, wall=wall, now=now, random=random, at_one_receiver=AT_ONE_RECEIVER)
         self.run = self._outbox.run
 
     def notice(self, event: TaskEvent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,6 +19,7 @@ from shared.errors import StorageUnwritable
 
 MAX_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 1.0  # doubled each time: the eighth attempt comes about two minutes after the first
+LONGEST_PAUSE_SECONDS = 1.2 * FIRST_PAUSE_SECONDS * 2.0 ** (MAX_ATTEMPTS - 2)
 SEND_SECONDS = 10.0
 AT_ONCE = 16
 LOOKED_AT = 500  # due letters a look reads, so that some are for a receiver with a place
@@ -44,7 +46,7 @@ class LetterTable(Protocol):
     """Stores and posts letters. Each method raises `StorageUnwritable` when the disk is full."""
 
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
-        """The letters that are due, the oldest first, and when the next one will be (Unix seconds, None: no other)."""
+        """The letters that `is_due` finds due, the oldest first, and when the next one will be (None: no other)."""
 
     async def post(self, letter: Letter) -> tuple[str | None, bool]:
         """What went wrong (None: nothing), and whether a retry may help."""
@@ -53,14 +55,30 @@ class LetterTable(Protocol):
         """Records how an attempt went; without `next_at` it was the last."""
 
 
+def is_due(next_at: float, attempts: int, *, now: float) -> bool:
+    """Whether a letter is due: a new one is at once, and so is one whose time only another wall clock can have set."""
+    return attempts == 0 or next_at <= now or next_at > now + LONGEST_PAUSE_SECONDS
+
+
 class Outbox:
-    """Posts the letters of a table: at most `AT_ONCE` together, and `at_one_receiver` to one host and port."""
+    """Posts the letters of a table: at most `AT_ONCE` together, and `at_one_receiver` to one host and port.
+
+    Its times are Unix seconds that a start takes from `wall` and that go on with the monotonic `now`, so that a wall
+    clock that jumps makes no pause longer or shorter.
+    """
 
     def __init__(
-        self, table: LetterTable, *, wall: Callable[[], float], random: Random, at_one_receiver: int = AT_ONCE
-    ):
+        self,
+        table: LetterTable,
+        *,
+        wall: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.monotonic,
+        random: Random,
+        at_one_receiver: int = AT_ONCE,
+    ) -> None:
         self._table = table
-        self._wall = wall
+        self._now = now
+        self._offset = wall() - now()
         self._random = random
         self._at_one_receiver = at_one_receiver
         self._news = asyncio.Event()
@@ -81,9 +99,9 @@ class Outbox:
                     await _wait_after(exc)
 
     async def _begin(self, deliveries: asyncio.TaskGroup) -> float | None:
-        """Starts what is due and has a place; returns when the next letter is due (Unix seconds)."""
+        """Starts what is due and has a place; returns when the next letter is due."""
         before = set(self._under_way)  # a delivery may end while the table is read
-        letters, next_at = await self._table.find_due(self._wall(), LOOKED_AT)
+        letters, next_at = await self._table.find_due(self._read_clock(), LOOKED_AT)
         for letter in letters:
             receiver = urlsplit(letter.url or "").netloc
             if letter.key not in before and self._has_place(receiver):
@@ -91,12 +109,15 @@ class Outbox:
                 deliveries.create_task(self._deliver(letter), name=f"outbox:{letter.task_id}")
         return next_at
 
+    def _read_clock(self) -> float:
+        return self._offset + self._now()
+
     def _has_place(self, receiver: str) -> bool:
         receivers = list(self._under_way.values())
         return len(receivers) < AT_ONCE and receivers.count(receiver) < self._at_one_receiver
 
     async def _pause(self, next_at: float | None) -> None:
-        seconds = LOOK_SECONDS if next_at is None else min(LOOK_SECONDS, max(0.01, next_at - self._wall()))
+        seconds = LOOK_SECONDS if next_at is None else min(LOOK_SECONDS, max(0.01, next_at - self._read_clock()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -107,7 +128,7 @@ class Outbox:
             attempts = letter.attempts + 1
             pause = FIRST_PAUSE_SECONDS * 2.0**letter.attempts * (0.8 + 0.4 * self._random.random())
             again = error is not None and may_help and attempts < MAX_ATTEMPTS
-            next_at = self._wall() + pause if again else None
+            next_at = self._read_clock() + pause if again else None
             await self._table.record(letter, attempts=attempts, error=error, next_at=next_at)
         except StorageUnwritable as exc:
             await _wait_after(exc)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
@@ -94,7 +93,7 @@ class _Door:
             near = await stack.enter_async_context(transport.make_client(policy="agents"))
             far = await stack.enter_async_context(transport.make_client(policy="web"))
             pushes = Pushes(db, lambda url: near if self._host.private or self._is_near(url) else far)
-            self._outbox = Outbox(pushes, wall=time.time, random=Random())
+            self._outbox = Outbox(pushes, random=Random())
             loops = await stack.enter_async_context(Background(self._host.app.fail))
             loops.loop("a2a-outbox", self._outbox.run)
             loops.loop("a2a-pruning", lambda: prune_forever(db))

@@ -12,7 +12,7 @@ import httpx
 
 from shared import logs
 from shared.db.database import Database, Statement
-from shared.db.outbox import Letter, post
+from shared.db.outbox import Letter, is_due, post
 from shared.errors import StorageUnwritable
 from shared.protocols.a2a import sql
 
@@ -32,8 +32,12 @@ class Pushes:
 
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
         rows = await self._db.read(sql.NEXT, {"limit": limit})
-        letters = [Letter(task, url, attempts, hook, seq) for seq, task, hook, due, attempts, url in rows if due <= now]
-        return letters, next((due for _, _, _, due, _, _ in rows if due > now), None)
+        letters = [
+            Letter(task, url, attempts, hook, seq)
+            for seq, task, hook, due, attempts, url in rows
+            if is_due(due, attempts, now=now)
+        ]
+        return letters, next((due for *_, due, attempts, _ in rows if not is_due(due, attempts, now=now)), None)
 
     async def post(self, letter: Letter) -> tuple[str | None, bool]:
         for headers, body in await self._db.read(sql.UNTOLD, {"seq": letter.seq}):

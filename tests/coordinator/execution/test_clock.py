@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Request, Response
 
 from shared.agent import Context, Reply, RunStep
 from shared.contracts import StepRequest
@@ -92,3 +93,34 @@ async def test_caller_that_comes_back_waits_on(suite: Suite, clock: Clock, jump:
     held.let_go.set()
 
     assert [(await one).status_code for one in (first, again)] == [200, 200]
+
+
+@both_ways
+async def test_webhook_is_retried_as_if_nothing_happened(
+    suite: Suite, network: Network, clock: Clock, jump: float
+) -> None:
+    """The clock moves before the task ends, and again between the attempts."""
+    got: list[Request] = []
+
+    async def take(request: Request) -> Response:
+        got.append(request)
+        clock.moved += jump
+        return Response(status_code=204 if len(got) == 3 else 500)
+
+    receiver = FastAPI()
+    receiver.add_api_route("/done", take, methods=["POST"])
+    network.host("hooks", receiver)
+    held = Held()
+    await suite.add(agent("worker", "work", held))
+    task_id = await suite.begin(plan=PLAN, webhook_url="http://hooks/done")
+    await eventually(lambda: held.began)
+
+    clock.moved = jump
+    held.let_go.set()
+
+    async def delivered() -> bool:
+        events = await suite.services.store.events(task_id)
+        return any(e.type == "webhook.sent" and e.fields["delivered"] for e in events)
+
+    assert await eventually(delivered)
+    assert len(got) == 3
