@@ -138,7 +138,7 @@ def create_app(
             )
         )
         background = await stack.enter_async_context(Background(app.fail))
-        client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, wall=wall)
+        client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, now=now)
         registry = Registry(now=now, wall=wall, random=random)
         records = AgentRecords(store, wall=wall)
         agents = Agents(
@@ -157,7 +157,7 @@ def create_app(
             now=now,
             waited=meter.task_waited,
         )
-        runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random, wall=wall)
+        runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random)
         dispatcher = Dispatcher(
             store=store,
             starts=starts,

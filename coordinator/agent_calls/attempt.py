@@ -31,7 +31,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class StepAnswer:
-    """A completed step, and when its first byte came (Unix seconds)."""
+    """A completed step, and when its first byte came (monotonic)."""
 
     result: StepResult
     first_byte_at: float

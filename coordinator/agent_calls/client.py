@@ -54,14 +54,14 @@ class WorkerClient:
         *,
         key_of: Callable[[str], bytes],
         at: At = nowhere,
-        wall: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
         self._key_of = key_of
         self._at = at
-        self._wall = wall
+        self._now = now
         self._probe_headers = {"Accept": "*/*", "Via": f"1.1 {pseudonym(key_of)}"}  # the gateway is no agent
-        self._foreign = ForeignClient(http, at=at, wall=wall)
+        self._foreign = ForeignClient(http, at=at, now=now)
 
     async def execute(self, attempt: Attempt) -> StepAnswer:
         """Makes one attempt; raises a `StepFailure` for everything but a completed step."""
@@ -102,7 +102,7 @@ class WorkerClient:
             streams=sse.MEDIA_TYPE,
         )
         self._at("send.execute.sent")
-        first_byte_at = self._wall()
+        first_byte_at = self._now()
         if isinstance(answer, Whole):
             _find_replaced(instance, answer)
         result = await (_read_whole(answer, attempt) if isinstance(answer, Whole) else _read_stream(answer, attempt))

@@ -35,26 +35,26 @@ OpenTask = tuple[foreign_a2a.Interface, str]
 class ForeignClient:
     """Sends steps to agents that speak `openai` or `a2a`."""
 
-    def __init__(self, http: httpx.AsyncClient, *, at: At, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, at: At, now: Callable[[], float] = time.monotonic) -> None:
         self._http = http
         self._at = at
-        self._wall = wall
+        self._now = now
         self._cards: dict[str, tuple[float, foreign_a2a.Interface]] = {}
         self._open: OrderedDict[tuple[str, str, str], OpenTask] = OrderedDict()
 
     async def send(self, attempt: Attempt) -> StepAnswer:
         """Makes one attempt; raises a `StepFailure`, or an error of httpx or httpx_sse."""
-        sender = ForeignSender(self._http, attempt.seconds, _build_headers(attempt), self._wall)
+        sender = ForeignSender(self._http, attempt.seconds, _build_headers(attempt), self._now)
         openai = attempt.instance.registration.protocol == "openai"
         result = await (self._run_chat(sender, attempt) if openai else self._run_task(sender, attempt))
         attempt.make_room(len(to_json(result.output)))
-        return StepAnswer(result, sender.first_byte_at or self._wall())
+        return StepAnswer(result, sender.first_byte_at or self._now())
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, *, seconds: float) -> None:
         """Tells an `a2a` agent to stop a step; to an `openai` one, only a closed connection does."""
         if instance.registration.protocol != "a2a":
             return
-        send = ForeignSender(self._http, seconds, {}, self._wall)
+        send = ForeignSender(self._http, seconds, {}, self._now)
         with contextlib.suppress(httpx.TransportError, StepFailure):
             known = self._open.pop((instance.id, task_id, step_id), None)
             if known is None:

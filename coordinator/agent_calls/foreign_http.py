@@ -23,16 +23,16 @@ CARD_SECONDS = 5.0  # to fetch an agent's card
 
 
 class ForeignSender:
-    """`headers` go with every POST; `first_byte_at` is when the first good answer began (Unix seconds)."""
+    """`headers` go with every POST; `first_byte_at` is when the first good answer began (monotonic)."""
 
     def __init__(
-        self, http: httpx.AsyncClient, seconds: float, headers: dict[str, str], wall: Callable[[], float]
+        self, http: httpx.AsyncClient, seconds: float, headers: dict[str, str], now: Callable[[], float]
     ) -> None:
         self._http = http
         self._until = time.monotonic() + seconds
         self._seconds = seconds
         self._headers = headers
-        self._wall = wall
+        self._now = now
         self.first_byte_at: float | None = None
 
     @contextlib.asynccontextmanager
@@ -41,7 +41,7 @@ class ForeignSender:
         headers = {"Content-Type": "application/json", "Accept": f"application/json, {sse.MEDIA_TYPE}"}
         headers |= self._headers | call.headers
         answer = await self._send("POST", call.url, self._seconds_left, headers, call.body, streams=sse.MEDIA_TYPE)
-        self.first_byte_at = self.first_byte_at or self._wall()
+        self.first_byte_at = self.first_byte_at or self._now()
         if isinstance(answer, Whole):
             if answer.status != 200:
                 raise failure_from_answer(answer, parse_reason(answer.body))

@@ -18,6 +18,7 @@ from coordinator.api.report_format import RequestedForm, choose_format
 from coordinator.api.reports import as_report
 from coordinator.execution.waiting import TaskFailed
 from coordinator.reports.view import view
+from coordinator.tasks.task import measure_seconds
 from shared.contracts import Name, Status, TaskRequest, TaskView
 from shared.errors import BadRequest
 from shared.server import bodies, sse
@@ -117,7 +118,7 @@ async def list_tasks(
             "priority": line.priority,
             "created_at": pagination.utc(line.created_at),
             "finished_at": pagination.utc(line.finished_at),
-            "duration_seconds": round(line.finished_at - line.created_at, 6) if line.finished_at else None,
+            "duration_seconds": measure_seconds(line.created_at, line.finished_at) if line.finished_at else None,
         }
         for line in page
     ]

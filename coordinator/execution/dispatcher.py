@@ -49,12 +49,11 @@ class Dispatcher:
         self._starts = starts
         self._runner = runner
         self._admission = admission
-        self._conductor = Conductor(
-            store=store, runner=runner, admission=admission, planner=planner, now=now, wall=wall
-        )
+        self._conductor = Conductor(store=store, runner=runner, admission=admission, planner=planner, now=now)
         self._plans = planner is not None
         self._known_agents = known_agents
         self._default_timeout = default_timeout
+        self._now = now
         self._wall = wall
         self._new_id = new_id
         self._live: dict[str, Live] = {}
@@ -89,7 +88,7 @@ class Dispatcher:
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
-        at = self._wall()
+        at, began = self._wall(), self._now()
         task = Task(
             id=self._new_id(),
             description=request.task_description,
@@ -113,7 +112,7 @@ class Dispatcher:
         try:
             new = await asyncio.shield(writing)
         except asyncio.CancelledError:  # a caller that leaves now cannot take back the write
-            writing.add_done_callback(partial(self._begin_without_caller, task))
+            writing.add_done_callback(partial(self._begin_without_caller, task, began))
             raise
         finally:
             if writing.done():
@@ -123,7 +122,7 @@ class Dispatcher:
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None
             return self._check_same(known, digest), False
-        self._begin(task)
+        self._begin(task, began)
         return task, True
 
     def is_open(self, task_id: str) -> bool:
@@ -177,7 +176,7 @@ class Dispatcher:
             if task.id in quarantined:
                 logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
                 task = changed(task, error=quarantine_error(MOST_DEATHS))
-            self._take_up(task)
+            self._take_up(task, until=self._now() + min(task.seconds, task.deadline - self._wall()))
         await self._store.end_cut_off()
         return len(self._live)
 
@@ -209,23 +208,23 @@ class Dispatcher:
 
     # --- one task
 
-    def _begin(self, task: Task) -> Live:
-        live = self._take_up(task)
+    def _begin(self, task: Task, began: float) -> Live:
+        live = self._take_up(task, until=began + task.seconds)
         self._carry_on(live)
         return live
 
-    def _take_up(self, task: Task) -> Live:
-        live = self._live[task.id] = self._conductor.take_up(task)
+    def _take_up(self, task: Task, *, until: float) -> Live:
+        live = self._live[task.id] = self._conductor.take_up(task, until=until)
         live.weight = weigh(task)
         self._weight += live.weight
         return live
 
-    def _begin_without_caller(self, task: Task, writing: asyncio.Task[bool]) -> None:
+    def _begin_without_caller(self, task: Task, began: float, writing: asyncio.Task[bool]) -> None:
         """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""
         self._writing.discard(writing)
         if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
             return
-        self._begin(task).cancelled = task.idempotency_key is None
+        self._begin(task, began).cancelled = task.idempotency_key is None
 
     def _check_same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:

@@ -29,3 +29,7 @@ class Live:
     ending: bool = False
     carrier: asyncio.Task[None] | None = None
     weight: int = 0  # as admission counts it
+
+    def read_clock(self, now: float) -> float:
+        """The task's own time at a monotonic one (Unix seconds): no jump of the wall clock is in it."""
+        return self.task.deadline - (self.until - now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -66,14 +65,12 @@ class Runner:
         meter: Meter,
         now: Callable[[], float],
         random: Random,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._agents = agents
         self._client = client
         self._store = store
         self._meter = meter
         self._now = now
-        self._wall = wall
         self._retries = Retries(now=now, random=random)
         self._stopping = False
         self.outputs = OutputRoom()
@@ -97,21 +94,23 @@ class Runner:
         allowance: Allowance,
         grant: Grant,
         record: Callable[[Step], Ledger],
+        read_clock: Callable[[], float],
         missing: list[Missing],
     ) -> EndedStep:
         """The step as it ended, by `until` (monotonic) at the latest.
 
         `record` gets the step at the start of each attempt and returns the task's ledger, to be written with it.
         `grant` holds its delegations, which end with each attempt and count as its usage.
+        `read_clock` tells the task's own time (Unix seconds).
         `missing` tells the agent what earlier steps did not deliver.
         """
-        since, queued_at, tried = self._now(), self._wall(), set[str]()
+        since, queued_at, tried = self._now(), read_clock(), set[str]()
         step = changed(step, started_at=step.started_at or queued_at)
         while True:
             try:
                 instance = await self._agents.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
-                return EndedStep(self._fail(step, failure))
+                return EndedStep(self._fail(step, failure, at=read_clock()))
             self._meter.step_waited(instance.name, self._now() - since)
             step = changed(
                 step,
@@ -124,7 +123,8 @@ class Runner:
             try:
                 left = allowance.subtract(step.spent + grant.used + ONE_CALL)
                 answer = await self._make_attempt(task, step, instance, until=until, left=left, missing=missing)
-                return EndedStep(self._complete(step, answer), answer.first_byte_at)
+                at = read_clock()
+                return EndedStep(self._complete(step, answer, at=at), at - (self._now() - answer.first_byte_at))
             except StepFailure as failure:
                 tried.add(instance.id)
                 step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
@@ -134,7 +134,7 @@ class Runner:
                     failure, attempts=step.failed_attempts, calls_left=left.calls, until=until
                 )
                 if pause is None:
-                    return EndedStep(self._fail(step, failure))
+                    return EndedStep(self._fail(step, failure, at=read_clock()))
                 self._store.end_attempt(task, step, error=_to_error(failure), wait=pause)
                 await asyncio.sleep(pause)
                 since = self._now()
@@ -184,7 +184,7 @@ class Runner:
         If the call ends before its answer, the agent is told to stop, unless the next start resumes the call.
         """
         instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
-        began, wall_began = self._now(), self._wall()
+        began = self._now()
         error: str | None = "cancelled"
         blame = gone = replaced = False
         abandoned = True  # cancelled or out of time: stop the agent, its result is no longer needed
@@ -198,7 +198,7 @@ class Runner:
                         await self._store.attempts_written()
                 answer = await self._client.execute(attempt)
             error = None
-            self._meter.answered(instance.name, answer.first_byte_at - wall_began)
+            self._meter.answered(instance.name, answer.first_byte_at - began)
             self._meter.spent(instance.name, answer.result.usage)
             return answer
         except TimeoutError as exc:
@@ -217,7 +217,7 @@ class Runner:
             elif error is not None and abandoned and not (attempt.resumed and self._stopping):
                 self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
 
-    def _complete(self, step: Step, answer: StepAnswer) -> Step:
+    def _complete(self, step: Step, answer: StepAnswer, *, at: float) -> Step:
         result = answer.result
         return changed(
             step,
@@ -226,12 +226,12 @@ class Runner:
             usage=step.spent + result.usage + ONE_CALL,
             missing=tuple(result.missing),
             error=None,
-            finished_at=self._wall(),
+            finished_at=at,
         )
 
-    def _fail(self, step: Step, failure: StepFailure) -> Step:
+    def _fail(self, step: Step, failure: StepFailure, *, at: float) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
-        return changed(step, status=status, error=_to_error(failure), usage=step.spent, finished_at=self._wall())
+        return changed(step, status=status, error=_to_error(failure), usage=step.spent, finished_at=at)
 
     def _note_progress(self, task: Task, step: Step, progress: Progress) -> None:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}

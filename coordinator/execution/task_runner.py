@@ -43,17 +43,15 @@ class Conductor:
         admission: Admission,
         planner: Planner | None,
         now: Callable[[], float],
-        wall: Callable[[], float],
     ) -> None:
         self._planner = planner
         self._store = store
         self._runner = runner
         self._admission = admission
         self._now = now
-        self._wall = wall
 
-    def take_up(self, task: Task) -> Live:
-        """Takes a new task, or one from the journal, whose running steps are queued again."""
+    def take_up(self, task: Task, *, until: float) -> Live:
+        """Takes a new task, or one from the journal, whose running steps are queued again; `until` is monotonic."""
         sent = {s.id for s in task.steps if s.status is Status.RUNNING}
         if sent:
             open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
@@ -67,7 +65,6 @@ class Conductor:
             spent_calls=spent.calls,
             spent_tokens=spent.tokens,
         )
-        until = self._now() + task.deadline - self._wall()
         return Live(task, until, ledger, Frontier(task.steps), sent_before=sent)
 
     async def carry(self, live: Live) -> None:
@@ -105,7 +102,8 @@ class Conductor:
 
     async def _conduct(self, live: Live) -> None:
         cut_off = live.task.started_at is not None
-        live.task = changed(live.task, status=Status.RUNNING, started_at=live.task.started_at or self._wall())
+        began = live.task.started_at or live.read_clock(self._now())
+        live.task = changed(live.task, status=Status.RUNNING, started_at=began)
         self._store.start_task(live.task)
         running: set[asyncio.Task[None]] = set()
         if (planning := next((s for s in live.task.steps if s.is_planning and not s.ended), None)) is not None:
@@ -154,13 +152,13 @@ class Conductor:
                 if why is None:
                     starting.append(step)
                 else:
-                    skipped = self._give_up(step, Status.SKIPPED, StepError(type="skipped", detail=why))
+                    skipped = self._give_up(live, step, Status.SKIPPED, StepError(type="skipped", detail=why))
                     await self._checkpoint(live, skipped)
         return starting
 
     async def _make_plan(self, live: Live, step: Step, *, cut_off: bool) -> None:
         """Replaces the steps by those that the planner proposes; if it has none, keeps them and records why."""
-        step = changed(step, started_at=step.started_at or self._wall(), answered_by=BY_COORDINATOR)
+        step = changed(step, started_at=step.started_at or live.read_clock(self._now()), answered_by=BY_COORDINATOR)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         who: dict[str, JsonValue] = {"agent": BY_COORDINATOR, "instance": None}
         self._store.note(live.task.id, "step.started", {"step_id": step.id, "attempt": step.attempt, **who})
@@ -172,7 +170,7 @@ class Conductor:
             output={"steps": planned(proposal.steps)},
             usage=proposal.usage,
             missing=missing,
-            finished_at=self._wall(),
+            finished_at=live.read_clock(self._now()),
         )
         if not proposal.steps:
             await self._checkpoint(live, EndedStep(step))
@@ -202,7 +200,7 @@ class Conductor:
         try:
             live.ledger, calls, tokens = live.ledger.reserve(sharers=sharers, later=later)
         except LimitReached as exc:
-            failed = self._give_up(step, Status.FAILED, StepError(type=exc.type, detail=exc.detail))
+            failed = self._give_up(live, step, Status.FAILED, StepError(type=exc.type, detail=exc.detail))
             live.task = with_step(live.task, failed.step)
             return self._checkpoint(live, failed)
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
@@ -239,6 +237,7 @@ class Conductor:
                 allowance=allowance,
                 grant=grant,
                 record=record,
+                read_clock=lambda: live.read_clock(self._now()),
                 missing=missing(task) if live.frontier.flawed else [],
             )
         except asyncio.CancelledError:  # the task ends: what the step has spent counts
@@ -249,7 +248,7 @@ class Conductor:
             raise
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
-            ended = self._give_up(live.task.step(step.id), Status.FAILED, internal_error(exc))
+            ended = self._give_up(live, live.task.step(step.id), Status.FAILED, internal_error(exc))
         delegated = await self._end_delegations(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))
@@ -266,7 +265,7 @@ class Conductor:
         """Writes a step's end durably, then adds it to the task."""
         step = ended.step
         is_last = live.frontier.left == 1 and not live.ending and not live.cancelled
-        last = end_with(live.task, step, at=self._wall()) if is_last else None
+        last = end_with(live.task, step, at=live.read_clock(self._now())) if is_last else None
 
         async def write() -> bool:
             return await self._store.finish_step(
@@ -302,17 +301,17 @@ class Conductor:
                 self._runner.forget(live.task, step)
             if not step.ended:
                 status, error = end_unfinished(live.task, step, cancelled=live.cancelled)
-                await self._checkpoint(live, live.unwritten.get(step.id) or self._give_up(step, status, error))
+                await self._checkpoint(live, live.unwritten.get(step.id) or self._give_up(live, step, status, error))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
-        ended = changed(move(live.task, status), finished_at=self._wall())
+        ended = changed(move(live.task, status), finished_at=live.read_clock(self._now()))
         if not await self._write_durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
         self._runner.outputs.give_back(ended.id)
         live.ended.set()
 
-    def _give_up(self, step: Step, status: Status, error: StepError) -> EndedStep:
-        return EndedStep(changed(step, status=status, error=error, finished_at=self._wall()))
+    def _give_up(self, live: Live, step: Step, status: Status, error: StepError) -> EndedStep:
+        return EndedStep(changed(step, status=status, error=error, finished_at=live.read_clock(self._now())))
 
     async def _write_durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
         """Writes, and repeats the write while the disk is full: no result is lost."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from coordinator.journal.packed import read_output, unpack
-from coordinator.tasks.task import Step, Task
+from coordinator.tasks.task import Step, Task, measure_seconds
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
 from shared.version import VERSION
@@ -81,7 +81,7 @@ def planned(steps: Iterable[Step]) -> list[dict[str, Any]]:
 def ended(step: Step) -> tuple[str, dict[str, Any]]:
     """Type and data of the event of a step that has ended."""
     assert step.finished_at is not None
-    seconds = round(step.finished_at - (step.started_at or step.finished_at), 6)
+    seconds = measure_seconds(step.started_at or step.finished_at, step.finished_at)
     data: dict[str, Any] = {"step_id": step.id, "status": step.status, "attempt": step.attempt, "seconds": seconds}
     if step.answered_by:
         data["agent"] = step.answered_by

@@ -18,7 +18,7 @@ from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, planned, read_task, write_plan
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
-from coordinator.tasks.task import Step, Task
+from coordinator.tasks.task import Step, Task, measure_seconds
 from shared.contracts import Status, StepError, WebhookView
 from shared.db.database import Database, Query, Row, Statement
 from shared.db.refusals import JOURNAL
@@ -324,7 +324,7 @@ class Store:
 
     def _task_ended(self, task: Task) -> tuple[Statement, ...]:
         assert task.finished_at is not None
-        seconds = round(task.finished_at - task.created_at, 6)
+        seconds = measure_seconds(task.created_at, task.finished_at)
         data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
         data |= {"webhook": True} if task.webhook_url else {}
         return *statements.end_task(task), self._event(task.id, "task.finished", data)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from coordinator.reports.document import collect_items, document, has_report, outputs, report
-from coordinator.tasks.task import Step, Task, last_steps, missing
+from coordinator.tasks.task import Step, Task, last_steps, measure_seconds, missing
 from shared.contracts import Status, StepView, TaskResult, TaskView, WebhookView
 from shared.copying import constructed
 
@@ -31,7 +31,7 @@ def view(task: Task, base: str = "") -> TaskView:
         started_at=_utc(task.started_at) if task.started_at else None,
         finished_at=_utc(task.finished_at) if task.finished_at else None,
         deadline=_utc(task.deadline),
-        duration_seconds=round(task.finished_at - task.created_at, 6) if task.finished_at else None,
+        duration_seconds=measure_seconds(task.created_at, task.finished_at) if task.finished_at else None,
         links={"self": base, "events": f"{base}/events", "report": f"{base}/report", "cancel": f"{base}/cancel"},
         webhook=WebhookView(status="pending", attempts=0, error=None) if task.webhook_url else None,
     )
@@ -88,7 +88,7 @@ def _score(source: dict[str, Any]) -> float:
 
 
 def _step(step: Step) -> StepView:
-    seconds = step.finished_at - step.started_at if step.finished_at and step.started_at else None
+    began, ended = step.started_at, step.finished_at
     return constructed(
         StepView,
         step_id=step.id,
@@ -100,8 +100,8 @@ def _step(step: Step) -> StepView:
         output=step.output,
         usage=step.usage,
         error=step.error,
-        started_at=_utc(step.started_at) if step.started_at else None,
-        duration_seconds=round(seconds, 6) if seconds is not None else None,
+        started_at=_utc(began) if began else None,
+        duration_seconds=measure_seconds(began, ended) if began and ended else None,
     )
 
 

@@ -189,6 +189,11 @@ def outcome(task: Task) -> Status:
     return Status.TIMED_OUT
 
 
+def measure_seconds(since: float, until: float) -> float:
+    """Seconds from one time to another; 0 where the wall clock went back between two processes."""
+    return max(0.0, round(until - since, 6))
+
+
 def end_with(task: Task, step: Step, *, at: float) -> Task:
     """The task as it ends with this step, its last: nothing is sent between the two."""
     done = with_step(task, step)

@@ -124,3 +124,57 @@ async def test_webhook_is_retried_as_if_nothing_happened(
 
     assert await eventually(delivered)
     assert len(got) == 3
+
+
+@both_ways
+async def test_times_are_of_the_tasks_own_clock(suite: Suite, clock: Clock, jump: float) -> None:
+    """No jump is in a duration, whoever shows it."""
+    held = Held()
+    await suite.add(agent("worker", "work", held))
+    asking = asyncio.create_task(suite.execute(plan=PLAN, timeout_seconds=60))
+    await eventually(lambda: held.began)
+
+    clock.moved = jump
+    held.let_go.set()
+    task = await asking
+
+    [line] = (await suite.client.get("/tasks")).json()["tasks"]
+    stats = (await suite.client.get("/stats")).json()
+    shown = [task.duration_seconds, *(step.duration_seconds for step in task.results), line["duration_seconds"]]
+    counted = [*stats["percentiles_seconds"].values(), stats["agents"]["worker"]["avg_seconds"]]
+    assert task.status == "completed"
+    assert all(seconds is not None and 0 <= seconds < 60 for seconds in [*shown, *counted]), (shown, counted)
+    sums = [m for m in (await suite.client.get("/metrics")).text.splitlines() if "_seconds_sum" in m]
+    assert sums
+    assert all(0 <= float(m.rpartition(" ")[2]) < 60 for m in sums if m.startswith("muster_")), sums
+
+
+@both_ways
+async def test_deadline_stays_where_it_was(suite: Suite, clock: Clock, jump: float) -> None:
+    """A step that hangs is timed out by the task's own time, neither at once nor an hour later."""
+    held = Held()
+    await suite.add(agent("worker", "work", held))
+    asking = asyncio.create_task(suite.execute(plan=PLAN, timeout_seconds=2.0))
+    await eventually(lambda: held.began)
+
+    clock.moved = jump
+    task = await asking
+
+    assert task.status == "timed_out"
+    assert task.duration_seconds is not None
+    assert 1.0 < task.duration_seconds < 60
+
+
+@both_ways
+async def test_stream_ends_with_the_task(suite: Suite, clock: Clock, jump: float) -> None:
+    held = Held()
+    await suite.add(agent("worker", "work", held))
+    task_id = await suite.begin(plan=PLAN, timeout_seconds=60)
+    await eventually(lambda: held.began)
+    following = asyncio.create_task(suite.client.get(f"/tasks/{task_id}/events"))
+
+    clock.moved = jump
+    await asyncio.wait({following}, timeout=LONGER_SECONDS)
+    held.let_go.set()
+
+    assert "task.finished" in (await following).text
