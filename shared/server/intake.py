@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+from contextlib import suppress
 from typing import ClassVar
 
 import httptools
@@ -186,6 +188,9 @@ class Intake(HttpToolsProtocol):
             head = "".join(f"{name}: {value}\r\n" for name, value in (lines | {"Connection": "close"}).items())
             self.transport.write(f"HTTP/1.1 {error.status} {error.title}\r\n{head}\r\n{body}".encode())
         self._spares.pop(self, None)
+        if not self.transport.is_closing():
+            with suppress(OSError):  # what has come and is not read would turn the end into a reset
+                os.read(self.transport.get_extra_info("socket").fileno(), MAX_HEAD)
         self.transport.close()
 
 

@@ -37,7 +37,7 @@ async def asked(coordinator: Coordinator, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", coordinator.port)
     with contextlib.closing(writer):
         writer.write(request)
-        return (await reader.read()).partition(b"\r\n")[0]
+        return (await reader.readline()).strip()
 
 
 async def test_crowd_is_answered_and_no_agent_blamed(coordinator: Coordinator, agents: Agents) -> None:
