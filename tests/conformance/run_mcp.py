@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.processes import ROOT, Coordinator
+from tests.support.fakes import ROOT
+from tests.support.processes import Coordinator
 
 KIT = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 NODE = "node@22"  # the kit needs it
