@@ -93,7 +93,7 @@ def test_a_well_stack_has_no_finding(stack):
     done = look(stack)
 
     assert done.returncode == 0, done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["✓"] * 6
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["✓"] * 7
 
 
 def test_a_worker_that_is_off_the_network(stack):

@@ -123,8 +123,9 @@ def test_a_full_state_volume(image):
             docker("exec", "-d", container, "bash", "-c", KEEP_FULL)
             stack.wait_for(lambda: asked().status_code == 503, why="503 on a full volume")
             assert asked().json()["type"] == "urn:muster:problem:storage_full"
-            for path in ("/health", "/ready", "/agents", "/tasks", "/stats"):
+            for path in ("/health", "/agents", "/tasks", "/stats"):
                 assert client.get(path).status_code == 200, path
+            assert client.get("/ready").status_code == 503
             traffic.run_for(2)
             docker("exec", container, "touch", "/tmp/enough")
             seconds = stack.wait_for(lambda: asked().status_code == 202, seconds=FREED_SECONDS)

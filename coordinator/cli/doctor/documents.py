@@ -6,6 +6,7 @@ from coordinator.cli.doctor.facts import Diagnosis, Facts, Severity
 from shared.report.sources import Skipped
 
 MAX_NAMED = 3
+CHOSEN = ("is hidden", "is named in")  # by whoever keeps the folder: nothing to warn of
 
 
 def documents(facts: Facts) -> list[Diagnosis]:
@@ -25,7 +26,7 @@ def documents(facts: Facts) -> list[Diagnosis]:
             f"{_count(len(failed), 'document or folder', 'documents or folders')} could not be read, or only in part."
         )
         found.append(_finding("warning", what, f"{named}{more}.", mend))
-    ruled = [each for each in index.skipped if not each.failed]
+    ruled = [each for each in index.skipped if not each.failed and not each.why.startswith(CHOSEN)]
     if count := sum(each.files for each in ruled):
         why = f"{_by_reason(ruled)}."
         found.append(_finding("warning", f"{_count(count, 'file is', 'files are')} left out by rule.", why, mend))

@@ -8,11 +8,13 @@ import sys
 
 def _break(*_: object) -> None:
     for module, kind, method in (
-        ("coordinator.agents.registry", "Registry", "lapsed"),
+        ("coordinator.agents.registry", "Registry", "expire_leases"),
         ("shared.worker.heartbeat", "Heartbeat", "_beat"),
     ):
         if module in sys.modules:
-            setattr(getattr(sys.modules[module], kind), method, None)
+            kept = getattr(sys.modules[module], kind)
+            assert hasattr(kept, method), f"{kind} has no {method}"
+            setattr(kept, method, None)
 
 
 signal.signal(signal.SIGUSR1, _break)

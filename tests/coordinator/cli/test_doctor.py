@@ -683,7 +683,7 @@ def test_documents_that_are_not_searched_are_named():
     assert unread.what == "5 documents or folders could not be read, or only in part."
     assert unread.why == "0.pdf is encrypted; 1.pdf is encrypted; 2.pdf is encrypted; and 2 more."
     assert left_out.what == "8 files are left out by rule."
-    assert left_out.why == "8 *.png: of an unsupported type; .git/: hidden."
+    assert left_out.why == "8 *.png: of an unsupported type."
     assert unread.mend == left_out.mend == f"curl -s {URL}/agents/researcher/index"
 
 
@@ -691,6 +691,7 @@ def test_folder_without_documents_is_a_problem():
     """A folder without documents is a problem and a whole one is well."""
     assert [f.what for f in bad(indexed(files=0))] == ["The researcher has no documents below /docs."]
     assert bad(indexed(Skipped(what=".git/", why="is hidden", files=0))) == []
+    assert bad(indexed(Skipped(what="deploy/*.yml", why="is named in .musterignore", files=3))) == []
     assert "7 documents below /docs are searched." in [f.what for f in examine(indexed())]
 
 
