@@ -92,7 +92,8 @@ def test_container_is_locked_down_and_bounded(stack, service):
     assert found["Config"]["StopTimeout"] == 15
     assert list(found["NetworkSettings"]["Networks"]) == [f"{stack.name}_muster"]
     mounts = {mount["Destination"]: mount for mount in found["Mounts"]}
-    assert {path for path, mount in mounts.items() if mount["RW"] and mount["Type"] == "volume"} <= {"/data"}
+    written = {path for path, mount in mounts.items() if mount["RW"] and mount["Type"] == "volume"}
+    assert written <= ({"/data", "/app/data", "/backups"} if service == "coordinator" else {"/data"})
     assert not mounts.get("/knowledge", {"RW": False})["RW"]
     status = stack.exec(service, "cat", "/proc/1/status")
     assert re.search(r"CapEff:\s+0{16}$", status, re.MULTILINE)
