@@ -1,4 +1,4 @@
-"""PURE: who is asking."""
+"""PURE: the caller of a request: the key that it sent, and what that key may do."""
 
 from __future__ import annotations
 
