@@ -18,7 +18,11 @@ from coordinator.access.guard import Guard
 from coordinator.access.keys import Keys
 from coordinator.access.newcomers import Newcomers
 from coordinator.access.restored import read_note, remove_note
+from coordinator.admission.admission import Admission
 from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_pool.holders import Holders
+from coordinator.agent_pool.pool import Agents
+from coordinator.agent_pool.records import AgentRecords
 from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
@@ -26,10 +30,6 @@ from coordinator.api import audit as api_audit
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
 from coordinator.api.quick import Quick
-from coordinator.execution.admission import Admission
-from coordinator.execution.agent_holders import Holders
-from coordinator.execution.agent_pool import Agents
-from coordinator.execution.agent_records import AgentRecords
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner

@@ -10,9 +10,9 @@ import httpx
 from fastapi import Depends, Request
 
 from coordinator.access.audit import Audit
+from coordinator.admission.admission import Admission
+from coordinator.agent_pool.pool import Agents
 from coordinator.agents.registration_cache import Registrations
-from coordinator.execution.admission import Admission
-from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.waiting import Waiter

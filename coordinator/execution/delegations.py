@@ -13,8 +13,8 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from coordinator.agent_calls.attempt import Attempt
+from coordinator.agent_pool.pool import Agents
 from coordinator.agents.instance import Instance
-from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.retry import may_delegate_again

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 from functools import partial
 from uuid import uuid4
 
-from coordinator.execution.admission import Admission, weigh
+from coordinator.admission.admission import Admission, weigh
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.running_task import Live
 from coordinator.execution.starts import MOST_DEATHS, Starts

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 
 from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_pool.pool import Agents
 from coordinator.agents.instance import Instance
-from coordinator.execution.agent_pool import Agents
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.output_room import OutputRoom
 from coordinator.execution.retry import GONE, Retries

@@ -10,8 +10,8 @@ import structlog
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from coordinator.admission.admission import Admission
 from coordinator.execution import model_planner as planner
-from coordinator.execution.admission import Admission
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.model_planner import Planner, Proposal
 from coordinator.execution.running_task import Live

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from coordinator.execution.agent_records import AgentRecords
+from coordinator.agent_pool.records import AgentRecords
 from coordinator.journal.store import Store
 from shared.db.sqlite import Sqlite
 from shared.errors import StorageBroken

@@ -16,12 +16,12 @@ import httpx
 import pytest
 import respx
 
+from coordinator.admission import admission
 from coordinator.agent_calls import client as worker_client
 from coordinator.agent_calls.attempt import Attempt
 from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_pool import pool as agents
 from coordinator.agents import registry
-from coordinator.execution import admission
-from coordinator.execution import agent_pool as agents
 from load.processes.ports import free_port
 from shared.agent import Context, Reply
 from shared.client import client as transport

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from coordinator.access.claims import Holder
-from coordinator.execution.agent_records import AgentRecord, AgentRecords
+from coordinator.agent_pool.records import AgentRecord, AgentRecords
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.store import WRITES, Store
 from coordinator.tasks.task import Step, Task

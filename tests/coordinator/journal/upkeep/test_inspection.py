@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.access.claims import Holder
+from coordinator.agent_pool.records import AgentRecords
 from coordinator.cli.commands import cli
-from coordinator.execution.agent_records import AgentRecords
 from coordinator.journal.store import Store
 from coordinator.journal.upkeep.backup import backup
 from coordinator.tasks.task import Step, Task

@@ -8,7 +8,7 @@ from dataclasses import replace
 from coordinator.access.caller import Caller
 from coordinator.access.claims import NOBODY, Claim, Holder, hash_of, operator_proof, own, prove
 from coordinator.access.newcomers import Newcomers
-from coordinator.execution.agent_records import AgentRecords
+from coordinator.agent_pool.records import AgentRecords
 from shared.errors import Forbidden
 
 DAY_SECONDS = 86_400.0  # a sign of life is written down as often

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from coordinator.access.caller import Caller
 from coordinator.access.claims import Claim
 from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_pool.holders import Holders
+from coordinator.agent_pool.records import AgentRecords
 from coordinator.agents.instance import BreakerState, Instance
 from coordinator.agents.registry import Registry
-from coordinator.execution.agent_holders import Holders
-from coordinator.execution.agent_records import AgentRecords
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
