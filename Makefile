@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test semantic model monitoring image containers bench lint lock secrets
+.PHONY: help setup run demo test browser semantic model monitoring image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -24,6 +24,9 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 
 test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest -n auto
+
+browser: .venv/.dev  ## the console in a real Chromium, which is installed from Debian if need be
+	$(BIN)/python -m pytest -n 2 tests/browser
 
 semantic: build/semantic/.made  ## the tests of SEMANTIC, with what it needs in a venv over .venv
 	build/semantic/bin/python -m pytest tests/semantic

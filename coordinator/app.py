@@ -18,6 +18,7 @@ from coordinator.access.guard import Guard
 from coordinator.access.keys import Keys
 from coordinator.access.newcomers import Newcomers
 from coordinator.access.restored import read_note, remove_note
+from coordinator.access.sessions import Sessions
 from coordinator.admission.admission import Admission
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agent_pool.holders import Holders
@@ -30,6 +31,7 @@ from coordinator.api import audit as api_audit
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
 from coordinator.api.quick import Quick
+from coordinator.console import routes as console
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
@@ -212,6 +214,7 @@ def create_app(
             http=http,
             secret=secret,
             secured=keys.wanted,
+            sessions=Sessions(keys, secret, wall=wall),
             stopping=app.stopping,
             now=now,
             wall=wall,
@@ -221,6 +224,7 @@ def create_app(
     app.open_with(open_services)
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
+    console.mount(app, base=settings.base_path)
     for router in (tasks.router, reports.router, delegate.router, api_audit.router, gateway.router):
         app.include_router(router)
     host = Host(

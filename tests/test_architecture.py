@@ -36,6 +36,7 @@ coordinator.agent_calls coordinator.observers                   | one attempt at
 coordinator.admission coordinator.agent_pool                    | who may start, and when; agents at work
 coordinator.execution                                           | tasks carried through their steps
 coordinator.api coordinator.cli.doctor                          | the routes; what is wrong with a suite
+coordinator.console                                             | the pages for people
 coordinator.protocols                                           | the coordinator as a chat
 coordinator.protocols.mcp coordinator.cli                       | as an MCP server; the command line
 coordinator.app                                                 | the composition root

@@ -74,6 +74,11 @@ class Keys:
             except ValueError as exc:
                 raise MusterError(f"KEYS_FILE={self._file}: {exc}") from exc
 
+    def list_valid(self) -> list[Key]:
+        """Every key that is valid now."""
+        self._refresh()
+        return self._valid
+
     def find(self, token: str) -> Key | None:
         """The key that this is; every one is compared, in constant time."""
         self._refresh()

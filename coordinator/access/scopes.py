@@ -36,6 +36,11 @@ def accepted(method: str, path: str) -> frozenset[Scope]:
     return _ANY_OF_TWO if path.startswith(_DESCRIPTIONS) else frozenset({Scope.READ})
 
 
+def is_for_people(method: str, path: str) -> bool:
+    """Whether a request is for the console, which has a log-in of its own."""
+    return path == "/console" or path.startswith("/console/") or (path == "/" and method in READING)
+
+
 def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
     """The scopes that these words name; raises `ValueError` with a sentence for a wrong one, or for none at all."""
     known = {scope.value for scope in Scope}

@@ -10,6 +10,7 @@ import httpx
 from fastapi import Depends, Request
 
 from coordinator.access.audit import Audit
+from coordinator.access.sessions import Sessions
 from coordinator.admission.admission import Admission
 from coordinator.agent_pool.pool import Agents
 from coordinator.agents.registration_cache import Registrations
@@ -38,6 +39,7 @@ class Services:
     http: httpx.AsyncClient
     secret: bytes
     secured: bool
+    sessions: Sessions
     waiter: Waiter
     stopping: Stopping
     now: Callable[[], float]

@@ -286,9 +286,9 @@ class Store:
         """Why nothing can be written at this moment; None where the last write was well."""
         return self._db.find_trouble()
 
-    async def read(self, text: str, params: Mapping[str, Any] | None = None) -> list[Row]:
-        """The rows of one query."""
-        return await self._db.read(text, params or {})
+    async def read(self, text: str, params: Mapping[str, Any] | None = None, *, aside: bool = False) -> list[Row]:
+        """The rows of one query; `aside`, no other read waits for it."""
+        return (await self._db.read_all(Query(text, params or {}), aside=aside))[0]
 
     async def write_told(self, name: str, statement: Statement, type: str, data: Mapping[str, JsonValue]) -> None:
         """One write, and the event that tells of it."""

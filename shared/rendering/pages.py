@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.report.model import AskedWord
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+PALETTE = TEMPLATES / "palette.css"  # the colours, which the console shares
 MAX_FORMATTED = 100_000  # characters of foreign Markdown: they take 0.5 s, six times as long where they are hostile
 _ANCHOR = re.compile(r'<a id="(source-\d{1,6})"></a>')
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\Z")
@@ -64,11 +65,16 @@ def markdown_to_html(text: str, title: str) -> str:
 
     A text longer than `MAX_FORMATTED` is shown as it is.
     """
+    body = markdown_to_part(text)
+    return _environment().get_template("page.html").render(title=clean(title) or "Report", body=body)
+
+
+def markdown_to_part(text: str) -> Markup:
+    """Third-party Markdown as a part of a page, by the same rules."""
     from markupsafe import Markup
 
     text = clean(text, keep_lines=True)
-    body = Markup(_markdown().render(text)) if len(text) <= MAX_FORMATTED else Markup("<pre>{}</pre>").format(text)
-    return _environment().get_template("page.html").render(title=clean(title) or "Report", body=body)
+    return Markup(_markdown().render(text)) if len(text) <= MAX_FORMATTED else Markup("<pre>{}</pre>").format(text)
 
 
 def _mark(words: Sequence[AskedWord]) -> Callable[[str], Markup]:

@@ -1,0 +1,98 @@
+"""The console in Chromium: what people see and do on its pages."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.support.fakes import Held, Suite, agent
+
+pytestmark = pytest.mark.timeout(180)
+HELD_PLAN = [{"id": "paint", "capability": "paint"}]
+
+
+async def test_address_leads_to_an_answer(page: Page, suite: Suite, url: str) -> None:
+    """A newcomer types the address, asks, and reads the report on the page that follows."""
+    await page.goto(url)
+    await page.get_by_label("What do you want to know?").fill("Why are there tides?")
+    await page.get_by_role("button", name="Ask").click()
+
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Why are there tides?")
+    await expect(page.locator(".facts .badge")).to_have_text("completed", timeout=60_000)
+    await expect(page.locator(".report")).to_contain_text("the moon pulls the sea")
+
+
+async def test_a_page_follows_its_task(page: Page, suite: Suite, url: str) -> None:
+    """The page of a task that runs shows its end without being loaded again, and details that were opened stay open."""
+    held = Held()
+    await suite.add(agent("painter", "paint", held))
+    task_id = await suite.begin("Paint", plan=HELD_PLAN, timeout_seconds=300)
+    await page.goto(f"{url}/console/tasks/{task_id}")
+    await page.get_by_text("in the journal").click()
+    await expect(page.locator(".facts .badge")).to_have_text("running")
+
+    held.let_go.set()
+
+    await expect(page.locator(".facts .badge")).to_have_text("completed", timeout=60_000)
+    await expect(page.get_by_text("task.finished")).to_be_visible()
+
+
+async def test_cancel_ends_the_task(page: Page, suite: Suite, url: str) -> None:
+    """A click on Cancel ends the task, and its page says so."""
+    held = Held()
+    await suite.add(agent("painter", "paint", held))
+    task_id = await suite.begin("Paint", plan=HELD_PLAN, timeout_seconds=300)
+    await page.goto(f"{url}/console/tasks/{task_id}")
+
+    await page.get_by_role("button", name="Cancel").click()
+
+    await expect(page.locator(".facts .badge")).to_have_text("cancelled", timeout=60_000)
+    assert (await suite.task(task_id)).status == "cancelled"
+
+
+async def test_list_is_searched_and_follows(page: Page, suite: Suite, url: str) -> None:
+    """The list has the tasks that fit, and a new one that fits appears by itself."""
+    await suite.execute("Tides of the sea")
+    await suite.execute("Winds of the north")
+    await page.goto(f"{url}/console/tasks")
+    await page.get_by_label("Words").fill("tides")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.locator(".tasks tbody tr")).to_have_count(1)
+
+    await suite.execute("More tides")
+
+    await expect(page.locator(".tasks tbody tr")).to_have_count(2, timeout=60_000)
+
+
+async def test_curl_command_asks_the_same(page: Page, suite: Suite, url: str) -> None:
+    """What the button copies is a command with the task in it."""
+    task = await suite.execute("It's a tide")
+    await page.goto(f"{url}/console/tasks/{task.task_id}")
+
+    await page.get_by_role("button", name="Copy as curl").click()
+
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("curl -s ")
+    assert "It" in copied
+    assert "/execute_task" in copied
+
+
+async def test_scripts_in_a_task_stay_text(page: Page, suite: Suite, url: str) -> None:
+    """Whatever a task, its report or an agent says is shown and not run."""
+    said = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    await suite.add(agent("mocker", "mock", Held(output={"report": said}, let_go=_set())))
+    task = await suite.execute(said, plan=[{"id": "one", "capability": "mock"}])
+
+    await page.goto(f"{url}/console/tasks/{task.task_id}?step=one")
+
+    await expect(page.locator("h1")).to_contain_text("<script>")
+    assert "owned" not in (await page.title()).partition("<")[0]
+    assert await page.locator("main script, main img").count() == 0
+
+
+def _set():  # type: ignore[no-untyped-def]
+    import asyncio
+
+    event = asyncio.Event()
+    event.set()
+    return event

@@ -1,0 +1,104 @@
+"""The waterfall of a task, and its critical path."""
+
+from __future__ import annotations
+
+import asyncio
+
+from coordinator.console.waterfall import Waterfall, draw, find_critical_path
+from coordinator.journal.events import TaskEvent
+from coordinator.tasks.task import Step, Task
+from shared.contracts import Status
+
+
+def step(id: str, began: float, ended: float | None, *needs: str, status: Status = Status.COMPLETED) -> Step:
+    return Step(id=id, capability="x", needs=needs, status=status, attempt=1, started_at=began, finished_at=ended)
+
+
+def task(*steps: Step, ended: float | None = None) -> Task:
+    status = Status.RUNNING if ended is None else Status.COMPLETED
+    return Task("t", "What?", 0.0, 100.0, status=status, steps=steps, started_at=1.0, finished_at=ended)
+
+
+def event(id: int, type: str, at: float, **fields: object) -> TaskEvent:
+    import json
+
+    return TaskEvent(id, "t", type, at, json.dumps(fields))
+
+
+def bars(fall: Waterfall, name: str) -> list[tuple[str, float, float]]:
+    return [(bar.kind, bar.began, bar.ended) for row in fall.rows if row.name == name for bar in row.bars]
+
+
+def test_path_follows_the_latest_need() -> None:
+    """Of two that a step needs, the one that ended last is on the path."""
+    whole = task(step("a", 1, 2), step("b", 1, 5), step("c", 5, 6, "a", "b"), step("d", 2, 3, "a"), ended=6)
+
+    assert find_critical_path(whole) == ("b", "c")
+
+
+def test_path_of_a_running_task_ends_with_what_runs() -> None:
+    running = step("c", 5, None, "b", status=Status.RUNNING)
+
+    assert find_critical_path(task(step("a", 1, 9), step("b", 1, 5), running)) == ("b", "c")
+
+
+def test_path_is_empty_before_anything_began() -> None:
+    assert find_critical_path(task(Step(id="a", capability="x"))) == ()
+
+
+def test_retry_shows_attempts_and_the_pause() -> None:
+    """Wait, failed attempt, pause, good attempt; each from the event that began it to the one that ended it."""
+    events = [
+        event(1, "step.started", 2.0, step_id="a", attempt=1),
+        event(2, "step.retried", 3.0, step_id="a", attempt=1, why="busy", wait_seconds=1),
+        event(3, "step.started", 4.0, step_id="a", attempt=2),
+        event(4, "step.finished", 6.0, step_id="a", attempt=2),
+    ]
+
+    fall = draw(task(step("a", 2, 6), ended=6), events, now=50.0)
+
+    assert bars(fall, "a") == [("wait", 1.0, 2.0), ("failed", 2.0, 3.0), ("pause", 3.0, 4.0), ("run", 4.0, 6.0)]
+    assert bars(fall, "queue") == [("queue", 0.0, 1.0)]
+
+
+def test_delegations_stand_below_their_step() -> None:
+    """Also those of a delegation; one that goes on ends now, one that was refused is a moment."""
+    told = {"parent": "a", "agent": "b", "from": "x", "depth": 1}
+    events = [
+        event(1, "step.started", 1.0, step_id="a", attempt=1),
+        event(2, "delegation.started", 2.0, step_id="a.1", **told),
+        event(3, "delegation.started", 3.0, step_id="a.1.1", parent="a.1", agent="c", depth=2),
+        event(4, "delegation.finished", 4.0, step_id="a.1.1", parent="a.1", status="completed", usage={"calls": 2}),
+        event(5, "delegation.refused", 5.0, step_id="a.2", **(told | {"agent": "d", "why": "a loop"})),
+    ]
+    running = step("a", 1, None, status=Status.RUNNING)
+
+    rows = {row.name: row for row in draw(task(running), events, now=9.0).rows}
+
+    assert [row.depth for row in rows.values()] == [0, 0, 1, 2, 1]
+    assert [(bar.began, bar.ended, bar.open) for bar in rows["asks b"].bars] == [(2.0, 9.0, True)]
+    assert (rows["asks c"].calls, rows["asks c"].status) == (2, "completed")
+    assert (rows["asks d"].status, rows["asks d"].note) == ("refused", "a loop")
+
+
+def test_what_a_step_waits_for_is_named() -> None:
+    """By the need that ended last, or by those that have not ended."""
+    waiting = Step(id="c", capability="x", needs=("a", "b"))
+    rows = draw(task(step("a", 1, 2), step("b", 1, None, status=Status.RUNNING), waiting), [], now=3.0).rows
+    done = draw(task(step("a", 1, 2), step("b", 1, 5), step("c", 5, 6, "a", "b"), ended=6), [], now=9.0).rows
+
+    assert (rows[-1].after, rows[-1].bars) == ("b", ())
+    assert done[-1].after == "b"
+
+
+async def test_a_real_task_is_drawn(suite) -> None:  # type: ignore[no-untyped-def]
+    """Every step of the default plan has worked, on a path from the first to the last."""
+    done = await suite.execute()
+    found = await suite.services.dispatcher.get_task(done.task_id)
+    events = await suite.services.store.events(done.task_id)
+
+    fall = await asyncio.to_thread(draw, found, events, now=0.0)
+
+    assert fall.path == ("research", "analyze", "report")
+    assert all(row.worked > 0 for row in fall.rows if row.is_step)
+    assert sum(row.worked for row in fall.rows) <= fall.ended - fall.began + 0.01
