@@ -124,7 +124,8 @@ class Container:
             return "is paused"
         if self.status == "restarting" or self.running:
             code = f", last with exit code {self.exit_code}" if self.exit_code else ""
-            how = f"ended {self.restarts} times{code}, and is restarted each time"
+            times = "once" if self.restarts == 1 else f"{self.restarts} times"
+            how = f"ended {times}{code}, and is restarted each time"
         else:
             how = f"is {self.status} with exit code {self.exit_code}"
         memory = "; it ran out of memory" if self.oom_killed else ""

@@ -77,7 +77,8 @@ def _down(facts: Facts) -> Diagnosis | None:
     if not home.networks:
         return _problem(what, "Its container is on no network.", facts.up(COORDINATOR, "--force-recreate"))
     if home.health == "starting":
-        why = f"Its container started {home.running_seconds:.0f} s ago; give it 20 s."
+        before = f"It {home.ending}." if home.restarts else "Give it 20 s."
+        why = f"Its container started {home.running_seconds:.0f} s ago. {before}"
         return _problem(what, why, f"{facts.compose} logs --tail 50 {COORDINATOR}")
     if not home.published:
         return _problem(what, "Its container publishes no port.", facts.up(COORDINATOR))

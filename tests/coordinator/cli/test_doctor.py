@@ -305,7 +305,11 @@ def test_a_well_suite_has_no_finding(facts):
         ),
         (home(status="restarting", exit_code=137, oom_killed=True), "; it ran out of memory."),
         (home(health="unhealthy", health_said="timeout"), "its health check fails: timeout."),
-        (home(health="starting", running_seconds=3.0), "started 3 s ago"),
+        (home(health="starting", running_seconds=3.0), "started 3 s ago. Give it 20 s."),
+        (
+            home(health="starting", running_seconds=3.0, restarts=1, exit_code=1, log=said("", text="Disk full.")),
+            "ended once, last with exit code 1, and is restarted each time; its last log line: Disk full.",
+        ),
         (home(published=()), "publishes no port"),
         (home(), "running, but: Connection refused"),
     ],
