@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test browser semantic model monitoring image containers bench lint lock secrets
+.PHONY: help setup run demo test simulate browser semantic model monitoring image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -24,6 +24,10 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 
 test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest -n auto
+
+SEEDS ?= 1000
+simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual time, breaking as each seed says
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 browser: .venv/.dev  ## the console in a real Chromium, which is installed from Debian if need be
 	$(BIN)/python -m pytest -n 2 tests/browser

@@ -1,0 +1,51 @@
+"""`python -m tests.simulation`: runs seeds, or replays one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from tests.simulation.run import simulate
+
+HASH_SEED = "0"  # the order of sets of strings is part of what a seed decides
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this seed")
+    parser.add_argument("--seeds", type=int, default=100, help="how many seeds (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (default: %(default)s)")
+    parser.add_argument("--history", help="file for the history of --seed")
+    arguments = parser.parse_args()
+    seeds = (
+        [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
+    )
+    began, failed = time.process_time(), 0
+    for seed in seeds:
+        outcome = simulate(seed)
+        if arguments.history:
+            with open(arguments.history, "w", encoding="utf-8") as file:
+                file.write(outcome.recording.text)
+        if arguments.seed is not None:
+            print(f"seed {seed}: {len(outcome.recording.lines)} lines, sha256 {outcome.recording.digest}")
+        if outcome.broken:
+            failed += 1
+            print(f"seed {seed} broke:", *outcome.broken[:10], sep="\n  ")
+            print(f"  replay: python -m tests.simulation --seed {seed}", flush=True)
+    spent = time.process_time() - began
+    print(
+        f"{len(seeds)} seeds, {failed} failed, {spent:.1f} s of processor time: {60 * len(seeds) / spent:.0f} a minute"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
+            os.environ | {"PYTHONHASHSEED": HASH_SEED},
+        )
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Runs one seed: a suite, its callers and its faults, for ten virtual minutes; then says which invariants broke."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+
+import coordinator.app
+from coordinator.journal.events import Events, TaskEvent
+from coordinator.journal.store import WRITES
+from tests.simulation.agents import Behaviour, make_agent, make_asker, make_liar, make_receiver
+from tests.simulation.callers import Callers
+from tests.simulation.faults import Faults
+from tests.simulation.invariants import Committed, Evidence, find_broken
+from tests.simulation.world.determinism import determined
+from tests.simulation.world.history import Recording
+from tests.simulation.world.journal import SimulatedSqlite
+from tests.simulation.world.process import Killed, current
+from tests.simulation.world.suite import API_KEY, WORKER_KEY, SimulatedSuite
+from tests.simulation.world.virtual_time import Hung, VirtualLoop
+
+SECONDS = 600.0
+TASKS = 104
+FAULTS = 24
+VIRTUAL_SECONDS = 3_000.0  # limits of one seed
+REAL_SECONDS = 120.0
+PROBE_SECONDS = 15.0  # between two probes of an agent: three times the default, for they cost time
+CLOSES = 50
+SHARED_MEMORY = Path("/dev/shm")
+POINTS = (
+    *(f"{write}.{when}" for write in WRITES for when in ("queued", "written", "committed")),
+    *("send.execute.before", "send.execute.sent", "send.execute.answered", "send.cancel.before", "send.webhook.before"),
+)
+
+
+@dataclass
+class Outcome:
+    """How a seed went; `broken` says which invariants did not hold."""
+
+    seed: int
+    broken: list[str]
+    recording: Recording
+    tasks: int
+    virtual_seconds: float
+
+
+def simulate(seed: int, *, tasks: int = TASKS, faults: int = FAULTS, seconds: float = SECONDS) -> Outcome:
+    """One seed from its start to the check of its history. Never raises for what the product does."""
+    folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
+    try:
+        return _Seed(seed, folder).run(tasks, faults, seconds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Seed:
+    def __init__(self, seed: int, folder: Path) -> None:
+        self._seed = seed
+        self._folder = folder
+        self._loop = VirtualLoop(virtual_seconds=VIRTUAL_SECONDS, real_seconds=REAL_SECONDS)
+        self._recording = Recording(self._loop.time)
+        self._committed: list[Committed] = []
+        self._sent: list[tuple[float, str, str]] = []
+        self._logged: list[str] = []
+        self._loop.set_exception_handler(self._note_loss)
+
+    def run(self, tasks: int, faults: int, seconds: float) -> Outcome:
+        broken: list[str] = []
+        with _without_collector(), determined(self._seed, self._loop) as clocks, self._patched():
+            try:
+                evidence = self._loop.run_until_complete(self._play(clocks, tasks, faults, seconds))
+                broken = find_broken(evidence)
+            except Hung as hung:
+                broken = [f"I1: the seed hung. {hung}"]
+            finally:
+                self._recording.close()
+                self._dissolve()
+        return Outcome(self._seed, broken, self._recording, tasks, self._loop.seconds)
+
+    async def _play(self, clocks: Any, tasks: int, faults: int, seconds: float) -> Evidence:
+        suite = SimulatedSuite(
+            seed=self._seed,
+            folder=self._folder,
+            recording=self._recording,
+            clocks=clocks,
+            settings={"health_check_interval": PROBE_SECONDS},
+        )
+        behaviour = Behaviour(suite.make_random("behaviour"))
+        told: list[tuple[str, str]] = []
+        suite.add_coordinator()
+        for number in (1, 2):
+            host = f"researcher-{number}"
+            suite.add_agent(make_agent("researcher", ("research",), behaviour, host=host), host)
+        suite.add_agent(make_agent("analyst", ("analyze", "report"), behaviour))
+        suite.add_agent(make_agent("helper", ("help", "luck"), behaviour))
+        suite.add_agent(make_asker(behaviour, suite.wire(), key=WORKER_KEY))
+        suite.add("liar", lambda _: make_liar(suite.make_random("liar")))
+        suite.add("receiver", lambda _: make_receiver(told))
+        suite.network.served.append(self._see_call)
+        callers = Callers(suite, suite.make_random("callers"))
+        breaking = Faults(suite, behaviour, suite.make_random("faults"), POINTS)
+        async with suite:
+            registering = asyncio.create_task(_register_liar(callers))
+            playing = asyncio.create_task(breaking.run(count=faults, seconds=seconds - 60.0))
+            await callers.run(tasks=tasks, seconds=seconds - 30.0)
+            await playing
+            registering.cancel()
+            if (left := seconds - self._loop.time()) > 0:
+                await asyncio.sleep(left)
+        return Evidence(
+            calls=callers.calls,
+            committed=self._committed,
+            journal=suite.journal,
+            blocked=[*suite.coordinator.outages, *breaking.disk_trouble],
+            secrets=(API_KEY, WORKER_KEY),
+            told=self._logged,
+            sent=self._sent,
+            refusals=suite.coordinator.refusals,
+            unwritable=breaking.disk_trouble,
+        )
+
+    def _see_call(self, source: str, target: str, call: str, headers: Any, body: bytes) -> None:
+        if call == "POST /execute":
+            key = headers.get(b"idempotency-key", b"").decode()
+            task, _, step = key.partition("/")
+            self._sent.append((self._loop.time(), task, step))
+
+    @contextmanager
+    def _patched(self) -> Iterator[None]:
+        publish: Callable[[Events, TaskEvent], None] = Events.publish
+
+        def record(events: Events, event: TaskEvent) -> None:
+            process = current()
+            self._committed.append(
+                Committed(self._loop.time(), process.life, event.id, event.task_id, event.type, dict(event.fields))
+            )
+            self._recording.note("event", id=event.id, task=event.task_id, type=event.type, data=event.fields)
+            publish(events, event)
+
+        def log(_: Any, method: str, event: dict[str, Any]) -> str:
+            line = f"{method} {event}"
+            self._logged.append(line)
+            raise structlog.DropEvent
+
+        kept = structlog.get_config()
+        structlog.configure(
+            processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, log],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            cache_logger_on_first_use=False,
+        )
+        try:
+            with patch.object(Events, "publish", record), patch.object(coordinator.app, "Sqlite", SimulatedSqlite):
+                yield
+        finally:
+            structlog.configure(**kept)
+
+    def _note_loss(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody has taken."""
+        if not isinstance(context.get("exception"), Killed):
+            self._recording.note("loop", message=context["message"], why=type(context.get("exception")).__name__)
+
+    def _dissolve(self) -> None:
+        """Takes the seed's tasks apart; what they do meanwhile touches nothing but themselves."""
+        self._loop.set_exception_handler(lambda *_: None)
+        with patch.object(sys, "unraisablehook", lambda _: None), warnings.catch_warnings(action="ignore"):
+            for task in sorted(asyncio.all_tasks(self._loop), key=hash):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                for _ in range(CLOSES):  # each close runs it as far as its next await
+                    with suppress(BaseException):
+                        task.get_coro().close()  # type: ignore[union-attr]
+                        break
+            self._loop.close()
+            gc.collect()
+
+
+async def _register_liar(callers: Callers) -> None:
+    """As a person does by hand, again and again."""
+    body = {"name": "liar", "endpoint": "http://liar", "capabilities": ["lie"]}
+    while True:
+        await callers._send("POST", "/register_agent", body, {}, seconds=5.0)
+        await asyncio.sleep(20.0)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Nothing is collected while a seed runs: a finalizer at a moment that depends on memory would change it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
