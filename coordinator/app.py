@@ -39,6 +39,8 @@ from coordinator.execution.starts import Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
 from coordinator.journal import pruning, watching
+from coordinator.journal.clocks import Boot, SettledClock, find_boot
+from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.events import Events, Feed, log_lines
 from coordinator.journal.location import SQLITE, journal_path
 from coordinator.journal.store import Store
@@ -81,15 +83,16 @@ def create_app(
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
+    boot: Callable[[], Boot | None] = find_boot,
     random: Random | None = None,
     new_id: Callable[[], str] = lambda: uuid4().hex,
     at: At = nowhere,
 ) -> App[Services]:
     """The coordinator as a FastAPI app.
 
-    `inner` replaces the network, `now` (monotonic) and `wall` the clocks, `random` chance, `new_id` task ids, and
-    `at` is called at every named point; `model` is what `settings.planner == "model"` plans with. Its lifespan raises
-    `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
+    `inner` replaces the network, `now` (monotonic), `wall` and `boot` the clocks, `random` chance, `new_id` task ids,
+    and `at` is called at every named point; `model` is what `settings.planner == "model"` plans with. Its lifespan
+    raises `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
     """
     random = random or Random()
     metrics = ServiceMetrics()
@@ -116,10 +119,13 @@ def create_app(
         events = Events()
         journal = journal_path(settings.database_url)
         db = MemoryDatabase(at=at) if journal is None else Sqlite(journal, at=at, on_broken=app.fail)
-        store, starts = Store(db, publish=events.publish, wall=wall), Starts(db)
+        this_boot = boot()
+        store, starts = Store(db, publish=events.publish, wall=wall, boot=this_boot), Starts(db)
         stack.push_async_callback(store.close)
         await store.open()
         stack.push_async_callback(starts.end)
+        settled = SettledClock(db, wall=wall, now=now, boot=this_boot)
+        await settled.open()
         secret = await store.secret()
         audit.tell = partial(store.note, None)
         await _audit_restore(journal, audit, store)
@@ -141,7 +147,7 @@ def create_app(
         )
         background = await stack.enter_async_context(Background(app.fail))
         client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, now=now)
-        registry = Registry(now=now, wall=wall, random=random)
+        registry = Registry(now=now, wall=wall, settled=settled, random=random)
         records = AgentRecords(store, wall=wall)
         agents = Agents(
             registry,
@@ -163,6 +169,7 @@ def create_app(
         dispatcher = Dispatcher(
             store=store,
             starts=starts,
+            deadlines=Deadlines(store, boot=this_boot, clock=settled),
             runner=runner,
             admission=admission,
             known_agents=registry.list_names,
@@ -179,7 +186,8 @@ def create_app(
             logs.get().info("tasks.recovered", tasks=recovered)
             background.once("recovery", dispatcher.resume())
         background.once("starts", starts.blame_later())
-        background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=wall))
+        background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=settled))
+        background.loop("clock", settled.watch_forever)
         background.loop("journal", lambda: watching.watch_forever(store.watch))
         background.loop("journal-check", lambda: watching.check_forever(store.watch))
         background.loop("webhooks", webhooks.run)

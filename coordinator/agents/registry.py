@@ -23,9 +23,18 @@ ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would
 class Registry:
     """All instances of all agents."""
 
-    def __init__(self, *, now: Callable[[], float], wall: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        random: Random,
+        settled: Callable[[], float] | None = None,
+    ) -> None:
+        """`settled` is the wall clock for what goes by its age."""
         self._now = now
         self._wall = wall
+        self._settled = settled or wall
         self._random = random
         self._instances: dict[str, Instance] = {}
         self._by_name: dict[str, dict[str, Instance]] = {}  # and by id
@@ -145,7 +154,7 @@ class Registry:
 
     def drop_gone(self) -> None:
         """Takes those off the list who were never reached in 10 minutes, or have been away for 30 days."""
-        for instance in find_gone(self._instances.values(), now=self._now(), wall=self._wall()):
+        for instance in find_gone(self._instances.values(), now=self._now(), wall=self._settled()):
             self.remove(instance.id)
 
     # --- who is next

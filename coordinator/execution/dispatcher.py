@@ -14,6 +14,7 @@ from coordinator.execution.running_task import Live
 from coordinator.execution.starts import MOST_DEATHS, Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.task_runner import Conductor
+from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.store import Store
 from coordinator.tasks.plan import PLANNING, can_be_planned, plan
 from coordinator.tasks.task import Step, Task
@@ -36,6 +37,7 @@ class Dispatcher:
         *,
         store: Store,
         starts: Starts,
+        deadlines: Deadlines,
         runner: Runner,
         admission: Admission,
         known_agents: Callable[[], Container[str]],
@@ -47,6 +49,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._starts = starts
+        self._deadlines = deadlines
         self._runner = runner
         self._admission = admission
         self._conductor = Conductor(store=store, runner=runner, admission=admission, planner=planner, now=now)
@@ -171,12 +174,13 @@ class Dispatcher:
         A task that was at work whenever the coordinator died lately is ended instead of run again.
         """
         tasks = await self._store.open_tasks()
+        left, began = await self._deadlines.measure_left(tasks), self._now()
         quarantined = await self._starts.begin(tasks)
         for task in tasks:
             if task.id in quarantined:
                 logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
                 task = changed(task, error=quarantine_error(MOST_DEATHS))
-            self._take_up(task, until=self._now() + min(task.seconds, task.deadline - self._wall()))
+            self._take_up(task, until=began + left[task.id])
         await self._store.end_cut_off()
         return len(self._live)
 

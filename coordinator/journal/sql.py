@@ -157,6 +157,9 @@ ID_BY_KEY = f"SELECT id FROM tasks WHERE {_BY_KEY} UNION ALL SELECT task_id FROM
 
 OPEN_TASKS = f"{_TASK} ORDER BY created_at, id"
 OPEN_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id IN (SELECT id FROM tasks)"
+OPEN_ACCEPTED = """
+SELECT task_id, data FROM events WHERE task_id IN (SELECT id FROM tasks) AND type = 'task.accepted'
+"""
 OPEN_DELEGATIONS = """
 SELECT task_id, type, data FROM events
 WHERE task_id IN (SELECT id FROM tasks) AND type IN ('delegation.started', 'delegation.finished')

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from coordinator.journal import checking, lists, packed, seals, sql, statements
+from coordinator.journal.clocks import Boot, Clock, mark
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.rows import ended, json_text, planned, read_task, write_plan
@@ -47,11 +48,12 @@ class Store:
     """
 
     def __init__(
-        self, db: Database, *, publish: Callable[[TaskEvent], None], wall: Callable[[], float] = time.time
+        self, db: Database, *, publish: Callable[[TaskEvent], None], wall: Clock = time.time, boot: Boot | None = None
     ) -> None:
         self._db = db
         self._publish = publish
         self._wall = wall
+        self._boot = boot
         self._last_event = 0
         self.watch = Watch(db, wall=wall)
 
@@ -73,10 +75,11 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
+        told = {"priority": task.priority, "deadline": task.deadline, **mark(self._boot, task.seconds)}
         return await self._write(
             "store.accept",
             *statements.accept(task),
-            self._event(task.id, "task.accepted", {"priority": task.priority, "deadline": task.deadline}),
+            self._event(task.id, "task.accepted", told),
             self._event(task.id, "task.planned", {"steps": planned(task.steps)}),
         )
 
@@ -237,13 +240,8 @@ class Store:
         self, task_id: str, *, attempts: int, next_at: float | None, delivered_at: float | None, error: str | None
     ) -> None:
         """Records an attempt; without `next_at` there is no other."""
-        row = {
-            "task_id": task_id,
-            "attempts": attempts,
-            "next_at": next_at,
-            "delivered_at": delivered_at,
-            "error": error,
-        }
+        row = {"task_id": task_id, "attempts": attempts, "next_at": next_at}
+        row |= {"delivered_at": delivered_at, "error": error}
         data = {"attempts": attempts, "delivered": delivered_at is not None, "again": next_at is not None, "why": error}
         type = "webhook.sent" if delivered_at else "webhook.failed"
         await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))

@@ -78,7 +78,8 @@ class Backups:
             part.rename(made)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        for old in find_backups(self._folder)[: -self._keep]:
+        ahead = [other for other in find_backups(self._folder) if other.name > name]  # the clock has gone back since
+        for old in [*ahead, *(other for other in find_backups(self._folder) if other not in ahead)][: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
         return made, size
 

@@ -65,6 +65,17 @@ async def test_the_newest_three_are_kept(journal: Journal) -> None:
     assert journal.backups.age() == DAY
 
 
+async def test_clock_that_went_back_keeps_new_backups(journal: Journal) -> None:
+    """Those that it has made in the future go first."""
+    await journal.execute()
+    ahead = [(journal.backups.make()[0], setattr(journal, "now", journal.now + DAY))[0] for _ in range(3)]
+
+    journal.now -= 30 * DAY
+    made = journal.backups.make()[0]
+
+    assert find_backups(journal.folder) == [made, *ahead[1:]]
+
+
 async def test_other_files_there_are_left_alone(journal: Journal) -> None:
     """But for what a kill has left of a backup."""
     await journal.execute()
