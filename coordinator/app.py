@@ -15,6 +15,7 @@ import httpx
 from coordinator.access.audit import Audit
 from coordinator.access.caller import Caller
 from coordinator.access.guard import Guard
+from coordinator.access.hosts import list_allowed_names
 from coordinator.access.keys import Keys
 from coordinator.access.newcomers import Newcomers
 from coordinator.access.restored import read_note, remove_note
@@ -103,11 +104,12 @@ def create_app(
     )
     audit = Audit(now=now)
     keys = Keys.of(settings, now=now)
+    names = list_allowed_names(settings.public_url, settings.allowed_hosts, settings.mcp_allowed_hosts)
     app: App[Services] = make_service(
         name=NAME,
         version=VERSION,
         ready=lambda services: services.store.find_trouble(),
-        check=Guard(keys, audit),
+        check=Guard(keys, audit, names=names),
         base=settings.base_path,
         metrics=metrics,
         now=now,

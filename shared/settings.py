@@ -52,6 +52,7 @@ def _to_seconds(value: object) -> object:
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+HostNames = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+( *, *[A-Za-z0-9._-]+)*$")]
 Pause = Annotated[float, BeforeValidator(_to_seconds), Field(ge=1, le=31_536_000)]
 HttpUrl = Annotated[str, AfterValidator(_is_http_url)]
 Folder = Annotated[Path, AfterValidator(at_home)]
@@ -212,10 +213,10 @@ class CoordinatorSettings(Settings):
     private_webhooks: bool = Field(
         False, description="Whether a task's `webhook_url` may lead to a private or loopback address."
     )
-    mcp_allowed_hosts: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+( *, *[A-Za-z0-9._-]+)*$")] | None = Field(
-        None,
-        description="Extra host names that `/mcp` accepts, comma-separated.",
+    allowed_hosts: HostNames | None = Field(
+        None, description="Extra host names that `/mcp`, and browsers without a key, may use; comma-separated."
     )
+    mcp_allowed_hosts: HostNames | None = Field(None, description="The old name of `ALLOWED_HOSTS`; both count.")
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 from starlette.types import Scope as Request
 
+from coordinator.access import hosts
 from coordinator.access.audit import Audit
 from coordinator.access.caller import Caller
 from coordinator.access.keys import Keys
@@ -18,17 +19,23 @@ CALLER = "muster.caller"  # where the caller stands in a request's scope
 
 
 class Guard:
-    """Knows the keys, and writes down what it refuses."""
+    """Knows the keys, and writes down what it refuses; `names` are hosts that browsers may ask without a key."""
 
-    def __init__(self, keys: Keys, audit: Audit) -> None:
+    def __init__(self, keys: Keys, audit: Audit, *, names: frozenset[str] = frozenset()) -> None:
         self._keys = keys
         self._audit = audit
+        self._names = names
 
     def __call__(self, request: Request, headers: Mapping[bytes, str]) -> bool:
-        """Sets the request's caller, and says whether everybody may ask; raises `Unauthorized` and `ScopeRefused`."""
+        """Sets the request's caller, and says whether everybody may ask.
+
+        Raises `HostRefused`, `Unauthorized` and `ScopeRefused`.
+        """
         client = request.get("client")
         address = client[0] if client else ""
         if not self._keys.wanted:
+            if hosts.is_browser(headers):
+                hosts.check_host(headers.get(b"host"), names=self._names)
             request[CALLER] = Caller(None, address)
             return True
         method, path = request["method"], request["path"]

@@ -37,6 +37,8 @@ _HOP = (
     *("te", "trailer", "transfer-encoding", "upgrade"),
 )
 _OWN = ("expect", "host", "content-length", "authorization", "cookie", "set-cookie", BASE.lower())
+# An agent's page is no page of ours: a browser gives it an origin of its own, so that no session is of use to it.
+_SANDBOX = ((b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff"))
 _NOT_FORWARDED = frozenset(name.encode() for name in (*_HOP, *_OWN))
 
 
@@ -150,7 +152,10 @@ class _Relay(StreamingResponse):
 
     def __init__(self, answer: httpx.Response, ended: Callable[[str | None], None]) -> None:
         super().__init__(self._pieces(), answer.status_code)
-        self.raw_headers = _forwardable(answer.headers)  # as bytes: not every header can be written as Latin-1 again
+        self.raw_headers = [
+            *_forwardable(answer.headers),
+            *_SANDBOX,
+        ]  # as bytes: not every header can be written as Latin-1 again
         self._answer = answer
         self._ended = ended
         self._error: str | None = "the stream was interrupted"

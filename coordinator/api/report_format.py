@@ -14,7 +14,10 @@ from shared.contracts import Format, TaskView
 
 FORMATS: Mapping[str, Format] = {"text/markdown": "markdown", "text/html": "html", "application/json": "json"}
 TYPES: Mapping[str, str] = {name: type for type, name in FORMATS.items()}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 INDENT = 2
 
 
@@ -45,7 +48,7 @@ async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = 
 
 def written(text: str, format: Format, headers: Mapping[str, str] | None = None) -> Response:
     """A report or a source as an answer: no browser runs, loads or frames anything of it, whatever it quotes."""
-    safe = {"X-Content-Type-Options": "nosniff"} | ({"Content-Security-Policy": POLICY} if format == "html" else {})
+    safe = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": POLICY if format == "html" else "sandbox"}
     return Response(text, headers=safe | dict(headers or {}), media_type=TYPES[format])
 
 

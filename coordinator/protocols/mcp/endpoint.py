@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from coordinator.access import hosts
 from coordinator.protocols.chat import CoordinatorFace
-from coordinator.protocols.mcp import host_check
 from coordinator.protocols.mcp.scope_keys import GONE, TRACE
 from shared.errors import MusterError
 from shared.protocols.mounting import Host
@@ -40,7 +40,7 @@ class _Endpoint:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         settings = self._face.get_services().settings
-        self._names = host_check.list_allowed_names(settings.mcp_allowed_hosts, settings.public_url)
+        self._names = hosts.list_allowed_names(settings.public_url, settings.allowed_hosts, settings.mcp_allowed_hosts)
         self._sessions = _Sessions(self._face)
         try:
             yield
@@ -51,7 +51,7 @@ class _Endpoint:
         services = self._face.get_services()
         headers = [(name, value.strip()) for name, value in scope["headers"]]  # blanks around a value are no part of it
         said = {name: value.decode("latin-1") for name, value in headers}
-        host_check.check(said.get(b"host"), said.get(b"origin"), names=self._names)
+        hosts.check(said.get(b"host"), said.get(b"origin"), names=self._names)
         assert self._sessions is not None
         handler = await self._sessions.get_handler()
         gone, begun = asyncio.Event(), False

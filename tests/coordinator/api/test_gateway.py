@@ -327,3 +327,21 @@ async def test_hang_up_during_a_body_ends_the_load(coordinator: Suite) -> None:
         writer.close()
 
         await eventually(none)
+
+
+async def test_an_agents_page_is_sandboxed(network: Network, coordinator: Suite) -> None:
+    """Whatever the agent's own policy is: in a browser its page has an origin of its own, and no script."""
+    app = FastAPI()
+
+    @app.get("/{path:path}")
+    async def page(path: str) -> Response:
+        return Response("<script>1</script>", headers={"Content-Security-Policy": "script-src *"})
+
+    network.host("pages", app)
+    await coordinator.register("pages", "http://pages", "page")
+    await coordinator.sees("pages", "healthy")
+
+    answer = await coordinator.client.get("/agents/pages/page")
+
+    assert answer.headers.get_list("content-security-policy") == ["script-src *", "sandbox"]
+    assert answer.headers["x-content-type-options"] == "nosniff"

@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from coordinator.protocols.mcp.host_check import HostRefused, OriginRefused, check, list_allowed_names
+from coordinator.access.hosts import HostRefused, OriginRefused, check, list_allowed_names
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.errors import MusterError
@@ -338,7 +338,7 @@ def _only(error: BaseException) -> BaseException:
 )
 def test_names_of_others_are_refused(host: str | None, origin: str | None, refusal: type[MusterError] | None) -> None:
     """An address cannot be rebound; a name can, unless it is one of ours."""
-    names = list_allowed_names("other.example.com, third.example.com", "https://muster.example.com/path")
+    names = list_allowed_names("https://muster.example.com/path", "other.example.com, third.example.com", None)
 
     with pytest.raises(refusal) if refusal else contextlib.nullcontext():
         check(host, origin, names=names)
@@ -356,7 +356,7 @@ async def test_foreign_host_is_421_and_reveals_nothing() -> None:
         wrong = await suite.client.post("/mcp", json={}, headers=ACCEPT | {"Host": "evil.example.com"})
 
     assert found == {host: 421 if host == "evil.example.com" else 400 for host in found}
-    assert "MCP_ALLOWED_HOSTS" in wrong.json()["error"]["message"]
+    assert "ALLOWED_HOSTS" in wrong.json()["error"]["message"]
     assert page.status_code == 403
 
 
