@@ -1,24 +1,24 @@
-"""Admission: a limit on running tasks, a bounded queue by priority, and a measured Retry-After."""
+"""Admission: which tasks are accepted, from the room in the queue and the time that they would wait in it; places."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import math
-from collections import deque
 from collections.abc import Callable
 from itertools import count
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from coordinator.admission.comeback import Comeback
+from coordinator.admission.forecast import Forecast, kind_of
+from coordinator.admission.turns import Turn, Turns
 from coordinator.tasks.task import Task
 from shared.errors import Overloaded
 
-MEASURED_ENDS = 64  # the latest ends of tasks, from which the drain rate is measured
-LONGEST_RETRY_SECONDS = 300
 MAX_WEIGHT = 100_000_000  # of all open tasks: all are resumed at startup, in the 1 GB that a container has
 VALUE_BYTES = 60  # of one small JSON value in memory
+SAFETY = 1.25  # times the expected wait: at the edge, every second task would come too late
 
 
 def weigh(task: Task) -> int:
@@ -43,32 +43,36 @@ class Admission:
         self._waited = waited
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
-        self._ends: deque[float] = deque(maxlen=MEASURED_ENDS)
+        self._forecast = Forecast(now)
+        self._comeback = Comeback(places=max_running, room=max_running + max_queued, now=now)
+        self.turns = Turns(self._forecast, places=max_running, now=now)
         self.running = 0
         self.queued = 0
 
-    def check(self, open_tasks: int, weight: int = 0) -> None:
-        """Raises `Overloaded` if there is no room for one more task, whether running or queued.
+    def admit(self, task: Task, open_tasks: int, weight: int = 0) -> Turn:
+        """The task's turn, for whoever carries it; raises `Overloaded` where there is no room, or not in its time.
 
         `open_tasks` includes tasks that are being accepted. `weight` is that of all open tasks and the new one.
         """
+        too_long = 0.0
         if weight > MAX_WEIGHT:
             why = f"The open tasks together with this one exceed {MAX_WEIGHT // 1_000_000} MB of context and input"
-        elif open_tasks < self._max_running + self._max_queued:
-            return
-        else:
+        elif open_tasks >= self._max_running + self._max_queued:
             why = f"{open_tasks - self._max_running} tasks are waiting"
-        seconds = self.estimate_retry_seconds()
+        elif open_tasks < self._max_running:
+            return self.turns.take(task)
+        else:
+            wait = self.turns.estimate_wait(task.priority)
+            too_long = SAFETY * wait + self._forecast.expect_typical(kind_of(task)) - task.seconds
+            if too_long <= 0 or wait <= 0:
+                return self.turns.take(task)
+            why = f"A task would wait {wait:.1f} s, too long for its {task.seconds:g} s"
+        seconds = self._comeback.tell_seconds(wait=too_long, held=self._forecast.expect_any())
         raise Overloaded(f"{why}; try again in {seconds} s.", retry_after=seconds)
 
-    def estimate_retry_seconds(self) -> int:
-        """Seconds until the queue has room for one more task, from how fast tasks ended lately."""
-        if len(self._ends) < 2:
-            return 5
-        seconds = max(self._now() - self._ends[0], 0.001)
-        rate = len(self._ends) / seconds
-        excess = max(1, self.queued - self._max_queued + 1)
-        return min(LONGEST_RETRY_SECONDS, max(1, math.ceil(excess / rate)))
+    def can_be_done(self, turn: Turn, seconds: float) -> bool:
+        """Whether a task may still complete in so many seconds, as far as that is known."""
+        return seconds >= self._forecast.expect_least(turn.kind)
 
     @property
     def is_free(self) -> bool:
@@ -97,7 +101,6 @@ class Admission:
 
     def leave(self) -> None:
         """A running task has ended; the next one starts."""
-        self._ends.append(self._now())
         while self._queue:
             _, _, place = heapq.heappop(self._queue)
             if not place.done():

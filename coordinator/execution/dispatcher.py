@@ -9,6 +9,7 @@ from functools import partial
 from uuid import uuid4
 
 from coordinator.admission.admission import Admission, weigh
+from coordinator.admission.turns import Turn
 from coordinator.execution.model_planner import Planner
 from coordinator.execution.running_task import Live
 from coordinator.execution.starts import MOST_DEATHS, Starts
@@ -109,15 +110,18 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
-        self._admission.check(len(self._live) + len(self._writing), self._weight + weigh(task))
+        turn = self._admission.admit(task, len(self._live) + len(self._writing), self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
+        new = False
         try:
             new = await asyncio.shield(writing)
         except asyncio.CancelledError:  # a caller that leaves now cannot take back the write
-            writing.add_done_callback(partial(self._begin_without_caller, task, began))
+            writing.add_done_callback(partial(self._begin_without_caller, task, turn, began))
             raise
         finally:
+            if writing.done() and not new:
+                self._admission.turns.give_up(turn)
             if writing.done():
                 self._writing.discard(writing)
         if not new:
@@ -125,7 +129,7 @@ class Dispatcher:
             known = await self._store.task_by_key(tenant, idempotency_key)
             assert known is not None
             return self._check_same(known, digest), False
-        self._begin(task, began)
+        self._begin(task, turn, began)
         return task, True
 
     def is_open(self, task_id: str) -> bool:
@@ -180,7 +184,7 @@ class Dispatcher:
             if task.id in quarantined:
                 logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
                 task = changed(task, error=quarantine_error(MOST_DEATHS))
-            self._take_up(task, until=began + left[task.id])
+            self._take_up(task, self._admission.turns.take(task), until=began + left[task.id])
         await self._store.end_cut_off()
         return len(self._live)
 
@@ -212,23 +216,24 @@ class Dispatcher:
 
     # --- one task
 
-    def _begin(self, task: Task, began: float) -> Live:
-        live = self._take_up(task, until=began + task.seconds)
+    def _begin(self, task: Task, turn: Turn, began: float) -> Live:
+        live = self._take_up(task, turn, until=began + task.seconds)
         self._carry_on(live)
         return live
 
-    def _take_up(self, task: Task, *, until: float) -> Live:
-        live = self._live[task.id] = self._conductor.take_up(task, until=until)
+    def _take_up(self, task: Task, turn: Turn, *, until: float) -> Live:
+        live = self._live[task.id] = self._conductor.take_up(task, turn, until=until)
         live.weight = weigh(task)
         self._weight += live.weight
         return live
 
-    def _begin_without_caller(self, task: Task, began: float, writing: asyncio.Task[bool]) -> None:
+    def _begin_without_caller(self, task: Task, turn: Turn, began: float, writing: asyncio.Task[bool]) -> None:
         """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""
         self._writing.discard(writing)
         if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
+            self._admission.turns.give_up(turn)
             return
-        self._begin(task, began).cancelled = task.idempotency_key is None
+        self._begin(task, turn, began).cancelled = task.idempotency_key is None
 
     def _check_same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:
@@ -242,3 +247,4 @@ class Dispatcher:
         await self._conductor.carry(live)
         if self._live.pop(live.task.id, None) is not None:
             self._weight -= live.weight
+        self._admission.turns.give_up(live.turn)

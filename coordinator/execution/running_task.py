@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from coordinator.admission.turns import Turn
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.step_runner import EndedStep
 from coordinator.tasks.frontier import Frontier
@@ -20,6 +21,7 @@ class Live:
     until: float  # monotonic: the deadline
     ledger: Ledger
     frontier: Frontier
+    turn: Turn
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     grants: dict[str, Grant] = field(default_factory=dict)  # by step id, of running steps
     sent_before: set[str] = field(default_factory=set)  # ids of steps that only a previous process has sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -11,8 +11,10 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from coordinator.admission.admission import Admission
+from coordinator.admission.turns import Turn
 from coordinator.execution import model_planner as planner
 from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.durably import write_durably
 from coordinator.execution.model_planner import Planner, Proposal
 from coordinator.execution.running_task import Live
 from coordinator.execution.step_runner import Allowance, EndedStep, Runner
@@ -24,11 +26,10 @@ from coordinator.tasks.unfinished import end_unfinished, internal_error
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
-from shared.errors import LimitReached, StorageUnwritable
+from shared.errors import LimitReached
 from shared.limits.ledger import Ledger
 
 END_SECONDS = 0.25  # of each task's time, kept for writing its end and answering; 5 % of a short one
-REWRITE_SECONDS = 0.5  # between two tries to write while the disk is full
 BY_COORDINATOR = "coordinator"
 
 
@@ -50,7 +51,7 @@ class Conductor:
         self._admission = admission
         self._now = now
 
-    def take_up(self, task: Task, *, until: float) -> Live:
+    def take_up(self, task: Task, turn: Turn, *, until: float) -> Live:
         """Takes a new task, or one from the journal, whose running steps are queued again; `until` is monotonic."""
         sent = {s.id for s in task.steps if s.status is Status.RUNNING}
         if sent:
@@ -65,7 +66,7 @@ class Conductor:
             spent_calls=spent.calls,
             spent_tokens=spent.tokens,
         )
-        return Live(task, until, ledger, Frontier(task.steps), sent_before=sent)
+        return Live(task, until, ledger, Frontier(task.steps), turn, sent_before=sent)
 
     async def carry(self, live: Live) -> None:
         """Carries the task to its end; if cancelled without `live.cancelled`, leaves it to the next start."""
@@ -92,13 +93,21 @@ class Conductor:
             async with asyncio.timeout_at(None if self._admission.is_free else ends_at):  # a timer costs time
                 await self._admission.enter(live.task.priority)
         except TimeoutError:
-            why = "The task timed out while queued."
-            live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
+            self._time_out(live, "The task timed out while queued.")
             return
         try:
+            left = self._compute_end(live) - self._now()
+            if live.task.started_at is None and not self._admission.can_be_done(live.turn, left):
+                self._time_out(live, f"The task timed out while queued: the {left:.1f} s left are too few for it.")
+                return
+            self._admission.turns.begin(live.turn, until=live.until)
             await self._conduct(live)
         finally:
+            self._admission.turns.end(live.turn, Status.CANCELLED if live.cancelled else live.task.status)
             self._admission.leave()
+
+    def _time_out(self, live: Live, why: str) -> None:
+        live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
 
     async def _conduct(self, live: Live) -> None:
         cut_off = live.task.started_at is not None
@@ -176,7 +185,7 @@ class Conductor:
             await self._checkpoint(live, EndedStep(step))
             return
         task = changed(live.task, steps=(step, *proposal.steps))
-        written = await self._write_durably(lambda: self._store.replan(task, step, live.ledger))
+        written = await write_durably(lambda: self._store.replan(task, step, live.ledger))
         live.task = task if written else await self._store.task(task.id) or task
         live.frontier = Frontier(live.task.steps)
 
@@ -209,7 +218,7 @@ class Conductor:
 
     async def _run_step(self, live: Live, step: Step, *, calls: int, tokens: int) -> None:
         task = live.task
-        latest = live.until - (1 - step.latest) * task.seconds
+        latest = live.until - (1 - step.latest) * (task.deadline - (task.started_at or task.created_at))
         until = min(self._compute_end(live), max(latest, self._now() + 0.1 * (live.until - self._now())))
         if step.timeout_seconds is not None:
             until = min(until, self._now() + step.timeout_seconds)
@@ -273,7 +282,7 @@ class Conductor:
             )
 
         live.unwritten[step.id] = ended
-        written = await self._write_durably(write)
+        written = await write_durably(write)
         del live.unwritten[step.id]
         if written:
             live.task = last or with_step(live.task, step)
@@ -304,7 +313,7 @@ class Conductor:
                 await self._checkpoint(live, live.unwritten.get(step.id) or self._give_up(live, step, status, error))
         status = Status.CANCELLED if live.cancelled else outcome(live.task)
         ended = changed(move(live.task, status), finished_at=live.read_clock(self._now()))
-        if not await self._write_durably(lambda: self._store.finish_task(ended)):
+        if not await write_durably(lambda: self._store.finish_task(ended)):
             ended = await self._store.task(ended.id) or ended  # its last step had ended it, and its caller was cut off
         live.task = ended
         self._runner.outputs.give_back(ended.id)
@@ -312,15 +321,6 @@ class Conductor:
 
     def _give_up(self, live: Live, step: Step, status: Status, error: StepError) -> EndedStep:
         return EndedStep(changed(step, status=status, error=error, finished_at=live.read_clock(self._now())))
-
-    async def _write_durably(self, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Writes, and repeats the write while the disk is full: no result is lost."""
-        while True:
-            try:
-                return await write()
-            except StorageUnwritable as exc:
-                logs.get().warning(exc.event)
-                await asyncio.sleep(REWRITE_SECONDS)
 
     def _compute_end(self, live: Live) -> float:
         return live.until - min(END_SECONDS, 0.05 * live.task.seconds)
