@@ -40,6 +40,10 @@ class Clocks:
         owner: Any = OWNER.get()
         return self._loop.seconds + (owner.monotonic_offset if owner is not None else 0.0)
 
+    def since_boot(self) -> float:
+        """Of the machine that all processes run on, which is never booted again."""
+        return self._loop.seconds
+
     def wall_ns(self) -> int:
         return int(self.wall() * 1e9)
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from coordinator.app import create_app
+from coordinator.journal.clocks import Boot
 from shared.agent import Agent
 from shared.settings import CoordinatorSettings, WorkerSettings
 from shared.worker.app import create_worker_app
@@ -66,6 +67,7 @@ class SimulatedSuite:
                 inner=self.wire(),
                 now=self.clocks.monotonic,
                 wall=self.clocks.wall,
+                boot=lambda: Boot("one-boot", self.clocks.since_boot),
                 random=self.make_random(f"{process.name}/{process.life}"),
                 at=process.at,
             )
