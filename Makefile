@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test simulate browser semantic model monitoring image containers bench lint lock secrets
+.PHONY: help setup run demo test long simulate browser semantic model monitoring image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -24,6 +24,10 @@ demo: .venv/.run  ## ask QUESTION about the files in KNOWLEDGE_DIR, on free port
 
 test: .venv/.dev  ## all tests that need no container
 	$(BIN)/python -m pytest -n auto
+
+LIVES := tests/coordinator/agents/test_registry_life.py tests/coordinator/journal/test_store_life.py
+long: .venv/.dev  ## what looks for bugs at random, twenty times as long as in `make test`
+	$(BIN)/python -m pytest -n auto --timeout 3600 --hypothesis-profile long $(LIVES)
 
 SEEDS ?= 1000
 simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual time, breaking as each seed says

@@ -16,6 +16,7 @@ from tests.support.fakes import Network, Suite
 from workers.generic.settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
+settings.register_profile("long", derandomize=False, database=None, deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile("muster")
 
 _KINDS = (CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
