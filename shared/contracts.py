@@ -241,17 +241,7 @@ class StepView(BaseModel):
     error: StepError | None = None
     started_at: datetime | None = None
     duration_seconds: float | None = None
-
-
-class Source(_Open):
-    """Where evidence comes from. `location` is the path below KNOWLEDGE_DIR, or the URL."""
-
-    id: str
-    title: str
-    location: str
-    provider: str = ""
-    score: float = 0.0
-    excerpt: str = ""
+    taken_from: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class TaskResult(BaseModel):
@@ -271,6 +261,15 @@ class WebhookView(BaseModel):
     error: str | None
 
 
+class RerunView(BaseModel):
+    """Of which task this one is a re-run; `usage` is what the steps taken over have cost before."""
+
+    parent: str
+    from_step: str | None
+    taken_over: list[str]
+    usage: Usage
+
+
 class TaskView(BaseModel):
     """A task as clients see it; an open one shows what is known so far."""
 
@@ -288,6 +287,7 @@ class TaskView(BaseModel):
     duration_seconds: float | None
     links: dict[str, str]
     webhook: WebhookView | None = Field(default=None, exclude_if=lambda value: value is None)
+    rerun: RerunView | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class StepRequest(_Open):

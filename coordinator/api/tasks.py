@@ -12,13 +12,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.api import pagination
 from coordinator.api.answers import Stats, TaskPage
-from coordinator.api.dependencies import OpenServices
+from coordinator.api.dependencies import OpenServices, Services
 from coordinator.api.event_stream import event_stream
-from coordinator.api.report_format import RequestedForm, choose_format
+from coordinator.api.report_format import AnswerForm, RequestedForm, choose_format
 from coordinator.api.reports import as_report
 from coordinator.execution.waiting import TaskFailed
 from coordinator.reports.view import view
-from coordinator.tasks.task import measure_seconds
+from coordinator.tasks.rerun import RerunRequest
+from coordinator.tasks.task import Task, measure_seconds
 from shared.contracts import Name, Status, TaskRequest, TaskView
 from shared.errors import BadRequest
 from shared.server import bodies, sse
@@ -53,8 +54,7 @@ async def execute_task(
     `Accept: text/markdown` and `text/html` are answered with the report itself.
     """
     wanted = bodies.parse(TaskRequest, await bodies.read(request))
-    if idempotency_key is not None and not _KEY.match(idempotency_key):
-        raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    _check_key(idempotency_key)
     if wanted.webhook_url is not None:
         bodies.check_address("/webhook_url", wanted.webhook_url, private=services.settings.private_webhooks)
     task, _ = await services.dispatcher.accept(
@@ -63,6 +63,45 @@ async def execute_task(
         digest=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if idempotency_key else "",
         traceparent=traceparent.get(),
     )
+    return await _answer(task, request, services, asked, prefer=prefer, accept=accept)
+
+
+@router.post(
+    "/tasks/{task_id}/rerun",
+    tags=["tasks"],
+    openapi_extra=bodies.describe(RerunRequest),
+    responses={
+        200: {"model": TaskView} | also("text/event-stream", "text/markdown", "text/html")[200],
+        202: {"model": TaskView},
+    },
+)
+async def rerun_task(
+    request: Request,
+    task_id: str,
+    services: OpenServices,
+    asked: RequestedForm,
+    prefer: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header()] = "",
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Runs a task that has ended again, whole or from a step on, as a new task; answers as `/execute_task` does."""
+    wanted = bodies.parse(RerunRequest, await bodies.read(request) or b"{}")
+    _check_key(idempotency_key)
+    said = f"{task_id} {wanted.model_dump_json()}"
+    task, _ = await services.dispatcher.rerun(
+        task_id,
+        wanted,
+        idempotency_key=idempotency_key,
+        digest=hashlib.sha256(said.encode()).hexdigest() if idempotency_key else "",
+        traceparent=traceparent.get(),
+    )
+    return await _answer(task, request, services, asked, prefer=prefer, accept=accept)
+
+
+async def _answer(
+    task: Task, request: Request, services: Services, asked: AnswerForm, *, prefer: str, accept: str
+) -> Response:
+    """The new task as its caller wants it: at once, as it goes on, or when it has ended."""
     structlog.contextvars.bind_contextvars(task_id=task.id)
     if sse.accepts(accept):
         return event_stream(task.id, services.waiter, result=asked)
@@ -159,6 +198,11 @@ async def get_stats(request: Request, services: OpenServices) -> dict[str, Any]:
 
 
 # --- how it is done -------------------------------------------------------------------------------
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not _KEY.match(key):
+        raise BadRequest("Idempotency-Key must be 1 to 255 visible ASCII characters.")
 
 
 def _seconds(at: datetime) -> float:

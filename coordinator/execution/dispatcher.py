@@ -18,6 +18,7 @@ from coordinator.execution.task_runner import Conductor
 from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.store import Store
 from coordinator.tasks.plan import PLANNING, can_be_planned, plan
+from coordinator.tasks.rerun import RerunRequest, rerun
 from coordinator.tasks.task import Step, Task
 from coordinator.tasks.unfinished import quarantine_error
 from shared import logs
@@ -110,6 +111,50 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
+        return await self._accept(task, began)
+
+    async def rerun(
+        self,
+        task_id: str,
+        wish: RerunRequest,
+        *,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        traceparent: str | None = None,
+        tenant: str = "default",
+    ) -> tuple[Task, bool]:
+        """A durable task that does an ended one again, or a part of it; whether it is new, as `accept` says.
+
+        Raises what `accept` raises, `NotFound`, and `Conflict` for a task that has not ended.
+        """
+        if idempotency_key is not None and (known := await self._store.task_by_key(tenant, idempotency_key)):
+            return self._check_same(known, digest), False
+        if self._closing:
+            raise Unavailable("The coordinator is shutting down.")
+        parent = await self.get_task(task_id)
+        steps, owed = rerun(parent, wish, known_agents=self._known_agents())
+        at, began = self._wall(), self._now()
+        task = changed(
+            parent,
+            id=self._new_id(),
+            status=Status.QUEUED,
+            created_at=at,
+            deadline=at + (wish.timeout_seconds or parent.seconds),
+            steps=steps,
+            max_calls=wish.max_calls or parent.max_calls,
+            max_tokens=wish.max_tokens or parent.max_tokens,
+            idempotency_key=idempotency_key,
+            request_digest=digest,
+            traceparent=traceparent,
+            rerun=owed,
+            error=None,
+            started_at=None,
+            finished_at=None,
+        )
+        return await self._accept(task, began)
+
+    async def _accept(self, task: Task, began: float) -> tuple[Task, bool]:
+        """Makes a task durable and begins it, or returns the one whose idempotency key it has."""
         turn = self._admission.admit(task, len(self._live) + len(self._writing), self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
@@ -125,10 +170,10 @@ class Dispatcher:
             if writing.done():
                 self._writing.discard(writing)
         if not new:
-            assert idempotency_key is not None
-            known = await self._store.task_by_key(tenant, idempotency_key)
+            assert task.idempotency_key is not None
+            known = await self._store.task_by_key(task.tenant, task.idempotency_key)
             assert known is not None
-            return self._check_same(known, digest), False
+            return self._check_same(known, task.request_digest), False
         self._begin(task, turn, began)
         return task, True
 

@@ -59,7 +59,7 @@ class Conductor:
             task = changed(task, steps=tuple(open_steps))
         for output in (s.output for s in task.steps if s.output is not None):
             self._runner.outputs.add(task.id, len(to_json(output)))
-        spent = sum((s.spent for s in task.steps), NO_USAGE)
+        spent = sum((s.spent for s in task.own_steps), NO_USAGE)
         ledger = Ledger(
             max_calls=task.max_calls,
             max_tokens=task.max_tokens,

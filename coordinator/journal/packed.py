@@ -38,6 +38,7 @@ class Packed(NamedTuple):
     plan: str
     error: str | None
     steps: list[Row]
+    accepted: str | None  # data of the first event
 
 
 def pack(*parts: str | None) -> bytes:
@@ -57,13 +58,14 @@ def opens(body: bytes) -> bool:
 
 def unpack(task_id: str, body: bytes) -> Packed:
     """The parts of a body; raises zlib.error where it is damaged."""
-    head, request, plan, error, steps, _ = _text(body).split(_PARTS)
+    head, request, plan, error, steps, events = _text(body).split(_PARTS)
     return Packed(
         traceparent=from_json(head)[0],
         request=request or None,
         plan=plan,
         error=error or None,
         steps=[_step(task_id, record) for record in steps.split(_RECORDS)] if steps else [],
+        accepted=events.partition(_RECORDS)[0].partition(_FIELDS)[2] or None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from coordinator.journal.packed import read_output, unpack
-from coordinator.tasks.task import Step, Task, measure_seconds
+from coordinator.tasks.task import Rerun, Step, Task, measure_seconds
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
 from shared.version import VERSION
@@ -44,6 +44,20 @@ def make_task_row(task: Task) -> dict[str, Any]:
         "plan": write_plan(task.steps),
         "code_version": VERSION,
     }
+
+
+def accepted(task: Task) -> dict[str, Any]:
+    """What the first event of a task tells: when it must have ended, and what it owes an earlier one."""
+    data: dict[str, Any] = {"priority": task.priority, "deadline": task.deadline}
+    if (rerun := task.rerun) is not None:
+        data["rerun"] = {"of": rerun.of, "from_step": rerun.from_step, "taken": dict(rerun.taken)}
+    return data
+
+
+def _read_rerun(accepted: str | None) -> Rerun | None:
+    if accepted is None or '"rerun"' not in accepted:
+        return None
+    return Rerun(**from_json(accepted)["rerun"])
 
 
 def write_plan(steps: Iterable[Step]) -> str:
@@ -90,12 +104,20 @@ def ended(step: Step) -> tuple[str, dict[str, Any]]:
     return "step.finished" if step.status is Status.COMPLETED else "step.failed", data
 
 
-def read_task(row: Row, steps: Sequence[Row]) -> Task:
-    """A task out of its row (`sql.TASK`) and, where they are not packed into it, those of its steps."""
+def finished(task: Task) -> dict[str, Any]:
+    """Data of the event of a task that has ended."""
+    assert task.finished_at is not None
+    seconds = measure_seconds(task.created_at, task.finished_at)
+    data: dict[str, Any] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
+    return data | ({"webhook": True} if task.webhook_url else {})
+
+
+def read_task(row: Row, steps: Sequence[Row], accepted: str | None) -> Task:
+    """A task out of its row (`sql.TASK`) and, where they are not packed into it, its steps' rows and first event."""
     id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, key, digest = row[:11]
     request, plan, traceparent, error, body = row[11:]
     if body is not None:
-        traceparent, request, plan, error, steps = unpack(id, body)
+        traceparent, request, plan, error, steps, accepted = unpack(id, body)
     found = {s[1]: s for s in steps}
     return Task(
         id=id,
@@ -111,6 +133,7 @@ def read_task(row: Row, steps: Sequence[Row]) -> Task:
         request_digest=digest,
         traceparent=traceparent,
         steps=tuple(_step(planned, found.get(planned["id"])) for planned in from_json(plan)),
+        rerun=_read_rerun(accepted),
         error=_error(error),
         **(from_json(request) if request else {}),
     )

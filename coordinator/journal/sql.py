@@ -150,6 +150,7 @@ _TASK = f"SELECT id, {TASK_COLUMNS.format(id='id')}, NULL FROM tasks"
 _ENDED = f"SELECT task_id, {TASK_COLUMNS.format(id='history.task_id')}, body FROM history"
 
 TASK = f"{_TASK} WHERE id = :id UNION ALL {_ENDED} WHERE task_id = :id"
+FIRST_EVENT = "SELECT data FROM events WHERE task_id = :id ORDER BY id LIMIT 1"
 TASK_STEPS = f"SELECT {STEP_COLUMNS} FROM steps WHERE task_id = :id"
 
 _BY_KEY = "tenant = :tenant AND idempotency_key = :idempotency_key"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from coordinator.journal import packed, sql
-from coordinator.journal.rows import make_step_row, make_task_row
+from coordinator.journal.rows import json_text, make_step_row, make_task_row
 from coordinator.tasks.task import Step, Task
 from shared.db.database import Statement
 from shared.limits.ledger import Ledger
@@ -12,13 +14,19 @@ LARGE_REQUEST = 8_000  # characters of one that is written apart: a task's row i
 
 
 def accept(task: Task) -> tuple[Statement, ...]:
-    """A new task with its plan."""
+    """A new task with its plan, and the steps that it takes over."""
     row = make_task_row(task)
     request = row["request"]
+    taken = _take_over(task, task.rerun.taken) if task.rerun is not None else ()
     if request is None or len(request) <= LARGE_REQUEST:
-        return (Statement(sql.ACCEPT, row),)
+        return Statement(sql.ACCEPT, row), *taken
     apart = Statement(sql.ADD_REQUEST, {"id": task.id, "request": request})
-    return Statement(sql.ACCEPT, row | {"request": None}), apart
+    return Statement(sql.ACCEPT, row | {"request": None}), apart, *taken
+
+
+def _take_over(task: Task, taken: Iterable[str]) -> Iterator[Statement]:
+    for step in (task.step(id) for id in taken):
+        yield finish_step(task, step, output=packed.shrink(json_text(step.output)), first_byte_at=None)
 
 
 def start_task(task: Task) -> Statement:

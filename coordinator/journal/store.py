@@ -16,10 +16,10 @@ from coordinator.journal import checking, lists, packed, seals, sql, statements
 from coordinator.journal.clocks import Boot, Clock, mark
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.rows import ended, json_text, planned, read_task, write_plan
+from coordinator.journal.rows import accepted, ended, finished, json_text, planned, read_task, write_plan
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
-from coordinator.tasks.task import Step, Task, measure_seconds
+from coordinator.tasks.task import Step, Task
 from shared.contracts import Status, StepError, WebhookView
 from shared.db.database import Database, Query, Row, Statement
 from shared.db.refusals import JOURNAL
@@ -75,11 +75,10 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
-        told = {"priority": task.priority, "deadline": task.deadline, **mark(self._boot, task.seconds)}
         return await self._write(
             "store.accept",
-            *statements.accept(task),
-            self._event(task.id, "task.accepted", told),
+            *(statements.accept(task) if task.rerun is None else await asyncio.to_thread(statements.accept, task)),
+            self._event(task.id, "task.accepted", accepted(task) | mark(self._boot, task.seconds)),
             self._event(task.id, "task.planned", {"steps": planned(task.steps)}),
         )
 
@@ -156,11 +155,11 @@ class Store:
 
     async def task(self, task_id: str) -> Task | None:
         """Raises `StorageBroken` where it is not as it was written."""
-        asked = (sql.TASK, sql.TASK_STEPS, seals.ROTTEN_TASK)
-        found, steps, rotten = await self._db.read_all(*(Query(text, {"id": task_id}) for text in asked))
+        asked = (sql.TASK, sql.TASK_STEPS, sql.FIRST_EVENT, seals.ROTTEN_TASK)
+        found, steps, first, rotten = await self._db.read_all(*(Query(text, {"id": task_id}) for text in asked))
         if rotten:
             raise checking.refuse([task_id])
-        return read_task(found[0], steps) if found else None
+        return read_task(found[0], steps, first[0][0] if first else None) if found else None
 
     async def task_by_key(self, tenant: str, key: str) -> Task | None:
         found = await self._db.read(sql.ID_BY_KEY, {"tenant": tenant, "idempotency_key": key})
@@ -171,8 +170,8 @@ class Store:
         steps: dict[str, list[Row]] = defaultdict(list)
         for row in await self._db.read(sql.OPEN_STEPS):
             steps[row[0]].append(row)
-        logs = await self._delegations()
-        tasks = [read_task(row, steps[row[0]]) for row in await self._db.read(sql.OPEN_TASKS)]
+        logs, told = await self._delegations(), {row[0]: row[1] for row in await self._db.read(sql.OPEN_ACCEPTED)}
+        tasks = [read_task(row, steps[row[0]], told.get(row[0])) for row in await self._db.read(sql.OPEN_TASKS)]
         return [add_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
 
     async def end_cut_off(self) -> None:
@@ -321,8 +320,4 @@ class Store:
                 self._publish(event)
 
     def _task_ended(self, task: Task) -> tuple[Statement, ...]:
-        assert task.finished_at is not None
-        seconds = measure_seconds(task.created_at, task.finished_at)
-        data: dict[str, JsonValue] = {"status": task.status, "seconds": seconds, "steps": len(task.steps)}
-        data |= {"webhook": True} if task.webhook_url else {}
-        return *statements.end_task(task), self._event(task.id, "task.finished", data)
+        return *statements.end_task(task), self._event(task.id, "task.finished", finished(task))

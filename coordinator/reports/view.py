@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
 
 from coordinator.reports.document import collect_items, document, has_report, outputs, report
-from coordinator.tasks.task import Step, Task, last_steps, measure_seconds, missing
-from shared.contracts import Status, StepView, TaskResult, TaskView, WebhookView
+from coordinator.tasks.task import Rerun, Step, Task, last_steps, measure_seconds, missing
+from shared.contracts import NO_USAGE, RerunView, Status, StepView, TaskResult, TaskView, WebhookView
 from shared.copying import constructed
 
 WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /tasks/{id} has them
@@ -18,13 +19,14 @@ WITHOUT_OUTPUTS = {"results": {"__all__": {"output"}}}  # they are long; GET /ta
 def view(task: Task, base: str = "") -> TaskView:
     """The TaskView of a task, open or ended; `base` is the path that the coordinator appears below."""
     base = f"{base}/tasks/{task.id}"
+    taken = task.rerun.taken if task.rerun is not None else {}
     return constructed(
         TaskView,
         task_id=task.id,
         status=task.status,
         task_description=task.description,
         result=_result(task) if task.ended else None,
-        results=[_step(s) for s in task.steps if s.status is not Status.QUEUED or task.ended],
+        results=[_step(s, taken) for s in task.steps if s.status is not Status.QUEUED or task.ended],
         missing=missing(task),
         usage=task.usage,
         created_at=_utc(task.created_at),
@@ -34,7 +36,13 @@ def view(task: Task, base: str = "") -> TaskView:
         duration_seconds=measure_seconds(task.created_at, task.finished_at) if task.finished_at else None,
         links={"self": base, "events": f"{base}/events", "report": f"{base}/report", "cancel": f"{base}/cancel"},
         webhook=WebhookView(status="pending", attempts=0, error=None) if task.webhook_url else None,
+        rerun=_rerun(task, task.rerun) if task.rerun is not None else None,
     )
+
+
+def _rerun(task: Task, rerun: Rerun) -> RerunView:
+    before = sum((task.step(id).usage for id in rerun.taken), NO_USAGE)
+    return RerunView(parent=rerun.of, from_step=rerun.from_step, taken_over=list(rerun.taken), usage=before)
 
 
 def _result(task: Task) -> TaskResult | None:
@@ -87,7 +95,7 @@ def _score(source: dict[str, Any]) -> float:
     return float(score) if isinstance(score, int | float) else 0.0
 
 
-def _step(step: Step) -> StepView:
+def _step(step: Step, taken: Mapping[str, str]) -> StepView:
     began, ended = step.started_at, step.finished_at
     return constructed(
         StepView,
@@ -102,6 +110,7 @@ def _step(step: Step) -> StepView:
         error=step.error,
         started_at=_utc(began) if began else None,
         duration_seconds=measure_seconds(began, ended) if began and ended else None,
+        taken_from=taken.get(step.id),
     )
 
 

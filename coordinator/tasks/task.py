@@ -85,6 +85,15 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Rerun:
+    """What a task owes an earlier one: `taken` are its steps that were taken over, and the task that ran each."""
+
+    of: str
+    from_step: str | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Task:
     """A task; times are Unix seconds, because they are stored and shown."""
 
@@ -104,6 +113,7 @@ class Task:
     request_digest: str = ""
     traceparent: str | None = None
     webhook_url: str | None = None
+    rerun: Rerun | None = None
     error: StepError | None = None
     started_at: float | None = None
     finished_at: float | None = None
@@ -125,7 +135,13 @@ class Task:
 
     @property
     def usage(self) -> Usage:
-        return sum((step.usage for step in self.steps), NO_USAGE)
+        return sum((step.usage for step in self.own_steps), NO_USAGE)
+
+    @property
+    def own_steps(self) -> Iterable[Step]:
+        """The steps that were not taken over from an earlier task."""
+        taken = self.rerun.taken if self.rerun is not None else ()
+        return (step for step in self.steps if step.id not in taken) if taken else self.steps
 
     @cached_property
     def places(self) -> Mapping[str, int]:

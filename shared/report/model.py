@@ -6,13 +6,26 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contracts import Missing, Source
+from shared.contracts import Missing
 
 ADMITTED = "Your documents do not seem to answer this"  # how a report begins that has no answer
 
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="ignore")
+
+
+class Source(_Open):
+    """Where evidence comes from. `location` is the path below KNOWLEDGE_DIR, or the URL."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    id: str
+    title: str
+    location: str
+    provider: str = ""
+    score: float = 0.0
+    excerpt: str = ""
 
 
 class Evidence(Source):
