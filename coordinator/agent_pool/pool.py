@@ -19,7 +19,7 @@ from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
 from shared.contracts import AgentStatus, Registration
-from shared.errors import AgentLost, CallNotSent, NoAgent, NotFound, StepTimeout
+from shared.errors import AgentLost, CallNotSent, Forbidden, NoAgent, NotFound, StepTimeout
 
 LAPSE_SECONDS = 1.0  # between two checks of the leases
 PROBES_AT_ONCE = 32
@@ -116,6 +116,29 @@ class Agents:
         self.registry.remove(agent_id)
         self._saved.setdefault(agent_id, instance.registration)  # also where the disk was full
         self._drop(agent_id, forget=by_operator)
+        return instance.name
+
+    def may_withdraw(self, agent_id: str, caller: Caller) -> bool:
+        """Whether the caller may remove or drain it without knowing its secret."""
+        try:
+            self._holders.may_withdraw(agent_id, None, caller)
+        except Forbidden:
+            return False
+        return True
+
+    def drain(self, agent_id: str, caller: Caller, *, held: bool) -> str:
+        """Gives an agent no more steps, or lets it go again, and says its name; what it works on goes on.
+
+        Raises `NotFound`, `SecretRefused` and `NameTaken`.
+        """
+        instance = self.registry.get(agent_id)
+        if instance is None:
+            raise NotFound(f"There is no agent with id {agent_id!r}.")
+        self._holders.may_withdraw(agent_id, None, caller)
+        self.registry.hold(instance, held)
+        if instance.status is AgentStatus.PENDING:
+            self._probe_soon(agent_id)
+        self._publish_status(instance)
         return instance.name
 
     async def take(self, step: Step, *, tried: Collection[str], until: float, since: float) -> Instance:

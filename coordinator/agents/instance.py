@@ -35,6 +35,7 @@ class Instance:
     wall_last_seen: float | None = None
     reached: bool = False  # by a probe or a call, ever
     away_since: float | None = None  # unreachable since then
+    held: bool = False  # drained by a person, until he lets it go or the coordinator restarts
 
     @property
     def name(self) -> str:

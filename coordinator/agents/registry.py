@@ -103,7 +103,7 @@ class Registry:
         if instance.registration != registration:
             self._unlist(instance)
             instance.registration = registration
-        if registration.draining:
+        if registration.draining or instance.held:
             instance.status, instance.away_since = AgentStatus.DRAINING, None
         elif instance.status is AgentStatus.DRAINING:
             instance.status = AgentStatus.PENDING
@@ -127,11 +127,20 @@ class Registry:
             instance.last_seen, instance.wall_last_seen = self._now(), self._wall()
             instance.reached = True
             if not self._is_silent(instance):
-                instance.status, instance.last_error, instance.away_since = AgentStatus.HEALTHY, None, None
+                instance.status = AgentStatus.DRAINING if instance.held else AgentStatus.HEALTHY
+                instance.last_error = instance.away_since = None
                 self._drop_replaced(instance)
         else:
             self._lose(instance, error)
         return instance.status is not before
+
+    def hold(self, instance: Instance, held: bool) -> None:
+        """Gives it no more steps, whatever its heartbeats say, or lets it go again, once a probe has succeeded."""
+        instance.held = held
+        if held and instance.status is not AgentStatus.UNREACHABLE:
+            instance.status, instance.away_since = AgentStatus.DRAINING, None
+        elif not held and instance.status is AgentStatus.DRAINING and not instance.registration.draining:
+            instance.status = AgentStatus.PENDING
 
     def extend_leases(self, seconds: float) -> None:
         """This process was paused for so long and received no heartbeats: leases are extended by as much."""

@@ -59,7 +59,7 @@ class LoopDetected(MusterError):
 @router.api_route("/agents/{name}/{path:path}", methods=METHODS, tags=["agents"], include_in_schema=False)
 async def forward(name: str, path: str, request: Request, services: OpenServices) -> Response:
     """Forwards the request without its prefix; 404 unknown agent, 502 unreachable, 504 too slow."""
-    return await _forward(name, _rest(request, prefix=2), request, services)
+    return await relay(name, _rest(request, prefix=2), request, services)
 
 
 @router.api_route("/{namespace}/agent/{name}", methods=METHODS, tags=["agents"], include_in_schema=False)
@@ -68,10 +68,11 @@ async def forward_in_namespace(
     namespace: str, name: str, request: Request, services: OpenServices, path: str = ""
 ) -> Response:
     """The same at the paths of KAOS's gateway; there is one namespace here, whatever it is called."""
-    return await _forward(name, _rest(request, prefix=3), request, services)
+    return await relay(name, _rest(request, prefix=3), request, services)
 
 
-async def _forward(name: str, rest: str, request: Request, services: Services) -> Response:
+async def relay(name: str, rest: str, request: Request, services: Services) -> Response:
+    """The request as the agent answers it at `rest`, its path and query there."""
     via = _via(name, request, services)
     instance = _choose(name, services)
     uploaded = asyncio.Event()

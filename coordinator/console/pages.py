@@ -33,7 +33,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-SECTIONS = (("", "Ask"), ("tasks", "Tasks"))
+SECTIONS = (("", "Ask"), ("tasks", "Tasks"), ("agents", "Agents"))
 
 
 @dataclass(frozen=True)

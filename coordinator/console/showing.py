@@ -16,7 +16,7 @@ LIVE = "console_live"  # where the app keeps what is watched
 
 
 async def show(request: Request, services: Services, visitor: Visitor, make: Callable[[], Awaitable[View]]) -> Response:
-    """`make` looks everything up again for each look; it must depend on nothing but the address."""
+    """`make` looks everything up again for each look; it may depend on the address and on the visitor's key alone."""
     base = services.settings.base_path
     if not sse.accepts(request.headers.get("accept")):
         return render_page(await make(), visitor, base=base)
@@ -30,5 +30,5 @@ async def show(request: Request, services: Services, visitor: Visitor, make: Cal
     def may_watch() -> bool:
         return session is None or services.sessions.is_valid(session)
 
-    key = (request.scope["path"], request.url.query, scopes)
+    key = (request.scope["path"], request.url.query, visitor.name)
     return live.stream(key, render, stopping=services.stopping, may_watch=may_watch)

@@ -85,7 +85,7 @@ class Gauges(Collector):
         for one in instances:
             statuses[one.name, one.status] += 1
             breakers[one.name, one.find_breaker_state(now)] += 1
-            ages[one.name] = max(ages[one.name], _measure_silence(one, now))
+            ages[one.name] = max(ages[one.name], measure_silence(one, now))
         agents = GaugeMetricFamily("muster_agents", "Registered instances.", labels=["agent", "status"])
         states = GaugeMetricFamily("muster_agent_breakers", "Circuit breakers.", labels=["agent", "state"])
         heard = GaugeMetricFamily(
@@ -123,7 +123,7 @@ class Gauges(Collector):
         yield GaugeMetricFamily("muster_webhooks_due", "Webhooks that wait to be sent now.", value=webhooks)
 
 
-def _measure_silence(instance: Instance, now: float) -> float:
+def measure_silence(instance: Instance, now: float) -> float:
     """Seconds since the last heartbeat; of an agent that sends none, since the last probe that was answered."""
     if instance.lease_until is not None:
         return max(0.0, now - instance.lease_until + LEASE_SECONDS)
