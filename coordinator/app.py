@@ -97,7 +97,7 @@ def create_app(
     """
     random = random or Random()
     metrics = ServiceMetrics()
-    stats, meter = Stats(metrics), Meter(metrics)
+    stats, meter = Stats(metrics), Meter(metrics, wall=wall)
     folder = _folder(settings.database_url)
     memory = Memory(
         NAME, folder, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled, wall=wall
@@ -221,6 +221,7 @@ def create_app(
             admission=admission,
             waiter=Waiter(dispatcher, feed, app.stopping, now, settings.base_path),
             stats=stats,
+            meter=meter,
             http=http,
             secret=secret,
             secured=keys.wanted,

@@ -18,6 +18,7 @@ from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.waiting import Waiter
 from coordinator.journal.store import Store
+from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
 from shared.server.app import App, Stopping
 from shared.settings import CoordinatorSettings
@@ -36,6 +37,7 @@ class Services:
     audit: Audit
     admission: Admission
     stats: Stats
+    meter: Meter
     http: httpx.AsyncClient
     secret: bytes
     secured: bool

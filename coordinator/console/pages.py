@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from coordinator.access.scopes import Scope
-from coordinator.console import assets, words
+from coordinator.console import assets
+from coordinator.console.figures import words
 from coordinator.console.visitor import Visitor
 from shared.rendering import clean
 from shared.version import VERSION
@@ -33,7 +34,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-SECTIONS = (("", "Ask"), ("tasks", "Tasks"), ("agents", "Agents"))
+SECTIONS = (("", "Ask"), ("tasks", "Tasks"), ("agents", "Agents"), ("numbers", "Numbers"), ("health", "Health"))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from coordinator.api.dependencies import Services
+from coordinator.console.figures.waterfall import Waterfall, draw
 from coordinator.console.pages import View
-from coordinator.console.waterfall import Waterfall, draw
 from coordinator.journal.events import TaskEvent
 from coordinator.reports.document import in_words
 from coordinator.tasks.plan import plan

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import lru_cache
 
 from prometheus_client import Counter
 
+from coordinator.observers.minutes import Minutes
 from shared.contracts import Usage
 from shared.server.durations import Durations
 from shared.server.metrics import Names, ServiceMetrics
@@ -16,7 +19,8 @@ DIRECTIONS = ("input", "output")
 class Meter:
     """Told by those who carry tasks and steps."""
 
-    def __init__(self, metrics: ServiceMetrics) -> None:
+    def __init__(self, metrics: ServiceMetrics, *, wall: Callable[[], float] = time.time) -> None:
+        self.tokens = Minutes(wall)  # that models read, and wrote
         registry, self._name = metrics.registry, Names()
 
         def timed(what: str, text: str, *labels: str) -> Durations:
@@ -63,6 +67,7 @@ class Meter:
         """What an agent says that it has spent, also in vain."""
         if not (usage.calls or usage.input_tokens or usage.output_tokens):
             return
+        self.tokens.add(usage.input_tokens, usage.output_tokens)
         name = self._name(agent)
         self._calls.labels(name).inc(usage.calls)
         self._tokens.labels(name, "input").inc(usage.input_tokens)

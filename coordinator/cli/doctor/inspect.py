@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from rich.text import Text
 from coordinator.cli.doctor import docker, http, model_calls
 from coordinator.cli.doctor.docker import DockerFailed, RunDocker
 from coordinator.cli.doctor.facts import COORDINATOR, Diagnosis, Disk, Facts, Project, TaskLimits, Unseen
+from coordinator.cli.doctor.machine import find_available_memory, look_at_disk
 from shared.settings import CoordinatorSettings, wrong
 
 HEALTHY, PROBLEMS, CANNOT_LOOK = 0, 1, 2  # exit codes
@@ -68,7 +68,7 @@ def look(
     return replace(
         facts,
         disks=disks,
-        memory_available=_memory_available(),
+        memory_available=find_available_memory(),
         limits=_limits(home.environ) if home else limits,
         unseen=tuple(unseen),
         model=seen,
@@ -126,22 +126,14 @@ def _local(folder: Path, unseen: list[Unseen]) -> tuple[tuple[Disk, ...], TaskLi
     scheme, _, path = settings.database_url.partition(":///")
     if scheme != "sqlite" or not path:
         return (), limits
-    return _disk(folder / Path(path).parent), limits
+    return look_at_disk(folder / Path(path).parent), limits
 
 
 def _docker_disk(run: RunDocker) -> tuple[Disk, ...]:
     try:
-        return _disk(Path(docker.root_folder(run)))
+        return look_at_disk(Path(docker.root_folder(run)))
     except (DockerFailed, IndexError):  # the volumes inside the containers were looked at
         return ()
-
-
-def _disk(folder: Path) -> tuple[Disk, ...]:
-    try:
-        usage = shutil.disk_usage(folder)
-    except OSError:  # not there yet, or on another machine
-        return ()
-    return (Disk(folder=str(folder), total_bytes=usage.used + usage.free, free_bytes=usage.free),)
 
 
 def _limits(environ: Mapping[str, str]) -> TaskLimits:
@@ -151,12 +143,3 @@ def _limits(environ: Mapping[str, str]) -> TaskLimits:
         running=int(running) if running.isdigit() else usual.running,
         queued=int(queued) if queued.isdigit() else usual.queued,
     )
-
-
-def _memory_available() -> float | None:
-    """The share of this machine's memory that can be had; None where Linux is not."""
-    try:
-        rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(rows["MemAvailable"].split()[0]) / int(rows["MemTotal"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return None

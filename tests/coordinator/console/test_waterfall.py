@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from coordinator.console.waterfall import Waterfall, draw, find_critical_path
+from coordinator.console.figures.waterfall import Waterfall, draw, find_critical_path
 from coordinator.journal.events import TaskEvent
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status

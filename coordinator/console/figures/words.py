@@ -68,3 +68,8 @@ def as_json(value: JsonValue, most: int) -> str:
     """A value as indented JSON, of which at most so many characters are shown."""
     text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
     return text if len(text) <= most else f"{text[:most]}\n… and {len(text) - most:,} more characters"
+
+
+def clock(at: float) -> str:
+    """Hours and minutes, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M")

@@ -1,0 +1,33 @@
+"""PURE: sums of the last day, by the minute."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+MINUTE, KEPT = 60, 1_440
+
+
+class Minutes:
+    """Adds up pairs of figures, by `wall` in Unix seconds."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._sums: OrderedDict[int, tuple[int, int]] = OrderedDict()
+
+    def add(self, first: int, second: int) -> None:
+        """Adds to the minute that it is."""
+        minute = int(self._wall() // MINUTE)
+        before = self._sums.get(minute, (0, 0))
+        self._sums[minute] = before[0] + first, before[1] + second
+        while len(self._sums) > KEPT:
+            self._sums.popitem(last=False)
+
+    def sum_up(self, *, since: float, width: float, stretches: int) -> list[tuple[int, int]]:
+        """The sums of each stretch of `width` seconds since `since`."""
+        found = [(0, 0)] * stretches
+        for minute, (first, second) in self._sums.items():
+            n = int((minute * MINUTE - since) // width)
+            if 0 <= n < stretches:
+                found[n] = found[n][0] + first, found[n][1] + second
+        return found
