@@ -19,7 +19,7 @@ router = APIRouter()
 async def list_entries(
     services: OpenServices,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    before: Annotated[int | None, Query(ge=1)] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
 ) -> dict[str, Any]:
     """What the audit has, newest first; `before` is the `id` of the last entry of the page before."""
     rows = await services.store.read(sql.AUDIT, {"before": before, "limit": limit})

@@ -46,7 +46,7 @@ def also(*media_types: str) -> dict[int | str, Json]:
 
 
 def describe(app: FastAPI) -> Json:
-    """FastAPI's document of an app, with schemas where references look for them, and problems as errors."""
+    """FastAPI's document of an app: schemas are where references look for them, and errors are problems."""
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: Json = document.setdefault("components", {}).setdefault("schemas", {})
     for name in FASTAPIS:
@@ -56,7 +56,7 @@ def describe(app: FastAPI) -> Json:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = problem
+            operation["responses"].setdefault("default", problem)  # unless the route's protocol has a form of its own
     document["paths"] = _lift(document["paths"], schemas, {})
     return document
 

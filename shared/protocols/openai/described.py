@@ -51,3 +51,17 @@ class ChatCompletion(Described):
     choices: list[ChatChoice]
     usage: TokenUsage
     muster: ChatTask | None = None
+
+
+class ErrorText(Described):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ChatError(Described):
+    """An error, as OpenAI's clients expect it."""
+
+    error: ErrorText
+    detail: str

@@ -22,6 +22,7 @@ from shared.server.edge import traceparent
 from shared.server.openapi import also
 
 PREFIX = "/v1/"
+_ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": described.ChatError}}
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
@@ -30,13 +31,18 @@ def mount(host: Host) -> None:
     app, face, started = host.app, host.face, int(time.time())
     app.error_forms[PREFIX] = _answer_error
 
-    @app.get("/v1/models", tags=["openai"], response_model=None, responses={200: {"model": described.ModelList}})
+    @app.get(
+        "/v1/models", tags=["openai"], response_model=None, responses=_ERRORS | {200: {"model": described.ModelList}}
+    )
     async def list_models() -> dict[str, Any]:
         """The names that can be asked."""
         return openai_answer.list_models(face.models(), created=started)
 
     @app.get(
-        "/v1/models/{name:path}", tags=["openai"], response_model=None, responses={200: {"model": described.Model}}
+        "/v1/models/{name:path}",
+        tags=["openai"],
+        response_model=None,
+        responses=_ERRORS | {200: {"model": described.Model}},
     )
     async def get_model(name: str) -> dict[str, Any]:
         """One of them."""
@@ -48,7 +54,7 @@ def mount(host: Host) -> None:
         "/v1/chat/completions",
         tags=["openai"],
         openapi_extra=_BODY,
-        responses={200: {"model": described.ChatCompletion} | also("text/event-stream")[200]},
+        responses=_ERRORS | {200: {"model": described.ChatCompletion} | also("text/event-stream")[200]},
     )
     async def chat(
         request: Request,

@@ -438,6 +438,8 @@ async def test_a_bad_cursor_is_400(coordinator: Suite, path: str, cursor: str) -
         ("/tasks?agent=a%2Fb", "/query/agent"),
         ("/agents?status=ill", "/query/status"),
         ("/agents?limit=-1", "/query/limit"),
+        ("/audit?before=0", "/query/before"),
+        (f"/audit?before={2**63}", "/query/before"),
         ("/tasks/x/report.pdf", "/path/suffix"),
     ],
 )
