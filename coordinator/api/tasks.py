@@ -35,7 +35,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 @router.post(
     "/execute_task",
     tags=["tasks"],
-    openapi_extra=bodies.describe(TaskRequest),
+    openapi_extra=bodies.describe(TaskRequest, example={"task_description": "What is a lease?"}),
     responses={
         200: {"model": TaskView} | also("text/event-stream", "text/markdown", "text/html")[200],
         202: {"model": TaskView},

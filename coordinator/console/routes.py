@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import Response
 
 from coordinator.api.dependencies import Services
-from coordinator.console import agents, ask, assets, entrance, health, numbers, tasks
+from coordinator.console import agents, api_docs, ask, assets, entrance, health, numbers, tasks
 from coordinator.console.live import Live
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import LIVE
@@ -21,7 +21,7 @@ def mount(app: App[Services], *, base: str) -> None:
     live = Live(fail=app.fail)
     app.openings.append(live.open)
     setattr(app.state, LIVE, live)
-    for part in (entrance, assets, ask, tasks, agents, numbers, health):
+    for part in (entrance, assets, ask, tasks, agents, numbers, health, api_docs):
         app.include_router(part.router)
     app.error_forms["/console"] = partial(show_error, base=base)
 

@@ -16,6 +16,7 @@ from fastapi.responses import PlainTextResponse
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import MusterError, Unavailable
 from shared.server.auth import Check
+from shared.server.docs_page import show_docs
 from shared.server.edge import Edge
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
 from shared.server.openapi import Described, describe
@@ -62,7 +63,14 @@ class App(FastAPI, Generic[T]):
     """
 
     def __init__(self, *, name: str, version: str, body_limit: int) -> None:
-        super().__init__(title=f"Muster {name}", version=version, lifespan=self._run, redirect_slashes=False)
+        super().__init__(
+            title=f"Muster {name}",
+            version=version,
+            lifespan=self._run,
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
+        )
         self.stopping = Stopping()
         self.body_limit = body_limit
         self.error_forms: dict[str, ErrorForm] = {}
@@ -158,6 +166,7 @@ def make_service(
     app.add_middleware(Edge, check=check, base=base, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
     for kind in HANDLED:
         app.add_exception_handler(kind, partial(handle_error, forms=forms))
+    show_docs(app)
 
     @app.get("/health", tags=["service"], response_model=None, responses={200: {"model": Health}})
     async def get_health() -> dict[str, Any]:

@@ -52,6 +52,8 @@ def describe(app: FastAPI) -> Json:
     for name in FASTAPIS:
         schemas.pop(name, None)
     schemas["Problem"] = _lift(Problem.model_json_schema(), schemas, {})
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{}, {"key": []}]  # none is needed where API_KEY is unset
     problem = {"description": "Problem", "content": {PROBLEM: {"schema": {"$ref": f"{REFS}Problem"}}}}
     for operations in document["paths"].values():
         for operation in operations.values():

@@ -96,3 +96,13 @@ def _set():  # type: ignore[no-untyped-def]
     event = asyncio.Event()
     event.set()
     return event
+
+
+async def test_docs_are_tried_without_internet(page: Page, suite: Suite, url: str) -> None:
+    """The example of the first route can be sent as it stands."""
+    await page.goto(f"{url}/docs#/tasks/execute_task_execute_task_post")
+    await page.get_by_role("button", name="Execute", exact=True).click()
+
+    await expect(page.locator(".live-responses-table tbody .response-col_status").first).to_contain_text(
+        "200", timeout=60_000
+    )

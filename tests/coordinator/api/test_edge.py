@@ -69,5 +69,6 @@ async def test_below_a_path_addresses_have_it(network: Network, passed_on: str) 
         "cancel": f"{at}/cancel",
     }
     assert "'/muster/openapi.json'" in docs.text
+    assert 'src="/muster/docs/swagger-ui-bundle.js"' in docs.text
     assert [server["url"] for server in described["servers"]] == ["/muster"]
     assert (through.json()["name"], free.status_code) == ("one", 200)
