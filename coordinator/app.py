@@ -22,6 +22,7 @@ from coordinator.access.restored import read_note, remove_note
 from coordinator.access.sessions import Sessions
 from coordinator.admission.admission import Admission
 from coordinator.agent_calls.client import WorkerClient
+from coordinator.agent_pool.canaries import Canaries
 from coordinator.agent_pool.holders import Holders
 from coordinator.agent_pool.pool import Agents
 from coordinator.agent_pool.records import AgentRecords
@@ -148,7 +149,8 @@ def create_app(
             )
         )
         background = await stack.enter_async_context(Background(app.fail))
-        client = WorkerClient(http, key_of=lru_cache(MAX_AGENTS)(partial(derive_key, secret)), at=at, now=now)
+        key_of = lru_cache(MAX_AGENTS)(partial(derive_key, secret))
+        client = WorkerClient(http, key_of=key_of, at=at, now=now)
         registry = Registry(now=now, wall=wall, settled=settled, random=random)
         records = AgentRecords(store, wall=wall)
         agents = Agents(
@@ -184,6 +186,9 @@ def create_app(
         stack.push_async_callback(dispatcher.close)
         await agents.load()
         agents.start()
+        asking = WorkerClient(http, key_of=key_of, now=now)
+        canaries = Canaries(agents, asking, background, meter=meter, now=now, random=random)
+        canaries.start()
         if recovered := await dispatcher.recover():
             logs.get().info("tasks.recovered", tasks=recovered)
             background.once("recovery", dispatcher.resume())

@@ -69,6 +69,7 @@ async def _nothing() -> AsyncIterator[None]:
 
 
 RunStep = Callable[[StepRequest, Context], Awaitable[Reply]]
+Canary = Callable[[StepRequest, Context], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Agent:
     `routes` makes a FastAPI router of its own from a function that returns what `open` yielded (it raises
     `Unavailable` before and after); like the other open routes of a worker, outsiders reach it through the
     coordinator's gateway only, as `/agents/{name}/…`. `metadata` is asked once, in a thread, before the worker
-    registers, and is in its registration.
+    registers, and is in its registration. `canary` is run for a step that only asks whether the worker answers, instead
+    of nothing: it raises, or takes more than 4 s, where only a restart of the process would help.
     """
 
     name: str
@@ -100,3 +102,4 @@ class Agent:
     waits: Callable[[], str | None] = lambda: None
     routes: Callable[[Callable[[], Any]], Any] | None = None
     metadata: Callable[[], dict[str, JsonValue]] = dict
+    canary: Canary | None = None

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -34,6 +35,7 @@ MAX_BODY_BYTES = 2_000_000  # of a request to the coordinator
 MAX_RESULT_BYTES = 8_000_000  # of an answer from an agent
 MAX_METADATA_BYTES = 4_096  # of a registration, as JSON
 SECRET = "Muster-Secret"  # the header of a DELETE that withdraws an agent
+CANARY = "muster.canary"  # the capability of a step that only asks whether the agent answers steps
 MAX_COUNT = 10**12  # of calls and tokens: sums of them still fit the journal
 
 Name = Annotated[str, StringConstraints(pattern=NAME, strict=True)]
@@ -81,7 +83,7 @@ class Registration(_Open):
 
     With `instance` the agent says that it will call again (every 2 s) and holds a lease of 6 s;
     without it (a hand-written `curl`) only the coordinator's own probes tell whether it lives. The first call with a
-    `secret`, which the agent makes, binds the agent's id to it.
+    `secret`, which the agent makes, binds the agent's id to it. `canary` says that the agent answers canaries.
     """
 
     contract: int = CONTRACT
@@ -96,6 +98,7 @@ class Registration(_Open):
     draining: Annotated[bool, Null(False)] = False
     metadata: Annotated[dict[str, JsonValue], Field(max_length=64), Null(dict)] = Field(default_factory=dict)
     secret: Secret | None = Field(None, repr=False)
+    canary: Annotated[bool, Null(False)] = False
 
     @field_validator("endpoint")
     @classmethod
@@ -132,6 +135,8 @@ class AgentView(BaseModel):
     last_error: str | None
     last_seen: datetime | None
     version: str
+    last_canary: datetime | None = None
+    canary_error: str | None = None
 
 
 class PlanStep(_Closed):
@@ -164,7 +169,7 @@ class TaskRequest(_Closed):
     max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = None
     format: Annotated[Format, Null("markdown")] = "markdown"
-    webhook_url: Annotated[str, StringConstraints(strict=True, max_length=2_000)] | None = None
+    webhook_url: Annotated[str, StringConstraints(strict=True, max_length=2_000), AfterValidator(http_url)] | None = None
 
     @field_validator("task_description")
     @classmethod
@@ -172,11 +177,6 @@ class TaskRequest(_Closed):
         if not value.strip():
             raise ValueError("must not be empty")
         return value
-
-    @field_validator("webhook_url")
-    @classmethod
-    def _is_url(cls, value: str | None) -> str | None:
-        return None if value is None else http_url(value)
 
     @model_validator(mode="after")
     def _plan_or_agents(self) -> Self:

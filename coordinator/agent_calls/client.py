@@ -17,6 +17,7 @@ from coordinator.agent_calls.via import pseudonym
 from coordinator.agents.instance import Instance
 from shared.client import client as transport
 from shared.client.client import Whole
+from shared.client.patience import wait_awake
 from shared.contracts import MAX_RESULT_BYTES, Missing, Progress, StepRequest, StepResult
 from shared.errors import (
     AgentFailed,
@@ -41,8 +42,7 @@ LARGE_BYTES = 262_144  # are parsed in a thread: parsing 8 MB on the loop delaye
 MOST_PROGRESS = 65_536  # characters of one event; what is longer is not passed on: each is a row in the journal
 MOST_MISSING = 100  # things that one step can lack
 SMALL_BYTES = 65_536  # of an answer whose status is all that counts
-SILENT_PINGS = 3  # missed in a row: the agent counts as lost
-SILENCE_SECONDS = SILENT_PINGS * 2.0
+SILENCE_SECONDS = 6.0  # three pings missed in a row: the agent counts as lost
 
 
 class WorkerClient:
@@ -194,20 +194,12 @@ async def _read_stream(response: httpx.Response, attempt: Attempt) -> StepResult
 
 
 async def _read_events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
-    """The stream's events; raises `AgentLost` after 6 s without even a ping.
-
-    A pause of this whole process (`docker pause`, a machine that sleeps) is not the agent's silence: one long wait
-    would be over at its end, before the pings that came meanwhile are read; of several short ones it costs one.
-    """
+    """The stream's events; raises `AgentLost` after 6 s without even a ping; a pause of this process is no silence."""
     events = EventSource(response).aiter_sse()
     while True:
         coming = asyncio.ensure_future(anext(events, None))
         try:
-            for _ in range(SILENT_PINGS):
-                await asyncio.wait({coming}, timeout=SILENCE_SECONDS / SILENT_PINGS)
-                if coming.done():
-                    break
-            else:
+            if not await wait_awake(coming, SILENCE_SECONDS):
                 raise AgentLost(f"The agent's stream was silent for {SILENCE_SECONDS:.0f} s.")
         finally:
             if not coming.done():

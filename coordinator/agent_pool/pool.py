@@ -206,6 +206,13 @@ class Agents:
         self._publish_status(instance)
         self._probe_soon(instance.id)
 
+    def record_canary(self, instance: Instance, error: str | None, *, seconds: float) -> None:
+        """Records a canary's end; `error` says why it was not answered, if it was not."""
+        if self.registry.record_canary(instance, error, seconds=seconds):
+            self._publish_status(instance)
+        elif error is None:
+            self.wake_waiters()
+
     def get_breaker(self, instance: Instance) -> BreakerState:
         return instance.find_breaker_state(self._now())
 

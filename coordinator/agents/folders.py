@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import ValidationError
 
+from coordinator.agents.instance import Instance
 from shared.contracts import Registration
+from shared.errors import Conflict
 from shared.report.sources import SKETCHED, FolderIdentity
 
 ALIKE = 0.5  # of the files; copies of one folder, of which one was changed meanwhile, are replicas
@@ -28,3 +32,19 @@ def differ(one: FolderIdentity | None, other: FolderIdentity | None) -> bool:
     least = sorted({*one.sketch, *other.sketch})[:SKETCHED]
     shared = {*one.sketch} & {*other.sketch}
     return sum(each in shared for each in least) < ALIKE * len(least)
+
+
+def refuse_other_folder(agent_id: str, registration: Registration, others: Iterable[Instance]) -> None:
+    """Raises `Conflict` for an agent that serves other documents than one of the living `others` of its name."""
+    folder = get_folder(registration)
+    for other in others:
+        theirs = get_folder(other.registration)
+        mine = other.id == agent_id or other.registration.instance == registration.instance
+        if mine or other.registration.draining:
+            continue
+        if folder is not None and theirs is not None and differ(folder, theirs):
+            raise Conflict(
+                f"Another agent named {other.name!r} ({other.id} at {other.registration.endpoint}) serves other"
+                f" documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of them,"
+                " or give one of them a folder that holds both."
+            )

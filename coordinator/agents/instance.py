@@ -7,9 +7,18 @@ from typing import Literal
 
 from shared.contracts import AgentStatus, Registration
 
-BREAKER_SECONDS = (1.0, 60.0)  # first and longest pause before one trial call
+BREAKER_SECONDS = (1.0, 3.0)  # first and longest pause before one trial call, give or take a fifth
 
 BreakerState = Literal["closed", "open", "half_open"]
+
+
+@dataclass(frozen=True)
+class CanaryResult:
+    """How a canary ended: when (Unix seconds), after how many seconds, and what went wrong, if anything."""
+
+    at: float
+    seconds: float
+    error: str | None
 
 
 @dataclass
@@ -36,10 +45,19 @@ class Instance:
     reached: bool = False  # by a probe or a call, ever
     away_since: float | None = None  # unreachable since then
     held: bool = False  # drained by a person, until he lets it go or the coordinator restarts
+    canary_at: float | None = None  # when the last canary was sent
+    canary_wanted: bool = False  # before it is due
+    last_canary: CanaryResult | None = None
+    unanswered: int = 0  # canaries in a row
+    deaf: bool = False  # out of rotation, because it answers no canary
 
     @property
     def name(self) -> str:
         return self.registration.name
+
+    @property
+    def takes_canaries(self) -> bool:
+        return self.registration.canary and self.registration.protocol == "muster"
 
     def find_breaker_state(self, now: float) -> BreakerState:
         if self.open_until is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from random import Random
 
-from coordinator.agents.folders import differ, get_folder
-from coordinator.agents.instance import BREAKER_SECONDS, Instance
+from coordinator.agents.canary import HELD_SECONDS, must_leave, note_answer, note_silence
+from coordinator.agents.folders import refuse_other_folder
+from coordinator.agents.instance import BREAKER_SECONDS, CanaryResult, Instance
 from coordinator.agents.presence import choose_to_go, find_gone
 from shared.contracts import AgentStatus, Registration
-from shared.errors import Conflict, Overloaded
+from shared.errors import Overloaded
 
 LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
 MAX_AGENTS = 1_000
@@ -86,7 +87,8 @@ class Registry:
         now = self._now()
         known = self._instances.get(agent_id)
         if known is None or self._is_silent(known):
-            self._refuse_other_folder(agent_id, registration)
+            same = self._by_name.get(registration.name, {}).values()
+            refuse_other_folder(agent_id, registration, [i for i in same if not self._is_silent(i)])
         if known is None and len(self._instances) >= MAX_AGENTS:
             gone = choose_to_go(self._instances.values())
             if gone is None:
@@ -103,6 +105,7 @@ class Registry:
         if instance.registration != registration:
             self._unlist(instance)
             instance.registration = registration
+            instance.deaf = instance.deaf and instance.takes_canaries
         if registration.draining or instance.held:
             instance.status, instance.away_since = AgentStatus.DRAINING, None
         elif instance.status is AgentStatus.DRAINING:
@@ -126,9 +129,8 @@ class Registry:
         if error is None:
             instance.last_seen, instance.wall_last_seen = self._now(), self._wall()
             instance.reached = True
-            if not self._is_silent(instance):
-                instance.status = AgentStatus.DRAINING if instance.held else AgentStatus.HEALTHY
-                instance.last_error = instance.away_since = None
+            if not self._is_silent(instance) and not instance.deaf:
+                self._welcome(instance)
                 self._drop_replaced(instance)
         else:
             self._lose(instance, error)
@@ -141,6 +143,25 @@ class Registry:
             instance.status, instance.away_since = AgentStatus.DRAINING, None
         elif not held and instance.status is AgentStatus.DRAINING and not instance.registration.draining:
             instance.status = AgentStatus.PENDING
+
+    def record_canary(self, instance: Instance, error: str | None, *, seconds: float) -> bool:
+        """Records whether a canary was answered, after so many seconds; says whether the status changed.
+
+        An answer ends the pause of the breaker: the next step is its trial. Two canaries in a row without one take the
+        instance out of rotation, where it may leave, until it answers again.
+        """
+        before = instance.status
+        instance.last_canary = CanaryResult(self._wall(), seconds, error)
+        if error is None:
+            if note_answer(instance, self._now()) and not self._is_silent(instance):
+                self._welcome(instance)
+        else:
+            note_silence(instance, self._now())
+            same = self._by_name.get(instance.name, {}).values()
+            if must_leave(instance, same, self._instances.values()):
+                instance.deaf = True
+                self._lose(instance, f"It left {instance.unanswered} canaries in a row unanswered: {error}")
+        return instance.status is not before
 
     def extend_leases(self, seconds: float) -> None:
         """This process was paused for so long and received no heartbeats: leases are extended by as much."""
@@ -238,7 +259,8 @@ class Registry:
             return  # it was under way when the breaker opened, and tells nothing new
         if instance.failures >= BREAKER_OPENS_AFTER:
             instance.opened_at = self._now()
-            instance.open_until = instance.opened_at + instance.pause * (0.8 + 0.4 * self._random.random())
+            pause = HELD_SECONDS if instance.takes_canaries else instance.pause * (0.8 + 0.4 * self._random.random())
+            instance.open_until = instance.opened_at + pause
             instance.pause = min(BREAKER_SECONDS[1], instance.pause * 2)
 
     def has_room(self, instance: Instance) -> bool:
@@ -255,6 +277,10 @@ class Registry:
         if instance.lease_until is not None:
             instance.lease_until = min(instance.lease_until, self._now() - 1e-6)
 
+    def _welcome(self, instance: Instance) -> None:
+        instance.status = AgentStatus.DRAINING if instance.held else AgentStatus.HEALTHY
+        instance.last_error = instance.away_since = None
+
     def _lose(self, instance: Instance, error: str) -> None:
         if instance.status is not AgentStatus.UNREACHABLE:
             instance.away_since = self._now()
@@ -265,20 +291,6 @@ class Registry:
 
     def _is_silent(self, instance: Instance) -> bool:
         return instance.lease_until is not None and self._now() > instance.lease_until
-
-    def _refuse_other_folder(self, agent_id: str, registration: Registration) -> None:
-        folder = get_folder(registration)
-        for other in self._by_name.get(registration.name, {}).values():
-            theirs = get_folder(other.registration)
-            mine = other.id == agent_id or other.registration.instance == registration.instance
-            if mine or self._is_silent(other) or other.registration.draining:
-                continue
-            if folder is not None and theirs is not None and differ(folder, theirs):
-                raise Conflict(
-                    f"Another agent named {other.name!r} ({other.id} at {other.registration.endpoint}) serves other"
-                    f" documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of them,"
-                    " or give one of them a folder that holds both."
-                )
 
     def _drop_predecessors(self, instance: Instance, registration: Registration) -> None:
         """The same instance at a new endpoint: its silent earlier self goes."""

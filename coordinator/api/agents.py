@@ -90,7 +90,7 @@ async def remove_agent(
 
 
 def _agent(instance: Instance, services: Services) -> AgentView:
-    known = instance.registration
+    known, last = instance.registration, instance.last_canary
     return AgentView(
         agent_id=instance.id,
         name=known.name,
@@ -107,4 +107,6 @@ def _agent(instance: Instance, services: Services) -> AgentView:
         last_error=instance.last_error,
         last_seen=pagination.utc(instance.wall_last_seen),
         version=known.version,
+        last_canary=pagination.utc(last.at if last else None),
+        canary_error=last.error if last else None,
     )

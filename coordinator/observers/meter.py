@@ -14,6 +14,7 @@ from shared.server.durations import Durations
 from shared.server.metrics import Names, ServiceMetrics
 
 DIRECTIONS = ("input", "output")
+CANARIES = ("answered", "unanswered")
 
 
 class Meter:
@@ -41,6 +42,9 @@ class Meter:
         )
         for outcome in ("ok", "failed"):
             self._backups.labels(outcome)
+        self._canaries = Counter(
+            "muster_canaries_total", "Canaries by how they went.", ["agent", "outcome"], registry=registry
+        )
         self._waited_for = lru_cache(1_000)(lambda agent: waited.labels(self._name(agent)))
         self._first_byte_of = lru_cache(1_000)(lambda agent: first_byte.labels(self._name(agent)))
 
@@ -50,6 +54,8 @@ class Meter:
         self._calls.labels(name)
         for direction in DIRECTIONS:
             self._tokens.labels(name, direction)
+        for outcome in CANARIES:
+            self._canaries.labels(name, outcome)
 
     def step_waited(self, agent: str, seconds: float) -> None:
         """An attempt has an agent."""
@@ -58,6 +64,10 @@ class Meter:
     def answered(self, agent: str, first_byte_seconds: float) -> None:
         """An agent has answered an attempt."""
         self._first_byte_of(agent).observe(first_byte_seconds)
+
+    def canary_ended(self, agent: str, outcome: str) -> None:
+        """An agent got a canary: "answered", or "unanswered"."""
+        self._canaries.labels(self._name(agent), outcome).inc()
 
     def backed_up(self, outcome: str) -> None:
         """A timed backup was made: "ok", or "failed"."""

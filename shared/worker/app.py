@@ -192,6 +192,7 @@ def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[s
         max_concurrency=limit,
         version=agent.version,
         metadata=metadata,
+        canary=True,
     )
 
 

@@ -15,8 +15,8 @@ from pydantic import JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from shared import logs
-from shared.agent import Agent, Member
-from shared.contracts import NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
+from shared.agent import Agent, Member, Reply
+from shared.contracts import CANARY, NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
 from shared.conversation import Ask
 from shared.errors import AgentBusy, MusterError
 from shared.limits.envelope import Envelope
@@ -110,11 +110,18 @@ class StepContext:
         await asyncio.sleep(0)
 
 
+def is_canary(request: StepRequest) -> bool:
+    """Whether a step only asks if the agent answers steps."""
+    return request.capability == CANARY
+
+
 class Steps:
     """Runs an agent's steps.
 
     A completed step is kept (1,000 results, 32 MB) and replayed to the next caller with its key; a failed one
-    runs anew. A step that no caller watches any more is cancelled.
+    runs anew. A step that no caller watches any more is cancelled. A canary goes the same way, but takes no step's
+    place, is not kept, and does what the agent's `canary` does, or nothing. `answered_at` is when the last step ended
+    with an answer, or the last canary well.
     """
 
     def __init__(
@@ -131,11 +138,17 @@ class Steps:
         self._kept: OrderedDict[Key, tuple[StepResult, int]] = OrderedDict()
         self._kept_bytes = 0
         self._cancelled: OrderedDict[Key, int] = OrderedDict()
+        self._canaries: dict[Key, Run] = {}
         self.replayed = 0
+        self.answered_at = now()
 
     @property
     def running(self) -> int:
         return len(self._running)
+
+    def list_running(self) -> list[str]:
+        """The names of the steps at work, `task:step`, which their tasks in asyncio have, too; safe in any thread."""
+        return [":".join(key) for key in tuple(self._running)]
 
     def replay(self, request: StepRequest) -> StepResult | None:
         """The result this worker already has for the step, under the attempt that asks now."""
@@ -152,11 +165,12 @@ class Steps:
         behind the step, where there is one.
         """
         key = (request.task_id, request.step_id)
-        before = self._running.get(key)
+        runs = self._canaries if is_canary(request) else self._running
+        before = runs.get(key)
         if before is not None and not before.ending:
             before.attempt = max(before.attempt, request.attempt)
             return before
-        if before is None and len(self._running) >= self._limit:
+        if before is None and self.running >= self._limit:
             raise AgentBusy(
                 f"{self._agent.name} is busy: {self._limit} of {self._limit} steps are running.",
                 headers={"Retry-After": "1"},
@@ -173,8 +187,8 @@ class Steps:
         )
         ending = before.task if before is not None else None
         run.task = asyncio.create_task(self._run(request, context, seconds, ending), name=f"{key[0]}:{key[1]}")
-        self._running[key] = run
-        run.task.add_done_callback(lambda _: self._forget(key, run))
+        runs[key] = run
+        run.task.add_done_callback(lambda _: _forget(runs, key, run))
         if self._cancelled.get(key, 0) >= request.attempt:
             run.cancel()
         return run
@@ -198,14 +212,10 @@ class Steps:
 
     async def close(self) -> None:
         """Cancels whatever still runs."""
-        tasks = [run.task for run in self._running.values() if run.task]
+        tasks = [run.task for run in (*self._running.values(), *self._canaries.values()) if run.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _forget(self, key: Key, run: Run) -> None:
-        if self._running.get(key) is run:
-            del self._running[key]
 
     async def _run(
         self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
@@ -215,7 +225,10 @@ class Steps:
         )
         began = self._now()
         result = await self._execute(request, context, seconds, before)
-        say = context.log.info if result.status == "completed" else context.log.warning
+        well = result.status == "completed"
+        if well or (result.status == "failed" and not is_canary(request)):
+            self.answered_at = self._now()
+        say = context.log.warning if not well else context.log.debug if is_canary(request) else context.log.info
         say(
             "step.done",
             status=result.status,
@@ -248,7 +261,7 @@ class Steps:
                     await asyncio.wait({before})
                     if (kept := self.replay(request)) is not None:  # it was done before it heard of its end
                         return kept
-                reply = await self._agent.run(request, context)
+                reply = await (self._answer_canary if is_canary(request) else self._agent.run)(request, context)
             result = StepResult(
                 task_id=request.task_id,
                 step_id=request.step_id,
@@ -258,7 +271,8 @@ class Steps:
                 usage=reply.usage,
                 missing=[Missing.model_validate(m) for m in reply.missing],
             )
-            self._keep((request.task_id, request.step_id), result)
+            if not is_canary(request):
+                self._keep((request.task_id, request.step_id), result)
             return result
         except asyncio.CancelledError:
             return fail("cancelled", "The step was cancelled.", status="cancelled")
@@ -278,6 +292,11 @@ class Steps:
             context.log.error("step.broke", exc_info=exc)
             return fail("agent_error", f"{type(exc).__name__}: {exc}")
 
+    async def _answer_canary(self, request: StepRequest, context: StepContext) -> Reply:
+        if self._agent.canary is not None:
+            await self._agent.canary(request, context)
+        return Reply(None)
+
     def _keep(self, key: Key, result: StepResult) -> None:
         size = len(result.model_dump_json())
         self._kept[key] = (result, size)
@@ -285,3 +304,8 @@ class Steps:
         while len(self._kept) > KEPT_RESULTS or self._kept_bytes > KEPT_BYTES:
             _, (_, gone) = self._kept.popitem(last=False)
             self._kept_bytes -= gone
+
+
+def _forget(runs: dict[Key, Run], key: Key, run: Run) -> None:
+    if runs.get(key) is run:
+        del runs[key]

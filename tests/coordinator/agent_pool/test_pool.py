@@ -74,7 +74,8 @@ async def test_view_of_an_agent_follows_the_contract(coordinator: Suite) -> None
 
     assert set(view) == {
         "agent_id", "name", "instance", "endpoint", "capabilities", "description", "protocol", "status", "load",
-        "max_concurrency", "latency_seconds", "breaker", "last_error", "last_seen", "version",
+        "max_concurrency", "latency_seconds", "breaker", "last_error", "last_seen", "version", "last_canary",
+        "canary_error",
     }  # fmt: skip
     assert (view["name"], view["version"], view["max_concurrency"]) == ("echo", "1.2.3", 7)
     assert (view["status"], view["load"], view["breaker"], view["last_error"]) == ("healthy", 0, "closed", None)
