@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from shared.null import Null
-from shared.urls import http_url
+from shared.urls import base_url, http_url
 
 CONTRACT = 1
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"  # in pydantic (Rust) `$` is the very end, also before a line break
@@ -39,6 +39,7 @@ CANARY = "muster.canary"  # the capability of a step that only asks whether the 
 MAX_COUNT = 10**12  # of calls and tokens: sums of them still fit the journal
 
 Name = Annotated[str, StringConstraints(pattern=NAME, strict=True)]
+Url = Annotated[str, StringConstraints(strict=True, max_length=2_000)]
 Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -88,7 +89,7 @@ class Registration(_Open):
 
     contract: int = CONTRACT
     name: Name
-    endpoint: Annotated[str, StringConstraints(strict=True, max_length=2_000)]
+    endpoint: Annotated[Url, AfterValidator(base_url)]
     capabilities: Annotated[list[Name], Field(max_length=64)]
     description: Annotated[str, StringConstraints(strict=True, max_length=500), Null("")] = ""
     instance: Name | None = None
@@ -99,13 +100,6 @@ class Registration(_Open):
     metadata: Annotated[dict[str, JsonValue], Field(max_length=64), Null(dict)] = Field(default_factory=dict)
     secret: Secret | None = Field(None, repr=False)
     canary: Annotated[bool, Null(False)] = False
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_base_url(cls, value: str) -> str:
-        if "?" in value or "#" in value:
-            raise ValueError("must not contain a query or a fragment")
-        return http_url(value).rstrip("/")
 
 
 class Registered(BaseModel):
@@ -169,7 +163,7 @@ class TaskRequest(_Closed):
     max_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None = None
     format: Annotated[Format, Null("markdown")] = "markdown"
-    webhook_url: Annotated[str, StringConstraints(strict=True, max_length=2_000), AfterValidator(http_url)] | None = None
+    webhook_url: Annotated[Url, AfterValidator(http_url)] | None = None
 
     @field_validator("task_description")
     @classmethod

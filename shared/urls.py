@@ -37,3 +37,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return f".{host.lower().rstrip('.')}".endswith(".localhost")
+
+
+def base_url(value: str) -> str:
+    """An HTTP URL that paths can be added to, without a slash at its end; raises ValueError for another text."""
+    if "?" in value or "#" in value:
+        raise ValueError("must not contain a query or a fragment")
+    return http_url(value).rstrip("/")
