@@ -32,6 +32,7 @@ from coordinator.api import agents as api_agents
 from coordinator.api import audit as api_audit
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
+from coordinator.api.gate import Gate
 from coordinator.api.quick import Quick
 from coordinator.console import routes as console
 from coordinator.execution.delegations import Delegations
@@ -106,11 +107,12 @@ def create_app(
     audit = Audit(now=now)
     keys = Keys.of(settings, now=now)
     names = list_allowed_names(settings.public_url, settings.allowed_hosts, settings.mcp_allowed_hosts)
+    guard = Guard(keys, audit, names=names)
     app: App[Services] = make_service(
         name=NAME,
         version=VERSION,
         ready=lambda services: services.store.find_trouble(),
-        check=Guard(keys, audit, names=names),
+        check=guard,
         base=settings.base_path,
         metrics=metrics,
         now=now,
@@ -237,6 +239,7 @@ def create_app(
             started=now(),
         )
 
+    app.gate = Gate(app, guard, metrics, base=settings.base_path, now=now)
     app.open_with(open_services)
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())

@@ -53,8 +53,9 @@ async def execute_task(
 
     `Accept: text/markdown` and `text/html` are answered with the report itself.
     """
-    wanted = bodies.parse(TaskRequest, await bodies.read(request))
     _check_key(idempotency_key)
+    await services.dispatcher.check_room(idempotency_key)
+    wanted = bodies.parse(TaskRequest, await bodies.read(request))
     if wanted.webhook_url is not None:
         bodies.check_address("/webhook_url", wanted.webhook_url, private=services.settings.private_webhooks)
     task, _ = await services.dispatcher.accept(
@@ -85,8 +86,9 @@ async def rerun_task(
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Runs a task that has ended again, whole or from a step on, as a new task; answers as `/execute_task` does."""
-    wanted = bodies.parse(RerunRequest, await bodies.read(request) or b"{}")
     _check_key(idempotency_key)
+    await services.dispatcher.check_room(idempotency_key)
+    wanted = bodies.parse(RerunRequest, await bodies.read(request) or b"{}")
     said = f"{task_id} {wanted.model_dump_json()}"
     task, _ = await services.dispatcher.rerun(
         task_id,

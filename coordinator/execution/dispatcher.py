@@ -70,6 +70,11 @@ class Dispatcher:
     def open_tasks(self) -> int:
         return len(self._live)
 
+    @property
+    def accepted(self) -> int:
+        """Open tasks, and those that are being accepted."""
+        return len(self._live) + len(self._writing)
+
     # --- for callers
 
     async def accept(
@@ -90,6 +95,7 @@ class Dispatcher:
             return self._check_same(known, digest), False
         if self._closing:
             raise Unavailable("The coordinator is shutting down.")
+        self._admission.check(self.accepted, request.timeout_seconds or self._default_timeout, request.priority)
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
@@ -155,7 +161,7 @@ class Dispatcher:
 
     async def _accept(self, task: Task, began: float) -> tuple[Task, bool]:
         """Makes a task durable and begins it, or returns the one whose idempotency key it has."""
-        turn = self._admission.admit(task, len(self._live) + len(self._writing), self._weight + weigh(task))
+        turn = self._admission.admit(task, self.accepted, self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
         new = False
@@ -176,6 +182,13 @@ class Dispatcher:
             return self._check_same(known, task.request_digest), False
         self._begin(task, turn, began)
         return task, True
+
+    async def check_room(self, idempotency_key: str | None, *, tenant: str = "default") -> None:
+        """Raises `Overloaded` where the queue is full, whatever the body of a request says, unless its key is known."""
+        if self._admission.is_full(self.accepted) and (
+            idempotency_key is None or await self._store.task_by_key(tenant, idempotency_key) is None
+        ):
+            self._admission.check(self.accepted)
 
     def is_open(self, task_id: str) -> bool:
         """Whether this process carries the task; False once its end is durable."""

@@ -18,6 +18,7 @@ from shared.errors import MusterError, Unavailable
 from shared.server.auth import Check
 from shared.server.docs_page import show_docs
 from shared.server.edge import Edge
+from shared.server.intake import Gate
 from shared.server.metrics import CONTENT_TYPE, ServiceMetrics
 from shared.server.openapi import Described, describe
 from shared.server.problems import HANDLED, ErrorForm, handle_error
@@ -59,7 +60,8 @@ class App(FastAPI, Generic[T]):
     `opened` holds the parts that its composition root has opened: None before and after. A façade adds what it opens to
     `openings`, which are entered after the parts and left before them, and how errors look below a path's prefix to
     `error_forms`. `body_limit` is in bytes; `address` is where `serve` listens, "" where another server runs the app.
-    `failed` says that a part has died, `refusal` why the service could not start.
+    `gate` may answer a request from its head alone, before the app sees it. `failed` says that a part has died,
+    `refusal` why the service could not start.
     """
 
     def __init__(self, *, name: str, version: str, body_limit: int) -> None:
@@ -77,6 +79,7 @@ class App(FastAPI, Generic[T]):
         self.openings: list[Callable[[], AbstractAsyncContextManager[None]]] = []
         self.opened: T | None = None
         self.address = ""
+        self.gate: Gate | None = None
         self.failed = False
         self.refusal: MusterError | None = None
         self._open: Callable[[AsyncExitStack], Awaitable[Any]] = _open_nothing

@@ -23,7 +23,7 @@ HEAD_ONLY = "muster.head"  # in the scope of a GET that is a HEAD for the client
 GONE = 499  # in logs and metrics: the client left before an answer
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
-_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
 
@@ -62,7 +62,7 @@ class Edge:
             scope, send = {**scope, "method": "GET", HEAD_ONLY: True}, _without_body(send)
         headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
         wished = headers.get(b"x-request-id", "")
-        request_id = wished if _SAFE_ID.match(wished) else uuid4().hex
+        request_id = wished if SAFE_ID.match(wished) else uuid4().hex
         trace = headers.get(b"traceparent", "")
         token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
         began, status = self._now(), 0

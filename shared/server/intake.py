@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.client import descriptors
@@ -23,6 +25,7 @@ BODY_RATE = 100_000  # bytes of a body for which it gets another second
 PAUSED_SECONDS = 0.5  # what came while this whole process was stopped is read before it counts as late
 SPARE_PATHS = frozenset({b"/health", b"/ready", b"/register_agent"})  # served on the last descriptors as well
 REFUSED = "muster.refused"  # in the scope: the MusterError that a request is answered with
+Gate = Callable[[Scope, bytes], bytes | None]  # a scope without a path, and the target: a whole answer but for its date
 
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*\Z")  # RFC 3986, section 3.2.2, and a port
 
@@ -37,10 +40,16 @@ class Intake(HttpToolsProtocol):
 
     seconds = HEAD_SECONDS
     body_seconds = BODY_SECONDS
+    gate: Gate | None = None
     _spares: ClassVar[dict[Intake, None]] = {}  # on the last descriptors of this process
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.gate = getattr(self.config.app, "gate", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._turned_away = False  # the request whose body comes now
         self._inside = self._receiving = self._overdue = False
         self._size = self._known = self._came = 0
         self._hosts: list[bytes] | None = None
@@ -78,7 +87,7 @@ class Intake(HttpToolsProtocol):
             self._size += len(data)
         if self._size > MAX_HEAD:
             self._end(HeadTooLarge(f"The request headers are larger than {MAX_HEAD:,} bytes."))
-        elif self._idle:
+        elif self._idle and not self._turned_away:
             self._await_head()
         if self._receiving and self._body_timer is None:
             self._await_body()
@@ -87,7 +96,8 @@ class Intake(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._inside, self._size = True, 0
+        self._unset_keepalive_if_required()
+        self._inside, self._size, self._turned_away = True, 0, False
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -97,6 +107,8 @@ class Intake(HttpToolsProtocol):
         self._stop_head_timer()
         if refusal := self._refusal():
             self.scope[REFUSED] = refusal  # type: ignore[literal-required]
+        elif self.gate is not None and self._turn_away(self.gate):
+            return
         super().on_headers_complete()
         if self._spare:
             self.cycle.keep_alive = False
@@ -106,7 +118,32 @@ class Intake(HttpToolsProtocol):
             return  # the request to upgrade, which comes again
         self._receiving = False
         self._stop_body_timer()
+        if self._turned_away:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            return
         super().on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._turned_away:
+            super().on_body(body)
+
+    def _turn_away(self, gate: Gate) -> bool:
+        """Answers from the head alone, if the gate has an answer; the body is read and dropped.
+
+        As a request of its own in the app, a refusal costs five times as much.
+        """
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        can = self._idle and self.parser.should_keep_alive() and not self._spare
+        answer = gate(self.scope, self.url) if can else None  # type: ignore[arg-type]
+        if answer is None:
+            return False
+        self._turned_away = True
+        line, _, rest = answer.partition(b"\r\n")
+        dates = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.write(b"".join([line, b"\r\n", *dates, rest]))
+        return True
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parses; what is left to be parsed where a head asked for an upgrade: all of it, without that wish.
@@ -175,7 +212,8 @@ class Intake(HttpToolsProtocol):
 
     def _end(self, error: MusterError) -> None:
         """Closes the connection; an answer that has not begun yet is this error."""
-        if self.cycle is None or not self.cycle.response_started or (self._idle and not self._receiving):
+        answered = self._turned_away or (self.cycle is not None and self.cycle.response_started)
+        if not answered or (self._idle and not self._receiving):
             body = json.dumps(
                 {
                     "type": f"urn:muster:problem:{error.type}",

@@ -98,6 +98,11 @@ class ServiceMetrics:
         if template not in UNTIMED:
             self._timed(template).observe(seconds)
 
+    def count_refused(self, route: str) -> None:
+        """Counts one POST that was answered 429 from its head."""
+        self._counted("POST", route, "429").inc()
+        self._timed(route).observe(0.0)
+
     async def render(self) -> bytes:
         """Prometheus text format, written in a thread: a thousand agents have many lines."""
         for look in self.looks:

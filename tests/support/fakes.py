@@ -319,7 +319,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, *, lifespan: bool = True, port: int = 0) -> AsyncIterator[str]:
+async def serving(app: FastAPI, *, lifespan: bool = True, port: int = 0, http: Any = "auto") -> AsyncIterator[str]:
     """The app behind a real port (0: a free one), in this loop; the URL. At the end its streams are told to stop."""
     # asyncio switches TCP_NODELAY on only where the protocol is named: else every answer takes 40 ms
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -327,7 +327,12 @@ async def serving(app: FastAPI, *, lifespan: bool = True, port: int = 0) -> Asyn
     sock.bind(("127.0.0.1", port))
     server = _Server(
         uvicorn.Config(
-            app, lifespan="on" if lifespan else "off", log_config=None, timeout_graceful_shutdown=2, ws="none"
+            app,
+            lifespan="on" if lifespan else "off",
+            log_config=None,
+            timeout_graceful_shutdown=2,
+            ws="none",
+            http=http,
         )
     )
     task = asyncio.create_task(server.serve(sockets=[sock]))
