@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 from collections.abc import Callable
 from itertools import count
 
@@ -55,25 +54,24 @@ class Admission:
 
         `open_tasks` includes tasks that are being accepted. `weight` is that of all open tasks and the new one.
         """
+        self.check_room(open_tasks)
         if weight > MAX_WEIGHT:
             why = f"The open tasks together with this one exceed {MAX_WEIGHT // 1_000_000} MB of context and input"
             raise self._refuse(why)
-        self.check(open_tasks, task.seconds, task.priority, needs=self._forecast.expect_typical(kind_of(task)))
+        if open_tasks >= self._max_running and (wait := self.turns.estimate_wait(task.priority)):
+            too_long = SAFETY * wait + self._forecast.expect_typical(kind_of(task)) - task.seconds
+            if too_long > 0:
+                raise self._refuse(f"A task would wait {wait:.1f} s, too long for its {task.seconds:g} s", too_long)
         return self.turns.take(task)
 
     def is_full(self, open_tasks: int) -> bool:
         """Whether no task at all has room, whatever time it has."""
         return open_tasks >= self._max_running + self._max_queued
 
-    def check(self, open_tasks: int, seconds: float = math.inf, priority: int = 0, *, needs: float = 0.0) -> None:
-        """Raises `Overloaded` where the queue is full, or leaves a task of so many seconds less than it `needs`."""
+    def check_room(self, open_tasks: int) -> None:
+        """Raises `Overloaded` where the queue is full."""
         if self.is_full(open_tasks):
             raise self._refuse(f"{open_tasks - self._max_running} tasks are waiting")
-        if open_tasks < self._max_running:
-            return
-        wait = self.turns.estimate_wait(priority)
-        if wait and (too_long := SAFETY * wait + needs - seconds) > 0:
-            raise self._refuse(f"A task would wait {wait:.1f} s, too long for its {seconds:g} s", too_long)
 
     def estimate_retry_seconds(self, too_long: float = 0.0) -> int:
         """Seconds until one more refused caller may try again; `too_long` is what the queue must be shorter by."""

@@ -95,7 +95,7 @@ class Dispatcher:
             return self._check_same(known, digest), False
         if self._closing:
             raise Unavailable("The coordinator is shutting down.")
-        self._admission.check(self.accepted, request.timeout_seconds or self._default_timeout, request.priority)
+        self._admission.check_room(self.accepted)
         steps = plan(request, known_agents=self._known_agents())
         if self._plans and can_be_planned(request):
             steps = (Step(id=PLANNING), *steps)
@@ -188,7 +188,7 @@ class Dispatcher:
         if self._admission.is_full(self.accepted) and (
             idempotency_key is None or await self._store.task_by_key(tenant, idempotency_key) is None
         ):
-            self._admission.check(self.accepted)
+            self._admission.check_room(self.accepted)
 
     def is_open(self, task_id: str) -> bool:
         """Whether this process carries the task; False once its end is durable."""
