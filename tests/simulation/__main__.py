@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from tests.simulation.planted import BUGS
 from tests.simulation.run import simulate
 
 HASH_SEED = "0"  # the order of sets of strings is part of what a seed decides
@@ -18,7 +19,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: %(default)s)")
     parser.add_argument("--history", help="file for the history of --seed")
+    parser.add_argument("--planted", nargs="?", const="all", choices=["all", *BUGS], help="find a planted bug, or all")
     arguments = parser.parse_args()
+    if arguments.planted:
+        return find_planted([*BUGS] if arguments.planted == "all" else [arguments.planted], most=arguments.seeds)
     seeds = (
         [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
     )
@@ -39,6 +43,20 @@ def main() -> int:
         f"{len(seeds)} seeds, {failed} failed, {spent:.1f} s of processor time: {60 * len(seeds) / spent:.0f} a minute"
     )
     return 1 if failed else 0
+
+
+def find_planted(bugs: list[str], *, most: int) -> int:
+    """Runs seeds with each bug until one finds it; 1 if one is not found."""
+    missed = 0
+    for bug in bugs:
+        for seed in range(most):
+            if broken := simulate(seed, bug=bug).broken:
+                print(f"{bug}: seed {seed}: {broken[0][:150]}", flush=True)
+                break
+        else:
+            missed += 1
+            print(f"{bug}: not found within {most} seeds", flush=True)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

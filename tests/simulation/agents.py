@@ -15,8 +15,11 @@ from shared.client import client as transport
 from shared.contracts import StepRequest, Usage
 from shared.errors import WorkerFault
 from shared.limits.envelope import HEADER, seal
+from tests.simulation.witness import Witness
 
 ASKED_AS = "Muster-Agent"
+TALKATIVE = 0.3  # share of steps that tell how far they are
+LONG_SHARE = 0.03  # of steps take very long
 BAD_LUCK = 0.4  # share of steps that need luck and fail
 PASSAGE = {
     "id": "p1",
@@ -28,24 +31,20 @@ PASSAGE = {
 }
 
 
-class NoLuck(WorkerFault):
-    """A failure after which a retry helps."""
-
-    retryable = True
-
-
 class Behaviour:
     """Chance for all agents of one seed; `slow` makes every step so many seconds longer."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, witness: Witness) -> None:
         self.random = random
+        self.witness = witness
         self.slow: dict[str, float] = {}
-        self.began: list[tuple[str, str, int]] = []
 
     async def work(self, name: str, step: StepRequest) -> None:
         """Takes a while."""
-        self.began.append((step.task_id, step.step_id, step.attempt))
-        seconds = self.random.choice((0.0, 0.01, 0.05, 0.3, 1.0)) * (0.5 + self.random.random())
+        self.witness.step_begins(step.task_id, step.step_id)
+        seconds = self.random.choice((0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 1.0)) * (0.5 + self.random.random())
+        if self.random.random() < LONG_SHARE:
+            seconds = self.random.uniform(5.0, 50.0)
         await asyncio.sleep(seconds + self.slow.get(name, 0.0))
 
 
@@ -53,10 +52,12 @@ def make_agent(name: str, capabilities: tuple[str, ...], behaviour: Behaviour, *
     """An agent that says what it was asked, after a while; of steps that need luck, some fail, and may be retried."""
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
-        await ctx.progress("Begun", 0.1)
+        if behaviour.random.random() < TALKATIVE:
+            await ctx.progress("Begun", 0.1)
         await behaviour.work(host or name, step)
         if step.capability == "luck" and behaviour.random.random() < BAD_LUCK:
-            raise NoLuck(f"{name} has no luck with attempt {step.attempt}.")
+            raise WorkerFault(f"{name} has no luck with attempt {step.attempt}.", retryable=True)
+        behaviour.witness.step_done(step.task_id, step.step_id)
         if step.capability == "research":
             passage = PASSAGE | {"question": step.task_description}
             return Reply({"question": step.task_description, "provider": "sim", "evidence": [passage]})
@@ -69,7 +70,7 @@ def make_agent(name: str, capabilities: tuple[str, ...], behaviour: Behaviour, *
 
 
 def make_asker(behaviour: Behaviour, inner: Any, *, key: str | None) -> Agent:
-    """An agent that asks the helper through the coordinator, up to three times at once."""
+    """An agent that asks the analyst through the coordinator, up to three times at once."""
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         await behaviour.work("asker", step)
@@ -83,7 +84,7 @@ def make_asker(behaviour: Behaviour, inner: Any, *, key: str | None) -> Agent:
 async def _delegate(step: StepRequest, ctx: Context, inner: Any, number: int, key: str | None) -> str:
     if ctx.member is None:
         return "nobody to ask"
-    wish = {"agent": "helper", "task": f"Part {number}", "milliseconds": max(1, int(ctx.seconds_left() * 800))}
+    wish = {"agent": "analyst", "task": f"Part {number}", "milliseconds": max(1, int(ctx.seconds_left() * 800))}
     body = to_json(wish)
     headers = {
         "Content-Type": "application/json",
@@ -100,7 +101,7 @@ async def _delegate(step: StepRequest, ctx: Context, inner: Any, number: int, ke
     return f"HTTP {answer.status}"
 
 
-def make_liar(random: Random) -> Callable[..., Any]:
+def make_liar(random: Random, witness: Witness) -> Callable[..., Any]:
     """A bare ASGI app at `/execute` that answers with whatever an agent should not."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -120,6 +121,8 @@ def make_liar(random: Random) -> Callable[..., Any]:
         lie = random.choice(
             ("none", "none", "other_task", "old_attempt", "html", "error", "nan", "hang", "redirect", "cut")
         )
+        if lie not in ("none", "hang"):
+            witness.lies.add((step["task_id"], step["step_id"], step["attempt"]))
         match lie:
             case "none":
                 await asyncio.sleep(random.random())
@@ -147,12 +150,12 @@ def make_liar(random: Random) -> Callable[..., Any]:
     return app
 
 
-def make_receiver(told: list[tuple[str, str]]) -> Callable[..., Any]:
-    """A bare ASGI app that takes webhooks and writes down the task and the status that each tells."""
+def make_receiver(witness: Witness) -> Callable[..., Any]:
+    """A bare ASGI app that takes webhooks."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         body = json.loads((await receive())["body"])
-        told.append((body["task_id"], body["status"]))
+        witness.hooked.add(body["task_id"])
         await _answer(send, 200, b"{}")
 
     return app

@@ -10,7 +10,7 @@ from tests.simulation.world.network import Rule
 from tests.simulation.world.suite import COORDINATOR, SimulatedSuite
 
 KINDS = (
-    *("loss", "delay", "duplication", "reset", "one_way", "deaf_way", "partition"),
+    *("loss", "delay", "duplication", "reset", "one_way", "deaf_way", "mute_way", "partition"),
     *(
         "kill_worker",
         "kill_coordinator",
@@ -35,6 +35,7 @@ class Faults:
         self._points = points
         self._workers = sorted(set(suite.services) - {COORDINATOR, "receiver"})
         self.disk_trouble: list[tuple[float, float]] = []
+        self.jumped: list[float] = []  # when the coordinator's wall clock did
 
     async def run(self, *, count: int, seconds: float) -> None:
         """So many faults, the last of them undone within the time."""
@@ -63,6 +64,8 @@ class Faults:
                 await self._rule(Rule(COORDINATOR, worker, drops=1.0, answers=True), seconds)
             case "deaf_way":
                 await self._rule(Rule(worker, COORDINATOR, drops=1.0, answers=True), seconds)
+            case "mute_way":  # it cannot call, and answers
+                await self._rule(Rule(worker, COORDINATOR, drops=1.0), 3 * seconds)
             case "partition":
                 rules = (
                     Rule(COORDINATOR, worker, drops=1.0, answers=True),
@@ -92,7 +95,9 @@ class Faults:
             case "broken_disk":
                 await self._trouble(min(seconds, 3.0), "broken", True)
             case "clock":
-                one = random.choice((coordinator, suite.services[worker]))
+                one = random.choice((coordinator, coordinator, suite.services[worker]))
+                if one is coordinator:
+                    self.jumped.append(asyncio.get_running_loop().time())
                 one.set_wall(random.choice((-HOUR, HOUR, -1.0, 30.0, 5 * HOUR, 0.0)))
             case "slow_agent":
                 self._behaviour.slow[worker] = random.uniform(0.5, 8.0)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation.callers import Call
-from tests.support.history import Answer, History
+from tests.simulation.witness import Witness
+from tests.support.history import History
 
 LATE_SECONDS = 2.0  # a task ends so long after its deadline, or after what kept it from ending
-ANSWER_SECONDS = 1.0
-MOST_TRIES = 3
+EARLY_SHARE = 0.7  # a default plan's first step may take all but so much of the task's time, and the task ends with it
+NOT_RETRYABLE = {"agent_refused", "bad_response", "timeout", "limit_reached", "bad_input"}
 ENDINGS = ("step.finished", "step.failed")
 
 
@@ -37,13 +38,13 @@ class Evidence:
     calls: Sequence[Call]
     committed: Sequence[Committed]
     journal: Path
-    blocked: Sequence[tuple[float, float]]  # times in which the coordinator was away or could not write
+    outages: Sequence[tuple[float, float]]  # times in which the coordinator was away
+    disk_trouble: Sequence[tuple[float, float]]  # times in which its disk was slow, full or broken
+    jumped: Sequence[float]  # when its wall clock jumped
     secrets: Sequence[str]
     told: Iterable[str]  # log lines, events and metrics, in which no secret may be
-    sent: Sequence[tuple[float, str, str]]  # steps that agents were called with: when, task, step
-    samples: Sequence[str] = ()  # what was seen to be wrong while it ran
+    witness: Witness
     refusals: Sequence[tuple[float, str]] = ()  # starts that did not succeed
-    unwritable: Sequence[tuple[float, float]] = ()  # times in which the disk was full or broken
 
 
 def find_broken(evidence: Evidence) -> list[str]:
@@ -53,7 +54,10 @@ def find_broken(evidence: Evidence) -> list[str]:
         *(
             f"I2: the coordinator did not start: {why}"
             for at, why in evidence.refusals
-            if not any(began <= at <= ended for began, ended in evidence.unwritable)
+            if not any(
+                began <= at <= ended
+                for began, ended in evidence.disk_trouble  # and a moment later: the error is told then
+            )
         ),
         *(wrong for call in evidence.calls for wrong in call.wrong),
         *_of_journal(evidence, history),
@@ -61,7 +65,9 @@ def find_broken(evidence: Evidence) -> list[str]:
         *_of_time(evidence),
         *_of_calls(evidence, history),
         *_of_errors(history),
-        *evidence.samples,
+        *sorted(set(evidence.witness.wrong)),
+        *_of_lies(evidence, history),
+        *_of_retries(evidence),
         *_of_secrets(evidence, history),
     ]
 
@@ -101,43 +107,69 @@ def _of_commits(evidence: Evidence, history: History) -> Iterable[str]:
 
 
 def _of_time(evidence: Evidence) -> Iterable[str]:
+    """I1: a task ends by its deadline, and times out no sooner."""
     accepted = {e.task_id: e.at for e in evidence.committed if e.type == "task.accepted"}
-    finished = {e.task_id: e.at for e in evidence.committed if e.type == "task.finished"}
+    finished = {e.task_id: (e.at, e.data["status"]) for e in evidence.committed if e.type == "task.finished"}
     seconds = {id: call.seconds for call in evidence.calls for id in call.ids}
     for id, began in accepted.items():
         if id not in seconds or id not in finished:
             continue
-        limit = _extend(began + seconds[id], seconds[id], evidence.blocked) + LATE_SECONDS
-        if finished[id] > limit:
-            yield f"I1: task {id} ended {finished[id] - limit:.2f} s too late, {seconds[id]} s after {began:.2f}"
-    for call in evidence.calls:
-        for answer in (Answer(seconds, call.seconds) for seconds, _ in call.answers):
-            if answer.seconds > answer.timeout_seconds + ANSWER_SECONDS + 3.5:
-                yield f"I4: a caller who gave {answer.timeout_seconds} s was answered after {answer.seconds:.2f} s"
+        at, status = finished[id]
+        late = at - _extend(began, seconds[id], evidence) - LATE_SECONDS
+        if late > 0:
+            yield f"I1: task {id} ended {late:.2f} s too late; it had {seconds[id]} s from {began:.2f} on"
+        early = began + seconds[id] - at
+        if status == "timed_out" and early > EARLY_SHARE * seconds[id] and not _is_unsure(began, at, evidence):
+            yield f"I1: task {id} timed out {early:.2f} s before its deadline"
 
 
-def _extend(deadline: float, seconds: float, blocked: Sequence[tuple[float, float]]) -> float:
-    """The latest moment for an end: after a time in which nobody could write it, a start gives the task its time."""
-    limit = deadline
-    for began, ended in sorted(blocked):
-        if began <= limit + LATE_SECONDS and ended > deadline - seconds:
-            limit = max(limit, ended + seconds)
+def _extend(began: float, seconds: float, evidence: Evidence) -> float:
+    """The latest moment for an end: its deadline, or the end of what kept the coordinator from writing it.
+
+    A start cannot know how long it was away where the wall clock jumped: the task has all of its time again then.
+    """
+    limit = began + seconds
+    blocked = sorted([*evidence.outages, *evidence.disk_trouble])
+    for start, end in blocked:
+        if start <= limit + LATE_SECONDS and end > began:
+            limit = max(limit, end + (seconds if evidence.jumped else 0.0))
     return limit
+
+
+def _is_unsure(began: float, ended: float, evidence: Evidence) -> bool:
+    """Whether a start in the life of a task had to trust a wall clock that has jumped."""
+    return bool(evidence.jumped) and any(began <= end <= ended for _, end in evidence.outages)
 
 
 def _of_calls(evidence: Evidence, history: History) -> Iterable[str]:
     """I7 and I9: attempts, and calls of tasks with a budget or cancelled."""
-    sent = Counter(task for _, task, _ in evidence.sent)
+    sent = Counter(task for task, _, _ in {(s.task, s.step, s.attempt) for s in evidence.witness.sent})
     for call in evidence.calls:
         for id in call.ids:
             most = call.body.get("max_calls")
-            cut_off = history.tasks.get(id, {}).get("started_at") is not None and len(evidence.blocked) > 1
-            if most is not None and not cut_off and sent[id] > most + 1:
+            if most is not None and sent[id] > most + 1:
                 yield f"I9: task {id} may make {most} calls and made {sent[id]}"
             if call.cancelled_at is not None and history.tasks.get(id, {}).get("status") == "cancelled":
-                late = [at for at, task, _ in evidence.sent if task == id and at > call.cancelled_at + 2.0]
-                if late and not any(end > call.cancelled_at for _, end in evidence.blocked):
+                late = [s for s in evidence.witness.sent if s.task == id and s.at > call.cancelled_at + 2.0]
+                if late and not any(end > call.cancelled_at for _, end in [*evidence.outages, *evidence.disk_trouble]):
                     yield f"I9: task {id} was cancelled and made {len(late)} calls more than 2 s later"
+
+
+def _of_lies(evidence: Evidence, history: History) -> Iterable[str]:
+    """What an agent answered for another task or attempt counts for nothing; a webhook that counts has arrived."""
+    for (task, step), row in history.steps.items():
+        if row["status"] == "completed" and (task, step, row["attempt"]) in evidence.witness.lies:
+            yield f"I3: step {step} of task {task} is completed by a lie"
+    for event in history.events:
+        if event.type == "webhook.sent" and event.task_id not in evidence.witness.hooked:
+            yield f"I2: the webhook of task {event.task_id} counts as delivered and never arrived"
+
+
+def _of_retries(evidence: Evidence) -> Iterable[str]:
+    """I7: what must not be tried again is not."""
+    for event in evidence.committed:
+        if event.type == "step.retried" and event.data["error"] in NOT_RETRYABLE:
+            yield f"I7: step {event.data['step_id']} of {event.task_id} was tried again after {event.data['error']}"
 
 
 def _of_errors(history: History) -> Iterable[str]:

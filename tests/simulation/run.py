@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from unittest.mock import patch
 import structlog
 
 import coordinator.app
+import shared.worker.app
 from coordinator.journal.events import Events, TaskEvent
 from coordinator.journal.store import WRITES
+from shared.protocols.openai import routes as openai
 from tests.simulation.agents import Behaviour, make_agent, make_asker, make_liar, make_receiver
 from tests.simulation.callers import Callers
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Committed, Evidence, find_broken
+from tests.simulation.planted import BUGS
+from tests.simulation.witness import Witness, find_leaks
 from tests.simulation.world.determinism import determined
 from tests.simulation.world.history import Recording
 from tests.simulation.world.journal import SimulatedSqlite
@@ -57,11 +61,13 @@ class Outcome:
     virtual_seconds: float
 
 
-def simulate(seed: int, *, tasks: int = TASKS, faults: int = FAULTS, seconds: float = SECONDS) -> Outcome:
-    """One seed from its start to the check of its history. Never raises for what the product does."""
+def simulate(
+    seed: int, *, bug: str | None = None, tasks: int = TASKS, faults: int = FAULTS, seconds: float = SECONDS
+) -> Outcome:
+    """One seed from its start to the check of its history. With `bug`, the one of that name is planted."""
     folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
-        return _Seed(seed, folder).run(tasks, faults, seconds)
+        return _Seed(seed, folder).run(bug, tasks, faults, seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -73,13 +79,14 @@ class _Seed:
         self._loop = VirtualLoop(virtual_seconds=VIRTUAL_SECONDS, real_seconds=REAL_SECONDS)
         self._recording = Recording(self._loop.time)
         self._committed: list[Committed] = []
-        self._sent: list[tuple[float, str, str]] = []
         self._logged: list[str] = []
+        self._witness = Witness(self._loop.time)
         self._loop.set_exception_handler(self._note_loss)
 
-    def run(self, tasks: int, faults: int, seconds: float) -> Outcome:
+    def run(self, bug: str | None, tasks: int, faults: int, seconds: float) -> Outcome:
         broken: list[str] = []
-        with _without_collector(), determined(self._seed, self._loop) as clocks, self._patched():
+        planted = BUGS[bug] if bug is not None else nullcontext
+        with _without_collector(), determined(self._seed, self._loop) as clocks, self._patched(), planted():
             try:
                 evidence = self._loop.run_until_complete(self._play(clocks, tasks, faults, seconds))
                 broken = find_broken(evidence)
@@ -98,45 +105,45 @@ class _Seed:
             clocks=clocks,
             settings={"health_check_interval": PROBE_SECONDS},
         )
-        behaviour = Behaviour(suite.make_random("behaviour"))
-        told: list[tuple[str, str]] = []
+        witness = self._witness
+        behaviour = Behaviour(suite.make_random("behaviour"), witness)
         suite.add_coordinator()
         for number in (1, 2):
             host = f"researcher-{number}"
             suite.add_agent(make_agent("researcher", ("research",), behaviour, host=host), host)
-        suite.add_agent(make_agent("analyst", ("analyze", "report"), behaviour))
-        suite.add_agent(make_agent("helper", ("help", "luck"), behaviour))
+        suite.add_agent(make_agent("analyst", ("analyze", "report", "help", "luck"), behaviour))
         suite.add_agent(make_asker(behaviour, suite.wire(), key=WORKER_KEY))
-        suite.add("liar", lambda _: make_liar(suite.make_random("liar")))
-        suite.add("receiver", lambda _: make_receiver(told))
-        suite.network.served.append(self._see_call)
+        suite.add("liar", lambda _: make_liar(suite.make_random("liar"), witness))
+        suite.add("receiver", lambda _: make_receiver(witness))
+        suite.network.arrived.append(witness.see_call)
+        suite.network.answered.append(witness.see_answer)
         callers = Callers(suite, suite.make_random("callers"))
         breaking = Faults(suite, behaviour, suite.make_random("faults"), POINTS)
         async with suite:
             registering = asyncio.create_task(_register_liar(callers))
+            watching = asyncio.create_task(witness.watch(suite.network, lambda: suite.coordinator.up_since))
             playing = asyncio.create_task(breaking.run(count=faults, seconds=seconds - 60.0))
             await callers.run(tasks=tasks, seconds=seconds - 30.0)
             await playing
             registering.cancel()
+            watching.cancel()
             if (left := seconds - self._loop.time()) > 0:
                 await asyncio.sleep(left)
+            await suite.coordinator.up.wait()
+            if suite.coordinator.app is not None:
+                witness.wrong += find_leaks(suite.coordinator.app.get_opened())
         return Evidence(
             calls=callers.calls,
             committed=self._committed,
             journal=suite.journal,
-            blocked=[*suite.coordinator.outages, *breaking.disk_trouble],
+            outages=suite.coordinator.outages[1:],
+            jumped=breaking.jumped,
             secrets=(API_KEY, WORKER_KEY),
             told=self._logged,
-            sent=self._sent,
+            witness=witness,
             refusals=suite.coordinator.refusals,
-            unwritable=breaking.disk_trouble,
+            disk_trouble=breaking.disk_trouble,
         )
-
-    def _see_call(self, source: str, target: str, call: str, headers: Any, body: bytes) -> None:
-        if call == "POST /execute":
-            key = headers.get(b"idempotency-key", b"").decode()
-            task, _, step = key.partition("/")
-            self._sent.append((self._loop.time(), task, step))
 
     @contextmanager
     def _patched(self) -> Iterator[None]:
@@ -147,6 +154,8 @@ class _Seed:
             self._committed.append(
                 Committed(self._loop.time(), process.life, event.id, event.task_id, event.type, dict(event.fields))
             )
+            if event.type == "agent.status":
+                self._witness.see_event(event.fields)
             self._recording.note("event", id=event.id, task=event.task_id, type=event.type, data=event.fields)
             publish(events, event)
 
@@ -162,7 +171,12 @@ class _Seed:
             cache_logger_on_first_use=False,
         )
         try:
-            with patch.object(Events, "publish", record), patch.object(coordinator.app, "Sqlite", SimulatedSqlite):
+            with (
+                patch.object(Events, "publish", record),
+                patch.object(coordinator.app, "Sqlite", SimulatedSqlite),
+                patch.object(coordinator.app, "FACADES", (openai.mount,)),  # building the others takes time
+                patch.object(shared.worker.app, "FACADES", ()),
+            ):
                 yield
         finally:
             structlog.configure(**kept)
@@ -199,6 +213,7 @@ def _without_collector() -> Iterator[None]:
     """Nothing is collected while a seed runs: a finalizer at a moment that depends on memory would change it."""
     gc.collect()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:

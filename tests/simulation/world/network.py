@@ -51,6 +51,9 @@ class Exchange:
     pieces: asyncio.Queue[bytes | httpx.TransportError | None] = field(default_factory=asyncio.Queue)
     delivered_at: float = 0.0
     over: bool = False
+    began: float = 0.0
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
 
     def deliver(self, seconds: float, tell: Callable[[], None]) -> None:
         """In order, as TCP does, and also when the sender is dead by then."""
@@ -80,7 +83,8 @@ class Network:
         self._count = 0
         self.rules: list[Rule] = []
         self.dark: set[str] = set()  # hosts that are down without a reset: a power cut
-        self.served: list[Callable[[str, str, str, Mapping[bytes, bytes], bytes], None]] = []
+        self.arrived: list[Callable[[str, str, str, Mapping[bytes, bytes], bytes], None]] = []
+        self.answered: list[Callable[[Exchange, int], None]] = []  # as the server sent it, and its status
 
     def host(self, process: Process, app: App) -> None:
         self._hosts[process.name] = app, process
@@ -109,6 +113,10 @@ class Network:
             await asyncio.sleep(0.1)
             if asyncio.get_running_loop().time() >= until:
                 return
+
+    def list_open(self, path: str) -> list[Exchange]:
+        """The calls of a path whose server works on them and whose client waits."""
+        return [e for e in self._open.values() if e.path == path and not e.over and e.server.alive]
 
     # --- a call
 
@@ -181,12 +189,14 @@ class Network:
         body: bytes,
     ) -> Exchange:
         loop = asyncio.get_running_loop()
-        exchange = Exchange(client, server, path, loop.create_future(), loop)
+        exchange = Exchange(
+            client, server, path, loop.create_future(), loop, began=loop.time(), headers=dict(headers), body=body
+        )
         self._count += 1
         number = self._count
         self._open[number] = exchange
-        for tell in self.served:
-            tell(source, server.name, f"{method} {path}", dict(headers), body)
+        for tell in self.arrived:
+            tell(source, server.name, f"{method} {path}", exchange.headers, body)
         plain, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -219,6 +229,9 @@ class Network:
 
         async def send(message: dict[str, Any]) -> None:
             nonlocal pieces_left
+            if message["type"] == "http.response.start":
+                for tell in self.answered:
+                    tell(exchange, int(message["status"]))
             if exchange.over:
                 return
             now = [rule for rule in self.rules if rule.covers(server.name, source) and rule.answers]

@@ -33,6 +33,7 @@ class Service:
         self.app: Any = None
         self.wall_offset = random.uniform(-0.5, 0.5)
         self.up = asyncio.Event()
+        self.up_since = 0.0
         self.refusals: list[tuple[float, str]] = []  # starts that did not succeed, and why
         self.outages: list[tuple[float, float]] = []  # virtual seconds in which it was not there
         self._build = build
@@ -65,7 +66,8 @@ class Service:
             await asyncio.wait({waiting, upping}, return_when=asyncio.FIRST_COMPLETED)
             upping.cancel()
             if self.up.is_set():
-                self.outages.append((down_since, loop.time()))
+                self.up_since = loop.time()
+                self.outages.append((down_since, self.up_since))
             await waiting
             if self.up.is_set():
                 down_since = loop.time()

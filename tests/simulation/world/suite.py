@@ -55,13 +55,14 @@ class SimulatedSuite:
         return Wire(self.network)
 
     def add_coordinator(self) -> None:
+        settings = CoordinatorSettings(
+            _env_file=None,
+            **{"database_url": f"sqlite:///{self.journal}", "api_key": API_KEY, "worker_key": WORKER_KEY}
+            | {"private_webhooks": True, "memory_enabled": False}
+            | self._settings,
+        )
+
         def build(process: Process) -> Any:
-            settings = CoordinatorSettings(
-                _env_file=None,
-                **{"database_url": f"sqlite:///{self.journal}", "api_key": API_KEY, "worker_key": WORKER_KEY}
-                | {"private_webhooks": True, "memory_enabled": False}
-                | self._settings,
-            )
             return create_app(
                 settings,
                 inner=self.wire(),
@@ -77,13 +78,14 @@ class SimulatedSuite:
     def add_agent(self, agent: Agent, host: str | None = None) -> None:
         """An agent of Muster at `http://host` (its name, if not said)."""
         host = host or agent.name
+        settings = WorkerSettings(
+            _env_file=None, coordinator_url="http://coordinator", api_key=WORKER_KEY, memory_enabled=False
+        )
 
         def build(process: Process) -> Any:
             return create_worker_app(
                 agent,
-                settings=WorkerSettings(
-                    _env_file=None, coordinator_url="http://coordinator", api_key=WORKER_KEY, memory_enabled=False
-                ),
+                settings=settings,
                 endpoint=f"http://{host}",
                 state_dir=process.disk.folder,
                 inner=self.wire(),

@@ -66,6 +66,9 @@ class _TimerHandle(asyncio.TimerHandle):
 
     _run = _Handle._run  # type: ignore[assignment]
 
+    def __lt__(self, other: Any) -> bool:  # asyncio's asks for the type first, a twentieth of a seed's time
+        return self._when < other._when  # type: ignore[attr-defined, no-any-return]
+
 
 class SerialTask(asyncio.Task[Any]):
     """A task whose place in a set depends on when it was made, not on its address."""
