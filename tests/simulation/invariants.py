@@ -54,10 +54,7 @@ def find_broken(evidence: Evidence) -> list[str]:
         *(
             f"I2: the coordinator did not start: {why}"
             for at, why in evidence.refusals
-            if not any(
-                began <= at <= ended
-                for began, ended in evidence.disk_trouble  # and a moment later: the error is told then
-            )
+            if not any(began <= at <= ended + LATE_SECONDS for began, ended in evidence.disk_trouble)
         ),
         *(wrong for call in evidence.calls for wrong in call.wrong),
         *_of_journal(evidence, history),

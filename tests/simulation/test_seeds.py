@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHUNKS, SEEDS = 2, 5
+CHUNKS, SEEDS = 10, 5
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
