@@ -144,12 +144,22 @@ def _of_calls(evidence: Evidence, history: History) -> Iterable[str]:
     for call in evidence.calls:
         for id in call.ids:
             most = call.body.get("max_calls")
-            if most is not None and sent[id] > most + 1:
+            if most is not None and sent[id] > most + 1 + _count_cut_off(history, id):
                 yield f"I9: task {id} may make {most} calls and made {sent[id]}"
             if call.cancelled_at is not None and history.tasks.get(id, {}).get("status") == "cancelled":
                 late = [s for s in evidence.witness.sent if s.task == id and s.at > call.cancelled_at + 2.0]
                 if late and not any(end > call.cancelled_at for _, end in [*evidence.outages, *evidence.disk_trouble]):
                     yield f"I9: task {id} was cancelled and made {len(late)} calls more than 2 s later"
+
+
+def _count_cut_off(history: History, task: str) -> int:
+    """Attempts that the coordinator's own death has cut off: they are made again, and count for no budget."""
+    attempts: dict[str, set[tuple[str, int]]] = {"step.started": set(), "ended": set()}
+    for event in history.events_of[task]:
+        if event.type in ("step.started", "step.retried", *ENDINGS):
+            kind = event.type if event.type == "step.started" else "ended"
+            attempts[kind].add((event.data["step_id"], event.data["attempt"]))
+    return len(attempts["step.started"] - attempts["ended"])
 
 
 def _of_lies(evidence: Evidence, history: History) -> Iterable[str]:
