@@ -33,6 +33,7 @@ coordinator.questions coordinator.cli.manifests coordinator.cli.address  | value
 coordinator.tasks coordinator.access                            | tasks, steps and plans as values; who may do what
 coordinator.journal coordinator.reports coordinator.agents      | what is durable, what is shown, who is alive
 coordinator.agent_calls coordinator.observers                   | one attempt at one agent; statistics and webhooks
+coordinator.explaining                                          | why a task was slow or failed, out of its events
 coordinator.admission coordinator.agent_pool                    | who may start, and when; agents at work
 coordinator.execution                                           | tasks carried through their steps
 coordinator.api coordinator.cli.doctor                          | the routes; what is wrong with a suite

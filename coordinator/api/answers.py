@@ -50,6 +50,40 @@ class TaskPage(Described):
     next_cursor: str | None
 
 
+class WhyCause(Described):
+    kind: str
+    step_id: str | None
+    agent: str | None
+    seconds: float
+    why: str
+    advice: str
+
+
+class WhyStep(Described):
+    step_id: str
+    agent: str | None
+    seconds: float
+    waiting_seconds: float
+    lost_seconds: float
+    working_seconds: float
+
+
+class Why(Described):
+    task_id: str
+    status: Status
+    seconds: float
+    causes: list[WhyCause]
+    critical_path: list[WhyStep]
+    queued_seconds: float
+    waiting_seconds: float
+    lost_seconds: float
+    working_seconds: float
+    retried_calls: int
+    delegated_calls: int
+    usage: Usage
+    lines: list[str]
+
+
 class AgentCounts(Described):
     steps: int
     failed: int

@@ -140,6 +140,16 @@ AUDIT = """
 SELECT id, task_id, type, at, data FROM events
 WHERE task_id IS NULL AND type GLOB 'audit.*' AND (:before IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit
 """
+AGENT_EVENTS = """
+SELECT at, data FROM events
+WHERE task_id IS NULL AND id > :after AND id <= :until AND type = 'agent.status' ORDER BY id LIMIT 1000
+"""
+PEERS = """
+SELECT task_id, body FROM history WHERE body IS NOT NULL AND task_id IN (
+    SELECT task_id FROM task_agents WHERE agent = :agent AND status = 'completed' AND created_at < :before
+    ORDER BY created_at DESC LIMIT :limit
+)
+"""
 BODY = "SELECT body FROM history WHERE task_id = :task_id"
 
 TASK_COLUMNS = """

@@ -87,6 +87,7 @@ async def test_generated_models_read_real_answers(
     seen = {
         "TaskView": task,
         "TaskPage": (await suite.client.get("/tasks")).json(),
+        "Why": (await suite.client.get(f"/tasks/{task['task_id']}/why")).json(),
         "AgentPage": (await suite.client.get("/agents")).json(),
         "Stats": (await suite.client.get("/stats")).json(),
         "Report": (await suite.client.get(f"/tasks/{task['task_id']}/report.json")).json(),
