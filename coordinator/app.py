@@ -30,7 +30,7 @@ from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
 from coordinator.api import audit as api_audit
-from coordinator.api import delegate, gateway, reports, tasks, why
+from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
 from coordinator.api.gate import Gate
 from coordinator.api.quick import Quick
@@ -244,7 +244,7 @@ def create_app(
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
     console.mount(app, base=settings.base_path)
-    for router in (tasks.router, reports.router, why.router, delegate.router, api_audit.router, gateway.router):
+    for router in (tasks.router, reports.router, delegate.router, api_audit.router, gateway.router):
         app.include_router(router)
     host = Host(
         app=app,

@@ -11,12 +11,14 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from coordinator.api import pagination
-from coordinator.api.answers import Stats, TaskPage
+from coordinator.api.answers import Stats, TaskPage, Why
 from coordinator.api.dependencies import OpenServices, Services
 from coordinator.api.event_stream import event_stream
 from coordinator.api.report_format import AnswerForm, RequestedForm, choose_format
 from coordinator.api.reports import as_report
 from coordinator.execution.waiting import TaskFailed
+from coordinator.explaining.facts import explain_task
+from coordinator.explaining.writing import write_body, write_lines
 from coordinator.reports.view import view
 from coordinator.tasks.rerun import RerunRequest
 from coordinator.tasks.task import Task, measure_seconds
@@ -29,6 +31,7 @@ from shared.server.openapi import EventStream, also
 router = APIRouter()
 SHOWN_SECONDS = 1e-6  # times are shown rounded to this, and asked for as they were shown
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,20})?\Z", re.ASCII)
+_TEXTS = {"text/plain": "", "text/markdown": "- "}  # and what a line begins with
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
@@ -190,6 +193,25 @@ async def cancel_task(task_id: str, services: OpenServices, asked: RequestedForm
     """Stops the task and everything that works on it."""
     task = await services.dispatcher.cancel(task_id)
     return asked.json(view(task, services.waiter.base), 202, {"Location": f"/tasks/{task_id}"})
+
+
+@router.get(
+    "/tasks/{task_id}/why",
+    tags=["tasks"],
+    responses={200: {"model": Why} | also("text/plain", "text/markdown")[200]},
+)
+async def get_why(
+    task_id: str, services: OpenServices, asked: RequestedForm, accept: Annotated[str, Header()] = ""
+) -> Response:
+    """Why the task was slow, failed, partial or expensive: JSON, or at most ten lines of text by Accept."""
+    task = await services.dispatcher.get_task(task_id)
+    explained = await explain_task(task, services.store, now=services.wall())
+    headers = {"Vary": "Accept"}
+    for kind, bullet in _TEXTS.items():
+        if kind in accept:
+            text = "".join(f"{bullet}{line}\n" for line in write_lines(explained))
+            return Response(text, media_type=kind, headers={"X-Content-Type-Options": "nosniff", **headers})
+    return asked.json(write_body(explained), headers=headers)
 
 
 @router.get("/stats", tags=["service"], response_model=None, responses={200: {"model": Stats}})

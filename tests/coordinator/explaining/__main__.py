@@ -9,7 +9,7 @@ from collections import Counter
 
 import structlog
 
-from coordinator.explaining.explanation import write_lines
+from coordinator.explaining.writing import write_lines
 from tests.coordinator.explaining.planted import PLANTED, play
 
 

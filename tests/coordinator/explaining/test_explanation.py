@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
-from coordinator.explaining.explanation import MOST_LINES, Explanation, Past, explain, write_lines
+from coordinator.explaining.explanation import Explanation, Past, explain
+from coordinator.explaining.writing import MOST_LINES, write_lines
 from coordinator.journal.events import TaskEvent
 from coordinator.tasks.plan import PLANNING
 from coordinator.tasks.task import Step, Task
