@@ -66,4 +66,7 @@ if __name__ == "__main__":
             [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
             os.environ | {"PYTHONHASHSEED": HASH_SEED},
         )
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # CPython 3.11 crashes where it tears down the coroutines that a simulated kill has left behind
