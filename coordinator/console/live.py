@@ -47,9 +47,9 @@ class Watched:
 
 
 class Live:
-    """Renders what is watched, by `now` in seconds, and rests while nothing is."""
+    """Renders what is watched, and rests while nothing is; `now` is processor time, in seconds."""
 
-    def __init__(self, *, fail: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, fail: Callable[[str], None], now: Callable[[], float] = time.thread_time) -> None:
         self._fail = fail
         self._now = now
         self._watched: dict[object, Watched] = {}
