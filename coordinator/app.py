@@ -26,6 +26,7 @@ from coordinator.agent_pool.canaries import Canaries
 from coordinator.agent_pool.holders import Holders
 from coordinator.agent_pool.pool import Agents
 from coordinator.agent_pool.records import AgentRecords
+from coordinator.agents.able_names import AbleNames
 from coordinator.agents.registration_cache import Registrations
 from coordinator.agents.registry import MAX_AGENTS, Registry
 from coordinator.api import agents as api_agents
@@ -168,6 +169,9 @@ def create_app(
         admission = Admission(
             max_running=settings.max_concurrent_tasks,
             max_queued=settings.max_queued_tasks,
+            names_of=AbleNames(registry),
+            weight_of=keys.get_weight,
+            told_apart=keys.are_several,
             now=now,
             waited=meter.task_waited,
         )
@@ -222,7 +226,9 @@ def create_app(
             store=store,
             agents=agents,
             dispatcher=dispatcher,
-            delegations=Delegations(agents=agents, runner=runner, dispatcher=dispatcher, store=store, now=now),
+            delegations=Delegations(
+                agents=agents, runner=runner, dispatcher=dispatcher, places=admission.places, store=store, now=now
+            ),
             registrations=Registrations(private=settings.private_agents),
             audit=audit,
             admission=admission,

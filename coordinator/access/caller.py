@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from coordinator.access.scopes import ALL, Scope
+
+TENANT = "Muster-Tenant"  # the header that names the caller's own customer, for a fair queue
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,12 @@ class Caller:
     address: str
     scopes: frozenset[Scope] = ALL
     owner: str | None = None
+    tenant: str | None = None  # as it was sent
 
     @property
     def may_administer(self) -> bool:
         """Whether its key says so: without keys nobody is known to be the operator."""
         return self.key is not None and Scope.ADMIN in self.scopes
+
+
+asking: ContextVar[Caller | None] = ContextVar("asking", default=None)  # who sent the request that is being answered

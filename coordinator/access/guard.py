@@ -9,12 +9,13 @@ from starlette.types import Scope as Request
 
 from coordinator.access import hosts
 from coordinator.access.audit import Audit
-from coordinator.access.caller import Caller
+from coordinator.access.caller import TENANT, Caller, asking
 from coordinator.access.keys import Keys
 from coordinator.access.scopes import accepted, is_for_people
 from shared.errors import ScopeRefused, Unauthorized
 from shared.server.auth import OPEN_PATHS
 
+TENANT_HEADER = TENANT.lower().encode()
 CALLER = "muster.caller"  # where the caller stands in a request's scope
 
 
@@ -36,7 +37,8 @@ class Guard:
         if not self._keys.wanted:
             if hosts.is_browser(headers):
                 hosts.check_host(headers.get(b"host"), names=self._names)
-            request[CALLER] = Caller(None, address)
+            caller = request[CALLER] = Caller(None, address, tenant=headers.get(TENANT_HEADER))
+            asking.set(caller)
             return True
         method, path = request["method"], request["path"]
         if path in OPEN_PATHS:
@@ -50,7 +52,8 @@ class Guard:
             self._audit.write("key_refused", Caller(None, address), method=method, path=path, sent=bool(given))
             raise Unauthorized("Send 'Authorization: Bearer <API_KEY>'.")
         structlog.contextvars.bind_contextvars(caller=key.name)  # in every line of this request
-        caller = request[CALLER] = Caller(key.name, address, key.scopes, key.owner)
+        caller = request[CALLER] = Caller(key.name, address, key.scopes, key.owner, headers.get(TENANT_HEADER))
+        asking.set(caller)
         wanted = accepted(method, path)
         if not wanted & key.scopes:
             scopes = " or ".join(sorted(wanted))

@@ -31,6 +31,7 @@ class Key:
     scopes: frozenset[Scope]
     digest: bytes
     owner: str
+    weight: float = 1.0  # its share of the places, beside the other keys that wait
 
 
 class Keys:
@@ -89,6 +90,18 @@ class Keys:
                 found = key
         return found
 
+    def get_weight(self, name: str | None) -> float:
+        """The weight of the key of this name, as a part of the largest; of several with one name, the largest counts.
+
+        A key that is gone has 1, as has one for which nothing is said.
+        """
+        mine = max((key.weight for key in self._valid if key.name == name), default=1.0)
+        return mine / max((key.weight for key in self._valid), default=1.0)
+
+    def are_several(self) -> bool:
+        """Whether more than one caller may ask for tasks."""
+        return self._file is not None and len({k.name for k in self._valid if Scope.EXECUTE in k.scopes}) > 1
+
     def _refresh(self) -> None:
         """Reads the file again once it has changed; where it cannot be read, the keys stay as they are."""
         if self._file is None or self._now() - self._looked < LOOK_SECONDS:
@@ -108,28 +121,39 @@ class Keys:
 
 
 def read_keys(file: Path) -> list[Key]:
-    """The keys of a file: a name, scopes and `sha256:` with the digest a line; raises `OSError`, `ValueError`."""
+    """The keys of a file, one a line: a name, scopes, `sha256:` with the digest, and perhaps `weight=` with a number.
+
+    Raises `OSError`, and `ValueError` with the line that is wrong.
+    """
     found = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            name, scopes, text = line.split()
-            found.append(Key(_checked(name), parse_scopes(scopes.split(",")), _digest(text), name))
+            name, scopes, text, *more = line.split()
+            weight = _weight(*more) if more else 1.0
+            found.append(Key(_checked(name), parse_scopes(scopes.split(",")), _digest(text), name, weight))
         except ValueError as exc:
-            said = str(exc) if str(exc).endswith(".") else "A line is a name, scopes, and sha256:… of the key."
+            said = (
+                str(exc)
+                if str(exc).endswith(".")
+                else "A line is a name, scopes, sha256:… of the key, and perhaps weight=2."
+            )
             raise ValueError(f"line {number}: {said}") from exc
     return found
 
 
-def make_key(file: Path, name: str, scopes: Iterable[str]) -> str:
+def make_key(file: Path, name: str, scopes: Iterable[str], *, weight: float = 1.0) -> str:
     """A new key, whose digest is added to the file; raises `OSError`, and `ValueError` with a sentence."""
     wanted = ",".join(sorted(parse_scopes(scopes)))
     _checked(name)
+    more = "" if weight == 1 else f" weight={weight:g}"
+    if more:
+        _weight(more.strip())
     key = secrets.token_urlsafe(32)
     new = not file.exists()
     with file.open("a", encoding="utf-8") as lines:
-        lines.write(f"{name} {wanted} {DIGEST}{hashlib.sha256(key.encode()).hexdigest()}\n")
+        lines.write(f"{name} {wanted} {DIGEST}{hashlib.sha256(key.encode()).hexdigest()}{more}\n")
     if new:
         file.chmod(0o600)
     return key
@@ -158,6 +182,12 @@ def _digest(text: str) -> bytes:
     if not re.fullmatch(DIGEST + "[0-9a-f]{64}", text):
         raise ValueError(f"The digest of a key is {DIGEST} and 64 hexadecimal digits.")
     return bytes.fromhex(text.removeprefix(DIGEST))
+
+
+def _weight(text: str) -> float:
+    if not re.fullmatch(r"weight=\d{1,4}(\.\d{1,4})?", text) or not 0.01 <= (weight := float(text[7:])) <= 1_000:
+        raise ValueError("A weight is weight= and a number from 0.01 to 1000.")
+    return weight
 
 
 def _stamp(file: Path) -> tuple[int, ...]:

@@ -1,17 +1,17 @@
-"""Admission: which tasks are accepted, from the room in the queue and the time that they would wait in it; places."""
+"""Admission: which tasks are accepted, from the room for them and the time that they would wait."""
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
 from coordinator.admission.comeback import Comeback
 from coordinator.admission.forecast import Forecast, kind_of
+from coordinator.admission.places import NamesOf, Places
+from coordinator.admission.room import Room
+from coordinator.admission.seat import Seat, Target
 from coordinator.admission.turns import Turn, Turns
 from coordinator.tasks.task import Task
 from shared.errors import Overloaded
@@ -32,22 +32,28 @@ def _measure(value: JsonValue, json: bytes) -> int:
 
 
 class Admission:
-    """Places for running tasks. Higher priority first; within one, first come, first served."""
+    """A limit on the tasks that run, and on those that wait; `told_apart`: whether callers have keys of their own."""
 
     def __init__(
-        self, *, max_running: int, max_queued: int, now: Callable[[], float], waited: Callable[[float], None]
+        self,
+        *,
+        max_running: int,
+        max_queued: int,
+        names_of: NamesOf,
+        weight_of: Callable[[str | None], float],
+        told_apart: Callable[[], bool],
+        now: Callable[[], float],
+        waited: Callable[[float], None],
     ) -> None:
         self._max_running = max_running
-        self._max_queued = max_queued
+        self._most = max_running + max_queued
         self._now = now
         self._waited = waited
-        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = count()
+        self._room = Room(self._most, weight_of=weight_of, told_apart=told_apart)
         self._forecast = Forecast(now)
-        self._comeback = Comeback(places=max_running, room=max_running + max_queued, now=now)
-        self.turns = Turns(self._forecast, places=max_running, now=now)
-        self.running = 0
-        self.queued = 0
+        self._comeback = Comeback(places=max_running, room=self._most, now=now)
+        self.places = Places(max_running, names_of=names_of, weight_of=weight_of, now=now)
+        self.turns = Turns(self._forecast, places=max_running, share_of=self.places.share_of, now=now)
 
     def admit(self, task: Task, open_tasks: int, weight: int = 0) -> Turn:
         """The task's turn, for whoever carries it; raises `Overloaded` where there is no room, or not in its time.
@@ -58,15 +64,18 @@ class Admission:
         if weight > MAX_WEIGHT:
             why = f"The open tasks together with this one exceed {MAX_WEIGHT // 1_000_000} MB of context and input"
             raise self._refuse(why)
-        if open_tasks >= self._max_running and (wait := self.turns.estimate_wait(task.priority)):
+        if not self._room.has_room(task.lane, open_tasks):
+            raise self._refuse("Too many of your own tasks are open, and the room that is left is for others")
+        at_once = open_tasks < self._max_running or self.places.is_free([step.asks for step in task.steps[:1]])
+        if not at_once and (wait := self.turns.estimate_wait(task)):
             too_long = SAFETY * wait + self._forecast.expect_typical(kind_of(task)) - task.seconds
             if too_long > 0:
                 raise self._refuse(f"A task would wait {wait:.1f} s, too long for its {task.seconds:g} s", too_long)
-        return self.turns.take(task)
+        return self.expect(task)
 
     def is_full(self, open_tasks: int) -> bool:
         """Whether no task at all has room, whatever time it has."""
-        return open_tasks >= self._max_running + self._max_queued
+        return open_tasks >= self._most
 
     def check_room(self, open_tasks: int) -> None:
         """Raises `Overloaded` where the queue is full."""
@@ -81,41 +90,41 @@ class Admission:
         seconds = self.estimate_retry_seconds(too_long)
         return Overloaded(f"{why}; try again in {seconds} s.", retry_after=seconds)
 
+    def expect(self, task: Task) -> Turn:
+        """The turn of a task that is open in any case."""
+        return self.turns.take(task, self._room.take(task.lane))
+
+    def forget(self, turn: Turn) -> None:
+        """Its task has ended, or was not accepted after all: follows once on `admit` and `expect`."""
+        self.turns.give_up(turn)
+        self._room.give_back(turn.lane)
+
     def can_be_done(self, turn: Turn, seconds: float) -> bool:
         """Whether a task may still complete in so many seconds, as far as that is known."""
         return seconds >= self._forecast.expect_least(turn.kind)
 
     @property
-    def is_free(self) -> bool:
-        """Whether `enter` will not wait."""
-        return self.running < self._max_running and not self.queued
+    def running(self) -> int:
+        """Tasks that hold a place."""
+        return self.places.running
 
-    async def enter(self, priority: int) -> None:
-        """Waits for a place. Every return is paired with one `leave`; a cancelled wait gives its place back."""
-        if self.is_free:
-            self.running += 1
+    @property
+    def queued(self) -> int:
+        """Tasks that wait without a place."""
+        return self.places.queued
+
+    def try_enter(self, seat: Seat, targets: Sequence[Target]) -> bool:
+        """Takes a place if one is free for a task that begins with steps for these targets."""
+        if free := self.places.try_enter(seat, targets):
             self._waited(0.0)
-            return
+        return free
+
+    async def enter(self, seat: Seat, targets: Sequence[Target]) -> None:
+        """Waits for a place. Whether or not the task gets one, `leave` follows."""
         began = self._now()
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (-priority, next(self._order), place))
-        self.queued += 1
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self.leave()
-            else:
-                self.queued -= 1
-            raise
+        await self.places.enter(seat, targets)
         self._waited(self._now() - began)
 
-    def leave(self) -> None:
-        """A running task has ended; the next one starts."""
-        while self._queue:
-            _, _, place = heapq.heappop(self._queue)
-            if not place.done():
-                self.queued -= 1
-                place.set_result(None)
-                return
-        self.running -= 1
+    def leave(self, seat: Seat) -> None:
+        """The task runs no more; the next one starts."""
+        self.places.leave(seat)

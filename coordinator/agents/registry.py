@@ -40,6 +40,7 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._by_name: dict[str, dict[str, Instance]] = {}  # and by id
         self._by_capability: dict[str, dict[str, Instance]] = {}
+        self.changes = 0  # how often an instance came or went, or registered otherwise than before
         self._ever_capable: set[str] = set()
         self._ever_named: set[str] = set()
 
@@ -307,6 +308,7 @@ class Registry:
                 self.remove(other.id)
 
     def _list(self, instance: Instance) -> None:
+        self.changes += instance.id not in self._instances
         self._instances[instance.id] = instance
         self._by_name.setdefault(instance.name, {})[instance.id] = instance
         for capability in instance.registration.capabilities:
@@ -314,6 +316,7 @@ class Registry:
 
     def _unlist(self, instance: Instance) -> None:
         self._instances.pop(instance.id, None)
+        self.changes += 1
         lists = [(self._by_name, instance.name)]
         lists += [(self._by_capability, capability) for capability in instance.registration.capabilities]
         for by, key in lists:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from coordinator.access.guard import caller_of
+from coordinator.admission.lane_header import lane_of
 from coordinator.api import pagination
 from coordinator.api.answers import Stats, TaskPage, Why
 from coordinator.api.dependencies import OpenServices, Services
@@ -66,6 +68,7 @@ async def execute_task(
         idempotency_key=idempotency_key,
         digest=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if idempotency_key else "",
         traceparent=traceparent.get(),
+        lane=lane_of(caller_of(request.scope)),
     )
     return await _answer(task, request, services, asked, prefer=prefer, accept=accept)
 
@@ -99,6 +102,7 @@ async def rerun_task(
         idempotency_key=idempotency_key,
         digest=hashlib.sha256(said.encode()).hexdigest() if idempotency_key else "",
         traceparent=traceparent.get(),
+        lane=lane_of(caller_of(request.scope)),
     )
     return await _answer(task, request, services, asked, prefer=prefer, accept=accept)
 

@@ -60,13 +60,14 @@ def add_key(
     name: Annotated[str, typer.Argument(help="Who will use it; several keys may have one name.")],
     scopes: Annotated[str, typer.Option(help="execute, read, register, admin: one or more, with commas.")],
     file: File,
+    weight: Annotated[float, typer.Option(help="Its share of the places, beside other keys whose tasks wait.")] = 1.0,
 ) -> None:
     """Make a key and print it, once: the file keeps only its digest."""
     from coordinator.access.keys import make_key
     from coordinator.cli.console import fail
 
     try:
-        key = make_key(file, name, scopes.split(","))
+        key = make_key(file, name, scopes.split(","), weight=weight)
     except ValueError as exc:
         fail(str(exc))
     except OSError as exc:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from coordinator.admission.places import Places
 from coordinator.agent_calls.attempt import Attempt
 from coordinator.agent_pool.pool import Agents
 from coordinator.agents.instance import Instance
@@ -32,6 +33,7 @@ from shared.errors import (
     MusterError,
     NotFound,
     StepFailure,
+    StepTimeout,
 )
 from shared.limits.envelope import Envelope, narrow
 from shared.limits.ledger import Ledger
@@ -95,12 +97,14 @@ class Delegations:
         agents: Agents,
         runner: Runner,
         dispatcher: Dispatcher,
+        places: Places,
         store: Store,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agents = agents
         self._runner = runner
         self._dispatcher = dispatcher
+        self._places = places
         self._store = store
         self._now = now
         self._running: dict[tuple[str, str], _Asking] = {}
@@ -139,7 +143,7 @@ class Delegations:
         try:
             async with limit:
                 asking.grant.open[limit] = booked
-                result = await self._carry_out(asking, wish, given, grant)
+                result = await self._carry_out_in_turn(asking, wish, given, grant, parent=envelope.step)
             used, error = result.usage + Usage(calls=1), ""
         except TimeoutError as exc:
             raise AgentLost("The delegating step has ended.") from exc
@@ -194,6 +198,28 @@ class Delegations:
             raise LimitReached(f"Agent {wish.agent!r} is already in the chain: {' > '.join(ancestry)}.")
         least = min(said.milliseconds, wish.milliseconds or said.milliseconds)
         return narrow(asking.envelope, agent=asker.name, step=child, milliseconds=least)
+
+    async def _carry_out_in_turn(
+        self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant, *, parent: str
+    ) -> StepResult:
+        """Holds a share of the agent's places meanwhile, and none for the step that waits for it."""
+        if asking.live is None:  # a chat with a worker has no place
+            return await self._carry_out(asking, wish, given, grant)
+        seat, until, answered = asking.live.seat, self._now() + given.milliseconds / 1000, None
+        self._places.delegate(seat, parent)
+        try:
+            target = Step(id=given.step, agent=wish.agent)
+            await self._places.begin(seat, given.step, target.asks, until=until, said=target.target)
+            left = max(1, int((until - self._now()) * 1000))
+            result = await self._carry_out(asking, wish, replace(given, milliseconds=left), grant)
+            answered = True
+            return result
+        except StepTimeout:
+            answered = False
+            raise
+        finally:
+            self._places.end(seat, given.step, answered=answered)
+            self._places.resume(seat, parent)
 
     async def _carry_out(self, asking: _Asking, wish: Wish, given: Envelope, grant: Grant) -> StepResult:
         until, since, tried = self._now() + given.milliseconds / 1000, self._now(), set[str]()

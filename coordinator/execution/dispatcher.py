@@ -17,6 +17,7 @@ from coordinator.execution.step_runner import Runner
 from coordinator.execution.task_runner import Conductor
 from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.store import Store
+from coordinator.tasks.lane import NO_LANE, Lane
 from coordinator.tasks.plan import PLANNING, can_be_planned, plan
 from coordinator.tasks.rerun import RerunRequest, rerun
 from coordinator.tasks.task import Step, Task
@@ -85,6 +86,7 @@ class Dispatcher:
         digest: str = "",
         traceparent: str | None = None,
         tenant: str = "default",
+        lane: Lane = NO_LANE,
     ) -> tuple[Task, bool]:
         """A durable task for this request, and whether it is new: a known idempotency key returns its task.
 
@@ -112,6 +114,7 @@ class Dispatcher:
             max_calls=request.max_calls,
             max_tokens=request.max_tokens,
             tenant=tenant,
+            lane=lane,
             idempotency_key=idempotency_key,
             request_digest=digest,
             traceparent=traceparent,
@@ -128,6 +131,7 @@ class Dispatcher:
         digest: str = "",
         traceparent: str | None = None,
         tenant: str = "default",
+        lane: Lane = NO_LANE,
     ) -> tuple[Task, bool]:
         """A durable task that does an ended one again, or a part of it; whether it is new, as `accept` says.
 
@@ -153,6 +157,7 @@ class Dispatcher:
             request_digest=digest,
             traceparent=traceparent,
             rerun=owed,
+            lane=lane,
             error=None,
             started_at=None,
             finished_at=None,
@@ -164,18 +169,19 @@ class Dispatcher:
         turn = self._admission.admit(task, self.accepted, self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
         self._writing.add(writing)
-        new = False
         try:
             new = await asyncio.shield(writing)
         except asyncio.CancelledError:  # a caller that leaves now cannot take back the write
             writing.add_done_callback(partial(self._begin_without_caller, task, turn, began))
             raise
+        except Exception:
+            self._admission.forget(turn)
+            raise
         finally:
-            if writing.done() and not new:
-                self._admission.turns.give_up(turn)
             if writing.done():
                 self._writing.discard(writing)
         if not new:
+            self._admission.forget(turn)
             assert task.idempotency_key is not None
             known = await self._store.task_by_key(task.tenant, task.idempotency_key)
             assert known is not None
@@ -242,7 +248,7 @@ class Dispatcher:
             if task.id in quarantined:
                 logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
                 task = changed(task, error=quarantine_error(MOST_DEATHS))
-            self._take_up(task, self._admission.turns.take(task), until=began + left[task.id])
+            self._take_up(task, self._admission.expect(task), until=began + left[task.id])
         await self._store.end_cut_off()
         return len(self._live)
 
@@ -289,7 +295,7 @@ class Dispatcher:
         """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""
         self._writing.discard(writing)
         if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
-            self._admission.turns.give_up(turn)
+            self._admission.forget(turn)
             return
         self._begin(task, turn, began).cancelled = task.idempotency_key is None
 
@@ -305,4 +311,4 @@ class Dispatcher:
         await self._conductor.carry(live)
         if self._live.pop(live.task.id, None) is not None:
             self._weight -= live.weight
-        self._admission.turns.give_up(live.turn)
+        self._admission.forget(live.turn)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from coordinator.agents.instance import Instance
+from coordinator.execution.running_task import Live
 from coordinator.tasks.plan import check_proposal
 from coordinator.tasks.task import Step, Task
+from shared import logs
 from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage
 from shared.errors import Invalid, ModelFailed
 
@@ -116,6 +118,24 @@ class Planner:
                 for capability in one.registration.capabilities:
                     offered.setdefault(capability, set()).update(filter(None, [one.registration.description]))
         return offered
+
+
+async def propose_for(live: Live, planner: Planner | None, *, now: float) -> Proposal:
+    """A plan for a task, within a fair part of what it has left, which it pays for; never raises."""
+    if planner is None:  # it was there when the task came
+        return Proposal(why="The model that was to plan this task is no longer configured.")
+    steps = len(live.task.steps) - 1
+    left = live.ledger.calls_left
+    calls = None if left is None else min(1, left - steps)
+    tokens = None if live.ledger.tokens_left is None else live.ledger.tokens_left // (steps + 1)
+    seconds = SHARE * min(live.task.seconds, max(0.0, live.until - now))
+    try:
+        proposal = await planner.propose(live.task, seconds=seconds, calls=calls, tokens=tokens)
+    except Exception as exc:  # a bug of ours costs the model's plan, never the task
+        logs.get().error("planner.broke", exc_info=exc)
+        return Proposal(why=f"Internal error in the planner: {type(exc).__name__}.")
+    live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
+    return proposal
 
 
 def _to_steps(said: ProposedPlan, task: Task) -> list[PlanStep]:

@@ -12,11 +12,10 @@ from pydantic_core import to_json
 
 from coordinator.admission.admission import Admission
 from coordinator.admission.turns import Turn
-from coordinator.execution import model_planner as planner
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.durably import write_durably
-from coordinator.execution.model_planner import Planner, Proposal
-from coordinator.execution.running_task import Live
+from coordinator.execution.model_planner import Planner, Proposal, propose_for
+from coordinator.execution.running_task import Live, make_live
 from coordinator.execution.step_runner import Allowance, EndedStep, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
@@ -26,10 +25,11 @@ from coordinator.tasks.unfinished import end_unfinished, internal_error
 from shared import logs
 from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
-from shared.errors import LimitReached
+from shared.errors import LimitReached, StepTimeout
 from shared.limits.ledger import Ledger
 
 END_SECONDS = 0.25  # of each task's time, kept for writing its end and answering; 5 % of a short one
+ANSWERED = {Status.COMPLETED: True, Status.TIMED_OUT: False}  # a step's end, as its agent's places are counted
 BY_COORDINATOR = "coordinator"
 
 
@@ -49,24 +49,14 @@ class Conductor:
         self._store = store
         self._runner = runner
         self._admission = admission
+        self._places = admission.places
         self._now = now
 
     def take_up(self, task: Task, turn: Turn, *, until: float) -> Live:
         """Takes a new task, or one from the journal, whose running steps are queued again; `until` is monotonic."""
-        sent = {s.id for s in task.steps if s.status is Status.RUNNING}
-        if sent:
-            open_steps = (changed(s, status=Status.QUEUED) if s.status is Status.RUNNING else s for s in task.steps)
-            task = changed(task, steps=tuple(open_steps))
         for output in (s.output for s in task.steps if s.output is not None):
             self._runner.outputs.add(task.id, len(to_json(output)))
-        spent = sum((s.spent for s in task.own_steps), NO_USAGE)
-        ledger = Ledger(
-            max_calls=task.max_calls,
-            max_tokens=task.max_tokens,
-            spent_calls=spent.calls,
-            spent_tokens=spent.tokens,
-        )
-        return Live(task, until, ledger, Frontier(task.steps), turn, sent_before=sent)
+        return make_live(task, turn, self._places.make_seat(turn.lane, task.priority), until=until)
 
     async def carry(self, live: Live) -> None:
         """Carries the task to its end; if cancelled without `live.cancelled`, leaves it to the next start."""
@@ -88,23 +78,29 @@ class Conductor:
     async def _run(self, live: Live) -> None:
         if self._now() >= self._compute_end(live):
             return
-        ends_at = self._to_loop_time(self._compute_end(live))
         try:
-            async with asyncio.timeout_at(None if self._admission.is_free else ends_at):  # a timer costs time
-                await self._admission.enter(live.task.priority)
-        except TimeoutError:
-            self._time_out(live, "The task timed out while queued.")
-            return
-        try:
-            left = self._compute_end(live) - self._now()
-            if live.task.started_at is None and not self._admission.can_be_done(live.turn, left):
-                self._time_out(live, f"The task timed out while queued: the {left:.1f} s left are too few for it.")
-                return
-            self._admission.turns.begin(live.turn, until=live.until)
-            await self._conduct(live)
+            if await self._enter(live):
+                self._admission.turns.begin(live.turn, until=live.until)
+                await self._conduct(live)
         finally:
             self._admission.turns.end(live.turn, Status.CANCELLED if live.cancelled else live.task.status)
-            self._admission.leave()
+            self._admission.leave(live.seat)
+
+    async def _enter(self, live: Live) -> bool:
+        """Waits for a place; False if there is not time enough for the task any more."""
+        targets = [step.asks for step in live.frontier.list_first(live.task)]
+        if not self._admission.try_enter(live.seat, targets):
+            try:
+                async with asyncio.timeout_at(self._to_loop_time(self._compute_end(live))):
+                    await self._admission.enter(live.seat, targets)
+            except TimeoutError:
+                self._time_out(live, "The task timed out while queued.")
+                return False
+        left = self._compute_end(live) - self._now()
+        if live.task.started_at is None and not self._admission.can_be_done(live.turn, left):
+            self._time_out(live, f"The task timed out while queued: the {left:.1f} s left are too few for it.")
+            return False
+        return True
 
     def _time_out(self, live: Live, why: str) -> None:
         live.task = changed(live.task, error=StepError(type="timeout", detail=why, retryable=True))
@@ -171,7 +167,10 @@ class Conductor:
         live.task = with_step(live.task, changed(step, status=Status.RUNNING))
         who: dict[str, JsonValue] = {"agent": BY_COORDINATOR, "instance": None}
         self._store.note(live.task.id, "step.started", {"step_id": step.id, "attempt": step.attempt, **who})
-        proposal = Proposal(why="The coordinator restarted.") if cut_off else await self._propose(live)
+        if cut_off:
+            proposal = Proposal(why="The coordinator restarted.")
+        else:
+            proposal = await propose_for(live, self._planner, now=self._now())
         missing = () if proposal.steps else (Missing(what="model", why=f"No plan was made. {proposal.why}"),)
         step = changed(
             step,
@@ -188,22 +187,6 @@ class Conductor:
         written = await write_durably(lambda: self._store.replan(task, step, live.ledger))
         live.task = task if written else await self._store.task(task.id) or task
         live.frontier = Frontier(live.task.steps)
-
-    async def _propose(self, live: Live) -> Proposal:
-        if self._planner is None:  # it was there when the task came
-            return Proposal(why="The model that was to plan this task is no longer configured.")
-        steps = len(live.task.steps) - 1
-        left = live.ledger.calls_left
-        calls = None if left is None else min(1, left - steps)
-        tokens = None if live.ledger.tokens_left is None else live.ledger.tokens_left // (steps + 1)
-        seconds = planner.SHARE * min(live.task.seconds, max(0.0, live.until - self._now()))
-        try:
-            proposal = await self._planner.propose(live.task, seconds=seconds, calls=calls, tokens=tokens)
-        except Exception as exc:  # a bug of ours costs the model's plan, never the task
-            logs.get().error("planner.broke", exc_info=exc)
-            return Proposal(why=f"Internal error in the planner: {type(exc).__name__}.")
-        live.ledger = live.ledger.settle(calls=0, tokens=0, usage=proposal.usage)
-        return proposal
 
     def _start(self, live: Live, step: Step, *, sharers: int, later: int) -> Coroutine[Any, Any, None]:
         try:
@@ -236,9 +219,12 @@ class Conductor:
 
         def record(now: Step) -> Ledger:
             live.task = with_step(live.task, now)
+            self._places.move(live.seat, step.id, now.answered_by or "")
             return live.ledger
 
+        answered: bool | None = None
         try:
+            await self._places.begin(live.seat, step.id, step.asks, until=until, said=step.target)
             ended = await self._runner.run(
                 task,
                 step,
@@ -249,6 +235,9 @@ class Conductor:
                 read_clock=lambda: live.read_clock(self._now()),
                 missing=missing(task) if live.frontier.flawed else [],
             )
+            answered = ANSWERED.get(ended.step.status)
+        except StepTimeout as exc:  # it waited for others
+            ended = self._give_up(live, step, Status.TIMED_OUT, StepError(type=exc.type, detail=exc.detail))
         except asyncio.CancelledError:  # the task ends: what the step has spent counts
             delegated = await self._end_delegations(live, step)
             cut_off = live.task.step(step.id)
@@ -258,6 +247,8 @@ class Conductor:
         except Exception as exc:  # a bug of ours costs its step, never the task's end
             logs.get().error("step.broke", step_id=step.id, exc_info=exc)
             ended = self._give_up(live, live.task.step(step.id), Status.FAILED, internal_error(exc))
+        finally:
+            self._places.end(live.seat, step.id, answered=answered)
         delegated = await self._end_delegations(live, step)
         if delegated is not NO_USAGE:
             ended = changed(ended, step=changed(ended.step, usage=ended.step.usage + delegated))

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from coordinator.journal.packed import read_output, unpack
+from coordinator.tasks.lane import NO_LANE, Lane
 from coordinator.tasks.task import Rerun, Step, Task, measure_seconds
 from shared.contracts import Missing, Status, StepError, Usage
 from shared.db.database import Row
@@ -47,11 +48,17 @@ def make_task_row(task: Task) -> dict[str, Any]:
 
 
 def accepted(task: Task) -> dict[str, Any]:
-    """What the first event of a task tells: when it must have ended, and what it owes an earlier one."""
+    """What the first event of a task tells: when it must have ended, whose it is, and what it owes an earlier one."""
     data: dict[str, Any] = {"priority": task.priority, "deadline": task.deadline}
     if (rerun := task.rerun) is not None:
         data["rerun"] = {"of": rerun.of, "from_step": rerun.from_step, "taken": dict(rerun.taken)}
+    if task.lane != NO_LANE:
+        data["lane"] = {"key": task.lane.key, "tenant": task.lane.tenant}
     return data
+
+
+def _read_lane(accepted: str | None) -> Lane:
+    return NO_LANE if accepted is None or '"lane"' not in accepted else Lane(**from_json(accepted)["lane"])
 
 
 def _read_rerun(accepted: str | None) -> Rerun | None:
@@ -134,6 +141,7 @@ def read_task(row: Row, steps: Sequence[Row], accepted: str | None) -> Task:
         traceparent=traceparent,
         steps=tuple(_step(planned, found.get(planned["id"])) for planned in from_json(plan)),
         rerun=_read_rerun(accepted),
+        lane=_read_lane(accepted),
         error=_error(error),
         **(from_json(request) if request else {}),
     )

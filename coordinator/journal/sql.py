@@ -176,7 +176,6 @@ SELECT task_id, type, data FROM events
 WHERE task_id IN (SELECT id FROM tasks) AND type IN ('delegation.started', 'delegation.finished')
 ORDER BY id
 """
-
 # Lists, newest first: of those that have not ended, a few thousand at most, and of history, each by an index that
 # has them in this order.
 _LINE = "status, description, priority, created_at, started_at, finished_at, deadline"

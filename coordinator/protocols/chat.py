@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
+from coordinator.access.caller import Caller, asking
+from coordinator.admission.lane_header import lane_of
 from coordinator.api.dependencies import Services
 from coordinator.execution.waiting import TaskFailed
 from coordinator.questions.followups import complete, points_back
@@ -77,7 +79,8 @@ class CoordinatorFace:
         """
         services = self.get_services()
         ask = await self._complete(ask)
-        task = await self.accept(self._make_request(ask, services), key=ask.key, traceparent=ask.traceparent)
+        wanted, caller = self._make_request(ask, services), asking.get()
+        task = await self.accept(wanted, key=ask.key, traceparent=ask.traceparent, caller=caller)
         said = ""  # of the report, which goes out as it is written
         async with aclosing(self.watch(task, stays=ask.stays)) as notes:
             async for note in notes:
@@ -98,11 +101,18 @@ class CoordinatorFace:
             yield Delta(final.text[start : start + PIECE_CHARACTERS])
         yield final
 
-    async def accept(self, wanted: TaskRequest, *, key: str | None = None, traceparent: str | None = None) -> Task:
+    async def accept(
+        self,
+        wanted: TaskRequest,
+        *,
+        key: str | None = None,
+        traceparent: str | None = None,
+        caller: Caller | None = None,
+    ) -> Task:
         """A durable task; the same `key` with the same request gives the one it has. Raises as `answer` does."""
         digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest() if key else ""
         task, _ = await self.get_services().dispatcher.accept(
-            wanted, idempotency_key=key, digest=digest, traceparent=traceparent
+            wanted, idempotency_key=key, digest=digest, traceparent=traceparent, lane=lane_of(caller)
         )
         return task
 

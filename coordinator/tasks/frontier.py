@@ -37,6 +37,10 @@ class Frontier:
     def left(self) -> int:
         return len(self._unended)
 
+    def list_first(self, task: Task) -> list[Step]:
+        """Steps that may start at once, as far as is known before any has; they stay due."""
+        return [step for step in map(task.step, self._due) if not self._open[step.id] and not step.is_planning]
+
     def ended(self, step: Step) -> None:
         """A step has ended: those that need it may be due."""
         if step.id not in self._unended:

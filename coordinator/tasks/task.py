@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from coordinator.tasks.lane import NO_LANE, Lane
 from shared.contracts import NO_USAGE, Format, Missing, Status, StepError, Usage
 from shared.copying import changed
 from shared.errors import Conflict
@@ -77,6 +78,11 @@ class Step:
         return self.capability is None and self.agent is None
 
     @property
+    def asks(self) -> tuple[str | None, str | None]:
+        """The capability and the agent that are asked for."""
+        return self.capability, self.agent
+
+    @property
     def target(self) -> str:
         """Who was asked, in words."""
         if self.is_planning:
@@ -108,7 +114,8 @@ class Task:
     format: Format = "markdown"
     max_calls: int | None = None
     max_tokens: int | None = None
-    tenant: str = "default"
+    tenant: str = "default"  # whose idempotency keys it knows
+    lane: Lane = NO_LANE  # in which queue it waits
     idempotency_key: str | None = None
     request_digest: str = ""
     traceparent: str | None = None

@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, ContentBlock, ResourceLink, TextContent, Tool, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
+from coordinator.access.guard import CALLER
 from coordinator.api import agents as api_agents
 from coordinator.execution.waiting import TaskFailed
 from coordinator.protocols.chat import CoordinatorFace
@@ -181,7 +182,7 @@ class CoordinatorTools:
         wanted = TaskRequest.model_construct(
             **{name: value for name, value in given if name in TaskRequest.model_fields}
         )
-        task = await self._face.accept(wanted, traceparent=_get_scope(ctx)[TRACE])
+        task = await self._face.accept(wanted, traceparent=_get_scope(ctx)[TRACE], caller=_get_scope(ctx)[CALLER])
         if given.wait:
             try:
                 await self._watch(ctx, task)

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from coordinator.admission.admission import Admission
+from coordinator.admission.seat import Seat
 from coordinator.admission.turns import Turn
+from coordinator.tasks.lane import NO_LANE
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
 from shared.errors import Overloaded
@@ -19,10 +21,17 @@ class Desk:
     def __init__(self, *, places: int = 1, queued: int = 100) -> None:
         self.now = 1_000.0
         self.admission = Admission(
-            max_running=places, max_queued=queued, now=lambda: self.now, waited=lambda seconds: None
+            max_running=places,
+            max_queued=queued,
+            names_of=lambda capability, agent: (),
+            weight_of=lambda key: 1.0,
+            told_apart=lambda: False,
+            now=lambda: self.now,
+            waited=lambda seconds: None,
         )
         self.places = places
         self.open: list[Turn] = []
+        self.seats: dict[int, Seat] = {}
         self.begun: list[Turn] = []
 
     def ask(self, agent: str = "chat", *, seconds: float = 30.0, priority: int = 5) -> Turn:
@@ -31,13 +40,17 @@ class Desk:
         return turn
 
     def begin(self, turn: Turn) -> Turn:
+        self.seats[id(turn)] = seat = self.admission.places.make_seat(NO_LANE, turn.priority)
+        assert self.admission.try_enter(seat, [])
         self.admission.turns.begin(turn, until=self.now + 1_000)
         self.begun.append(turn)
         return turn
 
     def end(self, turn: Turn, status: Status = Status.COMPLETED) -> None:
         self.admission.turns.end(turn, status)
-        self.admission.turns.give_up(turn)
+        if (seat := self.seats.pop(id(turn), None)) is not None:
+            self.admission.leave(seat)
+        self.admission.forget(turn)
         self.open.remove(turn)
 
     def have_done(self, agent: str, seconds: float, *, times: int = 20, status: Status = Status.COMPLETED) -> None:

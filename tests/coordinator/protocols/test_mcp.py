@@ -215,6 +215,20 @@ async def test_a_trace_reaches_the_agents(url: str, suite: Suite, mode: str) -> 
     assert trace[:36] in suite.network.calls("researcher")[0].headers["traceparent"]
 
 
+@both
+async def test_a_tenant_reaches_the_queue(url: str, suite: Suite, mode: str) -> None:
+    async with httpx.AsyncClient(timeout=30) as client:
+        headers = await legacy_session(client, url) if mode == "legacy" else modern_headers("tools/call")
+        asked = call({"task_description": "Why are there tides?"})
+        await client.post(url, json=asked, headers=headers | {"Muster-Tenant": "blue"})
+        refused = await client.post(url, json=asked, headers=headers | {"Muster-Tenant": "-"})
+
+    [line] = await suite.services.store.list_tasks()
+    [accepted] = [e for e in await suite.services.store.events(line.id) if e.type == "task.accepted"]
+    assert accepted.fields["lane"] == {"key": None, "tenant": "blue"}
+    assert "Muster-Tenant must be" in refused.text
+
+
 # --- bad input ------------------------------------------------------------------------------------------
 
 
