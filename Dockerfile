@@ -42,6 +42,9 @@ RUN python -m compileall -q coordinator shared workers \
     && python -c "import coordinator.app, coordinator.cli.commands, coordinator.cli.client, \
 coordinator.cli.doctor.inspect, coordinator.journal.upkeep.backup, workers.researcher, workers.analyzer, workers.reporter, \
 uvicorn.loops.uvloop, uvicorn.protocols.http.httptools_impl, uvicorn.lifespan.on"
+# `docker compose exec coordinator muster …`
+RUN printf '#!/bin/sh\nMUSTER_NAME=muster exec python -m coordinator.cli "$@"\n' > /usr/local/bin/muster \
+    && chmod 755 /usr/local/bin/muster
 # Last, because every commit has another revision: `make image` gives it, and /health says it.
 ARG VERSION=0.2.0
 ARG REVISION=unknown

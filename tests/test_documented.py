@@ -7,8 +7,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic import SecretStr
 
+from coordinator.cli.commands import cli
 from coordinator.tasks.task import MOVES
 from shared.contracts import AgentStatus, Status
 from shared.errors import MusterError, WorkerFault
@@ -231,3 +233,13 @@ def test_diagrams_say_what_the_code_allows():
         assert [(a, b) for a, b in moves if a != b and Status(b) not in MOVES[Status(a)]] == []
     assert {word for word in re.findall(r"\w+", task + step) if word in set(Status)} == set(Status)
     assert {word for word in re.findall(r"\w+", agent) if word in set(AgentStatus)} == set(AgentStatus)
+
+
+def test_the_page_of_the_command_line_names_every_command():
+    """And no other."""
+    page = (ROOT / "docs/cli.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \|", page.split("## Where")[0], re.MULTILINE)
+
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == set(typer.main.get_command(cli).commands)
+    assert named >= set(re.findall(r"(?:muster|coordinator\.cli) ([a-z]+)", page))

@@ -27,7 +27,7 @@ def accepted(method: str, path: str) -> frozenset[Scope]:
     """The scopes of which a key needs one for this route."""
     if path in ("/register_agent", "/delegate"):
         return WORKER
-    if method == "DELETE" and path.startswith("/agents/") and path.count("/") == 2:
+    if method in ("DELETE", "PATCH") and path.startswith("/agents/") and path.count("/") == 2:
         return frozenset({Scope.REGISTER, Scope.ADMIN})
     if method not in READING:
         return frozenset({Scope.EXECUTE})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, StrictBool
 
 from coordinator.access.guard import caller_of
 from coordinator.agents.instance import Instance
@@ -18,6 +19,16 @@ from shared.limits.envelope import derive_key
 from shared.server import bodies
 
 router = APIRouter()
+
+
+class AgentChange(BaseModel):
+    """Body of `PATCH /agents/{agent_id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    draining: StrictBool
+
+
 SHOWN = 500  # characters of a reason, in the audit
 
 
@@ -87,6 +98,22 @@ async def remove_agent(
         raise
     services.audit.write("agent_deleted", caller, agent_id=agent_id, name=name)
     return {"agent_id": agent_id, "status": "removed"}
+
+
+@router.patch(
+    "/agents/{agent_id}", tags=["agents"], openapi_extra=bodies.describe(AgentChange), response_model=AgentView
+)
+async def change_agent(agent_id: str, request: Request, services: OpenServices) -> AgentView:
+    """Gives one instance no more steps (`draining`), or steps again; what it is working on goes on."""
+    wanted, caller = bodies.parse(AgentChange, await bodies.read(request)), caller_of(request.scope)
+    instance = services.agents.registry.get(agent_id)
+    if instance is not None and not services.secured and not services.agents.may_withdraw(agent_id, caller):
+        raise Forbidden("This agent has a secret. Set API_KEY, and send it, to drain the agent.")
+    name = services.agents.drain(agent_id, caller, held=wanted.draining)
+    services.audit.write("agent_drained" if wanted.draining else "agent_resumed", caller, agent_id=agent_id, name=name)
+    instance = services.agents.registry.get(agent_id)
+    assert instance is not None
+    return _agent(instance, services)
 
 
 def _agent(instance: Instance, services: Services) -> AgentView:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.options import URL, DatabaseUrl, KeyOption, Url
+from coordinator.cli.options import DatabaseUrl, Json, KeyOption, Url
 
 agents = typer.Typer(help="List the agents and how they are; 'remove' takes one off.")
 keys = typer.Typer(help="Make and remove keys with scopes, in the file of KEYS_FILE.", no_args_is_help=True)
@@ -15,14 +15,22 @@ File = Annotated[Path, typer.Option(envvar="KEYS_FILE", help="The file of the ke
 
 
 @agents.callback(invoke_without_command=True)
-def list_agents(context: typer.Context, url: Url = URL, key: KeyOption = None) -> None:
+def list_agents(context: typer.Context, url: Url = None, key: KeyOption = None, json: Json = False) -> None:
     """List the agents and how they are."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        show_agents(url, key, json)
+
+
+@agents.command("list")
+def show_agents(url: Url = None, key: KeyOption = None, json: Json = False) -> None:
+    """List the agents and how they are."""
     from coordinator.cli.client import get_json
-    from coordinator.cli.console import out, table
+    from coordinator.cli.console import out, show_json, table
 
     rows = get_json(url, key, "/agents", {})["agents"]
+    if json:
+        show_json(rows)
+        return
     shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
     out.print(table(rows, shown | {"last_error": "last error", "agent_id": "id"}))
 
@@ -30,7 +38,7 @@ def list_agents(context: typer.Context, url: Url = URL, key: KeyOption = None) -
 @agents.command("remove")
 def remove_agent(
     agent_id: Annotated[str, typer.Argument(help="The id, as 'agents' shows it.")],
-    url: Url = URL,
+    url: Url = None,
     key: KeyOption = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -53,6 +61,26 @@ def remove_agent(
     if not answer.is_success:
         fail(explain(answer))
     out.print(f"{agent_id} is removed.", highlight=False)
+
+
+@agents.command("drain")
+def drain_agent(
+    agent_id: Annotated[str, typer.Argument(help="The id, as 'agents' shows it.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Give it steps again.")] = False,
+    url: Url = None,
+    key: KeyOption = None,
+    json: Json = False,
+) -> None:
+    """Give an agent no more steps; what it works on goes on."""
+    from coordinator.cli.client import client_of, request
+    from coordinator.cli.console import out, show_json
+
+    with client_of(url, key) as client:
+        answer = request(client, "PATCH", f"/agents/{agent_id}", json={"draining": not resume}).json()
+    if json:
+        show_json(answer)
+        return
+    out.print(f"{agent_id} is {answer['status']}.", highlight=False)
 
 
 @keys.command("add")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from httpx_sse import connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from coordinator.cli.console import text_of
+from coordinator.cli.console import write_event
 
 Json = dict[str, Any]
+RETURNS = 30  # tries to come back to a stream that broke
+RETURN_SECONDS = 1.0
 
 
 class AskFailed(Exception):
@@ -25,7 +28,7 @@ def ask(client: httpx.Client, body: Json, console: Console) -> Json:
     """Runs a task, showing its progress on `console`; returns its TaskView. Raises `AskFailed`."""
     try:
         with _Display(console) as display:
-            for name, data in _events(client, body):
+            for name, data in _events(client, "POST", "/execute_task", json=body):
                 if name == "result":
                     return data
                 display.show(name, data)
@@ -34,9 +37,30 @@ def ask(client: httpx.Client, body: Json, console: Console) -> Json:
     raise AskFailed("The coordinator stopped before the task ended; the task continues after a restart.")
 
 
-def _events(client: httpx.Client, body: Json) -> Iterator[tuple[str, Json]]:
+def follow(client: httpx.Client, task_id: str) -> Iterator[tuple[str, Json]]:
+    """The events of a task, the past first, until it ends; comes back after a restart. Raises `AskFailed`."""
+    last, failures = 0, 0
+    while True:
+        try:
+            for name, data in _events(client, "GET", f"/tasks/{task_id}/events", headers={"Last-Event-ID": str(last)}):
+                last, failures = data["id"], 0
+                yield name, data
+                if name == "task.finished":
+                    return
+            if client.get(f"/tasks/{task_id}", params={"view": "brief"}).json()["finished_at"] is not None:
+                return
+        except (httpx.HTTPError, KeyError, ValueError) as exc:
+            failures += 1
+            if failures > RETURNS:
+                raise AskFailed(
+                    unreachable(client, exc) if isinstance(exc, httpx.HTTPError) else "The coordinator does not answer."
+                ) from exc
+        time.sleep(RETURN_SECONDS)
+
+
+def _events(client: httpx.Client, method: str, path: str, **more: Any) -> Iterator[tuple[str, Json]]:
     limits = httpx.Timeout(10, read=30)  # a comment comes every 10 s
-    with connect_sse(client, "POST", "/execute_task", json=body, timeout=limits) as source:
+    with connect_sse(client, method, path, timeout=limits, **more) as source:
         if source.response.status_code != 200:
             source.response.read()
             raise AskFailed(explain(source.response))
@@ -84,7 +108,7 @@ class _Display:
 
     def show(self, name: str, data: Json) -> None:
         if not self._console.is_terminal:
-            self._line(name, data)
+            write_event(self._console, name, data)
         elif name in ("task.planned", "task.replanned"):
             self._plan([step["id"] for step in data["steps"]])
         elif (bar := self._bars.get(data.get("step_id", ""))) is not None:
@@ -109,11 +133,6 @@ class _Display:
         }
         done = 1.0 if name in ("step.finished", "step.failed") else data.get("fraction")
         self._progress.update(bar, description=_clean(words.get(name, name)), completed=done)
-
-    def _line(self, name: str, data: Json) -> None:
-        shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
-        words = _clean(" ".join(f"{k}={text_of(data[k])}" for k in shown if data.get(k) is not None))
-        self._console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _clean(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,15 +14,37 @@ from coordinator.cli.console import fail
 from shared.settings import Settings, load_settings
 from shared.urls import is_loopback
 
+KEY_FILE = Path("secrets/api_key")
+
+
+class _Here(Settings):
+    """What the environment and `.env` say of the suite that is started here."""
+
+    publish_port: int = 8000
+
 
 def own_key() -> str | None:
     """The key that a suite started here would ask for."""
     key = load_settings(Settings).api_key
-    return key.get_secret_value() if key else None
+    if key is not None:
+        return key.get_secret_value()
+    try:
+        return KEY_FILE.read_text(encoding="utf-8-sig").strip() or None  # as docker-compose.prod.yml names it
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
-def client_of(url: str, key: str | None) -> httpx.Client:
-    """A client of the coordinator at `url`, with `key` or the one of `.env`; ends the command where `url` is none."""
+def find_url() -> str:
+    """Where a suite that was started here listens."""
+    return f"http://127.0.0.1:{load_settings(_Here).publish_port}"
+
+
+def client_of(url: str | None, key: str | None) -> httpx.Client:
+    """A client of the coordinator at `url`, or of the one here, with `key` or the one of `.env`.
+
+    Ends the command where `url` is none.
+    """
+    url = url or find_url()
     key = key or own_key()
     try:
         http_url(url)
@@ -37,10 +60,12 @@ def client_of(url: str, key: str | None) -> httpx.Client:
         fail(f"{url} cannot be called with this environment: {exc}. Check SSL_CERT_FILE, SSL_CERT_DIR, {proxies}.")
 
 
-def request(client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None) -> httpx.Response:
+def request(
+    client: httpx.Client, method: str, path: str, params: dict[str, Any] | None = None, **more: Any
+) -> httpx.Response:
     """The answer, which is a success; ends the command with a sentence where there is none."""
     try:
-        answer = client.request(method, path, params=params)
+        answer = client.request(method, path, params=params, **more)
     except httpx.HTTPError as exc:
         fail(unreachable(client, exc))
     if not answer.is_success:
@@ -48,7 +73,7 @@ def request(client: httpx.Client, method: str, path: str, params: dict[str, Any]
     return answer
 
 
-def get_json(url: str, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
+def get_json(url: str | None, key: str | None, path: str, params: dict[str, Any]) -> dict[str, Any]:
     """The JSON object at `path`."""
     with client_of(url, key) as client:
         found: dict[str, Any] = request(client, "GET", path, params).json()

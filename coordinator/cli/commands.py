@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from coordinator.cli import access
 from coordinator.cli.journal_commands import journal
-from coordinator.cli.options import URL, KeyOption, Url
+from coordinator.cli.options import Json, KeyOption, Url
+from coordinator.cli.task_commands import read_plan, tasks
 
 # Each command imports what it needs itself: all together are 0.5 s of processor time, which `--help` and a mistyped
 # option would wait for. What is imported here, they pay.
@@ -29,7 +30,33 @@ DEFAULT_QUESTION = (
 
 cli.add_typer(access.agents, name="agents")
 cli.add_typer(access.keys, name="keys")
+cli.add_typer(tasks)
 cli.add_typer(journal)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from shared.version import VERSION
+
+        typer.echo(VERSION)
+        raise typer.Exit()
+
+
+@cli.callback()
+def muster(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Muster: start the suite, ask it questions, show its tasks and agents."""
+
+
+@cli.command()
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")] = "bash") -> None:
+    """Print the script that completes 'muster' in a shell."""
+    from typer._completion_shared import get_completion_script
+
+    typer.echo(get_completion_script(prog_name="muster", complete_var="_MUSTER_COMPLETE", shell=shell))
 
 
 @cli.command()
@@ -60,7 +87,7 @@ def demo(
     output: Annotated[Path, typer.Option(envvar="OUTPUT", help="File for the HTML report.")] = Path("report.html"),
     timeout: Annotated[float, typer.Option(help="Time limit in seconds.")] = 50.0,
 ) -> None:
-    """Start, ask one question about a folder, print the report, stop.
+    """Start, ask about a folder, print the report, stop.
 
     The suite listens on free ports, and its journal is gone afterwards.
     """
@@ -105,10 +132,13 @@ def demo(
 @cli.command("ask")
 def ask_command(
     question: Annotated[str, typer.Argument(help="What to ask.")],
-    url: Url = URL,
+    url: Url = None,
     key: KeyOption = None,
     timeout: Annotated[float, typer.Option(help="Time limit in seconds.")] = 30.0,
     html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="A file with a plan of your own, as JSON.")] = None,
+    later: Annotated[bool, typer.Option("--async", help="Print the task's id and wait for nothing.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask a running suite; prints the answer, then its sources.
 
@@ -116,74 +146,45 @@ def ask_command(
     Ends with 0, with 3 when the documents do not seem to answer, with 1 when there is no answer for another reason.
     """
     from coordinator.cli.ask import AskFailed, ask
-    from coordinator.cli.client import client_of
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.client import client_of, request
+    from coordinator.cli.console import err, fail, show_json
 
+    body: dict[str, Any] = {"task_description": question, "timeout_seconds": timeout}
+    body |= {"plan": read_plan(plan)} if plan is not None else {}
     with client_of(url, key) as client:
+        if later:
+            task = request(client, "POST", "/execute_task", json=body, headers={"Prefer": "respond-async"}).json()
+            if json:
+                show_json(task)
+            else:
+                typer.echo(task["task_id"])
+            return
         try:
-            task = ask(client, {"task_description": question, "timeout_seconds": timeout}, err)
+            task = ask(client, body, err)
         except AskFailed as exc:
             fail(str(exc))
+        if json:
+            from coordinator.cli.outcome import exit_code
+
+            show_json(task)
+            raise typer.Exit(exit_code(task))
         from coordinator.cli.outcome import exit_code, pages_at, show
 
         show(client, task, pages_at(client, task), html)
     raise typer.Exit(exit_code(task))
 
 
-@cli.command()
-def tasks(
-    url: Url = URL,
-    key: KeyOption = None,
-    status: Annotated[str | None, typer.Option(help="Only tasks with this status.")] = None,
-    limit: Annotated[int, typer.Option(help="How many.")] = 20,
-) -> None:
-    """List tasks, newest first."""
-    from coordinator.cli.client import get_json
-    from coordinator.cli.console import out, table
-
-    params = {"limit": limit} | ({"status": status} if status else {})
-    rows = get_json(url, key, "/tasks", params)["tasks"]
-    out.print(
-        table(rows, {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"})
-    )
-
-
-@cli.command()
-def report(
-    task_id: Annotated[str, typer.Argument(help="The task.")],
-    url: Url = URL,
-    key: KeyOption = None,
-    format: Annotated[str, typer.Option(help="md, html or json.")] = "md",
-) -> None:
-    """Print a task's report."""
-    from coordinator.cli.client import client_of, request
-
-    with client_of(url, key) as client:
-        typer.echo(request(client, "GET", f"/tasks/{task_id}/report.{format}").text)
-
-
-@cli.command()
-def cancel(task_id: Annotated[str, typer.Argument(help="The task.")], url: Url = URL, key: KeyOption = None) -> None:
-    """Stop a task and everything that works on it."""
-    from coordinator.cli.client import client_of, request
-    from coordinator.cli.console import out
-
-    with client_of(url, key) as client:
-        answer = request(client, "POST", f"/tasks/{task_id}/cancel").json()
-    out.print(f"{answer['task_id']} is being cancelled.", highlight=False)
-
-
 @cli.command("doctor")
 def doctor_command(
-    url: Url = URL,
+    url: Url = None,
     key: KeyOption = None,
     project: Annotated[
         str | None,
         typer.Option(envvar="COMPOSE_PROJECT_NAME", help="Compose project, if the port does not identify it."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
-    """Find what is wrong with a suite, and the command that fixes it.
+    """Find what is wrong, and the command that fixes it.
 
     Its model is tried out, too.
     Ends with 0 when all is well, 1 when something is not, 2 when it could not look.
@@ -191,7 +192,7 @@ def doctor_command(
     from contextlib import suppress
 
     from coordinator.cli.address import NoAddress
-    from coordinator.cli.client import own_key
+    from coordinator.cli.client import find_url, own_key
     from coordinator.cli.console import err, out
     from coordinator.cli.doctor import inspect
     from coordinator.cli.doctor.rules import examine
@@ -199,7 +200,7 @@ def doctor_command(
     with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
         key = key or own_key()
     try:
-        facts = inspect.look(url, key, name=project)
+        facts = inspect.look(url or find_url(), key, name=project)
     except NoAddress as exc:
         err.print(str(exc), style="red", highlight=False, markup=False)
         raise typer.Exit(inspect.CANNOT_LOOK) from exc
@@ -218,7 +219,7 @@ def render_command(
         Path | None, typer.Option("-o", "--output", help="File to write; unset: standard output.")
     ] = None,
 ) -> None:
-    """Turn KAOS's Kubernetes manifests into a compose file.
+    """Turn KAOS's manifests into a compose file.
 
     What is left out is named on stderr; if something cannot be translated, nothing is written and it ends with 2.
     """

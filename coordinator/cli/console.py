@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +19,20 @@ def fail(text: str) -> NoReturn:
     """Ends the command with exit code 1 and a sentence."""
     err.print(text, style="red", highlight=False, markup=False)
     raise typer.Exit(1)
+
+
+def show_json(value: object, *, indent: int | None = 2) -> None:
+    """Prints a value as JSON, which no terminal changes."""
+    typer.echo(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def write_event(console: Console, name: str, data: Mapping[str, Any]) -> None:
+    """An event of a task as one line."""
+    from shared.rendering import clean  # with the first event: it takes 0.1 s, in which the agents work already
+
+    shown = ("step_id", "agent", "message", "status", "seconds", "error", "why")
+    words = clean(" ".join(f"{k}={text_of(data[k])}" for k in shown if data.get(k) is not None))
+    console.print(f"  {name:<14} {words}", highlight=False, markup=False, soft_wrap=True)
 
 
 def text_of(value: object) -> str:
