@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from statistics import median
 
 from coordinator.tasks.task import Task
 from shared.contracts import Status
@@ -16,7 +15,8 @@ KINDS = 500  # that are remembered
 RECENT = 32  # completed tasks of a kind, from which what one needs is taken
 ENOUGH = 8  # of them, before a task is given up for lack of time
 AMPLE = 0.5  # who used less of its time than this was not cut short by it
-WEIGHT = 1 / 8  # of one more task in the mean
+SPANS = (32, 256)  # tasks that a mean is of: a short one sees a change, a long one remembers that a few are long
+SURE = 0.9  # share of tasks that complete within what is taken as their time
 OLD_SECONDS = 60.0  # and twice the mean: what was measured before that tells nothing about now
 
 
@@ -31,9 +31,19 @@ ANY_TIME = -1  # in a kind: tasks with the same steps, whatever time they have
 @dataclass
 class _Known:
     at: float
-    held: float = 0.0  # seconds in a place, on average
+    held: float = 0.0  # seconds in a place: the longer of the means
+    tasks: int = 0
+    means: list[float] = field(default_factory=lambda: [0.0] * len(SPANS))
     needed: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # seconds of those that completed
     unhurried: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # … with ample time left
+
+    def add(self, seconds: float, at: float) -> None:
+        """One more task has held a place for so long."""
+        self.tasks, self.at = self.tasks + 1, at
+        self.means = [
+            mean + (seconds - mean) / min(self.tasks, span) for mean, span in zip(self.means, SPANS, strict=True)
+        ]
+        self.held = max(self.means)
 
 
 class Forecast:
@@ -56,8 +66,7 @@ class Forecast:
         vain = status in (Status.FAILED, Status.CANCELLED)
         for one in (known, self._remember((ANY_TIME, kind[1])), self._all):
             if not vain or seconds > one.held:
-                one.held = seconds if not one.held else one.held + WEIGHT * (seconds - one.held)
-                one.at = self._now()
+                one.add(seconds, self._now())
         if status is Status.COMPLETED:
             known.needed.append(seconds)
             if seconds < AMPLE * left:
@@ -69,8 +78,9 @@ class Forecast:
         return known.held if known else 0.0
 
     def expect_typical(self, kind: Kind) -> float:
-        """Seconds within which half of such tasks complete."""
-        return median(known.needed) if (known := self._find(kind)) and known.needed else 0.0
+        """Seconds within which nine of ten such tasks that complete do."""
+        known = self._find(kind)
+        return sorted(known.needed)[int(SURE * len(known.needed))] if known and known.needed else 0.0
 
     def expect_least(self, kind: Kind) -> float:
         """Seconds within which no such task completed lately; 0 before some have, without being pressed for time."""

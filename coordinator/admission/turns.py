@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from coordinator.admission.forecast import Forecast, Kind, kind_of
 from coordinator.admission.seat import Target
@@ -15,24 +15,12 @@ PRIORITIES = 10  # 0 to 9; see `TaskRequest`
 LOOK_SECONDS = 0.01  # how long a look at the running tasks counts
 
 
-@dataclass(eq=False)
-class _Line:
-    """What waits in one lane for one target, by priority: expected seconds in a place, and how many tasks."""
-
-    ahead: list[float] = field(default_factory=lambda: [0.0] * PRIORITIES)
-    waiting: list[int] = field(default_factory=lambda: [0] * PRIORITIES)
-
-
 @dataclass
 class Turn:
-    """One open task's. `held` is the expected seconds in a place; `began` and `ends` are monotonic, once it has one.
-
-    `lane` is the one that it counts in.
-    """
+    """One open task's. `lane` is the one that it counts in; the times are monotonic, and 0 before it begins."""
 
     kind: Kind
     priority: int
-    held: float
     lane: Lane
     target: Target
     waits: bool = True
@@ -56,19 +44,15 @@ class Turns:
         self._places = places
         self._now = now
         self._share_of = share_of
-        self._lines: dict[tuple[Lane, Target], _Line] = {}
+        self._waiting: dict[tuple[Lane, Target, Kind], list[int]] = {}  # tasks by priority
         self._running: dict[int, Turn] = {}
         self._free_at = 0.0
         self._looked: float | None = None
 
     def take(self, task: Task, lane: Lane) -> Turn:
         """A turn behind those of its lane with the task's priority or a higher one."""
-        kind = kind_of(task)
-        turn = Turn(kind, task.priority, self._forecast.expect_held(kind), lane, _first(task))
-        if (line := self._lines.get((lane, turn.target))) is None:
-            line = self._lines[lane, turn.target] = _Line()
-        line.ahead[turn.priority] += turn.held
-        line.waiting[turn.priority] += 1
+        turn = Turn(kind_of(task), task.priority, lane, _first(task))
+        self._waiting.setdefault((lane, turn.target, turn.kind), [0] * PRIORITIES)[turn.priority] += 1
         return turn
 
     def begin(self, turn: Turn, *, until: float) -> None:
@@ -101,25 +85,24 @@ class Turns:
         """
         target, mine, others, lanes = _first(task), 0.0, 0.0, {task.lane}
         share = self._share_of(target)
-        for (lane, wanted), line in self._lines.items():
+        for (lane, wanted, kind), tasks in self._waiting.items():
             if wanted != target and (share or self._share_of(wanted)):
                 continue
+            held = self._forecast.expect_held(kind)
             if lane == task.lane:
-                mine += sum(line.ahead[task.priority :])
-            elif any(line.waiting):
+                mine += held * sum(tasks[task.priority :])
+            else:
                 lanes.add(lane)
-                others += sum(line.ahead)
+                others += held * sum(tasks)
         ahead = mine + min(others, mine * (len(lanes) - 1))
         return self._estimate_free() + ahead / (share or self._places)
 
     def _stop_waiting(self, turn: Turn) -> None:
-        at = turn.lane, turn.target
-        turn.waits, line = False, self._lines[at]
-        line.waiting[turn.priority] -= 1
-        left = line.ahead[turn.priority] - turn.held if line.waiting[turn.priority] else 0.0  # no sum of roundings
-        line.ahead[turn.priority] = max(0.0, left)
-        if not any(line.waiting):
-            del self._lines[at]
+        at = turn.lane, turn.target, turn.kind
+        turn.waits, tasks = False, self._waiting[at]
+        tasks[turn.priority] -= 1
+        if not any(tasks):
+            del self._waiting[at]
 
     def _estimate_free(self) -> float:
         """Seconds until the first running task ends: one that is late is expected to take as long again as it is."""

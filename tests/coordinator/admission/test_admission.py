@@ -267,7 +267,7 @@ def test_retry_after_is_as_long_as_the_queue_is_too_long():
 
     [seconds] = told(desk, 1)
 
-    assert 200 <= seconds <= 260
+    assert 180 <= seconds <= 200
 
 
 def test_refused_callers_come_back_one_after_another():
