@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import RedirectResponse
 
+from coordinator.access.caller import Caller
 from coordinator.access.guard import caller_of
 from coordinator.access.sessions import COOKIE, SESSION_SECONDS
 from coordinator.api.dependencies import OpenServices, Services
@@ -52,6 +53,8 @@ async def log_in(request: Request, services: OpenServices) -> Response:
     if cookie is None:
         services.audit.write("key_refused", caller, method="POST", path="/console/login", sent=bool(form.get("key")))
         return _show_log_in(services, to=_own(form.get("to", HOME)), wrong=True)
+    session = services.sessions.find(cookie)
+    services.audit.write("console_login", Caller(session.key.name if session else None, caller.address))
     answer = _see(_own(form.get("to", HOME)))
     _set_cookie(answer, request, services, cookie, seconds=int(SESSION_SECONDS))
     return answer

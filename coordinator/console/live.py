@@ -49,7 +49,7 @@ class Watched:
 class Live:
     """Renders what is watched, and rests while nothing is; `now` is processor time, in seconds."""
 
-    def __init__(self, *, fail: Callable[[str], None], now: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, *, fail: Callable[[str], None], now: Callable[[], float] = time.process_time) -> None:
         self._fail = fail
         self._now = now
         self._watched: dict[object, Watched] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
@@ -19,13 +20,13 @@ async def show(request: Request, services: Services, visitor: Visitor, make: Cal
     """`make` looks everything up again for each look; it may depend on the address and on the visitor's key alone."""
     base = services.settings.base_path
     if not sse.accepts(request.headers.get("accept")):
-        return render_page(await make(), visitor, base=base)
+        return await asyncio.to_thread(render_page, await make(), visitor, base=base)
     live: Live = getattr(request.app.state, LIVE)
     scopes, session = visitor.scopes, visitor.session
 
     async def render() -> tuple[str, bool]:
         view = await make()
-        return render_part(view, scopes, base=base), view.over
+        return await asyncio.to_thread(render_part, view, scopes, base=base), view.over
 
     def may_watch() -> bool:
         return session is None or services.sessions.is_valid(session)

@@ -24,7 +24,7 @@ from shared.report.model import Report
 
 SHOWN = 20_000  # characters of an input, or an output
 MOST_EVIDENCE = 50
-MOST_ROWS = 500
+MOST_ROWS = 300
 MOST_EVENTS = 200
 _OF_A_PLAN = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure")
 
@@ -33,26 +33,30 @@ async def view_task(services: Services, task_id: str, chosen: str) -> View:
     """Raises `NotFound`."""
     task = await services.dispatcher.get_task(task_id)
     events = await _all_events(services, task_id)
-    now = services.wall()
+    source = source_link(f"{services.settings.base_path}/console/tasks/{task.id}/sources/")
+    values = await asyncio.to_thread(_compose, task, events, chosen, source, now=services.wall())
+    values["curl"] = write_curl(task, services)
+    over = task.ended and not services.dispatcher.is_open(task.id)
+    return View("task.html", rendering.clean(task.description[:400])[:80], "tasks", values, over=over)
+
+
+def _compose(task: Task, events: list[TaskEvent], chosen: str, source: rendering.Link, *, now: float) -> dict[str, Any]:
+    """What the page shows; it may take a while for a thousand steps, so it is done beside the loop."""
     fall = draw(task, events, now=now)
     step = next((s for s in task.steps if s.id == chosen), None)
-    source = source_link(f"{services.settings.base_path}/console/tasks/{task.id}/sources/")
-    values: dict[str, Any] = {
+    return {
         "task": task,
         "fall": fall,
         "rows": fall.rows[:MOST_ROWS],
         "hidden": max(0, len(fall.rows) - MOST_ROWS),
         "now": now,
-        "missing": missing(task) if task.ended else [],
-        "report": await asyncio.to_thread(_report, task, events, source),
+        "missing": missing(task)[:MOST_ROWS] if task.ended else [],
+        "report": _report(task, events, source),
         "has_report": task.ended and any(s.status is Status.COMPLETED for s in task.steps),
         "step": _describe(task, step, events, fall) if step else None,
         "events": [(e, _summarize(e)) for e in events[-MOST_EVENTS:]],
         "untold": max(0, len(events) - MOST_EVENTS),
-        "curl": write_curl(task, services),
     }
-    over = task.ended and not services.dispatcher.is_open(task.id)
-    return View("task.html", rendering.clean(task.description)[:80], "tasks", values, over=over)
 
 
 async def _all_events(services: Services, task_id: str) -> list[TaskEvent]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.fakes import Held, Suite, agent
+from tests.support.fakes import Held, Network, Suite, agent
 
 pytestmark = pytest.mark.timeout(180)
 HELD_PLAN = [{"id": "paint", "capability": "paint"}]
@@ -64,6 +66,22 @@ async def test_list_is_searched_and_follows(page: Page, suite: Suite, url: str) 
     await expect(page.locator(".tasks tbody tr")).to_have_count(2, timeout=60_000)
 
 
+async def test_dying_agents_are_seen(page: Page, suite: Suite, network: Network, url: str) -> None:
+    """While tasks run and an agent dies, the pages of agents and of health say so by themselves."""
+    await page.goto(f"{url}/console/agents")
+    await expect(page.locator(".agents .badge.healthy")).to_have_count(3, timeout=60_000)
+    health = await page.context.new_page()
+    await health.goto(f"{url}/console/health")
+    running = [asyncio.create_task(suite.execute(f"Question {n}")) for n in range(20)]
+
+    network.unplug("reporter")
+
+    await asyncio.gather(*running)
+    await expect(page.locator(".agents .badge.unreachable")).to_have_count(1, timeout=90_000)
+    await health.bring_to_front()
+    await expect(health.get_by_text("There are problems")).to_be_visible(timeout=90_000)
+
+
 async def test_curl_command_asks_the_same(page: Page, suite: Suite, url: str) -> None:
     """What the button copies is a command with the task in it."""
     task = await suite.execute("It's a tide")
@@ -90,9 +108,7 @@ async def test_scripts_in_a_task_stay_text(page: Page, suite: Suite, url: str) -
     assert await page.locator("main script, main img").count() == 0
 
 
-def _set():  # type: ignore[no-untyped-def]
-    import asyncio
-
+def _set() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event

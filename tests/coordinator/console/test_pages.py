@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
-from coordinator.access.keys import make_key
-from tests.support.fakes import Held, Network, Suite, agent, serving
+from coordinator.access.keys import make_key, remove_keys
+from shared.report.model import Cited, Report
+from tests.support.fakes import Held, Network, Suite, agent, eventually, serving
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 KEY = "a-key-that-is-long"
@@ -159,6 +161,72 @@ async def test_wrong_key_is_refused_and_audited(network: Network) -> None:
     assert "audit.key_refused" in {entry["type"] for entry in entries}
 
 
+async def test_log_in_is_audited_by_its_key(network: Network) -> None:
+    async with Suite(network, api_key=KEY) as suite, visitor_of(suite) as visitor:
+        await log_in(visitor)
+        entries = (await suite.client.get("/audit")).json()["entries"]
+
+    assert [e["caller"] for e in entries if e["type"] == "audit.console_login"] == ["api_key"]
+
+
+async def test_key_that_goes_takes_its_sessions(network: Network, tmp_path: Path) -> None:
+    """At the next request, and not when the session would have ended."""
+    keys = tmp_path / "keys"
+    key = make_key(keys, "guest", ["read"])
+    async with Suite(network, api_key=KEY, keys_file=keys) as suite, visitor_of(suite) as visitor:
+        await log_in(visitor, key)
+        before = await visitor.get("/console/")
+        remove_keys(keys, "guest")
+        await asyncio.sleep(1.1)  # between two looks at the file
+        after = await visitor.get("/console/")
+
+    assert (before.status_code, after.status_code) == (200, 303)
+
+
+async def test_report_is_shown_as_it_is_made(suite: Suite) -> None:
+    """What an agent has told of the report while it works stands on the page."""
+    held = Held()
+    await suite.add(agent("painter", "paint", held))
+    task_id = await suite.begin("Paint", plan=PAINT, timeout_seconds=300)
+    await eventually(lambda: held.began)
+    told = Report(title="T", question="Q", summary=[Cited(statement="The moon pulls.", citations=[])])
+    data = {"step_id": "paint", "attempt": 1, "message": "Writing", "report": told.model_dump()}
+    suite.services.store.note(task_id, "step.progress", data)
+    await suite.services.store.attempts_written()
+
+    page = await suite.client.get(f"/console/tasks/{task_id}", headers=HTML)
+
+    assert "The report, as far as it is" in page.text
+    assert "The moon pulls." in page.text
+    held.let_go.set()
+
+
+async def test_large_tasks_are_shown_in_part(suite: Suite) -> None:
+    """A thousand steps, a text of 100 KB without blanks, and an output of megabytes."""
+    await suite.add(agent("large", "large", Held(output={"x": "y" * 3_000_000}, let_go=_set())))
+    plan = [{"id": f"s{n}", "capability": "fly"} for n in range(1_000)]
+    many = (await suite.execute(plan=plan)).task_id
+    long = (await suite.execute("x" * 100_000)).task_id
+    wide = (await suite.execute(plan=[{"id": "one", "capability": "large"}])).task_id
+
+    pages = [
+        await suite.client.get(f"/console/tasks/{path}", headers=HTML)
+        for path in (f"{many}?step=s999", long, f"{wide}?step=one")
+    ]
+
+    assert [page.status_code for page in pages] == [200] * 3
+    assert "lines are not shown" in pages[0].text
+    assert "Step s999" in pages[0].text
+    assert "more characters" in pages[2].text
+    assert all(len(page.content) < 400_000 for page in pages)
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 async def test_logged_out_cookie_opens_nothing(network: Network) -> None:
     """Also where somebody has kept it."""
     async with Suite(network, api_key=KEY) as suite, visitor_of(suite) as visitor:
@@ -191,7 +259,7 @@ async def test_made_up_cookies_open_nothing(network: Network, cookie: str) -> No
     assert answer.status_code == 303
 
 
-async def test_scopes_decide_what_is_shown(network: Network, tmp_path) -> None:  # type: ignore[no-untyped-def]
+async def test_scopes_decide_what_is_shown(network: Network, tmp_path: Path) -> None:
     """A key that only looks sees no form and cancels nothing; one that only registers sees no page."""
     keys = tmp_path / "keys"
     looks, registers = make_key(keys, "looker", ["read"]), make_key(keys, "worker", ["register"])
