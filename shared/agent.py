@@ -86,7 +86,9 @@ class Agent:
     `Unavailable` before and after); like the other open routes of a worker, outsiders reach it through the
     coordinator's gateway only, as `/agents/{name}/…`. `metadata` is asked once, in a thread, before the worker
     registers, and is in its registration. `canary` is run for a step that only asks whether the worker answers, instead
-    of nothing: it raises, or takes more than 4 s, where only a restart of the process would help.
+    of nothing: it raises, or takes more than 4 s, where only a restart of the process would help. `idempotent` says
+    that a step may run in two instances at once: one that takes far longer than usual is then given to a second one,
+    too, and the first answer counts.
     """
 
     name: str
@@ -103,3 +105,4 @@ class Agent:
     routes: Callable[[Callable[[], Any]], Any] | None = None
     metadata: Callable[[], dict[str, JsonValue]] = dict
     canary: Canary | None = None
+    idempotent: bool = False

@@ -84,7 +84,8 @@ class Registration(_Open):
 
     With `instance` the agent says that it will call again (every 2 s) and holds a lease of 6 s;
     without it (a hand-written `curl`) only the coordinator's own probes tell whether it lives. The first call with a
-    `secret`, which the agent makes, binds the agent's id to it. `canary` says that the agent answers canaries.
+    `secret`, which the agent makes, binds the agent's id to it. `canary` says that the agent answers canaries,
+    `idempotent` that a step may run in two instances at once.
     """
 
     contract: int = CONTRACT
@@ -100,6 +101,7 @@ class Registration(_Open):
     metadata: Annotated[dict[str, JsonValue], Field(max_length=64), Null(dict)] = Field(default_factory=dict)
     secret: Secret | None = Field(None, repr=False)
     canary: Annotated[bool, Null(False)] = False
+    idempotent: Annotated[bool, Null(False)] = False
 
 
 class Registered(BaseModel):

@@ -52,6 +52,7 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
         run=run,
         open=opened,
         max_concurrency=8,
+        idempotent=True,
     )
 
 

@@ -30,6 +30,7 @@ def agent(state_dir: Path) -> Agent:
         capabilities=("report",),
         run=run,
         max_concurrency=16,
+        idempotent=True,
     )
 
 

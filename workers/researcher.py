@@ -88,6 +88,7 @@ def agent(
         open=opened,
         routes=sources.routes,
         metadata=metadata,
+        idempotent=True,
     )
 
 

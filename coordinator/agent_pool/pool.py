@@ -164,6 +164,16 @@ class Agents:
                 raise NoAgent(f"No agent for {step.target} within {patience:.1f} s: {self._explain_none(step)}.")
             await self._wait(left)
 
+    def take_beside(
+        self, first: Instance, capability: str | None, suits: Callable[[Instance], bool]
+    ) -> Instance | None:
+        """Takes another instance of the same agent that `suits` and has a free place, if one is there and not slow."""
+        second = self.registry.choose(capability=capability, agent=first.name, outside=(first.id,))
+        if second is None or second.slow_seconds or not suits(second):
+            return None
+        self.registry.record_start(second)
+        return second
+
     def release(self, instance: Instance, *, seconds: float, error: str | None, blame: bool) -> None:
         """Records the end of a call; `error` says what went wrong, if anything."""
         was_full = not self.registry.has_room(instance)

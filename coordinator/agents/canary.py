@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from coordinator.agents.instance import Instance
+from coordinator.agents.pace import needs_canary
 from shared.contracts import AgentStatus
 
 QUIET_SECONDS = 10.0  # without the answer to a real step, before a canary asks
@@ -24,7 +25,7 @@ def find_due(instance: Instance, now: float) -> float | None:
     silent = instance.lease_until is not None and now > instance.lease_until
     if not instance.takes_canaries or silent or not (instance.status is AgentStatus.HEALTHY or _is_out(instance)):
         return None
-    if instance.canary_wanted:
+    if instance.canary_wanted or needs_canary(instance, now):
         return now
     if not is_urgent(instance, now):
         return max(asked, instance.measured_at) + QUIET_SECONDS

@@ -9,6 +9,8 @@ from shared.contracts import AgentStatus, Registration
 
 BREAKER_SECONDS = (1.0, 3.0)  # first and longest pause before one trial call, give or take a fifth
 
+SLOW_SECONDS = (10.0, 60.0)  # first and longest pause before a step tries an instance that is far slower than others
+
 BreakerState = Literal["closed", "open", "half_open"]
 
 
@@ -50,6 +52,11 @@ class Instance:
     last_canary: CanaryResult | None = None
     unanswered: int = 0  # canaries in a row
     deaf: bool = False  # out of rotation, because it answers no canary
+    slow_seconds: float = 0.0  # what a call has taken that was far too long; 0: none lately
+    slow_until: float = 0.0
+    slow_pause: float = SLOW_SECONDS[0]
+    slow_cleared: bool = False  # by a canary
+    slow_trial: bool = False
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from random import Random
 from coordinator.agents.canary import HELD_SECONDS, must_leave, note_answer, note_silence
 from coordinator.agents.folders import refuse_other_folder
 from coordinator.agents.instance import BREAKER_SECONDS, CanaryResult, Instance
+from coordinator.agents.pace import Paces, estimate, may_try, note_canary, note_end, note_slow
 from coordinator.agents.presence import choose_to_go, find_gone
 from shared.contracts import AgentStatus, Registration
 from shared.errors import Overloaded
@@ -16,9 +17,7 @@ LEASE_SECONDS = 6.0  # three missed heartbeats of 2 s
 MAX_AGENTS = 1_000
 BREAKER_OPENS_AFTER = 5  # consecutive failures
 LATENCY_WEIGHT = 0.3  # of the newest measurement in the moving average
-LATENCY_HALVES_SECONDS = 2.0  # one slow answer, such as a first one with cold caches, counts briefly
 LOOKED_AT = 32  # instances for one step, of however many
-ALIKE = 3.0  # latencies within this factor of the quickest are noise, and would send everything to one
 
 
 class Registry:
@@ -41,6 +40,7 @@ class Registry:
         self._by_name: dict[str, dict[str, Instance]] = {}  # and by id
         self._by_capability: dict[str, dict[str, Instance]] = {}
         self.changes = 0  # how often an instance came or went, or registered otherwise than before
+        self.paces = Paces()
         self._ever_capable: set[str] = set()
         self._ever_named: set[str] = set()
 
@@ -153,6 +153,8 @@ class Registry:
         """
         before = instance.status
         instance.last_canary = CanaryResult(self._wall(), seconds, error)
+        limit = self.paces.find_limit(instance.name)
+        note_canary(instance, seconds if error is None else None, limit, self._now())
         if error is None:
             if note_answer(instance, self._now()) and not self._is_silent(instance):
                 self._welcome(instance)
@@ -209,7 +211,7 @@ class Registry:
         fresh = [i for i in able if i.id not in avoid] or able
         if not fresh:
             return None
-        expected = self._estimate(fresh, now)
+        expected = estimate(fresh, now)
         return min(fresh, key=lambda i: (expected[i.id], self._random.random()))
 
     def _select_able(self, instances: Iterable[Instance], banned: Collection[str], now: float) -> list[Instance]:
@@ -222,28 +224,22 @@ class Registry:
             and (i.open_until is None or self._lets_through(i, now))
         ]
 
-    def _estimate(self, instances: Collection[Instance], now: float) -> dict[str, float]:
-        """What each would take, by id: in steps of the quickest.
-
-        A newcomer counts as quick as the quickest, not quicker: a slow one would get everything until it answers.
-        """
-        quickest = max(min((i.latency for i in instances if i.latency is not None), default=1.0), 1e-6)
-        expected = {}
-        for i in instances:
-            latency = i.latency if i.latency is not None else quickest
-            believed = latency * 0.5 ** ((now - i.measured_at) / LATENCY_HALVES_SECONDS)
-            expected[i.id] = (i.load + 1) * (believed / quickest if believed > ALIKE * quickest else 1.0)
-        return expected
-
     def record_start(self, instance: Instance) -> None:
         instance.load += 1
         if instance.open_until is not None:
             instance.trial = True
+        if instance.slow_seconds and may_try(instance, self._now()):
+            instance.slow_trial = True
 
     def record_end(self, instance: Instance, *, seconds: float | None, error: str | None, blame: bool) -> None:
         """Records a call's end: its latency when it went well, one failure more when the agent is to blame."""
         instance.load = max(0, instance.load - 1)
         instance.trial = False
+        if error is None and seconds is not None:
+            self.paces.add(instance, seconds)
+        if instance.slow_seconds or error is None:
+            limit = self.paces.find_limit(instance.name)
+            note_end(instance, seconds if error is None else None, limit, self._now())
         if error is None:
             instance.failures, instance.open_until, instance.pause = 0, None, BREAKER_SECONDS[0]
             instance.last_error = None
@@ -263,6 +259,10 @@ class Registry:
             pause = HELD_SECONDS if instance.takes_canaries else instance.pause * (0.8 + 0.4 * self._random.random())
             instance.open_until = instance.opened_at + pause
             instance.pause = min(BREAKER_SECONDS[1], instance.pause * 2)
+
+    def note_slow(self, instance: Instance, seconds: float) -> bool:
+        """A call at the instance takes far too long, and has not ended yet; whether that is new of it."""
+        return note_slow(instance, seconds, self._now())
 
     def has_room(self, instance: Instance) -> bool:
         most = instance.registration.max_concurrency

@@ -16,6 +16,7 @@ from coordinator.agent_calls.client import WorkerClient
 from coordinator.agent_pool.pool import Agents
 from coordinator.agents.instance import Instance
 from coordinator.execution.delegation_grant import Grant
+from coordinator.execution.hedging import HedgedAnswer, Hedges
 from coordinator.execution.output_room import OutputRoom
 from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
@@ -72,6 +73,7 @@ class Runner:
         self._meter = meter
         self._now = now
         self._retries = Retries(now=now, random=random)
+        self._hedges = Hedges(agents, meter, self.call)
         self._stopping = False
         self.outputs = OutputRoom()
 
@@ -122,9 +124,11 @@ class Runner:
             self._store.start_attempt(task, step, agent=instance.name, queued_at=queued_at, ledger=record(step))
             try:
                 left = allowance.subtract(step.spent + grant.used + ONE_CALL)
-                answer = await self._make_attempt(task, step, instance, until=until, left=left, missing=missing)
+                hedged = await self._make_attempt(
+                    task, step, instance, until=until, left=left, grant=grant, missing=missing
+                )
                 at = read_clock()
-                return EndedStep(self._complete(step, answer, at=at), at - (self._now() - answer.first_byte_at))
+                return EndedStep(self._complete(step, hedged, at=at), at - (self._now() - hedged.answer.first_byte_at))
             except StepFailure as failure:
                 tried.add(instance.id)
                 step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
@@ -140,9 +144,23 @@ class Runner:
                 since = self._now()
 
     async def _make_attempt(
-        self, task: Task, step: Step, instance: Instance, *, until: float, left: Allowance, missing: list[Missing]
-    ) -> StepAnswer:
-        seconds = max(0.0, until - self._now())
+        self,
+        task: Task,
+        step: Step,
+        instance: Instance,
+        *,
+        until: float,
+        left: Allowance,
+        grant: Grant,
+        missing: list[Missing],
+    ) -> HedgedAnswer:
+        seconds, reading = max(0.0, until - self._now()), False
+
+        def tell(progress: Progress) -> None:
+            nonlocal reading
+            reading = reading or progress.report is not None  # somebody reads along: another answer would contradict it
+            self._note_progress(task, step, progress)
+
         request = constructed(
             StepRequest,
             contract=CONTRACT,
@@ -170,13 +188,19 @@ class Runner:
             request,
             envelope,
             seconds,
-            on_progress=thin_out(partial(self._note_progress, task, step), self._now),
+            on_progress=thin_out(tell, self._now),
             traceparent=task.traceparent,
             context=task.context_json,
             resumed=True,
             make_room=partial(self.outputs.take, task.id),
         )
-        return await self.call(attempt)
+        if left.calls is not None or left.tokens is not None:  # what a call that is cut off has spent is not known
+            return HedgedAnswer(await self.call(attempt), instance)
+        return await self._hedges.call(
+            attempt,
+            may_start=lambda: not (grant.open or grant.used.calls or reading or self._stopping),
+            tell=partial(self._note_hedge, task, step),
+        )
 
     async def call(self, attempt: Attempt) -> StepAnswer:
         """Makes an attempt at an instance that was taken, and releases it; raises a `StepFailure`.
@@ -217,13 +241,14 @@ class Runner:
             elif error is not None and abandoned and not (attempt.resumed and self._stopping):
                 self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
 
-    def _complete(self, step: Step, answer: StepAnswer, *, at: float) -> Step:
-        result = answer.result
+    def _complete(self, step: Step, hedged: HedgedAnswer, *, at: float) -> Step:
+        result = hedged.answer.result
         return changed(
             step,
             status=Status.COMPLETED,
+            instance=hedged.instance.id,
             output=result.output,
-            usage=step.spent + result.usage + ONE_CALL,
+            usage=step.spent + result.usage + ONE_CALL + hedged.extra,
             missing=tuple(result.missing),
             error=None,
             finished_at=at,
@@ -232,6 +257,10 @@ class Runner:
     def _fail(self, step: Step, failure: StepFailure, *, at: float) -> Step:
         status = Status.TIMED_OUT if isinstance(failure, StepTimeout) else Status.FAILED
         return changed(step, status=status, error=_to_error(failure), usage=step.spent, finished_at=at)
+
+    def _note_hedge(self, task: Task, step: Step, second: Instance, seconds: float) -> None:
+        data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "agent": second.name}
+        self._store.note(task.id, "step.hedged", data | {"instance": second.id, "after_seconds": round(seconds, 3)})
 
     def _note_progress(self, task: Task, step: Step, progress: Progress) -> None:
         data: dict[str, JsonValue] = {"step_id": step.id, "attempt": step.attempt, "message": progress.message}

@@ -40,6 +40,12 @@ class Meter:
         self._backups = Counter(
             "muster_backups_total", "Timed backups by how they went.", ["outcome"], registry=registry
         )
+        self._hedges = Counter(
+            "muster_hedges_total",
+            "Second calls of steps, and which of the two answered first.",
+            ["agent", "outcome"],
+            registry=registry,
+        )
         for outcome in ("ok", "failed"):
             self._backups.labels(outcome)
         self._canaries = Counter(
@@ -56,6 +62,8 @@ class Meter:
             self._tokens.labels(name, direction)
         for outcome in CANARIES:
             self._canaries.labels(name, outcome)
+        for outcome in ("won", "lost"):
+            self._hedges.labels(name, outcome)
 
     def step_waited(self, agent: str, seconds: float) -> None:
         """An attempt has an agent."""
@@ -68,6 +76,10 @@ class Meter:
     def canary_ended(self, agent: str, outcome: str) -> None:
         """An agent got a canary: "answered", or "unanswered"."""
         self._canaries.labels(self._name(agent), outcome).inc()
+
+    def hedged(self, agent: str, outcome: str) -> None:
+        """A step had a second call, which "won", or "lost"."""
+        self._hedges.labels(self._name(agent), outcome).inc()
 
     def backed_up(self, outcome: str) -> None:
         """A timed backup was made: "ok", or "failed"."""

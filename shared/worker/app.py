@@ -193,6 +193,7 @@ def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[s
         version=agent.version,
         metadata=metadata,
         canary=True,
+        idempotent=agent.idempotent,
     )
 
 
