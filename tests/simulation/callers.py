@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -44,7 +45,8 @@ class Call:
 class Callers:
     """Sends tasks of every kind at random moments."""
 
-    def __init__(self, suite: SimulatedSuite, random: Random) -> None:
+    def __init__(self, suite: SimulatedSuite, random: Random, own: Sequence[dict[str, Any]] = ()) -> None:
+        self._own = own  # the plan of every second task
         self._suite = suite
         self._random = random
         self._wire = suite.wire()
@@ -61,7 +63,11 @@ class Callers:
 
     async def _call(self, number: int, when: float, kind: str) -> None:
         await asyncio.sleep(when)
-        call = Call(kind, make_body(kind, self._random), asyncio.get_running_loop().time())
+        body = make_body(kind, self._random)
+        if self._own and number % 2:
+            body |= {"plan": list(self._own)}
+            body.pop("agents", None)
+        call = Call(kind, body, asyncio.get_running_loop().time())
         self.calls.append(call)
         if kind in ("key", "webhook", "plan", "stream") or self._random.random() < 0.3:
             call.key = f"key-{number}"

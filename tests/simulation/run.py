@@ -22,11 +22,13 @@ import coordinator.app
 import shared.worker.app
 from coordinator.journal.events import Events, TaskEvent
 from coordinator.journal.store import WRITES
+from shared.agent import Agent
 from shared.protocols.openai import routes as openai
 from tests.simulation.agents import Behaviour, make_agent, make_asker, make_liar, make_receiver
 from tests.simulation.callers import Callers
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import Committed, Evidence, find_broken
+from tests.simulation.limits import alarm, alone
 from tests.simulation.planted import BUGS
 from tests.simulation.witness import Witness, find_leaks
 from tests.simulation.world.determinism import determined
@@ -50,6 +52,15 @@ POINTS = (
 )
 
 
+@dataclass(frozen=True)
+class Own:
+    """An agent of a user, and the plan of the tasks that it gets."""
+
+    agent: Agent
+    plan: tuple[dict[str, Any], ...]
+    replicas: int
+
+
 @dataclass
 class Outcome:
     """How a seed went; `broken` says which invariants did not hold."""
@@ -62,21 +73,35 @@ class Outcome:
 
 
 def simulate(
-    seed: int, *, bug: str | None = None, tasks: int = TASKS, faults: int = FAULTS, seconds: float = SECONDS
+    seed: int,
+    *,
+    bug: str | None = None,
+    own: Own | None = None,
+    tasks: int = TASKS,
+    faults: int = FAULTS,
+    seconds: float = SECONDS,
+    real_seconds: float = REAL_SECONDS,
 ) -> Outcome:
-    """One seed from its start to the check of its history. With `bug`, the one of that name is planted."""
+    """One seed from its start to the check of its history.
+
+    With `bug`, the one of that name is planted; with `own`, half of the tasks are for a user's agent. Raises
+    RuntimeError while another simulation runs in this process.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
-        return _Seed(seed, folder).run(bug, tasks, faults, seconds)
+        with alone():
+            return _Seed(seed, folder, own, real_seconds).run(bug, tasks, faults, seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Seed:
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, own: Own | None, real_seconds: float) -> None:
+        self._own = own
+        self._real_seconds = real_seconds
         self._seed = seed
         self._folder = folder
-        self._loop = VirtualLoop(virtual_seconds=VIRTUAL_SECONDS, real_seconds=REAL_SECONDS)
+        self._loop = VirtualLoop(virtual_seconds=VIRTUAL_SECONDS, real_seconds=real_seconds)
         self._recording = Recording(self._loop.time)
         self._committed: list[Committed] = []
         self._logged: list[str] = []
@@ -86,12 +111,15 @@ class _Seed:
     def run(self, bug: str | None, tasks: int, faults: int, seconds: float) -> Outcome:
         broken: list[str] = []
         planted = BUGS[bug] if bug is not None else nullcontext
-        with _without_collector(), determined(self._seed, self._loop) as clocks, self._patched(), planted():
+        modules = (self._own.agent.run.__module__,) if self._own is not None else ()
+        determinism = determined(self._seed, self._loop, modules)
+        with _without_collector(), determinism as clocks, self._patched(), planted():
             try:
-                evidence = self._loop.run_until_complete(self._play(clocks, tasks, faults, seconds))
+                with alarm(self._real_seconds, self._loop.ring):
+                    evidence = self._loop.run_until_complete(self._play(clocks, tasks, faults, seconds))
                 broken = find_broken(evidence)
             except Hung as hung:
-                broken = [f"I1: the seed hung. {hung}"]
+                broken = [str(hung)]
             finally:
                 self._recording.close()
                 self._dissolve()
@@ -113,11 +141,14 @@ class _Seed:
             suite.add_agent(make_agent("researcher", ("research",), behaviour, host=host), host)
         suite.add_agent(make_agent("analyst", ("analyze", "report", "help", "luck"), behaviour))
         suite.add_agent(make_asker(behaviour, suite.wire(), key=WORKER_KEY))
+        if self._own is not None:
+            for number in range(self._own.replicas):
+                suite.add_agent(self._own.agent, f"{self._own.agent.name}-{number}")
         suite.add("liar", lambda _: make_liar(suite.make_random("liar"), witness))
         suite.add("receiver", lambda _: make_receiver(witness))
         suite.network.arrived.append(witness.see_call)
         suite.network.answered.append(witness.see_answer)
-        callers = Callers(suite, suite.make_random("callers"))
+        callers = Callers(suite, suite.make_random("callers"), self._own.plan if self._own is not None else ())
         breaking = Faults(suite, behaviour, suite.make_random("faults"), POINTS)
         async with suite:
             registering = asyncio.create_task(_register_liar(callers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 1.0  # I4: a caller is answered so long after the time that it gave
 LEASE_SECONDS = 6.0
 ZOMBIE_SECONDS = 2 * LEASE_SECONDS  # I5: a step runs so long without a lease at most
-ON_THE_WAY_SECONDS = 0.5  # a heartbeat has arrived and is not taken yet: the disk may be slow
+WRITTEN_SECONDS = 1.5  # from a decision to its event, on a slow disk
 SLACK_SECONDS = 4.0  # between two heartbeats, two looks at the leases, and on the way
 
 
@@ -41,12 +41,14 @@ class Witness:
     lies: set[tuple[str, str, int]] = field(default_factory=set)  # attempts that were answered with a lie
     hooked: set[str] = field(default_factory=set)  # tasks whose webhook arrived
     _beats: dict[str, float] = field(default_factory=dict)
+    _all_beats: dict[str, deque[float]] = field(default_factory=dict)
     _done: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
 
     def see_call(self, source: str, target: str, call: str, headers: Any, body: bytes) -> None:
         """A call that has arrived."""
         if call == "POST /register_agent":
             self._beats[source] = self.seconds()
+            self._all_beats.setdefault(source, deque(maxlen=8)).append(self.seconds())
         elif call == "POST /execute":
             task, _, step = headers.get(b"idempotency-key", b"").decode().partition("/")
             attempt = int(body.partition(b'"attempt":')[2].partition(b",")[0] or 0)
@@ -63,13 +65,16 @@ class Witness:
         self._done[process.name, process.life, task, step] += 1
 
     def see_event(self, data: dict[str, Any]) -> None:
-        """`agent.status`: where an agent counts as silent, it has not been heard of for a lease."""
-        hosts = [host for host in self._beats if host.partition("-")[0] == data["name"]]
-        if str(data.get("why")).startswith("silent for") and hosts:
-            since = self.seconds() - max(self._beats[host] for host in hosts)
-            first = self.seconds() - min(self._beats[host] for host in hosts)
-            if since > ON_THE_WAY_SECONDS and first < LEASE_SECONDS - 1.0:
-                self.wrong.append(f"I5: {data['name']} counts as silent {since:.1f} s after its heartbeat")
+        """`agent.status`: where an agent counts as silent, one of its name was not heard of for a lease.
+
+        The event comes a moment after the decision, when it is durable.
+        """
+        heard = [beats for host, beats in self._all_beats.items() if host.partition("-")[0] == data["name"]]
+        if not str(data.get("why")).startswith("silent for") or not heard:
+            return
+        now = self.seconds()
+        if all(any(now - LEASE_SECONDS + 1.0 < at < now - WRITTEN_SECONDS for at in beats) for beats in heard):
+            self.wrong.append(f"I5: {data['name']} counts as silent within a lease of its heartbeat")
 
     def see_answer(self, exchange: Exchange, status: int) -> None:
         """The coordinator answers, whether or not its caller hears of it."""

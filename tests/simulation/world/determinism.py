@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from random import Random
 from types import FunctionType, ModuleType
@@ -51,11 +51,15 @@ class Clocks:
         return int(self.monotonic() * 1e9)
 
 
-def _refuse_to_sleep(seconds: float) -> None:
-    raise SleptForReal(
-        f"time.sleep({seconds!r}) sleeps on the real clock and would stop the whole simulation. "
-        "Use `await asyncio.sleep(…)`, which takes virtual time."
-    )
+def _make_sleep(loop: VirtualLoop) -> Callable[[float], None]:
+    def refuse(seconds: float) -> None:
+        loop.stuck = (
+            f"Code in the simulation calls time.sleep({seconds!r}): it sleeps on the real clock, and would stop every "
+            "process of the suite. Use `await asyncio.sleep(…)`, which takes virtual time."
+        )
+        raise SleptForReal(loop.stuck)
+
+    return refuse
 
 
 def _get_hostname() -> str:
@@ -64,30 +68,35 @@ def _get_hostname() -> str:
 
 
 @contextmanager
-def determined(seed: int, loop: VirtualLoop) -> Iterator[Clocks]:
-    """Everything that is drawn from the operating system comes from the seed, and every clock is the loop's."""
+def determined(seed: int, loop: VirtualLoop, modules: Sequence[str] = ()) -> Iterator[Clocks]:
+    """Everything that is drawn from the operating system comes from the seed, and every clock is the loop's.
+
+    So it is for Muster's own modules, and for `modules`.
+    """
     clocks = Clocks(loop)
     drawn = Random(f"{seed}/system")
-    clock = {
+    clock: dict[Callable[..., Any], Callable[..., Any]] = {
         time.time: clocks.wall,
         time.time_ns: clocks.wall_ns,
         time.monotonic: clocks.monotonic,
         time.monotonic_ns: clocks.monotonic_ns,
         time.perf_counter: clocks.monotonic,
         time.perf_counter_ns: clocks.monotonic_ns,
+        time.sleep: _make_sleep(loop),
     }
     state = random.getstate()
     with ExitStack() as stack:
         for real, virtual in clock.items():
             stack.enter_context(patch.object(time, real.__name__, virtual))
-        stack.enter_context(patch.object(time, "sleep", _refuse_to_sleep))
+        for module, name, virtual in _find_imported(clock, modules):
+            stack.enter_context(patch.object(module, name, virtual))
         stack.enter_context(patch.object(os, "urandom", drawn.randbytes))
         stack.enter_context(patch.object(random, "_urandom", drawn.randbytes))
         stack.enter_context(patch.object(secrets, "token_bytes", lambda n=32: drawn.randbytes(n or 32)))
         stack.enter_context(patch.object(socket, "gethostname", _get_hostname))
         for kind in (asyncio.Event, asyncio.Timeout):
             stack.enter_context(patch.object(kind, "__hash__", hash_by_serial))
-        stack.enter_context(_defaults_replaced(clock))
+        stack.enter_context(_defaults_replaced(clock, modules))
         random.seed(f"{seed}/global")
         try:
             yield clocks
@@ -96,10 +105,10 @@ def determined(seed: int, loop: VirtualLoop) -> Iterator[Clocks]:
 
 
 @contextmanager
-def _defaults_replaced(clock: dict[Callable[[], Any], Callable[[], Any]]) -> Iterator[None]:
-    """Functions that took a clock as the default of an argument, or imported it by name, use the virtual one."""
+def _defaults_replaced(clock: dict[Callable[..., Any], Callable[..., Any]], modules: Sequence[str]) -> Iterator[None]:
+    """Functions that took a clock as the default of an argument use the virtual one."""
     undo: list[Callable[[], None]] = []
-    for function in _find_functions():
+    for function in _find_functions(modules):
         for attribute in ("__kwdefaults__", "__defaults__"):
             before = getattr(function, attribute)
             after: Any = None
@@ -117,15 +126,30 @@ def _defaults_replaced(clock: dict[Callable[[], Any], Callable[[], Any]]) -> Ite
             back()
 
 
-def _is_clock(value: Any, clock: dict[Callable[[], Any], Callable[[], Any]]) -> bool:
+def _is_clock(value: Any, clock: dict[Callable[..., Any], Callable[..., Any]]) -> bool:
     return type(value).__name__ == "builtin_function_or_method" and value in clock
 
 
-def _find_functions() -> Iterator[FunctionType]:
-    modules: list[ModuleType] = [m for name, m in sorted(sys.modules.items()) if name.partition(".")[0] in OURS]
-    for module in modules:
+def _find_imported(
+    clock: dict[Callable[..., Any], Callable[..., Any]], modules: Sequence[str]
+) -> list[tuple[ModuleType, str, Callable[..., Any]]]:
+    """Where a module has imported a clock by its name."""
+    return [
+        (module, name, clock[value])
+        for module in _find_modules(modules)
+        for name, value in list(vars(module).items())
+        if name != "REAL_CLOCK" and _is_clock(value, clock)
+    ]
+
+
+def _find_functions(modules: Sequence[str]) -> Iterator[FunctionType]:
+    for module in _find_modules(modules):
         for value in list(vars(module).values()):
             if isinstance(value, FunctionType) and value.__module__ == module.__name__:
                 yield value
             elif isinstance(value, type) and value.__module__ == module.__name__:
                 yield from (v for v in vars(value).values() if isinstance(v, FunctionType))
+
+
+def _find_modules(modules: Sequence[str]) -> list[ModuleType]:
+    return [m for name, m in sorted(sys.modules.items()) if name.partition(".")[0] in OURS or name in modules]

@@ -127,15 +127,25 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[Any]:
         self._turns += 1
         if self._turns % LOOKS == 0 and REAL_CLOCK() > self._real_until:
-            self.stuck = f"The limit of {self._real_seconds:g} real seconds has passed, at {self.seconds:.3f} virtual."
+            self.stuck = self._explain_real()
         if self.stuck is not None:
             raise Hung(self.stuck)
         if timeout is None:
-            raise Hung(f"Everything waits, and no timer is left, at {self.seconds:.3f} virtual seconds.")
+            raise Hung(f"The seed hung: everything waits, and no timer is left, at {self.seconds:.3f} virtual seconds.")
         self.seconds += timeout + TICK
         if self.seconds > self._virtual_seconds:
-            raise Hung(f"The limit of {self._virtual_seconds:g} virtual seconds has passed.")
+            raise Hung(f"The seed hung: its limit of {self._virtual_seconds:g} virtual seconds has passed.")
         return []
+
+    def ring(self) -> None:
+        """The real time is up, in the middle of a callback: it ends here, and the loop with it."""
+        self.stuck = self._explain_real()
+        raise Hung(self.stuck)
+
+    def _explain_real(self) -> str:
+        real, virtual = self._real_seconds, self._virtual_seconds
+        at = f"{self.seconds:.3f} of {virtual:g} virtual"
+        return f"The seed hung: its limit of {real:g} real seconds has passed, at {at}."
 
     def close(self) -> None:
         self._selector = None  # type: ignore[assignment]

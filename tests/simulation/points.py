@@ -1,0 +1,22 @@
+"""The names of all durable writes and all sends of the coordinator, as its source has them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_WRITE = re.compile(r'"(store\.[a-z_]+)"')
+_SEND = re.compile(r'_at\("(send\.[a-z_.]+)"\)')
+
+
+@cache
+def find_points() -> tuple[str, ...]:
+    """Every point that a simulated coordinator may pass: a write has three, before and after it is in its transaction
+    and once it is durable.
+    """
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "coordinator").rglob("*.py")))
+    writes = sorted(set(_WRITE.findall(text)))
+    sends = sorted(set(_SEND.findall(text)))
+    return (*(f"{write}.{when}" for write in writes for when in ("queued", "written", "committed")), *sends)
