@@ -8,6 +8,7 @@ from coordinator.explaining.usual import Usual
 
 MOST_DETAIL = 300  # characters of an error that are shown
 PART = 0.5  # of a step's time that a delegation took which made it slow
+_NOT_THERE = ("connect", "refused", "not known", "no route")  # in what a call that got nowhere says
 _BY_TYPE = {
     "agent_unreachable": Kind.AGENT_AWAY,
     "agent_lost": Kind.AGENT_AWAY,
@@ -112,8 +113,15 @@ def _find_kind(course: StepCourse, usual: Usual | None) -> Kind | None:
 def _find_no_agent(detail: str) -> Kind:
     if "has ever registered" in detail:
         return Kind.AGENT_UNKNOWN
-    only_failed = "times in a row" in detail and " is " not in detail.partition(": ")[2]
-    return Kind.BREAKER if only_failed else Kind.AGENT_AWAY
+    instances = detail.partition(": ")[2].split("; ")
+    return Kind.BREAKER if all(_keeps_failing(said) for said in instances) else Kind.AGENT_AWAY
+
+
+def _keeps_failing(said: str) -> bool:
+    """Whether what is said of an instance is that it answers, and fails: in steps, or when a canary asks it."""
+    if "canaries in a row" in said:
+        return not any(word in said.lower() for word in _NOT_THERE)
+    return "times in a row" in said
 
 
 def _find_timeout(course: StepCourse, usual: Usual | None) -> Kind | None:

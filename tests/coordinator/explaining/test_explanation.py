@@ -115,3 +115,20 @@ def test_an_explanation_has_ten_lines_at_most() -> None:
     assert [line for line in lines if "\n" in line or len(line) > 400] == []
     assert lines[1].startswith("Why: Step 's0' at 'agent-0' failed: line line")
     assert "Cost: 15 calls, 45 tokens" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("a-1 failed 5 times in a row", "breaker"),
+        ("a-1 is unreachable (It left 2 canaries in a row unanswered: HTTP 500: oops)", "breaker"),
+        ("a-1 is unreachable (It left 2 canaries in a row unanswered: Connection refused)", "agent_away"),
+        ("a-1 failed 5 times in a row; a-2 is unreachable (Connection refused)", "agent_away"),
+        ("all of them have withdrawn", "agent_away"),
+    ],
+)
+def test_an_agent_that_fails_is_not_away(said: str, kind: str) -> None:
+    """One that answers with errors is there, and needs another remedy than one that is gone."""
+    error = StepError(type="no_agent", detail=f"No agent for capability 'work' within 2.0 s: {said}.")
+
+    assert kinds(task(replace(DONE, status=Status.FAILED, error=error), status=Status.FAILED)) == [kind]
