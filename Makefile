@@ -34,6 +34,7 @@ simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual tim
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 browser: .venv/.dev  ## the console in a real Chromium, which is installed from Debian if need be
+	$(BIN)/python -m tests.browser.fetch
 	$(BIN)/python -m pytest -n 2 tests/browser
 
 semantic: build/semantic/.made  ## the tests of SEMANTIC, with what it needs in a venv over .venv
