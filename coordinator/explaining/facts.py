@@ -12,7 +12,7 @@ from coordinator.explaining.usual import Usual, measure_usual
 from coordinator.journal import sql
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.packed import unpack
-from coordinator.journal.store import AT_ONCE, Store
+from coordinator.journal.store import Store
 from coordinator.tasks.task import Task
 from shared.contracts import Status
 
@@ -23,7 +23,7 @@ MOST_TASKS = 40  # of an agent, the latest before this one
 
 async def explain_task(task: Task, store: Store, *, now: float) -> Explanation:
     """Why this task went as it did, from the journal alone."""
-    events = await _read_events(task.id, store)
+    events = await store.events(task.id, limit=MOST_EVENTS)
     agents = dict.fromkeys(step.answered_by for step in task.own_steps if step.answered_by)
     usual = {}
     for agent in list(agents)[:MOST_AGENTS]:
@@ -32,16 +32,6 @@ async def explain_task(task: Task, store: Store, *, now: float) -> Explanation:
     webhook = await store.find_webhook(task.id) if task.webhook_url else None
     past = Past(returns=await _read_returns(events, store), usual=usual, webhook=webhook)
     return explain(task, events, past, now=now)
-
-
-async def _read_events(task_id: str, store: Store) -> list[TaskEvent]:
-    found: list[TaskEvent] = []
-    while len(found) < MOST_EVENTS:
-        page = await store.events(task_id, after=found[-1].id if found else 0)
-        found += page
-        if len(page) < AT_ONCE:
-            break
-    return found
 
 
 async def _read_returns(events: list[TaskEvent], store: Store) -> list[Return]:

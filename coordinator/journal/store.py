@@ -200,9 +200,9 @@ class Store:
         asked = lists.make_queries(status=status, agent=agent, since=since, before=before, limit=limit)
         return lists.make_page(await self._db.read_all(*asked, aside=True), limit=limit)
 
-    async def events(self, task_id: str, *, after: int = 0) -> list[TaskEvent]:
-        """Up to 1,000 events of a task after a position."""
-        params = {"task_id": task_id, "after": after, "limit": AT_ONCE}
+    async def events(self, task_id: str, *, after: int = 0, limit: int = AT_ONCE) -> list[TaskEvent]:
+        """Up to `limit` events of a task after a position."""
+        params = {"task_id": task_id, "after": after, "limit": limit}
         bodies, rows = await self._db.read_all(Query(sql.BODY, params), Query(sql.EVENTS, params))
         body = bodies[0][0] if bodies else None
         if any(row[5] for row in rows) or (body is not None and not packed.opens(body)):
@@ -210,7 +210,7 @@ class Store:
         found = [TaskEvent(*row[:5]) for row in rows]
         if body is not None:  # what came after the task's end has rows
             found = [TaskEvent(*e) for e in packed.unpack_events(task_id, body) if e[0] > after] + found
-        return found[:AT_ONCE]
+        return found[:limit]
 
     # --- the outbox
 
