@@ -28,6 +28,8 @@ test: .venv/.dev  ## all tests that need no container
 SEARCHES := tests/coordinator/agents/test_registry_life.py tests/coordinator/journal/test_store_life.py tests/system/test_fuzz.py
 long: .venv/.dev  ## what looks for bugs at random, twenty times as long as in `make test`
 	$(BIN)/python -m pytest -n auto --timeout 3600 --hypothesis-profile long $(SEARCHES)
+	$(BIN)/python -m tests.simulation --seeds 1000
+	$(BIN)/python -m tests.simulation --planted
 
 SEEDS ?= 1000
 simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual time, breaking as each seed says

@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 
 from tests.simulation.planted import BUGS
+from tests.simulation.points import find_points
 from tests.simulation.run import simulate
 
 HASH_SEED = "0"  # the order of sets of strings is part of what a seed decides
@@ -26,7 +28,7 @@ def main() -> int:
     seeds = (
         [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
     )
-    began, failed = time.process_time(), 0
+    began, failed, passed = time.process_time(), 0, Counter[str]()
     for seed in seeds:
         outcome = simulate(seed)
         if arguments.history:
@@ -34,6 +36,7 @@ def main() -> int:
                 file.write(outcome.recording.text)
         if arguments.seed is not None:
             print(f"seed {seed}: {len(outcome.recording.lines)} lines, sha256 {outcome.recording.digest}")
+        passed += outcome.recording.points
         if outcome.broken:
             failed += 1
             print(f"seed {seed} broke:", *outcome.broken[:10], sep="\n  ")
@@ -42,6 +45,9 @@ def main() -> int:
     print(
         f"{len(seeds)} seeds, {failed} failed, {spent:.1f} s of processor time: {60 * len(seeds) / spent:.0f} a minute"
     )
+    never = [point for point in find_points() if point not in passed]
+    print(f"{len(find_points()) - len(never)} of {len(find_points())} named writes and sends were passed;", end=" ")
+    print(f"never: {', '.join(never) or 'none'}")
     return 1 if failed else 0
 
 

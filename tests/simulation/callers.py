@@ -97,7 +97,7 @@ class Callers:
         until = self._time() + call.seconds + GIVE_UP_SECONDS
         while self._time() < until:
             began = self._time()
-            answer = await self._send("POST", "/execute_task", call.body, headers, seconds=call.seconds + 5)
+            answer = await self.send("POST", "/execute_task", call.body, headers, seconds=call.seconds + 5)
             if answer is None:
                 if call.key is None:
                     return  # it may have been accepted: without a key its caller cannot know
@@ -118,13 +118,13 @@ class Callers:
         await self._execute(call, waits=False)
         await asyncio.sleep(self._random.choice((0.0, 0.001, 0.05, 0.5, 2.0)))
         for task_id in sorted(call.ids):
-            answer = await self._send("POST", f"/tasks/{task_id}/cancel", None, {}, seconds=5.0)
+            answer = await self.send("POST", f"/tasks/{task_id}/cancel", None, {}, seconds=5.0)
             if answer is not None and answer.status == 202:
                 call.cancelled_at = self._time()
 
     async def _chat(self, call: Call) -> None:
         body = {"model": "coordinator", "messages": [{"role": "user", "content": call.body["task_description"]}]}
-        answer = await self._send("POST", "/v1/chat/completions", body, {}, seconds=60.0)
+        answer = await self.send("POST", "/v1/chat/completions", body, {}, seconds=60.0)
         if answer is not None and answer.status == 200 and not json.loads(answer.body).get("choices"):
             call.wrong.append("I8: a chat was answered with 200 and nothing")
 
@@ -132,7 +132,7 @@ class Callers:
         """Asks until the task has ended."""
         until = self._time() + call.seconds + GIVE_UP_SECONDS
         while self._time() < until:
-            answer = await self._send("GET", f"/tasks/{task_id}", None, {}, seconds=5.0)
+            answer = await self.send("GET", f"/tasks/{task_id}", None, {}, seconds=5.0)
             if answer is not None and answer.status == 404:
                 call.wrong.append(f"I2: task {task_id} was accepted and is not there")
                 return
@@ -157,9 +157,7 @@ class Callers:
         elif answer.status == 200:
             call.wrong.append(f"I4: a caller that waits was told {view['status']}")
 
-    async def _send(
-        self, method: str, path: str, body: Any, headers: dict[str, str], *, seconds: float
-    ) -> Whole | None:
+    async def send(self, method: str, path: str, body: Any, headers: dict[str, str], *, seconds: float) -> Whole | None:
         """The answer; None where none came."""
         said = json.dumps(body).encode() if body is not None else b""
         headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json", **headers}

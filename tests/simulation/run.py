@@ -20,9 +20,10 @@ import structlog
 
 import coordinator.app
 import shared.worker.app
+from coordinator.access.claims import operator_proof
 from coordinator.journal.events import Events, TaskEvent
-from coordinator.journal.store import WRITES
 from shared.agent import Agent
+from shared.contracts import SECRET
 from shared.protocols.openai import routes as openai
 from tests.simulation.agents import Behaviour, make_agent, make_asker, make_liar, make_receiver
 from tests.simulation.callers import Callers
@@ -30,6 +31,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.invariants import Committed, Evidence, find_broken
 from tests.simulation.limits import alarm, alone
 from tests.simulation.planted import BUGS
+from tests.simulation.points import find_points
 from tests.simulation.witness import Witness, find_leaks
 from tests.simulation.world.determinism import determined
 from tests.simulation.world.history import Recording
@@ -44,12 +46,9 @@ FAULTS = 24
 VIRTUAL_SECONDS = 3_000.0  # limits of one seed
 REAL_SECONDS = 120.0
 PROBE_SECONDS = 15.0  # between two probes of an agent: three times the default, for they cost time
+REMOVED_SHARE = 0.1
 CLOSES = 50
 SHARED_MEMORY = Path("/dev/shm")
-POINTS = (
-    *(f"{write}.{when}" for write in WRITES for when in ("queued", "written", "committed")),
-    *("send.execute.before", "send.execute.sent", "send.execute.answered", "send.cancel.before", "send.webhook.before"),
-)
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,9 @@ class _Seed:
         suite.network.arrived.append(witness.see_call)
         suite.network.answered.append(witness.see_answer)
         callers = Callers(suite, suite.make_random("callers"), self._own.plan if self._own is not None else ())
-        breaking = Faults(suite, behaviour, suite.make_random("faults"), POINTS)
+        breaking = Faults(suite, behaviour, suite.make_random("faults"), find_points())
         async with suite:
-            registering = asyncio.create_task(_register_liar(callers))
+            registering = asyncio.create_task(_register_liar(callers, suite))
             watching = asyncio.create_task(witness.watch(suite.network, lambda: suite.coordinator.up_since))
             playing = asyncio.create_task(breaking.run(count=faults, seconds=seconds - 60.0))
             await callers.run(tasks=tasks, seconds=seconds - 30.0)
@@ -231,11 +230,18 @@ class _Seed:
             gc.collect()
 
 
-async def _register_liar(callers: Callers) -> None:
-    """As a person does by hand, again and again."""
+async def _register_liar(callers: Callers, suite: SimulatedSuite) -> None:
+    """As a person does by hand, again and again; now and then the operator takes an agent off the list."""
     body = {"name": "liar", "endpoint": "http://liar", "capabilities": ["lie"]}
+    random = suite.make_random("operator")
     while True:
-        await callers._send("POST", "/register_agent", body, {}, seconds=5.0)
+        if suite.coordinator.app is not None and random.random() < REMOVED_SHARE:
+            services = suite.coordinator.app.get_opened()
+            if known := services.agents.registry.list_all():
+                gone = random.choice(known).id
+                proof = operator_proof(services.secret, gone)
+                await callers.send("DELETE", f"/agents/{gone}", None, {SECRET: proof}, seconds=5.0)
+        await callers.send("POST", "/register_agent", body, {}, seconds=5.0)
         await asyncio.sleep(20.0)
 
 
