@@ -240,6 +240,10 @@ class WorkerSettings(Settings):
     max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="Steps that run at once in one worker; unset: the worker's own default."
     )
+    watchdog_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        30.0,
+        description="Seconds that a worker may stand still before it ends itself, to be started again; 0: for ever.",
+    )
 
 
 class SearchSettings(Settings):

@@ -15,7 +15,7 @@ from shared import logs
 from shared.errors import MusterError, TooLarge
 from shared.server.auth import Check, check_page
 from shared.server.intake import REFUSED
-from shared.server.metrics import ServiceMetrics
+from shared.server.metrics import QUIET, ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
 
 DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
@@ -96,7 +96,8 @@ class Edge:
                 seconds = self._now() - began
                 traceparent.reset(token)
                 self._metrics.count(scope, status or GONE, seconds)
-                say = self._log.debug if (scope["path"], status) in _QUIET else self._log.info
+                quiet = (scope["path"], status) in _QUIET or (QUIET in scope and status == 200)
+                say = self._log.debug if quiet else self._log.info
                 say(
                     "request.done",
                     method=method,

@@ -24,6 +24,7 @@ STATUSES = (
     "500",
     "503",
 )  # of each route, there before the first request: a rate needs a zero to rise from
+QUIET = "muster.quiet"  # in the scope of a request that is a question about health, not work
 UNTIMED = frozenset({"/health", "/ready", "/metrics", "/register_agent"})  # once a second, and quick whatever happens
 NO_ROUTE, OTHER = "(none)", "(other)"
 MOST_NAMES = 1_000  # that one label takes: each costs memory here and in Prometheus, for as long as the process runs
@@ -95,7 +96,7 @@ class ServiceMetrics:
         method, route = scope["method"], scope.get("route")
         template = route.path if route is not None else self._templates.get(id(scope.get("endpoint")), NO_ROUTE)
         self._counted(method if method in METHODS else OTHER, template, str(status)).inc()
-        if template not in UNTIMED:
+        if template not in UNTIMED and QUIET not in scope:
             self._timed(template).observe(seconds)
 
     def count_refused(self, route: str) -> None:

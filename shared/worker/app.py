@@ -33,13 +33,16 @@ from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
 from shared.server.app import App, Stopping, make_service
 from shared.server.hang_up import wait_for_hang_up
+from shared.server.metrics import QUIET
 from shared.server.openapi import also
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
 from shared.worker.heartbeat import Heartbeat
 from shared.worker.identity import Identity
+from shared.worker.own_canary import OwnCanary
 from shared.worker.signed import Signed
-from shared.worker.steps import PROGRESS_SECONDS, Opened, Run, Steps
+from shared.worker.steps import PROGRESS_SECONDS, Opened, Run, Steps, is_canary
+from shared.worker.watchdog import Standing, watch_loop
 
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
 WHOLE_SECONDS = 0.25  # a step that ends sooner is answered whole, without a stream
@@ -58,13 +61,15 @@ def create_worker_app(
     state_dir: Path | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
+    standing: Standing | None = None,
 ) -> App[Opened]:
     """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
     envelope the coordinator signed for it; with a key, too, only such requests of any kind, but for health, metrics and
     cards. Without a coordinator it works alone and takes unsigned steps.
-    `inner` replaces the network in tests.
+    `inner` replaces the network in tests. `standing` is called, in a thread, once the event loop has stood still for
+    `settings.watchdog_seconds`; None: nobody looks.
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
@@ -87,7 +92,14 @@ def create_worker_app(
         http = await stack.enter_async_context(transport.make_client(policy="web", transport=inner))
         state = await stack.enter_async_context(agent.open())
         stack.push_async_callback(steps.close)
+        watched = settings.watchdog_seconds > 0
+        if watched and standing is not None:
+            watching = watch_loop(settings.watchdog_seconds, steps.list_running, standing)
+            await stack.enter_async_context(watching)
         if not settings.coordinator_url:
+            if watched:
+                background = await stack.enter_async_context(Background(app.fail))
+                background.once("own-canary", _end_when_deaf(app, OwnCanary(app, steps, None, now=now)))
             return Opened(state, http)
         instance = f"{socket.gethostname()[:50]}-{urlsplit(endpoint).port or 80}"
         heartbeat = Heartbeat(
@@ -98,8 +110,10 @@ def create_worker_app(
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         )
         stack.push_async_callback(heartbeat.withdraw)
-        background = await stack.enter_async_context(Background(app.fail))
+        background = await stack.enter_async_context(Background(app.fail))  # ends before the worker withdraws
         background.loop("heartbeat", heartbeat.run)
+        if watched:
+            background.once("own-canary", _end_when_deaf(app, OwnCanary(app, steps, heartbeat, now=now)))
         background.once("drain", _drain_with(app.stopping, heartbeat))
         return Opened(state, http, heartbeat)
 
@@ -125,6 +139,8 @@ def create_worker_app(
         """Runs one step; the same Idempotency-Key gets the same result. Progress as SSE where Accept allows it."""
         body = await bodies.read(request, limit=MAX_STEP_BYTES)
         step = bodies.parse(StepRequest, body)
+        if is_canary(step):
+            request.scope[QUIET] = True
         opened = app.get_opened()
         if (heartbeat := opened.heartbeat) is not None and not await heartbeat.wait_until_joined(JOIN_SECONDS):
             raise Unavailable("This worker is not registered yet.", retry_after=1)
@@ -195,6 +211,13 @@ def _make_registration(agent: Agent, endpoint: str, limit: int, metadata: dict[s
         canary=True,
         idempotent=agent.idempotent,
     )
+
+
+async def _end_when_deaf(app: App[Opened], canary: OwnCanary) -> None:
+    """Ends the service once it answers no steps, though its loop runs: a start heals what a wait does not."""
+    why = await canary.watch()
+    logs.get().error("worker.deaf", why=why)
+    app.fail("own-canary")
 
 
 async def _drain_with(stopping: Stopping, heartbeat: Heartbeat) -> None:

@@ -12,6 +12,7 @@ from shared.errors import MusterError
 from shared.server.run import bind, make_endpoint, parse_arguments, serve
 from shared.settings import WorkerSettings, load_settings
 from shared.worker.app import create_worker_app
+from shared.worker.watchdog import end_process
 
 
 def serve_worker(
@@ -43,4 +44,5 @@ def serve_worker(
         print(exc.detail, file=sys.stderr)
         sys.exit(2)
     endpoint = settings.advertise_url or make_endpoint(args.host, port)
-    serve(create_worker_app(agent, settings=settings, endpoint=endpoint, state_dir=state_dir), sock)
+    app = create_worker_app(agent, settings=settings, endpoint=endpoint, state_dir=state_dir, standing=end_process)
+    serve(app, sock)
