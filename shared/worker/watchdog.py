@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -13,7 +15,9 @@ from pathlib import Path
 
 from shared import logs
 
-TICK_SECONDS = 1.0  # between two looks
+TICK_SECONDS = 1.0  # between two looks whether the loop has answered
+REST_SECONDS = 4.0  # after an answer, or an eighth of what the loop may stand: each look wakes an idle worker
+LATE_SECONDS = 8.0  # from one look to the next while other threads use all processors
 SHOWN_FRAMES = 6  # of the stack, in the log
 FAILED = 1  # exit code of a service of which a part has died
 
@@ -34,6 +38,15 @@ async def watch_loop(seconds: float, list_steps: Callable[[], list[str]], end: S
         watchdog.stop()
 
 
+def arm(seconds: float) -> None:
+    """Ends this process once it has used so many seconds of processor time without being armed again.
+
+    For code that lets no other thread of Python run, such as a regular expression that backtracks for ever: the kernel
+    ends the process by SIGPROF, and where each thread was is on standard error. Time that it is stopped does not count.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds + LATE_SECONDS * (os.cpu_count() or 1))
+
+
 def end_process(seconds: float, steps: str, at: str) -> None:
     """Says what stood still and ends this process with code 1; nothing in it can be closed any more."""
     logs.get().error("worker.blocked", seconds=round(seconds), steps=steps, at=at, hint="await, or asyncio.to_thread")
@@ -41,7 +54,7 @@ def end_process(seconds: float, steps: str, at: str) -> None:
 
 
 class Watchdog(threading.Thread):
-    """Asks the loop each second for a sign of life, and counts the seconds without one.
+    """Asks the loop every 5 s for a sign of life, and counts the seconds without one.
 
     Seconds count only while this process runs: one that is stopped, frozen or on a machine that sleeps makes no looks,
     and what the loop's thread waited for a processor is taken off (Linux, `/proc/…/schedstat`).
@@ -57,26 +70,32 @@ class Watchdog(threading.Thread):
         self._seconds = seconds
         self._list_steps = list_steps
         self._end = end
+        self._alone = end is end_process  # the process is the worker's own
         self._ended = threading.Event()
         self._answered = True
 
     def stop(self) -> None:
         """The loop is about to end."""
         self._ended.set()
+        if self._alone:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     def run(self) -> None:
-        stood, waited = 0.0, 0.0
-        while not self._ended.wait(TICK_SECONDS):
-            if self._answered:
-                stood, waited, self._answered = 0.0, self._read_waited(), False
-                with suppress(RuntimeError):  # the loop is closed
-                    self._loop.call_soon_threadsafe(self._answer)
-                continue
-            before, waited = waited, self._read_waited()
-            stood += max(0.0, TICK_SECONDS - (waited - before))
-            if stood >= self._seconds:
-                self._end(stood, self._name_steps(), self._name_place())
-                return
+        rest = min(REST_SECONDS, self._seconds / 8)
+        if self._alone:
+            faulthandler.register(signal.SIGPROF, chain=True)
+        while not self._ended.wait(rest):
+            if self._alone:
+                arm(self._seconds)
+            stood, waited, self._answered = 0.0, self._read_waited(), False
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._answer)
+            while not self._ended.wait(TICK_SECONDS) and not self._answered:
+                before, waited = waited, self._read_waited()
+                stood += max(0.0, TICK_SECONDS - (waited - before))
+                if stood >= self._seconds:
+                    self._end(stood, self._name_steps(), self._name_place())
+                    return
 
     def _answer(self) -> None:
         self._answered = True
