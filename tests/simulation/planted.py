@@ -15,7 +15,7 @@ from coordinator.agent_calls import client as agent_calls
 from coordinator.agent_pool.pool import Agents
 from coordinator.agents.registry import Registry
 from coordinator.api import tasks as api_tasks
-from coordinator.execution import retry, step_runner, waiting
+from coordinator.execution import retry, step_runner, task_runner, waiting
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.retry import Retries
 from coordinator.execution.task_runner import Conductor
@@ -110,10 +110,12 @@ def _believe_every_answer() -> AbstractContextManager[Any]:
 
 
 def _ignore_deadlines() -> AbstractContextManager[Any]:
-    def later(self: Conductor, live: Any) -> float:
-        return float(live.until + 30.0)
+    take_up = Conductor.take_up
 
-    return patch.object(Conductor, "_compute_end", later)
+    def later(self: Conductor, task: Any, *, until: float) -> Any:
+        return take_up(self, task, until=until + 30.0)
+
+    return patch.object(Conductor, "take_up", later)
 
 
 def _measure_deadlines_by_the_wall_clock() -> AbstractContextManager[Any]:
@@ -140,12 +142,12 @@ def _let_callers_wait_on() -> AbstractContextManager[Any]:
     def forever(self: Any, task: Any) -> float:
         return 3_600.0
 
-    async def write_later(self: Conductor, write: Any) -> bool:
+    async def write_later(write: Any) -> bool:
         await asyncio.sleep(20.0)
         return bool(await write())
 
     return _both(
-        patch.object(waiting.Waiter, "_compute_limit", forever), patch.object(Conductor, "_write_durably", write_later)
+        patch.object(waiting.Waiter, "_compute_limit", forever), patch.object(task_runner, "write_durably", write_later)
     )
 
 
