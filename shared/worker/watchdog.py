@@ -74,6 +74,13 @@ class Watchdog(threading.Thread):
         self._ended = threading.Event()
         self._answered = True
 
+    def start(self) -> None:
+        """Begins, armed: a step that holds the interpreter may come before the first look."""
+        if self._alone:
+            faulthandler.register(signal.SIGPROF, chain=True)
+            arm(self._seconds)
+        super().start()
+
     def stop(self) -> None:
         """The loop is about to end."""
         self._ended.set()
@@ -82,8 +89,6 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         rest = min(REST_SECONDS, self._seconds / 8)
-        if self._alone:
-            faulthandler.register(signal.SIGPROF, chain=True)
         while not self._ended.wait(rest):
             if self._alone:
                 arm(self._seconds)
