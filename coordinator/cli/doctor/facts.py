@@ -161,6 +161,7 @@ class SeenAgent:
     max_concurrency: int | None = None
     breaker: str = "closed"
     last_error: str = ""
+    canary_error: str = ""  # why it left its last canary unanswered
     silent_seconds: float | None = None  # since its last sign of life
 
     @property

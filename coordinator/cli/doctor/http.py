@@ -111,6 +111,7 @@ def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
         max_concurrency=data.get("max_concurrency"),
         breaker=data.get("breaker", "closed"),
         last_error=data.get("last_error") or "",
+        canary_error=data.get("canary_error") or "",
         silent_seconds=(at - seen).total_seconds() if seen else None,
     )
 

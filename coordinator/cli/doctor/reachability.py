@@ -135,6 +135,10 @@ def _refuses_keys(facts: Facts, home: Container) -> bool:
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Diagnosis:
     error = agent.last_error.rstrip(".") or "unknown reason"
     alive = agent.silent_seconds is not None and agent.silent_seconds <= BEAT_SECONDS
+    if alive and agent.canary_error:
+        why = f"It sends heartbeats, but answers no steps: {error}."
+        again = f"{facts.compose} restart {home.service}" if home else facts.curl(agent.endpoint)
+        return _problem(f"{agent.name} does not work.", why, again)
     if alive:
         why = f"It sends heartbeats, but {agent.endpoint} does not answer: {error}. Set its ADVERTISE_URL."
         mend = facts.up(home.service) if home else facts.curl(agent.endpoint)

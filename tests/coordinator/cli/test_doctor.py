@@ -120,6 +120,16 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
         "reach", "problem", "not on the coordinator's network",
         "docker network connect --alias analyzer muster m-analyzer-1",
     ),
+    "an agent beats and answers no steps": (
+        plain(agents(status="unreachable", canary_error="No answer within 4.0 s.", silent_seconds=1.0)),
+        "reach", "problem", "analyzer does not work. It sends heartbeats, but answers no steps", "curl -s -m 3 http://",
+    ),
+    "a container beats and answers no steps": (
+        contained(
+            worker(), coordinator=agents(status="unreachable", canary_error="No answer.", silent_seconds=1.0)
+        ),
+        "reach", "problem", "analyzer does not work", "docker compose restart analyzer",
+    ),
     "an agent beats and cannot be reached": (
         plain(agents(status="unreachable", last_error="Connection refused", silent_seconds=1.0)),
         "reach", "problem", "cannot reach analyzer. It sends heartbeats", "curl -s -m 3 http://analyzer:8000/health",
