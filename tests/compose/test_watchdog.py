@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.test_fourth_worker import with_counter
-from tests.support.docker import docker, run
+from tests.support.docker import ROOT, docker, run
 from tests.support.stack import WORKERS, Stack
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
@@ -44,7 +44,7 @@ def image_that_blocks(image: str, tmp_path: Path) -> Iterator[str]:
 
 def test_blocked_worker_is_restarted(image_that_blocks: str, make_stack: Callable[..., Stack], tmp_path: Path) -> None:
     """Its loop stands in `time.sleep`: no heartbeat, no health check."""
-    env = {"MUSTER_IMAGE": image_that_blocks, "WATCHDOG_SECONDS": "2"}
+    env = {"KNOWLEDGE_DIR": str(ROOT / "docs"), "MUSTER_IMAGE": image_that_blocks, "WATCHDOG_SECONDS": "2"}
     stack = make_stack(file=str(with_counter(tmp_path, "docker-compose.yml")), env=env).up()
     stack.wait_serving([*WORKERS, "counter"])
     plan = [{"id": "words", "capability": "count", "input": "one"}]
