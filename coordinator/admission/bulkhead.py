@@ -36,9 +36,10 @@ class Bulkhead:
         """Whether one more task fits into its half."""
         return self._held.get(agent, 0) < self.half
 
-    def may_borrow(self, agent: str) -> bool:
-        """Whether it may have one more of the places that nobody wants."""
-        return self._held.get(agent, 0) < self.half + self._earned.get(agent, 0)
+    def may_borrow(self, agent: str, *, guest: bool = False) -> bool:
+        """Whether it may have one more of the places that nobody wants, or a guest, if it has earned any."""
+        earned = self._earned.get(agent, 0)
+        return self._held.get(agent, 0) < self.half + earned or (guest and earned > 0)
 
     def take(self, agent: str) -> None:
         """One more task is at the agent."""

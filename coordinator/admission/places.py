@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from coordinator.admission.bulkhead import Bulkhead
+from coordinator.admission.guests import Guests
 from coordinator.admission.queue import FairQueue
 from coordinator.admission.seat import Seat, Target, Wait
 from coordinator.tasks.lane import Lane
@@ -35,6 +36,7 @@ class Places:
         self, most: int, *, names_of: NamesOf, weight_of: Callable[[str | None], float], now: Callable[[], float]
     ) -> None:
         self.bulkhead = Bulkhead(most)
+        self.guests = Guests(most)
         self._most = most
         self._names_of = names_of
         self._now = now
@@ -83,8 +85,7 @@ class Places:
             seat.queued = False
             self.queued -= 1
         if seat.has_place:
-            seat.has_place = False
-            self.running -= 1
+            self._unplace(seat)
         self._start_next()
 
     # --- a step of it
@@ -154,14 +155,18 @@ class Places:
 
     # --- how it is done
 
+    def _may_be_guest(self, seat: Seat) -> bool:
+        return self.running >= self._most and self.guests.may_come(seat.lane)
+
     def _find(self, seat: Seat | None, targets: Sequence[Target], *, lent: bool = True) -> str | None:
         """The agent that the task may go to now, "" if nothing limits it; None: it must wait."""
         settled = seat is not None and seat.has_place
-        if not settled and self.running - self.bulkhead.lent >= self._most:
+        guest = seat is not None and not settled and self._may_be_guest(seat)
+        if not (settled or guest) and self.running - self.guests.here - self.bulkhead.lent >= self._most:
             return None
         if not targets:
             return UNKNOWN
-        idle = lent and (settled or self.running < self._most)
+        idle = lent and (settled or guest or self.running < self._most)
         spare = None
         for target in targets:
             names = self._names_of(*target)
@@ -170,7 +175,7 @@ class Places:
             for name in names:
                 if self.bulkhead.has_room(name) or (seat is not None and name in seat.names):
                     return name
-                if idle and spare is None and self.bulkhead.may_borrow(name):
+                if idle and spare is None and self.bulkhead.may_borrow(name, guest=guest):
                     spare = name
         return spare
 
@@ -208,17 +213,23 @@ class Places:
         self._go_to_agent(seat, agent)
 
     def _place(self, seat: Seat) -> None:
-        seat.has_place = True
+        seat.has_place, seat.is_guest = True, self._may_be_guest(seat)
+        self.guests.take(seat.lane, beyond=seat.is_guest)
         self.running += 1
         if seat.queued:
             seat.queued = False
             self.queued -= 1
 
+    def _unplace(self, seat: Seat) -> None:
+        self.guests.give_back(seat.lane, beyond=seat.is_guest)
+        seat.has_place = seat.is_guest = False
+        self.running -= 1
+
     def _park(self, seat: Seat) -> None:
         """Takes the place of a task whose steps all wait for a share."""
         if seat.has_place and seat.waiting and not seat.active:
-            seat.has_place, seat.queued = False, True
-            self.running -= 1
+            self._unplace(seat)
+            seat.queued = True
             self.queued += 1
 
     def _go_to_agent(self, seat: Seat, agent: str) -> None:

@@ -14,13 +14,14 @@ class Seat:
     """`at` has the agent of every step at work, "" for one that no agent is known for; `names` counts them.
 
     `active` counts the steps at work but for those that wait for what they have delegated (`children`, by step);
-    `waiting` counts the steps that wait for an agent's share.
+    `waiting` counts the steps that wait for an agent's share. A guest has a place beyond the limit.
     """
 
     lane: Lane
     priority: int
     order: int
     has_place: bool = False
+    is_guest: bool = False
     queued: bool = False
     charged: bool = False
     active: int = 0
