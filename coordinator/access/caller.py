@@ -22,7 +22,7 @@ class Caller:
 
     @property
     def may_administer(self) -> bool:
-        """Whether its key says so: without keys nobody is known to be the operator."""
+        """Whether its key has the scope `admin`. Without keys no caller may administer."""
         return self.key is not None and Scope.ADMIN in self.scopes
 
 
