@@ -15,10 +15,10 @@ from coordinator.access.scopes import Scope
 from coordinator.api.dependencies import OpenServices, Services
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import show
-from coordinator.console.visitor import Reader, check_token, read_form
+from coordinator.console.visitor import Reader, check_token, make_key, read_form
 from shared.contracts import AgentStatus, TaskRequest
 from shared.errors import BadRequest, MusterError
-from shared.server import bodies
+from shared.server import bodies, sse
 from shared.server.edge import traceparent
 
 router = APIRouter(prefix="/console", include_in_schema=False)
@@ -28,9 +28,13 @@ EXAMPLE = "What is a lease, and how long does it last?"
 
 
 @router.get("/")
-async def get_ask(request: Request, services: OpenServices, visitor: Reader) -> Response:
-    """The form, and what was asked last."""
-    return await show(request, services, visitor, lambda: _view(services, {}))
+async def get_ask(request: Request, services: OpenServices, visitor: Reader, like: str = "") -> Response:
+    """The form, filled as for the task `like` if there is one, and what was asked last."""
+    form: dict[str, str] = {}
+    if like and not sse.accepts(request.headers.get("accept")):
+        task = await services.dispatcher.get_task(like)
+        form = {"task_description": task.description, "timeout_seconds": f"{task.seconds:g}"}
+    return await show(request, services, visitor, lambda: _view(services, form))
 
 
 @router.post("/ask")
@@ -44,7 +48,7 @@ async def ask(request: Request, services: OpenServices, visitor: Reader) -> Resp
         digest = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
         task, _ = await services.dispatcher.accept(
             wanted,
-            idempotency_key=f"console:{hashlib.sha256((form.get('once', '') + digest).encode()).hexdigest()}",
+            idempotency_key=make_key(form, digest),
             digest=digest,
             traceparent=traceparent.get(),
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Response
@@ -41,14 +42,13 @@ SECTIONS = (("", "Ask"), ("tasks", "Tasks"), ("agents", "Agents"), ("numbers", "
 class View:
     """What a page shows; `over` says that nothing of it will change, so that it need not be watched.
 
-    `section` is its place in the navigation, `live` the address at which it is watched, without the base path.
+    `section` is its place in the navigation.
     """
 
     template: str
     title: str
     section: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    live: str = ""
     over: bool = False
 
 
@@ -64,7 +64,7 @@ def render_page(view: View, visitor: Visitor | None, *, base: str, status: int =
             sections=SECTIONS,
             version=VERSION,
             asset=partial(assets.address, base),
-            **view.values,
+            **{"once": token_urlsafe(16), **view.values},
         )
     )
     return Response(text, status, headers=HEADERS, media_type="text/html")

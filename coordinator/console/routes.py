@@ -7,10 +7,11 @@ from functools import partial
 from fastapi import Response
 
 from coordinator.api.dependencies import Services
-from coordinator.console import agents, api_docs, ask, assets, entrance, health, numbers, tasks
+from coordinator.console import agents, api_docs, ask, assets, entrance, health, numbers
 from coordinator.console.live import Live
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import LIVE
+from coordinator.console.tasks import routes as tasks
 from coordinator.console.visitor import LogInFirst
 from shared.errors import MusterError
 from shared.server.app import App

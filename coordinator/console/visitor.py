@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ def check_token(form: Mapping[str, str], token: str) -> None:
     """Raises `Forbidden` for a form that did not come from one of the visitor's own pages."""
     if not hmac.compare_digest(form.get("token", "").encode(), token.encode()):
         raise Forbidden("This form is too old, or came from another page. Load the page again, and send it again.")
+
+
+def make_key(form: Mapping[str, str], digest: str) -> str:
+    """The idempotency key of what a page asks for: the page sent twice is one task, with other content another one."""
+    return f"console:{hashlib.sha256((form.get('once', '') + digest).encode()).hexdigest()}"
 
 
 Reader = Annotated[Visitor, Depends(_get_reader)]

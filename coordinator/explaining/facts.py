@@ -21,9 +21,10 @@ MOST_AGENTS = 8  # whose usual times are looked up
 MOST_TASKS = 40  # of an agent, the latest before this one
 
 
-async def explain_task(task: Task, store: Store, *, now: float) -> Explanation:
-    """Why this task went as it did, from the journal alone."""
-    events = await store.events(task.id, limit=MOST_EVENTS)
+async def explain_task(task: Task, store: Store, *, now: float, events: list[TaskEvent] | None = None) -> Explanation:
+    """Why this task went as it did, from the journal alone; `events` are those of the task, where they are known."""
+    if events is None:
+        events = await store.events(task.id, limit=MOST_EVENTS)
     agents = dict.fromkeys(step.answered_by for step in task.own_steps if step.answered_by)
     usual = {}
     for agent in list(agents)[:MOST_AGENTS]:

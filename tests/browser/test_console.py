@@ -7,6 +7,9 @@ import asyncio
 import pytest
 from playwright.async_api import Page, expect
 
+from shared.agent import Context, Reply
+from shared.contracts import StepRequest
+from shared.errors import WorkerFault
 from tests.support.fakes import Held, Network, Suite, agent
 
 pytestmark = pytest.mark.timeout(180)
@@ -80,6 +83,28 @@ async def test_dying_agents_are_seen(page: Page, suite: Suite, network: Network,
     await expect(page.locator(".agents .badge.unreachable")).to_have_count(1, timeout=90_000)
     await health.bring_to_front()
     await expect(health.get_by_text("There are problems")).to_be_visible(timeout=90_000)
+
+
+async def test_failed_step_runs_again_with_another_input(page: Page, suite: Suite, url: str) -> None:
+    """The page says why it failed; with an input that is mended there, the task completes."""
+
+    async def paint(step: StepRequest, ctx: Context) -> Reply:
+        if step.input != {"colour": "red"}:
+            raise WorkerFault("There is no blue.", retryable=False)
+        return Reply("a red wall")
+
+    await suite.add(agent("painter", "paint", paint))
+    plan = [{"id": "look", "capability": "research"}, {"id": "paint", "capability": "paint", "needs": ["look"]}]
+    task = await suite.execute("Paint", plan=[plan[0], plan[1] | {"input": {"colour": "blue"}}])
+    await page.goto(f"{url}/console/tasks/{task.task_id}?step=paint")
+    await expect(page.locator(".why")).to_contain_text("There is no blue.")
+
+    await page.get_by_text("From this step, with another input").click()
+    await page.get_by_label("Input, as JSON or as text").fill('{"colour": "red"}')
+    await page.locator("#step").get_by_role("button", name="Run again from paint").click()
+
+    await expect(page.locator(".facts .badge")).to_have_text("completed", timeout=60_000)
+    await expect(page.locator(".fall")).to_contain_text("taken over from")
 
 
 async def test_curl_command_asks_the_same(page: Page, suite: Suite, url: str) -> None:

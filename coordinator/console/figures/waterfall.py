@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from coordinator.explaining.timeline import StepCourse, Timeline
 from coordinator.journal.events import TaskEvent
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
@@ -32,7 +33,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the waterfall: a step, a delegation below it, or the queue; `after` is what it waited for."""
+    """A line of the waterfall: a step, a call below it, or the queue.
+
+    `after` is what it waited for, `taken_from` the task that has run it before.
+    """
 
     id: str
     name: str
@@ -48,6 +52,7 @@ class Row:
     note: str = ""
     critical: bool = False
     is_step: bool = True
+    taken_from: str = ""
 
     def spent(self, *kinds: Kind) -> float:
         """Seconds of its bars of these kinds."""
@@ -89,9 +94,8 @@ class Waterfall:
         return [(f"{100 * n / PARTS:.0f}%", whole * n / PARTS) for n in range(PARTS + 1)]
 
 
-def draw(task: Task, events: Sequence[TaskEvent], *, now: float) -> Waterfall:
-    """The waterfall of a task; `now` (Unix seconds) is where open bars end."""
-    ended = task.finished_at if task.finished_at is not None else max(now, task.created_at)
+def draw(task: Task, events: Sequence[TaskEvent], timeline: Timeline) -> Waterfall:
+    """The waterfall of a task, out of its timeline and what the events say besides; open bars end with the timeline."""
     by_step: defaultdict[str, list[TaskEvent]] = defaultdict(list)
     children: defaultdict[str, list[TaskEvent]] = defaultdict(list)
     told: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
@@ -103,33 +107,19 @@ def draw(task: Task, events: Sequence[TaskEvent], *, now: float) -> Waterfall:
             by_step[step_id].append(event)
             if event.type != "delegation.finished":
                 children[str(event.fields.get("parent", ""))].append(event)
-        elif step_id:
+        elif event.type == "step.hedged":
             by_step[step_id].append(event)
-    path = find_critical_path(task)
+    path = tuple(course.step.id for course in timeline.path)
+    ended = timeline.ended_at
     rows = [_queue(task, ended)]
     for step in task.steps:
-        rows.append(_step(task, step, by_step[step.id], ended=ended, critical=step.id in path))
+        if (course := timeline.courses.get(step.id)) is None:
+            rows.append(_taken_over(task, step))
+            continue
+        rows.append(_step(task, course, ended=ended, critical=step.id in path))
+        rows += _second_calls(course, by_step[step.id])
         rows += _delegations(step.id, children, by_step, ended=ended, depth=1)
-    return Waterfall(task.created_at, max(ended, task.created_at + 1e-3), tuple(rows), path, dict(told))
-
-
-def find_critical_path(task: Task) -> tuple[str, ...]:
-    """Ids of the steps that the end had to wait for, in their order: from the last step, always the latest need."""
-    begun = [step for step in task.steps if step.started_at is not None]
-    if not begun:
-        return ()
-    known = {step.id: step for step in begun}
-    at: Step | None = max(begun, key=_end)
-    path: list[str] = []
-    while at is not None and at.id not in path:
-        path.append(at.id)
-        needs = [known[id] for id in at.needs if id in known]
-        at = max(needs, key=_end, default=None)
-    return tuple(reversed(path))
-
-
-def _end(step: Step) -> float:
-    return step.finished_at if step.finished_at is not None else float("inf")
+    return Waterfall(timeline.began_at, max(ended, task.created_at + 1e-3), tuple(rows), path, dict(told))
 
 
 def _queue(task: Task, ended: float) -> Row:
@@ -138,14 +128,24 @@ def _queue(task: Task, ended: float) -> Row:
     return Row("", "queue", "", (bar,), is_step=False, note=f"priority {task.priority}")
 
 
-def _step(task: Task, step: Step, events: Sequence[TaskEvent], *, ended: float, critical: bool) -> Row:
+def _taken_over(task: Task, step: Step) -> Row:
+    """A step that an earlier task has run."""
+    source = task.rerun.taken[step.id] if task.rerun is not None else ""
+    who = step.answered_by or step.agent or step.capability or ""
+    return Row(step.id, step.id, step.status, (), agent=who, taken_from=source)
+
+
+def _step(task: Task, course: StepCourse, *, ended: float, critical: bool) -> Row:
+    step = course.step
     needs = [task.step(id) for id in step.needs if id in task.places]
     done = [need for need in needs if need.finished_at is not None]
-    ready = max((need.finished_at or 0.0 for need in done), default=task.started_at or task.created_at)
-    blocked = any(not need.ended for need in needs)
-    last = max(done, key=_end, default=None)
-    until = step.finished_at if step.finished_at is not None else ended
-    bars = tuple(_attempts(events, ready=None if blocked or task.started_at is None else ready, until=until, step=step))
+    waits_for = [need.id for need in needs if not need.ended]
+    last = max(done, key=lambda need: need.finished_at or 0.0, default=None)
+    if not waits_for and not course.attempts and not step.ended and task.started_at is not None:
+        ready = max([task.started_at, *(need.finished_at or 0.0 for need in done)])
+        bars: tuple[Bar, ...] = (Bar("wait", ready, ended, "waiting for an agent", open=True),)
+    else:
+        bars = tuple(_attempts(course))
     usage = step.spent
     return Row(
         id=step.id,
@@ -157,38 +157,49 @@ def _step(task: Task, step: Step, events: Sequence[TaskEvent], *, ended: float, 
         attempts=step.attempt,
         calls=usage.calls,
         tokens=usage.tokens,
-        after=", ".join(need.id for need in needs if not need.ended) if blocked else last.id if last else "",
+        after=", ".join(waits_for) or (last.id if last else ""),
         note=step.error.detail if step.error else "",
         critical=critical,
     )
 
 
-def _attempts(events: Sequence[TaskEvent], *, ready: float | None, until: float, step: Step) -> Iterator[Bar]:
+def _attempts(course: StepCourse) -> Iterator[Bar]:
     """The bars of one step, from when it was ready."""
-    at, kind, what = ready, "wait", "waiting for an agent"
-    started: TaskEvent | None = None
+    step, free_at = course.step, course.ready_at
+    for n, attempt in enumerate(course.attempts):
+        is_last = n == len(course.attempts) - 1
+        if attempt.wait > 0:
+            yield Bar("wait", free_at, attempt.sent_at, "waiting for an agent")
+        failed = bool(attempt.error) or (is_last and step.status in (Status.FAILED, Status.TIMED_OUT))
+        why = attempt.why or ("a restart cut it off" if attempt.cut_off else "")
+        why = why or (step.error.detail if is_last and step.error else "")
+        what = f"attempt {attempt.number}" + (f", {attempt.instance}" if attempt.instance else "")
+        yield Bar(
+            "failed" if failed or attempt.cut_off else "run",
+            attempt.sent_at,
+            attempt.ended_at,
+            f"{what}: {why}" if why else what,
+            open=is_last and not step.ended and attempt.error is None,
+        )
+        free_at = attempt.ended_at
+        if attempt.pause > 0:
+            following = course.ended_at if is_last else course.attempts[n + 1].sent_at
+            free_at = min(attempt.ended_at + attempt.pause, max(following, attempt.ended_at))
+            yield Bar("pause", attempt.ended_at, free_at, f"pause before attempt {attempt.number + 1}")
+    if course.waiting > 0 and course.ended_at > free_at:
+        yield Bar("wait", free_at, course.ended_at, "waiting for an agent", open=not step.ended)
+    elif not course.attempts and step.started_at is not None and step.finished_at is not None:
+        yield Bar("run" if step.status is Status.COMPLETED else "failed", course.ready_at, course.ended_at, "worked")
+
+
+def _second_calls(course: StepCourse, events: Sequence[TaskEvent]) -> Iterator[Row]:
+    """Instances that got the step, too, because the first took far too long."""
     for event in events:
-        data = event.fields
-        if event.type == "step.started":
-            if at is not None and event.at > at:
-                yield Bar("pause" if kind == "pause" else "wait", at, event.at, what)
-            started = event
-        elif event.type == "step.retried":
-            began = started.at if started else event.at
-            yield Bar("failed", began, event.at, f"attempt {data.get('attempt')}: {data.get('why', '')}")
-            at, kind, what, started = event.at, "pause", f"pause before attempt {int(data.get('attempt', 0)) + 1}", None
-        elif event.type in ("step.finished", "step.failed"):
-            if started is not None:
-                good = event.type == "step.finished"
-                why = "" if good else f": {data.get('why', '')}"
-                yield Bar("run" if good else "failed", started.at, event.at, f"attempt {data.get('attempt')}{why}")
-            elif at is not None and event.at > at:
-                yield Bar("wait", at, event.at, what)
-            return
-    if started is not None:
-        yield Bar("run", started.at, until, f"attempt {started.fields.get('attempt')}", open=not step.ended)
-    elif at is not None and step.status in (Status.QUEUED, Status.RUNNING):
-        yield Bar("pause" if kind == "pause" else "wait", at, until, what, open=True)
+        if event.type == "step.hedged":
+            agent = str(event.fields.get("agent", "")) or course.step.answered_by or ""
+            bar = Bar("call", event.at, max(event.at, course.ended_at), "second call", open=not course.step.ended)
+            instance = str(event.fields.get("instance", ""))
+            yield Row("", "second call", "", (bar,), 1, agent, instance, is_step=False, note=instance)
 
 
 def _delegations(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from coordinator.console.figures.waterfall import Waterfall, draw, find_critical_path
+from coordinator.console.figures.waterfall import Waterfall, draw
+from coordinator.explaining.timeline import read_timeline
 from coordinator.journal.events import TaskEvent
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
@@ -29,33 +30,28 @@ def bars(fall: Waterfall, name: str) -> list[tuple[str, float, float]]:
     return [(bar.kind, bar.began, bar.ended) for row in fall.rows if row.name == name for bar in row.bars]
 
 
-def test_path_follows_the_latest_need() -> None:
-    """Of two that a step needs, the one that ended last is on the path."""
+def fall_of(task: Task, events: list[TaskEvent], *, now: float) -> Waterfall:
+    return draw(task, events, read_timeline(task, events, now=now))
+
+
+def test_path_is_that_of_the_explanation() -> None:
+    """Of two that a step needs, the one that ended last is on the path; none is before anything began."""
     whole = task(step("a", 1, 2), step("b", 1, 5), step("c", 5, 6, "a", "b"), step("d", 2, 3, "a"), ended=6)
+    new = task(Step(id="a", capability="x"))
 
-    assert find_critical_path(whole) == ("b", "c")
-
-
-def test_path_of_a_running_task_ends_with_what_runs() -> None:
-    running = step("c", 5, None, "b", status=Status.RUNNING)
-
-    assert find_critical_path(task(step("a", 1, 9), step("b", 1, 5), running)) == ("b", "c")
-
-
-def test_path_is_empty_before_anything_began() -> None:
-    assert find_critical_path(task(Step(id="a", capability="x"))) == ()
+    assert (fall_of(whole, [], now=9).path, fall_of(new, [], now=9).path) == (("b", "c"), ())
 
 
 def test_retry_shows_attempts_and_the_pause() -> None:
     """Wait, failed attempt, pause, good attempt; each from the event that began it to the one that ended it."""
     events = [
         event(1, "step.started", 2.0, step_id="a", attempt=1),
-        event(2, "step.retried", 3.0, step_id="a", attempt=1, why="busy", wait_seconds=1),
+        event(2, "step.retried", 3.0, step_id="a", attempt=1, error="agent_busy", why="busy", wait_seconds=1),
         event(3, "step.started", 4.0, step_id="a", attempt=2),
         event(4, "step.finished", 6.0, step_id="a", attempt=2),
     ]
 
-    fall = draw(task(step("a", 2, 6), ended=6), events, now=50.0)
+    fall = fall_of(task(step("a", 1, 6), ended=6), events, now=50.0)
 
     assert bars(fall, "a") == [("wait", 1.0, 2.0), ("failed", 2.0, 3.0), ("pause", 3.0, 4.0), ("run", 4.0, 6.0)]
     assert bars(fall, "queue") == [("queue", 0.0, 1.0)]
@@ -73,7 +69,7 @@ def test_delegations_stand_below_their_step() -> None:
     ]
     running = step("a", 1, None, status=Status.RUNNING)
 
-    rows = {row.name: row for row in draw(task(running), events, now=9.0).rows}
+    rows = {row.name: row for row in fall_of(task(running), events, now=9.0).rows}
 
     assert [row.depth for row in rows.values()] == [0, 0, 1, 2, 1]
     assert [(bar.began, bar.ended, bar.open) for bar in rows["asks b"].bars] == [(2.0, 9.0, True)]
@@ -84,8 +80,8 @@ def test_delegations_stand_below_their_step() -> None:
 def test_what_a_step_waits_for_is_named() -> None:
     """By the need that ended last, or by those that have not ended."""
     waiting = Step(id="c", capability="x", needs=("a", "b"))
-    rows = draw(task(step("a", 1, 2), step("b", 1, None, status=Status.RUNNING), waiting), [], now=3.0).rows
-    done = draw(task(step("a", 1, 2), step("b", 1, 5), step("c", 5, 6, "a", "b"), ended=6), [], now=9.0).rows
+    rows = fall_of(task(step("a", 1, 2), step("b", 1, None, status=Status.RUNNING), waiting), [], now=3.0).rows
+    done = fall_of(task(step("a", 1, 2), step("b", 1, 5), step("c", 5, 6, "a", "b"), ended=6), [], now=9.0).rows
 
     assert (rows[-1].after, rows[-1].bars) == ("b", ())
     assert done[-1].after == "b"
@@ -97,7 +93,7 @@ async def test_a_real_task_is_drawn(suite) -> None:  # type: ignore[no-untyped-d
     found = await suite.services.dispatcher.get_task(done.task_id)
     events = await suite.services.store.events(done.task_id)
 
-    fall = await asyncio.to_thread(draw, found, events, now=0.0)
+    fall = await asyncio.to_thread(fall_of, found, events, now=0.0)
 
     assert fall.path == ("research", "analyze", "report")
     assert all(row.worked > 0 for row in fall.rows if row.is_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -14,11 +15,13 @@ from coordinator.api.dependencies import OpenServices, Services
 from coordinator.api.report_format import AnswerForm
 from coordinator.console.pages import View
 from coordinator.console.showing import show
-from coordinator.console.task_view import view_task
-from coordinator.console.visitor import Reader, check_token, read_form
+from coordinator.console.tasks.again import read_wish
+from coordinator.console.tasks.view import view_task
+from coordinator.console.visitor import Reader, check_token, make_key, read_form
 from coordinator.journal.lookups.search import search_tasks
 from shared.contracts import Status
 from shared.errors import BadRequest
+from shared.server.edge import traceparent
 
 router = APIRouter(prefix="/console/tasks", include_in_schema=False)
 ON_A_PAGE = 50
@@ -59,6 +62,26 @@ async def cancel_task(request: Request, task_id: str, services: OpenServices, vi
     check_token(await read_form(request), visitor.token)
     await services.dispatcher.cancel(task_id)
     return RedirectResponse(f"/console/tasks/{task_id}", 303)
+
+
+@router.post("/{task_id}/rerun")
+async def rerun_task(
+    request: Request, task_id: str, services: OpenServices, visitor: Reader, from_step: Text | None = None
+) -> Response:
+    """Runs a task again and leads to the new one; the same page that asks for the same twice gets one task."""
+    visitor.need(Scope.EXECUTE)
+    form = await read_form(request)
+    check_token(form, visitor.token)
+    wish = read_wish(await services.dispatcher.get_task(task_id), form, from_step)
+    digest = hashlib.sha256(f"{task_id} {wish.model_dump_json()}".encode()).hexdigest()
+    task, _ = await services.dispatcher.rerun(
+        task_id,
+        wish,
+        idempotency_key=make_key(form, digest),
+        digest=digest,
+        traceparent=traceparent.get(),
+    )
+    return RedirectResponse(f"/console/tasks/{task.id}", 303)
 
 
 @router.get("/{task_id}/report{suffix}")

@@ -12,6 +12,10 @@ from pydantic import JsonValue, ValidationError
 from coordinator.api.dependencies import Services
 from coordinator.console.figures.waterfall import Waterfall, draw
 from coordinator.console.pages import View
+from coordinator.console.tasks.again import FIELD, find_step, write_input
+from coordinator.explaining.causes import Kind
+from coordinator.explaining.explanation import Explanation
+from coordinator.explaining.facts import MOST_EVENTS, explain_task
 from coordinator.journal.events import TaskEvent
 from coordinator.reports.document import in_words
 from coordinator.tasks.plan import plan
@@ -25,27 +29,39 @@ from shared.report.model import Report
 SHOWN = 20_000  # characters of an input, or an output
 MOST_EVIDENCE = 50
 MOST_ROWS = 300
-MOST_EVENTS = 200
+EVENTS_SHOWN = 200
+WHY = {
+    Status.FAILED: "Why it failed",
+    Status.TIMED_OUT: "Why it ran out of time",
+    Status.PARTIAL: "Why it is partial",
+}
 _OF_A_PLAN = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure")
 
 
 async def view_task(services: Services, task_id: str, chosen: str) -> View:
     """Raises `NotFound`."""
     task = await services.dispatcher.get_task(task_id)
-    events = await _all_events(services, task_id)
+    events = await services.store.events(task_id, limit=MOST_EVENTS)
+    explained = await explain_task(task, services.store, now=services.wall(), events=events)
     source = source_link(f"{services.settings.base_path}/console/tasks/{task.id}/sources/")
-    values = await asyncio.to_thread(_compose, task, events, chosen, source, now=services.wall())
+    values = await asyncio.to_thread(_compose, explained, events, chosen, source, now=services.wall())
     values["curl"] = write_curl(task, services)
     over = task.ended and not services.dispatcher.is_open(task.id)
     return View("task.html", rendering.clean(task.description[:400])[:80], "tasks", values, over=over)
 
 
-def _compose(task: Task, events: list[TaskEvent], chosen: str, source: rendering.Link, *, now: float) -> dict[str, Any]:
+def _compose(
+    explained: Explanation, events: list[TaskEvent], chosen: str, source: rendering.Link, *, now: float
+) -> dict[str, Any]:
     """What the page shows; it may take a while for a thousand steps, so it is done beside the loop."""
-    fall = draw(task, events, now=now)
+    task = explained.task
+    fall = draw(task, events, explained.timeline)
     step = next((s for s in task.steps if s.id == chosen), None)
     return {
         "task": task,
+        "causes": [cause for cause in explained.causes if cause.kind is not Kind.CANCELLED],
+        "why": WHY.get(task.status, "What went wrong" if task.ended else "What it waits for"),
+        "spent": explained,
         "fall": fall,
         "rows": fall.rows[:MOST_ROWS],
         "hidden": max(0, len(fall.rows) - MOST_ROWS),
@@ -53,20 +69,11 @@ def _compose(task: Task, events: list[TaskEvent], chosen: str, source: rendering
         "missing": missing(task)[:MOST_ROWS] if task.ended else [],
         "report": _report(task, events, source),
         "has_report": task.ended and any(s.status is Status.COMPLETED for s in task.steps),
+        "lost_step": find_step(task) if task.ended else None,
         "step": _describe(task, step, events, fall) if step else None,
-        "events": [(e, _summarize(e)) for e in events[-MOST_EVENTS:]],
-        "untold": max(0, len(events) - MOST_EVENTS),
+        "events": [(e, _summarize(e)) for e in events[-EVENTS_SHOWN:]],
+        "untold": max(0, len(events) - EVENTS_SHOWN),
     }
-
-
-async def _all_events(services: Services, task_id: str) -> list[TaskEvent]:
-    found: list[TaskEvent] = []
-    while len(found) < 20_000:
-        page = await services.store.events(task_id, after=found[-1].id if found else 0)
-        found += page
-        if len(page) < 1_000:
-            break
-    return found
 
 
 def _report(task: Task, events: list[TaskEvent], link: rendering.Link) -> Any:
@@ -92,6 +99,8 @@ def _describe(task: Task, step: Step, events: list[TaskEvent], fall: Waterfall) 
     return {
         "step": step,
         "input": step.input,
+        "editable": write_input(step) if task.ended and not step.is_planning else None,
+        "field": FIELD + step.id,
         "upstream": sorted(delivered_to(task, step)),
         "output": output,
         "evidence": evidence[:MOST_EVIDENCE],
