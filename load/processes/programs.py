@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[2]
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")  # of the caller's environment; no setting of Muster is among them
 
 
-def build_command(module: str, *arguments: str) -> list[str]:
-    """Returns `python -m module arguments`, or `python file.py arguments`, with this interpreter."""
-    return [sys.executable, *([module] if module.endswith(".py") else ["-m", module]), *arguments]
+def build_command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """Returns `python -m module arguments`, or `python file.py arguments`, with this interpreter or another one."""
+    return [python, *([module] if module.endswith(".py") else ["-m", module]), *arguments]
 
 
 def build_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:

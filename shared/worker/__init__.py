@@ -1,7 +1,7 @@
 """Everything that the author of a worker imports."""
 
 from shared.agent import Agent, Context, Reply
-from shared.contracts import Missing, StepRequest
+from shared.contracts import Missing, StepRequest, Usage
 from shared.errors import StepFailure, WorkerFault
 from shared.worker.app import create_worker_app
 from shared.worker.main import serve_worker
@@ -13,6 +13,7 @@ __all__ = [
     "Reply",
     "StepFailure",
     "StepRequest",
+    "Usage",
     "WorkerFault",
     "create_worker_app",
     "serve_worker",

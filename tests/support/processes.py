@@ -138,18 +138,19 @@ def start(
     env: Mapping[str, str] | None = None,
     warm: bool = True,
     through: Sequence[str] = (),
+    python: str = sys.executable,
 ) -> Running:
     """`python -m module args` (or `python file.py args`), run in `folder`; its output is appended to files there.
 
-    `through` is a command that runs the command after it; such a process cannot be warm.
+    `through` is a command that runs the command after it; neither that is warm, nor another `python`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = Path(module).stem if module.endswith(".py") else module.rpartition(".")[2]
     out, err = folder / f"{name}.out", folder / f"{name}.err"
-    if warm and not through:
+    if warm and not through and python == sys.executable:
         process: _Process = _Warm(_run_module, module, args, str(folder), build_environment(env), str(out), str(err))
     else:
-        command = [*through, *build_command(module, *args)]
+        command = [*through, *build_command(module, *args, python=python)]
         process = _Cold(start_program(command, folder=folder, env=env, out=out, err=err))
     for path in (out, err):
         path.touch()

@@ -13,7 +13,8 @@ from shared.settings import WorkerSettings
 from shared.worker import create_worker_app
 """
 NOW = """
-from shared.worker import Agent, Context, Missing, Reply, StepRequest, WorkerFault, create_worker_app, serve_worker
+from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage
+from shared.worker import WorkerFault, create_worker_app, serve_worker
 """
 
 
