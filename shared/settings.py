@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretSt
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.client.here import check_dotenv
 from shared.urls import is_http_url
 
 
@@ -157,26 +158,11 @@ S = TypeVar("S", bound=Settings)
 def load_settings(kind: type[S]) -> S:
     """The settings, or one sentence a wrong setting and exit code 2."""
     try:
-        _check_dotenv(Path(str(kind.model_config["env_file"])))
+        check_dotenv(Path(str(kind.model_config["env_file"])))
         return kind()
     except ValueError as exc:
         print(*wrong(exc), sep="\n", file=sys.stderr)
     sys.exit(2)
-
-
-def _check_dotenv(path: Path) -> None:
-    """Raises ValueError where the file is there and is no text in UTF-8, with what it looks like."""
-    try:
-        raw = path.read_bytes() if path.is_file() else b""
-    except OSError as exc:
-        raise ValueError(f"{path.absolute()} cannot be read: {exc.strerror}.") from exc
-    name = "UTF-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw else "another encoding"
-    try:
-        wrong_encoding = "\0" in raw.decode("utf-8")
-    except UnicodeDecodeError:
-        wrong_encoding = True
-    if wrong_encoding:
-        raise ValueError(f"{path.absolute()} is text in {name}. Save it as UTF-8.")
 
 
 class CoordinatorSettings(Settings):

@@ -17,7 +17,7 @@ MOST_LINES = 330  # of one file
 # A package imports from the rows above its own, never from its own row or below. A file at the top of a folder that
 # is in no row by itself belongs to the folder's row.
 LAYERS = """
-shared.null shared.urls shared.version shared.logs.output        | null, URLs, which Muster this is, log lines
+shared.null shared.urls shared.version shared.logs.output shared.client.here  | null, URLs, which and where Muster is
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
 shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service
@@ -73,6 +73,7 @@ FOREIGN = {
     "workers": {"coordinator", "load"},
     "load": {"shared", "coordinator", "workers"},
 }
+LENT = {("load", "shared.client.here")}  # where the suite of a folder listens is found in one way
 NOT_PURE = {"fastapi", "starlette", "httpx", "aiohttp", "sqlite3", "asyncio", "uvicorn"}
 
 
@@ -127,7 +128,7 @@ def uphill(known: Mapping[str, Path]) -> set[str]:
         for other in others:
             here, there = package(name, level), package(other, level)
             top, other_top = name.partition(".")[0], other.partition(".")[0]
-            if other_top in FOREIGN[top] or (
+            if (other_top in FOREIGN[top] and (top, other) not in LENT) or (
                 top == other_top and here != there and level.get(there, 0) >= level.get(here, 0)
             ):
                 wrong.add(f"{name} imports {other}")

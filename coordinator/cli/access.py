@@ -25,14 +25,18 @@ def list_agents(context: typer.Context, url: Url = None, key: KeyOption = None, 
 def show_agents(url: Url = None, key: KeyOption = None, json: Json = False) -> None:
     """List the agents and how they are."""
     from coordinator.cli.client import get_json
-    from coordinator.cli.console import out, show_json, table
+    from coordinator.cli.console import out, show_json, show_table
+    from shared.report.safe import clean
 
     rows = get_json(url, key, "/agents", {})["agents"]
     if json:
         show_json(rows)
         return
-    shown = {"name": "agent", "endpoint": "endpoint", "status": "status", "load": "load", "breaker": "breaker"}
-    out.print(table(rows, shown | {"last_error": "last error", "agent_id": "id"}))
+    shown = {"name": "agent", "status": "status", "load": "load", "breaker": "breaker", "agent_id": "id"}
+    show_table(rows, shown | {"endpoint": "endpoint"}, cut="endpoint")
+    for row in rows:
+        if row["last_error"] and row["status"] != "healthy":
+            out.print(f"{row['agent_id']}: {clean(row['last_error'])}", highlight=False, markup=False)
 
 
 @agents.command("remove")
@@ -41,15 +45,15 @@ def remove_agent(
     url: Url = None,
     key: KeyOption = None,
     database_url: DatabaseUrl = None,
+    json: Json = False,
 ) -> None:
     """Take an agent off the list, and forget whose its id and its name were.
 
     Needs a key with the scope 'admin', or the coordinator's journal: then any agent can be removed.
     """
     from coordinator.access.claims import operator_proof
-    from coordinator.cli.ask import explain
-    from coordinator.cli.client import client_of
-    from coordinator.cli.console import fail, out
+    from coordinator.cli.client import client_of, request_json
+    from coordinator.cli.console import out, show_json
     from coordinator.journal.upkeep.backup import read_secret
     from shared.contracts import SECRET
     from shared.settings import CoordinatorSettings, load_settings
@@ -57,9 +61,10 @@ def remove_agent(
     secret = read_secret(database_url or load_settings(CoordinatorSettings).database_url)
     proof = {SECRET: operator_proof(secret, agent_id)} if secret is not None else {}
     with client_of(url, key) as client:
-        answer = client.delete(f"/agents/{agent_id}", headers=proof)
-    if not answer.is_success:
-        fail(explain(answer))
+        answer = request_json(client, "DELETE", f"/agents/{agent_id}", headers=proof)
+    if json:
+        show_json(answer)
+        return
     out.print(f"{agent_id} is removed.", highlight=False)
 
 
@@ -72,11 +77,11 @@ def drain_agent(
     json: Json = False,
 ) -> None:
     """Give an agent no more steps; what it works on goes on."""
-    from coordinator.cli.client import client_of, request
+    from coordinator.cli.client import client_of, request_json
     from coordinator.cli.console import out, show_json
 
     with client_of(url, key) as client:
-        answer = request(client, "PATCH", f"/agents/{agent_id}", json={"draining": not resume}).json()
+        answer = request_json(client, "PATCH", f"/agents/{agent_id}", json={"draining": not resume})
     if json:
         show_json(answer)
         return
@@ -89,10 +94,11 @@ def add_key(
     scopes: Annotated[str, typer.Option(help="execute, read, register, admin: one or more, with commas.")],
     file: File,
     weight: Annotated[float, typer.Option(help="Its share of the places, beside other keys whose tasks wait.")] = 1.0,
+    json: Json = False,
 ) -> None:
     """Make a key and print it, once: the file keeps only its digest."""
     from coordinator.access.keys import make_key
-    from coordinator.cli.console import fail
+    from coordinator.cli.console import fail, show_json
 
     try:
         key = make_key(file, name, scopes.split(","), weight=weight)
@@ -100,14 +106,17 @@ def add_key(
         fail(str(exc))
     except OSError as exc:
         fail(f"{file} cannot be written: {exc.strerror}.")
+    if json:
+        show_json({"name": name, "key": key})
+        return
     typer.echo(key)
 
 
 @keys.command("remove")
-def remove_key(name: Annotated[str, typer.Argument(help="Whose keys.")], file: File) -> None:
+def remove_key(name: Annotated[str, typer.Argument(help="Whose keys.")], file: File, json: Json = False) -> None:
     """Remove every key of a name; a coordinator that runs takes it no more a second later."""
     from coordinator.access.keys import remove_keys
-    from coordinator.cli.console import fail, out
+    from coordinator.cli.console import fail, out, show_json
 
     try:
         count = remove_keys(file, name)
@@ -115,4 +124,7 @@ def remove_key(name: Annotated[str, typer.Argument(help="Whose keys.")], file: F
         fail(f"{file} cannot be written: {exc.strerror}.")
     if count == 0:
         fail(f"{file} has no key of {name!r}.")
+    if json:
+        show_json({"name": name, "removed": count})
+        return
     out.print(f"Removed: {count}.", highlight=False)

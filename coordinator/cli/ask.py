@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from httpx_sse import connect_sse
+from httpx_sse import SSEError, connect_sse
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from coordinator.cli.console import write_event
+from coordinator.cli.client import LATER, explain, request_json, unreachable
+from coordinator.cli.console import AWAY, REFUSED, write_event
+from shared.report.safe import clean
 
 Json = dict[str, Any]
 RETURNS = 30  # tries to come back to a stream that broke
@@ -21,25 +22,51 @@ RETURN_SECONDS = 1.0
 
 
 class AskFailed(Exception):
-    """The coordinator refused the task or cannot be reached; the text says what to do."""
+    """The coordinator refused the task or cannot be reached; the text says what to do, `code` how the command ends."""
+
+    def __init__(self, text: str, *, code: int = AWAY) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class AskStopped(KeyboardInterrupt):
+    """Ctrl-C, after the coordinator has accepted the task."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"The task {task_id} goes on: 'tail {task_id}' follows it, 'cancel {task_id}' ends it.")
 
 
 def ask(client: httpx.Client, body: Json, console: Console) -> Json:
-    """Runs a task, showing its progress on `console`; returns its TaskView. Raises `AskFailed`."""
+    """Runs a task, showing its progress on `console`; returns its TaskView. Raises `AskFailed`, `AskStopped`."""
+    task_id, last = "", 0
     try:
         with _Display(console) as display:
-            for name, data in _events(client, "POST", "/execute_task", json=body):
-                if name == "result":
-                    return data
+            try:
+                for name, data in _events(client, "POST", "/execute_task", json=body):
+                    if name == "result":
+                        return data
+                    task_id, last = data["task_id"], data["id"]
+                    display.show(name, data)
+            except httpx.HTTPError as exc:
+                if not task_id:
+                    raise AskFailed(unreachable(client, exc)) from exc
+            if not task_id:
+                raise AskFailed("The coordinator stopped before it accepted the task.")
+            for name, data in follow(client, task_id, after=last):  # it has stopped, and may come back
                 display.show(name, data)
-    except httpx.HTTPError as exc:
-        raise AskFailed(unreachable(client, exc)) from exc
-    raise AskFailed("The coordinator stopped before the task ended; the task continues after a restart.")
+    except KeyboardInterrupt:
+        if not task_id:
+            raise
+        raise AskStopped(task_id) from None
+    return request_json(client, "GET", f"/tasks/{task_id}")
 
 
-def follow(client: httpx.Client, task_id: str) -> Iterator[tuple[str, Json]]:
-    """The events of a task, the past first, until it ends; comes back after a restart. Raises `AskFailed`."""
-    last, failures = 0, 0
+def follow(client: httpx.Client, task_id: str, *, after: int = 0) -> Iterator[tuple[str, Json]]:
+    """The events of a task beyond the one with the id `after`, until it ends; comes back after a restart.
+
+    Raises `AskFailed`.
+    """
+    last, failures = after, 0
     while True:
         try:
             for name, data in _events(client, "GET", f"/tasks/{task_id}/events", headers={"Last-Event-ID": str(last)}):
@@ -50,11 +77,14 @@ def follow(client: httpx.Client, task_id: str) -> Iterator[tuple[str, Json]]:
             if client.get(f"/tasks/{task_id}", params={"view": "brief"}).json()["finished_at"] is not None:
                 return
         except (httpx.HTTPError, KeyError, ValueError) as exc:
-            failures += 1
-            if failures > RETURNS:
-                raise AskFailed(
-                    unreachable(client, exc) if isinstance(exc, httpx.HTTPError) else "The coordinator does not answer."
-                ) from exc
+            failed = AskFailed(unreachable(client, exc))
+        except AskFailed as exc:
+            failed = exc
+        else:
+            continue
+        failures += 1
+        if failed.code != AWAY or last == 0 or failures > RETURNS:  # only what was there is waited for
+            raise failed
         time.sleep(RETURN_SECONDS)
 
 
@@ -63,23 +93,13 @@ def _events(client: httpx.Client, method: str, path: str, **more: Any) -> Iterat
     with connect_sse(client, method, path, timeout=limits, **more) as source:
         if source.response.status_code != 200:
             source.response.read()
-            raise AskFailed(explain(source.response))
-        for event in source.iter_sse():
-            yield event.event, json.loads(event.data)
-
-
-def unreachable(client: httpx.Client, exc: httpx.HTTPError) -> str:
-    """Why there is no answer, and what to do, in one line."""
-    why = re.sub(r"^\[Errno -?\d+\] ", "", str(exc)).rstrip(".") or type(exc).__name__
-    return f"{client.base_url} cannot be reached: {why}. Is it running? Try 'make run', or name another with --url."
-
-
-def explain(response: httpx.Response) -> str:
-    """What a problem answer says, in one line."""
-    try:
-        return f"HTTP {response.status_code}: {response.json()['detail']}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"
+            code = AWAY if source.response.status_code in LATER else REFUSED
+            raise AskFailed(explain(client, source.response), code=code)
+        try:
+            for event in source.iter_sse():
+                yield event.event, json.loads(event.data)
+        except (SSEError, ValueError) as exc:
+            raise AskFailed(f"{client.base_url} is no coordinator: it answers with something else.") from exc
 
 
 class _Display:
@@ -132,10 +152,4 @@ class _Display:
             "step.failed": f"{data.get('error')}: {data.get('why')}",
         }
         done = 1.0 if name in ("step.finished", "step.failed") else data.get("fraction")
-        self._progress.update(bar, description=_clean(words.get(name, name)), completed=done)
-
-
-def _clean(text: str) -> str:
-    from shared.rendering import clean  # with the first event: it takes 0.1 s, in which the agents work already
-
-    return clean(text)
+        self._progress.update(bar, description=clean(words.get(name, name)), completed=done)

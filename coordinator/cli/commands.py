@@ -143,17 +143,18 @@ def ask_command(
     """Ask a running suite; prints the answer, then its sources.
 
     Progress goes to stderr, live on a terminal.
-    Ends with 0, with 3 when the documents do not seem to answer, with 1 when there is no answer for another reason.
+    Ends with 0, with 3 when the documents do not seem to answer, with 1 when there is no answer for another reason,
+    with 4 when no coordinator answers. Ctrl-C stops no task.
     """
-    from coordinator.cli.ask import AskFailed, ask
-    from coordinator.cli.client import client_of, request
-    from coordinator.cli.console import err, fail, show_json
+    from coordinator.cli.ask import AskFailed, AskStopped, ask
+    from coordinator.cli.client import client_of, request_json
+    from coordinator.cli.console import STOPPED, err, fail, show_json
 
     body: dict[str, Any] = {"task_description": question, "timeout_seconds": timeout}
     body |= {"plan": read_plan(plan)} if plan is not None else {}
     with client_of(url, key) as client:
         if later:
-            task = request(client, "POST", "/execute_task", json=body, headers={"Prefer": "respond-async"}).json()
+            task = request_json(client, "POST", "/execute_task", json=body, headers={"Prefer": "respond-async"})
             if json:
                 show_json(task)
             else:
@@ -162,7 +163,9 @@ def ask_command(
         try:
             task = ask(client, body, err)
         except AskFailed as exc:
-            fail(str(exc))
+            fail(str(exc), code=exc.code)
+        except AskStopped as exc:
+            fail(str(exc), code=STOPPED)
         if json:
             from coordinator.cli.outcome import exit_code
 
@@ -192,15 +195,16 @@ def doctor_command(
     from contextlib import suppress
 
     from coordinator.cli.address import NoAddress
-    from coordinator.cli.client import find_url, own_key
+    from coordinator.cli.client import own_url
     from coordinator.cli.console import err, out
     from coordinator.cli.doctor import inspect
     from coordinator.cli.doctor.rules import examine
+    from shared.client.here import find_key
 
-    with suppress(SystemExit):  # a wrong setting was named, and may be what is looked for
-        key = key or own_key()
+    with suppress(ValueError):  # a file of the key that cannot be read may be what is looked for
+        key = key or find_key()
     try:
-        facts = inspect.look(url or find_url(), key, name=project)
+        facts = inspect.look(url or own_url(), key, name=project)
     except NoAddress as exc:
         err.print(str(exc), style="red", highlight=False, markup=False)
         raise typer.Exit(inspect.CANNOT_LOOK) from exc

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from coordinator.cli.options import Json
+
 journal = typer.Typer()
 
 Journal = Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="The journal's URL; unset: as in .env.")]
@@ -16,6 +18,7 @@ Journal = Annotated[str | None, typer.Option(envvar="DATABASE_URL", help="The jo
 def backup(
     folder: Annotated[Path, typer.Argument(help="Folder for the copies; an existing backup is replaced.")],
     database_url: Journal = None,
+    json: Json = False,
 ) -> None:
     """Copy all that the coordinator keeps, while it runs.
 
@@ -23,7 +26,7 @@ def backup(
     """
     from rich.progress import Progress
 
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.console import err, fail, show_json
     from coordinator.journal.upkeep.backup import backup as copied
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
@@ -38,6 +41,9 @@ def backup(
             )
         except MusterError as exc:
             fail(exc.detail)
+    if json:
+        show_json({"folder": str(folder), "bytes": size})
+        return
     told = f"{folder}: {size / 1e6:.1f} MB, with every task up to now, conversations and the coordinator's secret."
     err.print(told, highlight=False, markup=False)
 
@@ -46,13 +52,14 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(help="Folder of a backup, or of timed backups: then the newest.")],
     database_url: Journal = None,
+    json: Json = False,
 ) -> None:
     """Put a backup in the journal's place.
 
     The coordinator must be stopped. The backup is checked first. What was there is kept in a folder beside the journal.
     """
     from coordinator.access.restored import leave_note
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.console import err, fail, show_json
     from coordinator.journal.location import journal_path
     from coordinator.journal.upkeep.restore import restore as restored
     from shared.errors import MusterError
@@ -65,18 +72,22 @@ def restore(
             leave_note(path, backup=done.backup, kept=done.kept)
     except MusterError as exc:
         fail(exc.detail)
+    if json:
+        show_json({"backup": str(done.backup), "kept": str(done.kept)})
+        return
     err.print(f"{done.backup} is restored. What was there is in {done.kept}.", highlight=False, markup=False)
 
 
 @journal.command()
 def vacuum(
     database_url: Journal = None,
+    json: Json = False,
 ) -> None:
     """Give the journal's free space back to the disk.
 
     The coordinator must be stopped. A journal of an older Muster needs this once; a new one gives space back by itself.
     """
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.console import err, fail, show_json
     from coordinator.journal.upkeep.vacuum import vacuum as vacuumed
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
@@ -85,18 +96,22 @@ def vacuum(
         before, after = vacuumed(database_url or load_settings(CoordinatorSettings).database_url)
     except MusterError as exc:
         fail(exc.detail)
+    if json:
+        show_json({"bytes": after, "bytes_before": before})
+        return
     err.print(f"The journal has {after / 1e6:.1f} MB; it had {before / 1e6:.1f} MB.", highlight=False, markup=False)
 
 
 @journal.command()
 def downgrade(
     database_url: Journal = None,
+    json: Json = False,
 ) -> None:
     """Make the journal readable for the version before.
 
     The coordinator must be stopped. docs/rollback.md says what comes next.
     """
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.console import err, fail, show_json
     from coordinator.journal.upkeep.way_back import downgrade as downgraded
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
@@ -105,6 +120,9 @@ def downgrade(
         before, after = downgraded(database_url or load_settings(CoordinatorSettings).database_url)
     except MusterError as exc:
         fail(exc.detail)
+    if json:
+        show_json({"format": after, "format_before": before})
+        return
     err.print(f"The journal has format {after} now; it had {before}. Start the version before.", highlight=False)
 
 
@@ -114,12 +132,13 @@ def check(
         bool, typer.Option("--accept-loss", help="Delete what is damaged, and go on with what is left.")
     ] = False,
     database_url: Journal = None,
+    json: Json = False,
 ) -> None:
     """Compare all that the journal has with what was written.
 
     The coordinator must be stopped. Ends with 0 when all is well or the loss is accepted, with 1 when not.
     """
-    from coordinator.cli.console import err, fail
+    from coordinator.cli.console import err, fail, show_json
     from coordinator.journal.upkeep.inspection import inspect
     from shared.errors import MusterError
     from shared.settings import CoordinatorSettings, load_settings
@@ -128,6 +147,9 @@ def check(
         found = inspect(database_url or load_settings(CoordinatorSettings).database_url, accept_loss=accept_loss)
     except MusterError as exc:
         fail(exc.detail)
+    if json:
+        show_json({"sound": found.sound, "missing_events": found.missing_events, "damaged": list(found.damaged)})
+        raise typer.Exit(0 if found.sound or accept_loss else 1)
     said = ["The journal is sound."] if found.sound else []
     said += [f"Its last {found.missing_events:,} events are missing."] if found.missing_events else []
     said += [f"Damaged: {name}" for name in found.damaged]

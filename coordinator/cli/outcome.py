@@ -9,13 +9,11 @@ import httpx
 import typer
 
 from coordinator.cli.client import request
-from coordinator.cli.console import err, fail, out
+from coordinator.cli.console import REFUSED, UNANSWERED, err, fail, out
 from shared.contracts import Status
 from shared.rendering import Link, address, answer_to_markdown, clean, to_html
 from shared.rendering.links import source_link
 from shared.report.model import NumberedSource, Report
-
-UNANSWERED = 3  # how `ask` ends where the documents do not seem to answer
 
 
 def show(client: httpx.Client, task: dict[str, Any], link: Link, html: Path | None) -> None:
@@ -81,5 +79,5 @@ def in_folder(folder: Path) -> Link:
 def exit_code(task: dict[str, Any]) -> int:
     """The exit code that a task's end deserves."""
     if task["status"] not in (Status.COMPLETED, Status.PARTIAL):
-        return 1
+        return REFUSED
     return UNANSWERED if (task["result"] or {}).get("answered") is False else 0

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import typer
 
-from coordinator.cli.ask import explain, unreachable
-from coordinator.cli.client import request
-from coordinator.cli.console import fail
+from coordinator.cli.client import LATER, explain, read_object, refuse, request_json, unreachable
+from coordinator.cli.console import AWAY, fail
 
 PAGE = 200
 MOST_WAITS = 20  # for a full queue, in a row
 WAIT_SECONDS = 30.0  # the longest of them
+_FOR_ALL = {401, 403, *LATER} - {429}  # what refuses this task refuses every other
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -70,7 +70,7 @@ def list_pages(client: httpx.Client, asked: dict[str, Any], *, limit: int) -> It
     """Tasks, newest first, as many as there are up to `limit`."""
     params = {name: value for name, value in asked.items() if value is not None}
     while limit > 0:
-        page = request(client, "GET", "/tasks", params | {"limit": min(PAGE, limit)}).json()
+        page = request_json(client, "GET", "/tasks", params | {"limit": min(PAGE, limit)})
         yield from page["tasks"]
         limit -= len(page["tasks"])
         if page["next_cursor"] is None:
@@ -86,15 +86,15 @@ def rerun_one(client: httpx.Client, task_id: str, wish: dict[str, Any], *, once:
         try:
             answer = client.post(f"/tasks/{task_id}/rerun", json=body, headers=headers)
         except httpx.HTTPError as exc:
-            fail(unreachable(client, exc))
+            fail(unreachable(client, exc), code=AWAY)
         if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
             break
         time.sleep(min(WAIT_SECONDS, float(answer.headers.get("Retry-After", 1))))
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        fail(explain(answer))
+    if answer.status_code in _FOR_ALL:
+        refuse(client, answer)
     if not answer.is_success:
-        return Again(task_id, error=explain(answer))
-    return Again(task_id, new_task_id=answer.json()["task_id"])
+        return Again(task_id, error=explain(client, answer))
+    return Again(task_id, new_task_id=read_object(client, answer)["task_id"])
 
 
 def rerun_many(client: httpx.Client, asked: dict[str, Any], wish: dict[str, Any], *, rate: float) -> Iterator[Again]:

@@ -27,7 +27,7 @@ def list_tasks(
 ) -> None:
     """List tasks, newest first."""
     from coordinator.cli.client import client_of
-    from coordinator.cli.console import out, show_json, table
+    from coordinator.cli.console import age, show_json, show_table
     from coordinator.cli.reruns import list_pages, parse_since
 
     asked = {"status": status, "agent": agent, "since": parse_since(since)}
@@ -36,15 +36,16 @@ def list_tasks(
     if json:
         show_json(rows)
         return
-    shown = {"task_id": "task", "status": "status", "duration_seconds": "s", "task_description": "asked"}
-    out.print(table(rows, shown))
+    rows = [row | {"age": age(row["created_at"])} for row in rows]
+    shown = {"task_id": "task", "age": "age", "status": "status", "duration_seconds": "s", "task_description": "asked"}
+    show_table(rows, shown, cut="task_description")
 
 
 @tasks.command()
 def show(task_id: TaskId, url: Url = None, key: KeyOption = None, json: Json = False) -> None:
     """Show a task and its steps."""
     from coordinator.cli.client import get_json
-    from coordinator.cli.console import err, out, show_json, table
+    from coordinator.cli.console import err, show_json, show_table
 
     task = get_json(url, key, f"/tasks/{task_id}", {} if json else {"view": "brief"})
     if json:
@@ -58,7 +59,7 @@ def show(task_id: TaskId, url: Url = None, key: KeyOption = None, json: Json = F
     err.print(said, highlight=False, markup=False)
     rows = [step | {"why": (step["error"] or {}).get("detail")} for step in task["results"]]
     shown = {"step_id": "step", "status": "status", "agent": "agent", "attempt": "tries", "duration_seconds": "s"}
-    out.print(table(rows, shown | {"why": "why"}))
+    show_table(rows, shown | {"why": "why"})
     for lost in task["missing"]:
         err.print(f"Missing: {lost['what']}: {lost['why']}", highlight=False, markup=False)
 
@@ -68,7 +69,7 @@ def why(task_id: TaskId, url: Url = None, key: KeyOption = None, json: Json = Fa
     """Say why a task was slow, failed or expensive."""
     from coordinator.cli.client import get_json
     from coordinator.cli.console import show_json
-    from shared.rendering import clean
+    from shared.report.safe import clean
 
     told = get_json(url, key, f"/tasks/{task_id}/why", {})
     if json:
@@ -97,7 +98,7 @@ def tail(task_id: TaskId, url: Url = None, key: KeyOption = None, json: Json = F
                     write_event(out, name, data)
                 status = data.get("status", "") if name == "task.finished" else status
         except AskFailed as exc:
-            fail(str(exc))
+            fail(str(exc), code=exc.code)
     raise typer.Exit(0 if status in ("completed", "partial") else 1)
 
 
@@ -168,11 +169,11 @@ def report(
 @tasks.command()
 def cancel(task_id: TaskId, url: Url = None, key: KeyOption = None, json: Json = False) -> None:
     """Stop a task and everything that works on it."""
-    from coordinator.cli.client import client_of, request
+    from coordinator.cli.client import client_of, request_json
     from coordinator.cli.console import out, show_json
 
     with client_of(url, key) as client:
-        answer = request(client, "POST", f"/tasks/{task_id}/cancel").json()
+        answer = request_json(client, "POST", f"/tasks/{task_id}/cancel")
     if json:
         show_json(answer)
         return
@@ -183,13 +184,14 @@ def read_plan(path: Path) -> list[Any]:
     """The plan in a file: a list of steps, or an object with one in `plan`; ends the command where there is none."""
     from json import loads
 
-    from coordinator.cli.console import fail
+    from coordinator.cli.console import WRONG, fail
 
     try:
         found = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        fail(f"{path} holds no plan: {exc}.")
+        why = exc.strerror if isinstance(exc, OSError) else f"it is not JSON: {exc}"
+        fail(f"{path} holds no plan: {why}.", code=WRONG)
     plan = found.get("plan") if isinstance(found, dict) else found
     if not isinstance(plan, list):
-        fail(f"{path} holds no plan: a plan is a list of steps.")
+        fail(f"{path} holds no plan: a plan is a list of steps, or an object with one in 'plan'.", code=WRONG)
     return plan

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from shared.client.here import find_key, find_url
+
 QUESTION = "What happens to a running task when the coordinator is killed?"
 STEPS = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 SCENARIOS = {"steady": 30.0, "burst": 30.0, "soak": 600.0, "worker-dies": 30.0, "slow-worker": 40.0}  # seconds
@@ -45,7 +47,7 @@ it was meant to start):
                --capability; says what it did to p99 and how many steps it got. It is removed at the end.
 
 examples:
-  python -m load.run                                        find the knee of 127.0.0.1:8000
+  python -m load.run                                        find the knee of the suite of this folder
   python -m load.run --steps 5,10,20 --seconds 5 --html load.html
   python -m load.run --scenario steady --rate 50 --json - | jq .verdict
   python -m load.run --scenario worker-dies --kill-container muster-researcher-1
@@ -91,6 +93,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     """Returns the options; when they make no sense, ends the program with exit code 2 and one sentence."""
     parser = _build_parser()
     given = parser.parse_args(arguments, namespace=Options())
+    try:
+        given.url = given.url or find_url()
+        given.api_key = given.api_key or find_key()
+    except ValueError as exc:
+        parser.error(str(exc))
     if given.seconds is None:
         given.seconds = SCENARIOS[given.scenario] if given.scenario else STEP_SECONDS
     given.question = given.question or [QUESTION]
@@ -181,13 +188,9 @@ def _build_parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:8000", help="the coordinator (default: %(default)s)")
+    add("--url", help="the coordinator (default: COORDINATOR_URL, else on this machine at PUBLISH_PORT, else 8000)")
     add("--allow-remote", action="store_true", help="the coordinator may be on another machine")
-    add(
-        "--api-key",
-        default=os.environ.get("API_KEY") or None,
-        help="bearer token (default: API_KEY, which ps cannot show)",
-    )
+    add("--api-key", help="bearer token (default: API_KEY, API_KEY_FILE or secrets/api_key, which ps cannot show)")
     add("--scenario", choices=SCENARIOS, help="one of those below instead of the search for the knee")
     add("--steps", type=_parse_steps, default=STEPS, metavar="N,N,…", help="callers at once (default: 5,10,20 … 1280)")
     add("--seconds", type=_Number(0.5, MOST_SECONDS), help="of each step (default: 10), or of the whole scenario")

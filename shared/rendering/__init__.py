@@ -5,7 +5,7 @@ from shared.rendering.links import Link, address
 from shared.rendering.markdown import answer_to_markdown, beginning_to_markdown, passage_to_markdown, to_markdown
 from shared.rendering.pages import PALETTE, markdown_to_html, markdown_to_part, passage_to_html, to_html
 from shared.rendering.plain import number_sources, numbers, plain_report
-from shared.rendering.safe import clean, code, escape_markdown, web_url
+from shared.report.safe import clean, code, escape_markdown, web_url
 
 __all__ = [
     "PALETTE",

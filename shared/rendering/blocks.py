@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from shared.rendering.safe import clean
+from shared.report.safe import clean
 
 CODE = "    "
 MAX_LEVELS = 6  # of lists in lists; deeper items stay at the deepest level

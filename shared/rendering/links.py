@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.rendering.safe import web_url
 from shared.report.model import NumberedSource
+from shared.report.safe import web_url
 
 Link = Callable[[NumberedSource], str]  # a safe address, or "" where a source cannot be opened
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from shared.rendering.blocks import Block, Code, Listing, Paragraph, Table, Terms, blocks
 from shared.rendering.links import Link, address
 from shared.rendering.passage import ShownPassage
-from shared.rendering.safe import clean, code, escape_markdown, longest_fence
 from shared.rendering.shown import ShownReport, asks, format_date, join_words, place, present
 from shared.report.model import Cited, NumberedSource, Report
+from shared.report.safe import clean, code, escape_markdown, longest_fence
 
 _ABOUT = "About this answer"
 

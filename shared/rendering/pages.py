@@ -14,9 +14,9 @@ from shared.rendering.blocks import blocks
 from shared.rendering.links import Link, address
 from shared.rendering.marks import marker
 from shared.rendering.passage import ShownPassage
-from shared.rendering.safe import clean, web_url
 from shared.rendering.shown import asks, format_date, place, present
 from shared.report.model import NumberedSource, Report
+from shared.report.safe import clean, web_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

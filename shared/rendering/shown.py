@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.rendering.safe import clean
 from shared.report.model import ADMITTED, AskedWord, Cited, NumberedSource, Report, Section
+from shared.report.safe import clean
 
 NEAREST = "Nearest passages"
 _ADDED = re.compile(r"([?？]) \([^()]*\)\Z")

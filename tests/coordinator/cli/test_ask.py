@@ -112,7 +112,7 @@ async def test_environment_for_other_machines_is_not_in_the_way(
     assert (await asked(url, tmp_path))[0] == 0
 
     code, _, err = await asked("https://coordinator.invalid", tmp_path)
-    assert (code, "SSL_CERT_FILE" in err, "Traceback" in err) == (1, True, False)
+    assert (code, "SSL_CERT_FILE" in err, "Traceback" in err) == (2, True, False)
 
 
 async def test_terminal_output_has_its_width_and_links(url: str, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_ask_later_with_a_plan(url: str, tmp_path: Path) -> None:
     assert done.exit_code == 0
     eventually_ended = httpx.get(f"{url}/tasks/{task_id}/events", timeout=30).text
     assert "nobody-does" in eventually_ended
-    assert muster(url, "ask", "Why?", "--plan", str(tmp_path / "none.json")).exit_code == 1
+    assert muster(url, "ask", "Why?", "--plan", str(tmp_path / "none.json")).exit_code == 2
     told = muster(url, "ask", "Why?", "--json", "--plan", str(tmp_path / "plan.json"))
     assert (told.exit_code, json.loads(told.stdout)["status"]) == (1, "failed")
 
