@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.calls.call import Calls
 from shared.null import Null
 from shared.urls import base_url, http_url
 
@@ -313,6 +314,7 @@ class StepResult(_Open):
     usage: Usage = Field(default_factory=Usage)
     missing: list[Missing] = Field(default_factory=list)
     error: StepError | None = None
+    calls: Calls = Field(default_factory=list, exclude_if=lambda calls: not calls)
 
 
 class Progress(_Open):

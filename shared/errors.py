@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.calls.call import Call
 from shared.contracts import NO_USAGE, Usage
 
 MAX_DETAIL = 2_000  # characters
@@ -189,14 +190,15 @@ class StepFailure(MusterError):
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
     `blames_agent` says whether the failure counts against that instance's breaker, `booked` whether the coordinator
-    counts its usage already. Of a detail, which may be an agent's own words, the first 2,000 characters are kept: it
-    is in the log, in the journal and in `/agents`.
+    counts its usage already, `calls` what the step had called by then. Of a detail, which may be an agent's own words,
+    the first 2,000 characters are kept: it is in the log, in the journal and in `/agents`.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
     reached = True
     blames_agent = True
     booked = False
+    calls: Sequence[Call] = ()
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(truncate_detail(detail), headers=headers, **members)

@@ -18,10 +18,11 @@ MOST_LINES = 330  # of one file
 # is in no row by itself belongs to the folder's row.
 LAYERS = """
 shared.null shared.urls shared.version shared.logs.output shared.client.here  | null, URLs, which and where Muster is
+shared.calls.call                                               | a call of a model or tool
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
 shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service
-shared.conversation                                             | what every protocol is translated to and from
+shared.conversation shared.calls.noting                         | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
 shared.definition shared.models shared.protocols shared.agent_loop.calls  | a language model, calls in its replies
 shared.agent_loop shared.protocols.openai shared.protocols.a2a  | tool calls and delegation; the façades

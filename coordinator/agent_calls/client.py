@@ -245,11 +245,13 @@ def _check(result: StepResult, request: StepRequest) -> StepResult:
         raise AgentLost("The agent cancelled the step.")
     error = result.error
     if error is not None and error.type == "timeout":
-        raise StepTimeout(error.detail)
+        late = StepTimeout(error.detail)
+        late.calls = result.calls
+        raise late
     failure = AgentFailed(error.detail if error else "The agent reported a failure without a reason.")
     failure.blames_agent = False  # it works: it answered
     if error is not None and is_error_type(error.type):
         failure.type = error.type
     failure.retryable = error.retryable if error else False
-    failure.usage = result.usage
+    failure.usage, failure.calls = result.usage, result.calls
     raise failure

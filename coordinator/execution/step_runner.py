@@ -131,7 +131,12 @@ class Runner:
                 return EndedStep(self._complete(step, hedged, at=at), at - (self._now() - hedged.answer.first_byte_at))
             except StepFailure as failure:
                 tried.add(instance.id)
-                step = changed(step, failed_attempts=step.failed_attempts + 1, usage=step.usage + failure.usage)
+                step = changed(
+                    step,
+                    failed_attempts=step.failed_attempts + 1,
+                    usage=step.usage + failure.usage,
+                    calls=tuple(failure.calls),
+                )
                 await grant.end()
                 left = allowance.subtract(step.spent + grant.used)
                 pause = self._retries.choose_pause(
@@ -250,6 +255,7 @@ class Runner:
             output=result.output,
             usage=step.spent + result.usage + ONE_CALL + hedged.extra,
             missing=tuple(result.missing),
+            calls=tuple(result.calls),
             error=None,
             finished_at=at,
         )

@@ -108,7 +108,13 @@ def ended(step: Step) -> tuple[str, dict[str, Any]]:
         data["agent"] = step.answered_by
     if step.error:
         data |= {"error": step.error.type, "why": step.error.detail}
+    data |= calls(step)
     return "step.finished" if step.status is Status.COMPLETED else "step.failed", data
+
+
+def calls(step: Step) -> dict[str, Any]:
+    """What the attempt that ended has called, as its event tells it."""
+    return {"calls": [call.model_dump() for call in step.calls]} if step.calls else {}
 
 
 def finished(task: Task) -> dict[str, Any]:

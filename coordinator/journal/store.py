@@ -16,7 +16,7 @@ from coordinator.journal import checking, lists, packed, seals, sql, statements
 from coordinator.journal.clocks import Boot, Clock, mark
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.migrations import MIGRATIONS
-from coordinator.journal.rows import accepted, ended, finished, json_text, planned, read_task, write_plan
+from coordinator.journal.rows import accepted, calls, ended, finished, json_text, planned, read_task, write_plan
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
@@ -113,10 +113,11 @@ class Store:
     def end_attempt(self, task: Task, step: Step, *, error: StepError, wait: float) -> None:
         """An attempt failed, `step.failed_attempts` in all, and another will follow after `wait` seconds."""
         data = {"step_id": step.id, "attempt": step.attempt, "agent": step.answered_by, "why": error.detail}
+        data |= {"error": error.type, "wait_seconds": round(wait, 3), **calls(step)}
         self._post(
             "store.end_attempt",
             statements.end_attempt(task, step),
-            self._event(task.id, "step.retried", data | {"error": error.type, "wait_seconds": round(wait, 3)}),
+            self._event(task.id, "step.retried", data),
         )
 
     async def finish_step(

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from coordinator.tasks.lane import NO_LANE, Lane
+from shared.calls.call import Call
 from shared.contracts import NO_USAGE, Format, Missing, Status, StepError, Usage
 from shared.copying import changed
 from shared.errors import Conflict
@@ -63,6 +64,7 @@ class Step:
     error: StepError | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    calls: tuple[Call, ...] = field(default=(), compare=False)  # of the attempt that ended; only its event keeps them
 
     @property
     def ended(self) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from shared import logs
+from shared.calls.noting import note
 from shared.errors import AgentUnreachable, StepTimeout, WorkerFault
 from shared.models.servers.turns import ToolSpec
 
@@ -94,8 +95,10 @@ class McpTools:
 
     async def call(self, name: str, arguments: Mapping[str, JsonValue], *, seconds: float) -> JsonValue:
         """Structured content, or `{"result": <text>}`, as KAOS has it."""
-        server = await self._server_of(name)
-        limit = min(seconds, CALL_SECONDS)
+        with note("tool", name):
+            return await self._call(await self._server_of(name), name, arguments, limit=min(seconds, CALL_SECONDS))
+
+    async def _call(self, server: str, name: str, arguments: Mapping[str, JsonValue], *, limit: float) -> JsonValue:
         try:
             async with asyncio.timeout(limit), await _client(self._servers[server]) as client:
                 result = await client.call_tool(name, dict(arguments))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from shared.calls.noting import note
 from shared.contracts import Usage
 from shared.models.servers.asked import ModelRequest
 from shared.models.servers.pace import Room
@@ -42,6 +43,11 @@ class Script:
         progress: Hear | None = None,
     ) -> Usage:
         """The next reply, line by line; its tokens are its words."""
+        with note("model", "scripted") as cost:
+            cost.usage = await self._answer(asked, into, hear)
+            return cost.usage
+
+    async def _answer(self, asked: ModelRequest, into: Received, hear: Hear | None) -> Usage:
         if asked.fit is not None:
             asked = await asked.fit(Room(MOST_PROMPT, asked.reply_tokens))
         message = _message(self._left.pop(0) if self._left else OUT_OF_REPLIES)

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError
 
 from shared import logs
 from shared.agent import Agent, Member, Reply
+from shared.calls.noting import NOTES, Notes
 from shared.contracts import CANARY, NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
 from shared.conversation import Ask
 from shared.errors import AgentBusy, MusterError
@@ -223,8 +224,11 @@ class Steps:
         structlog.contextvars.bind_contextvars(
             task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
         )
-        began = self._now()
+        began, notes = self._now(), Notes(self._now)
+        NOTES.set(notes)
         result = await self._execute(request, context, seconds, before)
+        if notes.calls:
+            result.calls = notes.calls
         well = result.status == "completed"
         if well or (result.status == "failed" and not is_canary(request)):
             self.answered_at = self._now()

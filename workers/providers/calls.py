@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from shared.calls.noting import note
 from shared.errors import WorkerFault
 from shared.strict_json import json_pointer
 
@@ -56,6 +57,10 @@ class Api:
         Raises WorkerFault "search_rate_limited", "search_timeout", "search_unavailable" (after 3 attempts, or
         when the next wait does not fit into the step's time), "search_refused" or "search_bad_answer".
         """
+        with note("search", self.provider):
+            return await self._ask(shape, method, url, call)
+
+    async def _ask(self, shape: type[Shape], method: str, url: str, call: Mapping[str, Any]) -> Shape:
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Again), stop=self._hopeless, wait=_wait, sleep=self.sleep, reraise=True

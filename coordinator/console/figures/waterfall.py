@@ -7,12 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from coordinator.console.figures.words import count
 from coordinator.explaining.timeline import StepCourse, Timeline
 from coordinator.journal.events import TaskEvent
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
 
-Kind = Literal["queue", "wait", "run", "failed", "pause", "call"]
+Kind = Literal["queue", "wait", "run", "failed", "pause", "call", "model", "tool"]
+LEGEND: dict[Kind, str] = {
+    "run": "worked",
+    "failed": "failed",
+    "wait": "waited",
+    "pause": "pause before a retry",
+    "model": "model",
+    "tool": "tool or search",
+    "call": "other agent",
+}
 PARTS = 4  # of the time line that have a mark between them
 
 
@@ -60,7 +70,7 @@ class Row:
 
     @property
     def worked(self) -> float:
-        return self.spent("run", "failed", "call")
+        return self.spent("run", "failed", "call", "model", "tool")
 
     @property
     def waited(self) -> float:
@@ -88,6 +98,12 @@ class Waterfall:
         return f"{max(0.3, 100 * min(1.0, bar.seconds / whole)):.3f}%"
 
     @property
+    def legend(self) -> list[tuple[Kind, str]]:
+        """The kinds of bars that there are, in words."""
+        seen = {bar.kind for row in self.rows for bar in row.bars}
+        return [(kind, word) for kind, word in LEGEND.items() if kind in seen]
+
+    @property
     def marks(self) -> list[tuple[str, float]]:
         """Places of the marks on the time line, and their seconds since its beginning."""
         whole = self.ended - self.began
@@ -107,7 +123,7 @@ def draw(task: Task, events: Sequence[TaskEvent], timeline: Timeline) -> Waterfa
             by_step[step_id].append(event)
             if event.type != "delegation.finished":
                 children[str(event.fields.get("parent", ""))].append(event)
-        elif event.type == "step.hedged":
+        elif event.type == "step.hedged" or "calls" in event.fields:
             by_step[step_id].append(event)
     path = tuple(course.step.id for course in timeline.path)
     ended = timeline.ended_at
@@ -117,6 +133,7 @@ def draw(task: Task, events: Sequence[TaskEvent], timeline: Timeline) -> Waterfa
             rows.append(_taken_over(task, step))
             continue
         rows.append(_step(task, course, ended=ended, critical=step.id in path))
+        rows += _calls(course, by_step[step.id])
         rows += _second_calls(course, by_step[step.id])
         rows += _delegations(step.id, children, by_step, ended=ended, depth=1)
     return Waterfall(timeline.began_at, max(ended, task.created_at + 1e-3), tuple(rows), path, dict(told))
@@ -190,6 +207,27 @@ def _attempts(course: StepCourse) -> Iterator[Bar]:
         yield Bar("wait", free_at, course.ended_at, "waiting for an agent", open=not step.ended)
     elif not course.attempts and step.started_at is not None and step.finished_at is not None:
         yield Bar("run" if step.status is Status.COMPLETED else "failed", course.ready_at, course.ended_at, "worked")
+
+
+def _calls(course: StepCourse, events: Sequence[TaskEvent]) -> Iterator[Row]:
+    """The models, tools and searches that a step has called, each with its calls in one row."""
+    sent = {attempt.number: attempt for attempt in course.attempts}
+    found: defaultdict[tuple[str, str], list[tuple[Bar, int]]] = defaultdict(list)
+    for event in events:
+        if (attempt := sent.get(event.fields.get("attempt", 0))) is None:
+            continue
+        for call in event.fields.get("calls", ()):
+            began = min(attempt.sent_at + call["at"], attempt.ended_at)
+            why = f": {call['error']}" if call.get("error") else ""
+            kind: Kind = "failed" if why else "model" if call["kind"] == "model" else "tool"
+            ended = min(began + call["seconds"], attempt.ended_at)
+            bar = Bar(kind, began, ended, f"{call['kind']} {call['name']}{why}")
+            found[call["kind"], call["name"]].append((bar, call.get("tokens", 0)))
+    for (what, name), calls in found.items():
+        tokens = sum(tokens for _, tokens in calls)
+        said = count(len(calls), "call") + (f", {count(tokens, 'token')}" if tokens else "")
+        bars = tuple(bar for bar, _ in calls)
+        yield Row("", f"{what} {name}", "", bars, 1, is_step=False, note=said, calls=len(calls), tokens=tokens)
 
 
 def _second_calls(course: StepCourse, events: Sequence[TaskEvent]) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx
 
 from shared import logs
+from shared.calls.noting import note
 from shared.contracts import Usage
 from shared.errors import ContextTooSmall, ModelFailed, ToolsRefused
 from shared.models.servers.asked import ModelRequest
@@ -65,14 +66,16 @@ class Caller:
         if why := self.server.breaker.refusal():
             raise ModelFailed(f"Model {self.server.name!r} is not called: {why}")
         call = _TriedCall(self.server, asked, into, until=time.monotonic() + seconds, hear=hear, progress=progress)
-        try:
-            async with asyncio.timeout(seconds):
-                return await call.made()
-        except TimeoutError as exc:
-            call.given_up()
-            raise Silent(
-                f"Model {self.server.name!r} did not answer within {seconds:.1f} s.", usage=call.usage()
-            ) from exc
+        with note("model", self.server.name) as cost:
+            try:
+                async with asyncio.timeout(seconds):
+                    cost.usage = await call.made()
+            except TimeoutError as exc:
+                call.given_up()
+                raise Silent(
+                    f"Model {self.server.name!r} did not answer within {seconds:.1f} s.", usage=call.usage()
+                ) from exc
+            return cost.usage
 
 
 class _TriedCall:

@@ -77,6 +77,36 @@ def test_delegations_stand_below_their_step() -> None:
     assert (rows["asks d"].status, rows["asks d"].note) == ("refused", "a loop")
 
 
+def test_calls_stand_below_their_step() -> None:
+    """Each model and tool has a row with its calls, from when they began in their attempt; none leaves it."""
+    told = [
+        {"kind": "model", "name": "m", "at": 0.5, "seconds": 1.0, "tokens": 7},
+        {"kind": "model", "name": "m", "at": 2.0, "seconds": 9.0, "tokens": 3},
+        {"kind": "tool", "name": "look", "at": 1.5, "seconds": 0.5, "error": "No."},
+    ]
+    events = [
+        event(1, "step.started", 2.0, step_id="a", attempt=1),
+        event(2, "step.finished", 6.0, step_id="a", attempt=1, calls=told),
+    ]
+
+    fall = fall_of(task(step("a", 2, 6), ended=6), events, now=9.0)
+
+    assert bars(fall, "model m") == [("model", 2.5, 3.5), ("model", 4.0, 6.0)]
+    assert bars(fall, "tool look") == [("failed", 3.5, 4.0)]
+    assert [row.note for row in fall.rows if row.name == "model m"] == ["2 calls, 10 tokens"]
+
+
+def test_second_call_of_a_slow_step_is_drawn() -> None:
+    """From when it was sent to the step's end."""
+    events = [
+        event(1, "step.started", 2.0, step_id="a", attempt=1),
+        event(2, "step.hedged", 4.0, step_id="a", attempt=1, agent="x", instance="x-2"),
+        event(3, "step.finished", 6.0, step_id="a", attempt=1),
+    ]
+
+    assert bars(fall_of(task(step("a", 2, 6), ended=6), events, now=9.0), "second call") == [("call", 4.0, 6.0)]
+
+
 def test_what_a_step_waits_for_is_named() -> None:
     """By the need that ended last, or by those that have not ended."""
     waiting = Step(id="c", capability="x", needs=("a", "b"))
