@@ -46,7 +46,7 @@ from coordinator.journal import pruning, watching
 from coordinator.journal.clocks import Boot, SettledClock, find_boot
 from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.events import Events, Feed, log_lines
-from coordinator.journal.location import SQLITE, journal_path
+from coordinator.journal.location import SQLITE, is_server, journal_path
 from coordinator.journal.store import Store
 from coordinator.journal.upkeep.backups import Backups
 from coordinator.observers.gauges import Gauges
@@ -59,6 +59,7 @@ from coordinator.protocols.mcp import endpoint as mcp
 from shared import logs
 from shared.background import Background
 from shared.client import client as transport
+from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.errors import MusterError
@@ -124,7 +125,7 @@ def create_app(
         stack.push_async_callback(memory.close)
         events = Events()
         journal = journal_path(settings.database_url)
-        db = MemoryDatabase(at=at) if journal is None else Sqlite(journal, at=at, on_broken=app.fail)
+        db = _database(settings, at=at, on_broken=app.fail)
         this_boot = boot()
         store, starts = Store(db, publish=events.publish, wall=wall, boot=this_boot), Starts(db)
         stack.push_async_callback(store.close)
@@ -307,6 +308,18 @@ async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> No
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:
     await stopping.event.wait()
     dispatcher.stop()
+
+
+def _database(settings: CoordinatorSettings, *, at: At, on_broken: Callable[[str], None]) -> Database:
+    url, password = settings.database_url, settings.database_password
+    if is_server(url):
+        from coordinator.journal.postgres.dialect import DIALECT
+        from shared.db.postgres.database import Postgres
+
+        secret = password.get_secret_value() if password is not None else None
+        return Postgres(url, DIALECT, password=secret, at=at, on_broken=on_broken)
+    path = journal_path(url)
+    return MemoryDatabase(at=at) if path is None else Sqlite(path, at=at, on_broken=on_broken)
 
 
 def _folder(url: str) -> Path | None:

@@ -176,6 +176,13 @@ class StorageGone(StorageUnwritable):
     event = "journal.gone"
 
 
+class StorageAway(StorageUnwritable):
+    """The database server does not answer, or takes no writes: what is written waits for it."""
+
+    type, title = "storage_unavailable", "The database cannot be written"
+    event = "journal.away"
+
+
 class StorageBroken(MusterError):
     """The journal cannot be used at all: broken, newer than this program, or held by another process."""
 

@@ -170,8 +170,9 @@ class CoordinatorSettings(Settings):
 
     database_url: str = Field(
         "sqlite:///data/muster.db",
-        description="The journal: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `memory:` (off).",
+        description="The journal: `sqlite:///file.db` (four slashes: absolute), `postgresql://…` or `memory:` (off).",
     )
+    database_password: SecretStr | None = Field(None, description="PostgreSQL's, where `DATABASE_URL` has none.")
     max_concurrent_tasks: Annotated[int, Field(ge=1, le=10_000)] = Field(
         64, description="Tasks that run at once in one coordinator."
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -13,6 +15,7 @@ from hypothesis import settings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
 from tests.support import fakes
 from tests.support.fakes import Network, Suite
+from tests.support.postgres import Server, find_programs, serve
 from workers.generic.settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
@@ -62,3 +65,12 @@ async def suite(network: Network) -> AsyncIterator[Suite]:
     """A coordinator with a researcher, an analyzer and a reporter."""
     async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER) as suite:
         yield suite
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL server for the tests of one process. In CI it must be there."""
+    if find_programs() is None and not os.environ.get("CI"):
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql).")
+    with tempfile.TemporaryDirectory(prefix="muster-postgres-") as folder, serve(Path(folder)) as server:
+        yield server

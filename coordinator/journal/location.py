@@ -1,4 +1,4 @@
-"""PURE: the file that DATABASE_URL names, and the refusal of an address that names none."""
+"""PURE: the file or server that DATABASE_URL names, and the refusal of an address that names none."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from pathlib import Path
 from shared.errors import StorageBroken
 
 SQLITE = "sqlite:///"
+SERVERS = ("postgresql://", "postgres://")
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@|(?<=password=)[^&]*")
 
 
 def journal_path(database_url: str) -> Path | None:
-    """The journal's file; None for `memory:`, which has none. Raises `StorageBroken` for any other address."""
-    if database_url.startswith("memory:"):
+    """The journal's file; None for `memory:` and for a server. Raises `StorageBroken` for any other address."""
+    if database_url.startswith("memory:") or is_server(database_url):
         return None
     path = database_url.removeprefix(SQLITE)
     if path in ("", database_url, ":memory:"):
         raise StorageBroken(
-            f"DATABASE_URL={shown(database_url)!r} cannot be used: the journal is an SQLite file."
-            " Set sqlite:///file.db, sqlite:////absolute/file.db or memory: (no journal)."
+            f"DATABASE_URL={shown(database_url)!r} cannot be used: the journal is an SQLite file or PostgreSQL. Set "
+            "sqlite:///file.db, sqlite:////absolute/file.db, postgresql://user@host/database or memory: (no journal)."
         )
     return Path(path)
+
+
+def is_server(database_url: str) -> bool:
+    """Whether the journal is in PostgreSQL."""
+    return database_url.startswith(SERVERS)
 
 
 def shown(url: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from base64 import b64decode
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from shared.db.database import Row
+from shared.db.database import AS_TEXT, Row
 
 MOST = 500_000  # characters of a task that are packed: the writer is held for milliseconds; a larger one keeps its rows
 LARGE = 100_000  # bytes of one step's output that are compressed before they are written
@@ -87,6 +88,8 @@ def shrink(output: str) -> str | bytes:
 
 def read_output(kept: str | bytes) -> Any:
     """The value of an output that a row has kept."""
+    if isinstance(kept, str) and kept.startswith(AS_TEXT):  # where bytes cannot stand beside text
+        kept = b64decode(kept.removeprefix(AS_TEXT))
     return from_json(zlib.decompress(kept) if isinstance(kept, bytes) else kept)
 
 

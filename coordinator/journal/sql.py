@@ -111,8 +111,8 @@ SELECT task_id, url, attempts FROM webhooks WHERE next_at IS NOT NULL AND NOT ({
 """
 NEXT_WEBHOOK = f"SELECT min(next_at) FROM webhooks WHERE {_WAITS}"
 OVERDUE = f"""
-SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000)),
-       (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at IS NOT NULL AND NOT ({_WAITS}) LIMIT 100000))
+SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000) AS ended),
+       (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at IS NOT NULL AND NOT ({_WAITS}) LIMIT 100000) AS due)
 """
 WEBHOOK = "SELECT attempts, next_at, delivered_at, last_error FROM webhooks WHERE task_id = :task_id"
 MOVE_WEBHOOK = f"""
@@ -261,5 +261,5 @@ DELETE FROM agents WHERE removed_at < :before OR id IN (
 """
 PRUNE_AGENT_EVENTS = """
 DELETE FROM events WHERE id IN
-    (SELECT id FROM (SELECT id, at FROM events WHERE task_id IS NULL ORDER BY id LIMIT :limit) WHERE at < :before)
+    (SELECT id FROM (SELECT id, at FROM events WHERE task_id IS NULL ORDER BY id LIMIT :limit) AS e WHERE at < :before)
 """

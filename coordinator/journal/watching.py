@@ -48,6 +48,8 @@ class Watch:
     async def seal_open(self) -> None:
         """Seals what has changed of tasks that have not ended; raises as every write does."""
         changed, self._unsealed = self._unsealed, set()
+        if not self._db.sealed:
+            return
         left = [Statement(text, {"id": id}) for id in changed for text in seals.SEAL_TASK]
         try:
             while left:

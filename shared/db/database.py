@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 Row = tuple[Any, ...]
 Rows = list[list[Row]]
+AS_TEXT = "base64:"  # before bytes in a column of text, where the database tells the two apart
 
 
 class Statement(NamedTuple):
@@ -32,7 +33,10 @@ Function = Callable[..., Any]  # of SQL's values, to one of them
 
 
 class Database(Protocol):
-    """Two exist: `shared.db.sqlite.Sqlite` with a file and a writer thread, and `MemoryDatabase` without either."""
+    """Three exist: `Sqlite` with a file and a writer thread, `MemoryDatabase` without either, and `Postgres`."""
+
+    sealed: bool
+    """Whether rows carry checksums that are compared when they are read."""
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
         """Runs the statements as one atomic, durable unit; returns the rows of each.

@@ -18,6 +18,8 @@ T = TypeVar("T")
 class MemoryDatabase:
     """The same tables in memory."""
 
+    sealed = True
+
     def __init__(self, *, at: At = nowhere) -> None:
         self._at = at
         self._connection = sqlite3.connect(":memory:", isolation_level=None)

@@ -12,7 +12,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,10 @@ from shared.db.reader import DatabaseReader
 from shared.db.refusals import JOURNAL, Naming, find_code, translate
 from shared.db.sqlite_file import find_damage, open_journal
 from shared.db.transaction import Transaction, define
+from shared.db.writes import BATCH, POSTED_SECONDS, Outcome, Unit, resolve
 from shared.errors import MusterError, StorageBroken, StorageFull, StorageGone
 from shared.failpoints import At, nowhere
 
-BATCH = 512
-POSTED_SECONDS = 0.025  # unawaited writes are delayed so long to share a commit: half the commits of a lone task
 _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python could not even hand over
     0,
     sqlite3.SQLITE_ERROR,
@@ -41,31 +39,16 @@ _UNFIT = {  # the statement's own fault, not the file's; 0: a value that Python 
 }
 
 
-Outcome = Rows | int | None
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """One write on its way to the writer thread: awaited by `done`, or posted with `then`.
-
-    With `seconds`, as much of it as fits into that time. A `checkpoint` follows its commit.
-    """
-
-    name: str
-    statements: Sequence[Statement]
-    done: asyncio.Future[Any] | None = None
-    then: Callable[[Rows], None] | None = None
-    seconds: float | None = None
-    checkpoint: bool = False
-
-    def run(self, transaction: Transaction) -> Outcome:
-        if self.seconds is not None:
-            return transaction.run_some(self.statements, seconds=self.seconds)
-        return transaction.run(self.statements)
+def _run(unit: Unit, transaction: Transaction) -> Outcome:
+    if unit.seconds is not None:
+        return transaction.run_some(unit.statements, seconds=unit.seconds)
+    return transaction.run(unit.statements)
 
 
 class Sqlite:
     """The journal in a file; one process holds it at a time."""
+
+    sealed = True
 
     def __init__(
         self,
@@ -79,8 +62,8 @@ class Sqlite:
         self._naming = naming
         self._at = at
         self._on_broken = on_broken
-        self._queue: queue.SimpleQueue[list[_Unit] | None] = queue.SimpleQueue()
-        self._gathered: list[_Unit] = []  # in the loop's thread, on their way to the queue
+        self._queue: queue.SimpleQueue[list[Unit] | None] = queue.SimpleQueue()
+        self._gathered: list[Unit] = []  # in the loop's thread, on their way to the queue
         self._sending: asyncio.Handle | None = None
         self._awaited = False  # somebody waits for what was gathered
         self._writer: sqlite3.Connection | None = None
@@ -112,11 +95,11 @@ class Sqlite:
         self._lock.close()
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
-        rows: Rows | None = await self._put(_Unit(name, statements, self._make_future()))
+        rows: Rows | None = await self._put(Unit(name, statements, self._make_future()))
         return rows
 
     def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
-        unit = _Unit(name, statements, then=then)
+        unit = Unit(name, statements, then=then)
         if self._closed:  # as late as from the writer's last answers
             self._queue.put([unit])
             return
@@ -125,11 +108,11 @@ class Sqlite:
         self._gathered.append(unit)
 
     async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
-        count: int = await self._put(_Unit(name, statements, self._make_future(), seconds=seconds))
+        count: int = await self._put(Unit(name, statements, self._make_future(), seconds=seconds))
         return count
 
     async def checkpoint(self) -> None:
-        await self._put(_Unit("checkpoint", (), self._make_future(), checkpoint=True))
+        await self._put(Unit("checkpoint", (), self._make_future(), checkpoint=True))
 
     async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
         return (await self._reader.read((Query(sql, params or {}),)))[0]
@@ -162,7 +145,7 @@ class Sqlite:
             raise StorageBroken("The journal is closed.")
         return self._loop.create_future()
 
-    async def _put(self, unit: _Unit) -> Any:
+    async def _put(self, unit: Unit) -> Any:
         assert unit.done is not None
         if not self._awaited:  # one put, and one wake of the writer, for all that a turn of the loop writes
             self._awaited = True
@@ -200,9 +183,9 @@ class Sqlite:
             if batch:
                 self._commit(self._writer, batch)
 
-    def _take_batch(self) -> tuple[list[_Unit], bool]:
+    def _take_batch(self) -> tuple[list[Unit], bool]:
         """What is written with one commit: all that waits; and whether it is the end."""
-        batch: list[_Unit] = []
+        batch: list[Unit] = []
         while len(batch) < BATCH:
             try:
                 units = self._queue.get_nowait() if batch else self._queue.get()
@@ -213,7 +196,7 @@ class Sqlite:
             batch += units
         return batch, False
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Unit], *, apart: bool = False) -> None:
+    def _commit(self, connection: sqlite3.Connection, batch: list[Unit], *, apart: bool = False) -> None:
         """Writes a batch; only when a unit of it turns out unfit, once more with the units kept apart."""
         outcomes: list[Outcome | MusterError] = []
         try:
@@ -223,7 +206,7 @@ class Sqlite:
             transaction = Transaction(connection)
             for unit in batch:
                 self._at(f"{unit.name}.queued")
-                outcomes.append(self._run_apart(connection, unit) if apart else unit.run(transaction))
+                outcomes.append(self._run_apart(connection, unit) if apart else _run(unit, transaction))
                 self._at(f"{unit.name}.written")
             transaction.finish()
             connection.execute("COMMIT")
@@ -240,13 +223,13 @@ class Sqlite:
                 self._commit(connection, batch, apart=True)
                 return
             outcomes = [self._give_up(connection, exc)] * len(batch)
-        self._loop.call_soon_threadsafe(_resolve, batch, outcomes)
+        self._loop.call_soon_threadsafe(resolve, batch, outcomes)
 
-    def _run_apart(self, connection: sqlite3.Connection, unit: _Unit) -> Outcome | MusterError:
+    def _run_apart(self, connection: sqlite3.Connection, unit: Unit) -> Outcome | MusterError:
         connection.execute("SAVEPOINT unit")
         try:
             transaction = Transaction(connection)
-            outcome = unit.run(transaction)
+            outcome = _run(unit, transaction)
             transaction.finish()
         except Exception as exc:  # one unit's own fault is not the others'
             if find_code(exc) not in _UNFIT or not connection.in_transaction:
@@ -274,18 +257,3 @@ class Sqlite:
             self._broken = error
             self._loop.call_soon_threadsafe(self._on_broken, error.detail)
         return error
-
-
-def _resolve(batch: list[_Unit], outcomes: Sequence[Outcome | MusterError]) -> None:
-    for unit, outcome in zip(batch, outcomes, strict=True):
-        if unit.then is not None and isinstance(outcome, list):
-            try:
-                unit.then(outcome)
-            except Exception as exc:  # a reader of events that breaks must not keep the others from their answers
-                logs.get().error("journal.reader_broke", write=unit.name, exc_info=exc)
-        if unit.done is None or unit.done.done():
-            continue
-        if isinstance(outcome, MusterError):
-            unit.done.set_exception(outcome)
-        else:
-            unit.done.set_result(outcome)

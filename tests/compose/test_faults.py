@@ -140,9 +140,9 @@ def test_same_key_after_crash_gives_same_task(stack):
 
 def test_another_database_is_refused_not_ignored(make_stack):
     """With its address in the sentence, but for the password; the one that .env.example names is on the volume."""
-    stack = make_stack(env={"DATABASE_URL": "postgresql://muster:s3cret@db:5432/muster"})
+    stack = make_stack(env={"DATABASE_URL": "mysql://muster:s3cret@db:3306/muster"})
     stack.compose("up", "-d", "--no-build", "coordinator")
-    said = "DATABASE_URL='postgresql://muster:[hidden]@db:5432/muster' cannot be used"
+    said = "DATABASE_URL='mysql://muster:[hidden]@db:3306/muster' cannot be used"
     stack.wait_for(lambda: said in stack.logs("coordinator"), seconds=90, why=said)
     assert "s3cret" not in stack.logs("coordinator")
 

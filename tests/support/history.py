@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.journal.packed import unpack, unpack_events
+from tests.support.postgres import read_database
 
 ENDED = ("completed", "partial", "failed", "timed_out", "cancelled", "skipped")
 LATE_SECONDS = 2.0  # a task ends so long after its deadline at the latest
@@ -45,8 +46,9 @@ class Event:
 class History:
     """A journal's tables at one moment, read from a copy, so that reading disturbs nobody."""
 
-    def __init__(self, journal: Path) -> None:
-        with _copied(journal) as connection:
+    def __init__(self, journal: Path | str) -> None:
+        """`journal` is a file, or the address of a database."""
+        with _copied(journal) if isinstance(journal, Path) else read_database(journal) as connection:
             rows = connection.execute("SELECT id, task_id, type, at, data FROM events").fetchall()
             self.tasks = _dicts(connection, "SELECT * FROM tasks", "id")
             self.steps = _dicts(connection, f"SELECT {', '.join(STEP)} FROM steps", "task_id", "step_id")

@@ -204,20 +204,21 @@ class Service:
 
 
 class Coordinator(Service):
-    """A coordinator over one journal."""
+    """A coordinator over one journal: a file, or the address of a database."""
 
     def __init__(
         self,
         folder: Path,
         *,
         warm: bool = True,
-        journal: Path | None = None,
+        journal: Path | str | None = None,
         through: Sequence[str] = (),
         **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.journal = journal or folder / "muster.db"
-        env = {"DATABASE_URL": f"sqlite:///{self.journal}", "LOG_FORMAT": "json"}
+        url = self.journal if isinstance(self.journal, str) else f"sqlite:///{self.journal}"
+        env = {"DATABASE_URL": url, "LOG_FORMAT": "json"}
         env |= {name.upper(): str(value) for name, value in settings.items()}
         super().__init__("coordinator", folder, env=env, warm=warm, through=through)
 

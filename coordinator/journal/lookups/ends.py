@@ -26,7 +26,7 @@ SELECT stretch, status, {_classify("took")}, {_classify("waited")}, count(*) FRO
     SELECT CAST((finished_at - :since) / :width AS INTEGER) AS stretch, status, finished_at - created_at AS took,
            coalesce(started_at, finished_at) - created_at AS waited
     FROM history WHERE finished_at >= :since AND finished_at < :until
-) GROUP BY 1, 2, 3, 4
+) AS ended GROUP BY 1, 2, 3, 4
 """
 
 

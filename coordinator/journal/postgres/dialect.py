@@ -1,0 +1,38 @@
+"""PURE: what of the journal's SQL is said otherwise in PostgreSQL."""
+
+from coordinator.journal import seals, sql
+from coordinator.journal.postgres.migrations import MIGRATIONS
+from shared.db.postgres.dialect import Dialect
+
+_KEEP = """
+WITH ended AS (
+    DELETE FROM tasks WHERE id = :id AND finished_at IS NOT NULL RETURNING *
+), answered AS (
+    SELECT DISTINCT answered_by AS agent FROM steps WHERE task_id = :id AND answered_by <> ''
+), kept AS (
+    INSERT INTO history (task_id, tenant, status, description, priority, created_at, deadline, started_at, finished_at,
+                         idempotency_key, request_digest, agents, request, plan, traceparent, code_version, error)
+    SELECT id, tenant, status, description, priority, created_at, deadline, started_at, finished_at, idempotency_key,
+           request_digest, (SELECT coalesce(json_agg(agent), '[]')::text FROM answered), request, plan, traceparent,
+           code_version, error
+    FROM ended
+)
+INSERT INTO task_agents SELECT agent, status, created_at, id FROM answered, ended
+"""  # one row of the task moves; its steps and events stay where they are
+_OWNER = """
+SELECT owner FROM agents WHERE registration::json->>'name' = :name AND owner IS NOT NULL
+ORDER BY registered_at LIMIT 1
+"""
+_FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
+
+DIALECT = Dialect(
+    MIGRATIONS,
+    {
+        sql.KEEP: _KEEP,
+        sql.OWNER: _OWNER,
+        sql.LAST_EVENT: "SELECT coalesce(max(id), 0) FROM events",
+        sql.AUDIT: sql.AUDIT.replace("GLOB 'audit.*'", "LIKE 'audit.%'"),
+        sql.FREE_PAGES: _FREE_PAGES,
+        seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
+    },
+)

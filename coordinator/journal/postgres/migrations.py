@@ -1,0 +1,150 @@
+"""Numbered, append-only migrations of the journal in PostgreSQL. A released one is never edited."""
+
+MIGRATIONS = (
+    # 1: what the file of SQLite has in its format 4; text sorts by its bytes there, and so here
+    """
+    CREATE TABLE tasks (                -- only those that have not ended
+        id TEXT COLLATE "C" PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        status TEXT NOT NULL,
+        description TEXT NOT NULL,
+        request TEXT,                   -- JSON: context, format, limits, webhook, where they are not the usual ones
+        priority BIGINT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL,  -- Unix seconds, like every *_at
+        deadline DOUBLE PRECISION NOT NULL,
+        started_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION,
+        idempotency_key TEXT,
+        request_digest TEXT NOT NULL,
+        traceparent TEXT,
+        plan TEXT NOT NULL,             -- JSON: the steps as they were planned, where they are not the usual ones
+        code_version TEXT NOT NULL,
+        error TEXT,                     -- JSON: StepError
+        reserved_calls BIGINT NOT NULL DEFAULT 0,
+        spent_calls BIGINT NOT NULL DEFAULT 0,
+        reserved_tokens BIGINT NOT NULL DEFAULT 0,
+        spent_tokens BIGINT NOT NULL DEFAULT 0,
+        seal BIGINT                     -- always NULL: PostgreSQL has checksums of its own
+    ) WITH (fillfactor = 80);
+    CREATE UNIQUE INDEX task_by_key ON tasks (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX task_by_time ON tasks (created_at, id);
+
+    CREATE TABLE requests (             -- of tasks whose request is large
+        task_id TEXT COLLATE "C" PRIMARY KEY,
+        request TEXT NOT NULL,
+        seal BIGINT
+    );
+
+    CREATE TABLE steps (
+        task_id TEXT COLLATE "C" NOT NULL,
+        step_id TEXT COLLATE "C" NOT NULL,
+        status TEXT NOT NULL,
+        attempt BIGINT NOT NULL,
+        failed BIGINT NOT NULL DEFAULT 0,
+        instance TEXT COLLATE "C",      -- agent_id of the last attempt
+        answered_by TEXT COLLATE "C",   -- agent name
+        output TEXT,                    -- JSON, or what `packed.shrink` makes of it
+        usage TEXT,                     -- JSON: Usage
+        missing TEXT,                   -- JSON: list of Missing
+        error TEXT,                     -- JSON: StepError
+        queued_at DOUBLE PRECISION,     -- the last attempt's: the step was ready
+        started_at DOUBLE PRECISION,
+        first_byte_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION,
+        seal BIGINT,
+        PRIMARY KEY (task_id, step_id)
+    ) WITH (fillfactor = 80);
+
+    CREATE TABLE late_results (
+        task_id TEXT COLLATE "C" NOT NULL,
+        step_id TEXT COLLATE "C" NOT NULL,
+        attempt BIGINT NOT NULL,
+        arrived_at DOUBLE PRECISION NOT NULL,
+        result TEXT NOT NULL
+    );
+    CREATE INDEX late_by_task ON late_results (task_id);
+
+    CREATE TABLE webhooks (             -- the outbox: a row from the task's end until it is delivered or given up
+        task_id TEXT COLLATE "C" PRIMARY KEY,
+        url TEXT NOT NULL,
+        attempts BIGINT NOT NULL DEFAULT 0,
+        next_at DOUBLE PRECISION,       -- NULL: delivered or given up
+        delivered_at DOUBLE PRECISION,
+        last_error TEXT,
+        seal BIGINT
+    );
+    CREATE INDEX webhook_due ON webhooks (next_at) WHERE next_at IS NOT NULL;
+
+    CREATE TABLE events (
+        id BIGINT PRIMARY KEY,
+        task_id TEXT COLLATE "C",
+        type TEXT COLLATE "C" NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        data TEXT NOT NULL,             -- JSON
+        seal BIGINT
+    );
+    CREATE INDEX event_by_task ON events (task_id, id);
+
+    CREATE TABLE agents (
+        id TEXT COLLATE "C" PRIMARY KEY,
+        registration TEXT NOT NULL,     -- JSON: Registration
+        registered_at DOUBLE PRECISION NOT NULL,
+        removed_at DOUBLE PRECISION,
+        secret_hash TEXT,               -- SHA-256 of the first secret that came with the id; NULL: none
+        owner TEXT,                     -- the key that registered it first; NULL: there were no keys
+        reached_at DOUBLE PRECISION,    -- a sign of life, at most a day before the last one
+        seal BIGINT
+    );
+    CREATE INDEX agent_by_name ON agents ((registration::json->>'name'), registered_at);
+
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, seal BIGINT);
+
+    CREATE TABLE history (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        task_id TEXT COLLATE "C" NOT NULL UNIQUE,
+        tenant TEXT NOT NULL,
+        status TEXT COLLATE "C" NOT NULL,
+        description TEXT NOT NULL,
+        priority BIGINT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL,
+        deadline DOUBLE PRECISION NOT NULL,
+        started_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION NOT NULL,
+        idempotency_key TEXT,
+        request_digest TEXT NOT NULL,
+        agents TEXT NOT NULL,           -- JSON: names of those who answered
+        body BYTEA,                     -- always NULL: steps and events stand in their rows
+        request TEXT,
+        plan TEXT,
+        traceparent TEXT,
+        code_version TEXT,
+        error TEXT,
+        seal BIGINT
+    );
+    CREATE INDEX history_by_time ON history (created_at, task_id);
+    CREATE INDEX history_by_status ON history (status, created_at, task_id);
+    CREATE INDEX history_by_end ON history (finished_at);
+    CREATE UNIQUE INDEX history_by_key ON history (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+    CREATE TABLE task_agents (          -- who answered in tasks that have ended
+        agent TEXT COLLATE "C" NOT NULL,
+        status TEXT COLLATE "C" NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL,
+        task_id TEXT COLLATE "C" NOT NULL,
+        PRIMARY KEY (agent, status, created_at, task_id)
+    );
+    CREATE INDEX task_agent_by_task ON task_agents (task_id);
+
+    CREATE FUNCTION muster_forget() RETURNS trigger LANGUAGE plpgsql AS $muster$
+    BEGIN
+        DELETE FROM task_agents WHERE task_id = OLD.task_id;
+        DELETE FROM steps WHERE task_id = OLD.task_id;
+        DELETE FROM events WHERE task_id = OLD.task_id;
+        DELETE FROM requests WHERE task_id = OLD.task_id;
+        DELETE FROM late_results WHERE task_id = OLD.task_id;
+        DELETE FROM webhooks WHERE task_id = OLD.task_id;
+        RETURN NULL;
+    END $muster$;
+    CREATE TRIGGER task_goes AFTER DELETE ON history FOR EACH ROW EXECUTE FUNCTION muster_forget();
+    """,
+)

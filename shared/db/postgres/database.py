@@ -1,0 +1,143 @@
+"""PostgreSQL as the journal: one connection writes, with group commit, and the others read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+
+from shared.db.database import Function, Query, Row, Rows, Statement
+from shared.db.postgres.connection import LOST, REFUSED, explain, has_password, make_pool, tell
+from shared.db.postgres.dialect import Asked, Dialect, number_names, translate
+from shared.db.postgres.schema import migrate
+from shared.db.postgres.writer import RETRY_SECONDS, Writer, split
+from shared.db.postgres.writing_connection import WritingConnection
+from shared.db.writes import Unit
+from shared.errors import StorageBroken
+from shared.failpoints import At, nowhere
+
+READ_SECONDS = 5.0  # that a read waits for a server that is away: a restart takes less
+
+
+class Postgres:
+    """The journal in a database of a server; one process uses it at a time."""
+
+    sealed = False
+
+    def __init__(
+        self,
+        url: str,
+        dialect: Dialect,
+        *,
+        password: str | None = None,
+        at: At = nowhere,
+        on_broken: Callable[[str], None] = nowhere,
+    ) -> None:
+        """`password` counts where the address has none."""
+        self._url = url
+        self._password = None if has_password(url) else password
+        self._on_broken = on_broken
+        self._dialect = dialect
+        self._at = at
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._writer: Writer | None = None
+        self._closed = False
+
+    async def open(self, migrations: Sequence[str] = (), functions: Mapping[str, Function] | None = None) -> None:
+        """`migrations` and `functions` are SQLite's: those of the dialect count here."""
+        self._pool = await make_pool(self._url, self._password)
+        self._writer = Writer(
+            WritingConnection(self._url, self._password), self._dialect, at=self._at, on_broken=self._on_broken
+        )
+        try:
+            async with self._pool.acquire() as connection:
+                await migrate(connection, self._dialect.migrations)
+            await self._writer.open()
+        except BaseException as exc:
+            await self.close()
+            if isinstance(exc, (*LOST, *REFUSED)):
+                raise explain(exc) from exc
+            if isinstance(exc, asyncpg.PostgresError):
+                raise StorageBroken(f"The database cannot be used as a journal: {tell(exc)}") from exc
+            raise
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._writer is not None:
+            await self._writer.close()
+        if self._pool is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._pool.close(), 2.0)
+            self._pool.terminate()
+
+    async def write(self, name: str, *statements: Statement) -> Rows | None:
+        rows: Rows | None = await self._put(name, statements)
+        return rows
+
+    def post(self, name: str, *statements: Statement, then: Callable[[Rows], None] | None = None) -> None:
+        if self._writer is not None:
+            self._writer.put(Unit(name, statements, then=then))
+
+    async def write_some(self, name: str, statements: Sequence[Statement], *, seconds: float) -> int:
+        until, done = time.perf_counter() + seconds, 0
+        for piece in split(statements):
+            done += await self._put(name, piece, seconds=seconds)
+            if time.perf_counter() >= until:
+                break
+        return done
+
+    async def checkpoint(self) -> None:
+        """The server's own work."""
+
+    def find_trouble(self) -> str | None:
+        trouble = self._writer.trouble if self._writer is not None else None
+        return trouble.detail if trouble is not None else None
+
+    async def read_mark(self) -> int | None:
+        return None
+
+    async def write_mark(self, number: int) -> None:
+        """The server's own log says how far it has come."""
+
+    async def find_damage(self) -> str | None:
+        return None
+
+    async def read(self, sql: str, params: Mapping[str, Any] | None = None) -> list[Row]:
+        return (await self.read_all(Query(sql, params or {})))[0]
+
+    async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
+        asked = [(number_names(translate(query.sql, self._dialect), query.params), query.params) for query in queries]
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READ_SECONDS
+        while True:
+            try:
+                return await self._read(asked)
+            except (*LOST, *REFUSED) as exc:
+                if loop.time() >= until or self._closed:
+                    raise explain(exc) from exc
+                await asyncio.sleep(RETRY_SECONDS)
+            except asyncpg.PostgresError as exc:
+                raise StorageBroken(f"The journal cannot be read: {tell(exc)}") from exc
+
+    async def _read(self, asked: Sequence[tuple[Asked, Mapping[str, Any]]]) -> Rows:
+        assert self._pool is not None
+        async with self._pool.acquire() as connection:
+            if len(asked) == 1:
+                return [await _fetch(connection, *asked[0])]
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return [await _fetch(connection, *one) for one in asked]
+
+    async def _put(self, name: str, statements: Sequence[Statement], *, seconds: float | None = None) -> Any:
+        if self._closed or self._writer is None:
+            raise StorageBroken("The journal is closed.")
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._writer.put(Unit(name, statements, done, seconds=seconds))
+        return await done
+
+
+async def _fetch(connection: Any, asked: Asked, params: Mapping[str, Any]) -> list[Row]:
+    return [tuple(row) for row in await connection.fetch(asked.text, *(params[name] for name in asked.names))]

@@ -1,0 +1,82 @@
+"""The journal's tables in PostgreSQL: made and migrated under one lock, for several coordinators start at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import asyncpg
+
+from shared.errors import StorageBroken
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+LOCK = 0x6D757374  # "must": of the advisory locks in this database
+OLD_WRITERS_DAYS = 1
+
+_OWN = """
+CREATE TABLE IF NOT EXISTS muster_format (version BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS muster_writers (  -- the last commit of each connection that writes, and what became of it
+    writer TEXT PRIMARY KEY,
+    number BIGINT NOT NULL,
+    outcome BOOLEAN[] NOT NULL,
+    at TIMESTAMPTZ NOT NULL
+) WITH (fillfactor = 20);
+CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb) RETURNS boolean[]
+LANGUAGE plpgsql AS $muster$
+DECLARE
+    _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean;
+    _outcome boolean[] := '{}';
+BEGIN
+    SELECT outcome INTO _outcome FROM muster_writers WHERE writer = _writer AND number = _number;
+    IF FOUND THEN  -- the answer to this commit was lost
+        RETURN _outcome;
+    END IF;
+    _outcome := '{}';
+    FOR _unit IN SELECT value FROM jsonb_array_elements(_units) LOOP
+        _first := true;
+        _written := true;
+        FOR _call IN SELECT value FROM jsonb_array_elements(_unit) LOOP
+            EXECUTE 'SELECT ' || (_call->>0) || '($1)' INTO _touched USING _call->1;
+            IF _first AND _touched = 0 THEN  -- the guard
+                _written := false;
+                EXIT;
+            END IF;
+            _first := false;
+        END LOOP;
+        _outcome := _outcome || _written;
+    END LOOP;
+    INSERT INTO muster_writers VALUES (_writer, _number, _outcome, now())
+    ON CONFLICT (writer) DO UPDATE SET number = excluded.number, outcome = excluded.outcome, at = excluded.at;
+    RETURN _outcome;
+END $muster$;
+"""
+
+
+async def migrate(connection: Connection, migrations: Sequence[str]) -> None:
+    """Brings the tables to the newest format, whole or not at all; raises `StorageBroken` for a newer one."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute(_OWN)
+        version = await connection.fetchval("SELECT version FROM muster_format")
+        if version is None:
+            await connection.execute("INSERT INTO muster_format VALUES (0)")
+            version = 0
+        if version > len(migrations):
+            raise StorageBroken(
+                f"The database was written by a newer Muster (format {version}, this one knows {len(migrations)}): "
+                "upgrade Muster."
+            )
+        for script in migrations[version:]:
+            await connection.execute(script)
+        await connection.execute("UPDATE muster_format SET version = $1", len(migrations))
+        await connection.execute(
+            "DELETE FROM muster_writers WHERE at < now() - make_interval(days => $1)", OLD_WRITERS_DAYS
+        )
+
+
+async def add_functions(connection: Connection, definitions: Sequence[str]) -> None:
+    """Makes functions known; two coordinators that do it at once wait for each other."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        for definition in definitions:
+            await connection.execute(definition)

@@ -1,0 +1,173 @@
+"""Everything that is written to PostgreSQL: in order, many writes in one commit and one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+from pydantic_core import to_json
+
+from shared import logs
+from shared.db.database import AS_TEXT, Statement
+from shared.db.postgres.connection import LOST, REFUSED, explain, tell
+from shared.db.postgres.dialect import Dialect, Written, make_function, translate
+from shared.db.postgres.schema import add_functions
+from shared.db.postgres.writing_connection import WritingConnection
+from shared.db.writes import BATCH, POSTED_SECONDS, Outcome, Unit, resolve
+from shared.errors import MusterError, StorageBroken, StorageFull, StorageUnwritable
+from shared.failpoints import At
+
+RETRY_SECONDS = 0.25  # between two tries at a server that does not answer
+CLOSE_SECONDS = 2.0  # that a close waits for one
+PIECE = 20  # statements of work that can wait, in one commit
+
+
+class Writer:
+    """Gathers what a turn of the loop writes, and commits it while the next is gathered.
+
+    A commit has a number. One whose answer was lost is sent again with it, and what was written once is not written
+    twice (`schema.muster_write`). While the server is away, writes wait for it.
+    """
+
+    def __init__(
+        self, connection: WritingConnection, dialect: Dialect, *, at: At, on_broken: Callable[[str], None]
+    ) -> None:
+        self._connection = connection
+        self._on_broken = on_broken
+        self._dialect = dialect
+        self._at = at
+        self._id = uuid4().hex
+        self._number = 0
+        self._known: set[str] = set()  # functions that the server has
+        self._gathered: list[Unit] = []
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody waits for what was gathered
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self.trouble: StorageUnwritable | None = None  # of the last commit
+
+    async def open(self) -> None:
+        """Raises `StorageBroken` where another coordinator has the database."""
+        await self._connection.get()
+        self._task = asyncio.create_task(self._write_forever())
+
+    def put(self, unit: Unit) -> None:
+        """A unit on its way."""
+        self._gathered.append(unit)
+        self._wake.set()
+        if unit.done is not None:
+            self._hurry.set()
+
+    async def close(self) -> None:
+        """Writes what is left, if the server takes it within two seconds."""
+        self._closing = True
+        self._wake.set()
+        self._hurry.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._connection.drop()
+
+    async def _write_forever(self) -> None:
+        while self._gathered or not self._closing:
+            await self._wake.wait()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), POSTED_SECONDS)
+            batch, self._gathered = self._gathered[:BATCH], self._gathered[BATCH:]
+            if not self._gathered and not self._closing:
+                self._wake.clear()
+                self._hurry.clear()
+            if batch:
+                resolve(batch, await self._commit(batch))
+
+    async def _commit(self, batch: Sequence[Unit]) -> Sequence[Outcome | MusterError]:
+        for unit in batch:
+            self._at(f"{unit.name}.queued")
+        calls = [self._describe(unit) for unit in batch]
+        try:
+            written = await self._send([[(made.name, row) for made, row in unit] for unit in calls], calls)
+        except MusterError as exc:
+            return [exc] * len(batch)
+        except asyncpg.PostgresError as exc:  # a unit's own fault is not the others'
+            if len(batch) == 1:
+                refused = StorageBroken(f"The write {batch[0].name} was refused: {tell(exc)}")
+                logs.get().error("journal.refused", write=batch[0].name, why=refused.detail)
+                return [refused]
+            return [(await self._commit([unit]))[0] for unit in batch]
+        for unit in batch:
+            self._at(f"{unit.name}.committed")
+        return [_count(unit, done) for unit, done in zip(batch, written, strict=True)]
+
+    def _describe(self, unit: Unit) -> list[tuple[Written, Mapping[str, Any]]]:
+        found = []
+        for statement in unit.statements:
+            text = translate(statement.sql, self._dialect)
+            rows = [statement.params] if isinstance(statement.params, Mapping) else statement.params
+            found += [(make_function(text, row), _encode(row)) for row in rows]
+        return found
+
+    async def _send(
+        self, units: Sequence[Sequence[Any]], calls: Sequence[Sequence[tuple[Written, Mapping[str, Any]]]]
+    ) -> Sequence[bool]:
+        """Whether each unit was written. Waits for a server that is away; raises what is the batch's own fault."""
+        self._number += 1
+        new = {made.name: made.definition for unit in calls for made, _ in unit if made.name not in self._known}
+        text = to_json(units).decode()
+        while True:
+            try:
+                connection = await self._connection.get()
+                if new:
+                    await add_functions(connection, list(new.values()))
+                    self._known |= set(new)
+                done: list[bool] = await connection.fetchval(
+                    "SELECT muster_write($1, $2, $3::jsonb)", self._id, self._number, text
+                )
+                self._well_again()
+                return done
+            except StorageBroken as exc:  # somebody else has it: this process is not to write any more
+                self._on_broken(exc.detail)
+                raise
+            except (*LOST, *REFUSED) as exc:
+                if isinstance(exc, LOST):
+                    self._connection.drop()
+                self._note(explain(exc))
+                if isinstance(self.trouble, StorageFull):
+                    raise self.trouble from exc
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _note(self, trouble: StorageUnwritable) -> None:
+        if self.trouble is None:
+            logs.get().error(trouble.event, why=trouble.detail)
+        self.trouble = trouble
+
+    def _well_again(self) -> None:
+        if self.trouble is not None:
+            logs.get().info("journal.back")
+        self.trouble = None
+
+
+def _count(unit: Unit, done: bool) -> Outcome:
+    if unit.seconds is not None:
+        return len(unit.statements)
+    return [[] for _ in unit.statements] if done else None
+
+
+def _encode(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values as JSON has them. PostgreSQL's text has no NUL; it is shown as the sign for what cannot be shown."""
+    changed = {
+        name: AS_TEXT + base64.b64encode(value).decode() if isinstance(value, bytes) else value.replace("\0", "\ufffd")
+        for name, value in row.items()
+        if isinstance(value, bytes) or (isinstance(value, str) and "\0" in value)
+    }
+    return {**row, **changed} if changed else row
+
+
+def split(statements: Sequence[Statement]) -> Sequence[Sequence[Statement]]:
+    """Work that can wait, in pieces of one commit each."""
+    return [statements[start : start + PIECE] for start in range(0, len(statements), PIECE)]
