@@ -1,42 +1,58 @@
-"""The faults that are not played here, each with the test that has it; None where none has all of it yet."""
+"""The faults that are not played here: why not, and what tries each."""
 
-ELSEWHERE: dict[int, tuple[str, str | None]] = {
-    6: ("a worker that can call and cannot be called", "tests/system/test_bad_luck.py"),
-    7: ("one slow replica of three", "tests/coordinator/agents/test_registry.py"),
-    8: ("a worker that accepts and never answers", "tests/system/test_bad_luck.py"),
-    9: ("half-closed, reset and dripping connections", "tests/shared/client/test_client.py"),
-    10: ("answers that are errors, too large or no answers", "tests/coordinator/api/test_bad_input.py"),
-    11: ("a worker that lies", "tests/system/test_bad_luck.py"),
-    12: ("a worker whose loop is dead", "tests/coordinator/agents/test_canary.py"),
-    13: ("DNS that fails, is slow or has changed", "tests/compose/test_faults.py"),
-    14: ("every order of starting", "tests/compose/test_restarts.py"),
-    15: ("a full disk", "tests/system/test_disk_full.py"),
-    16: ("a slow, read-only or failing disk", "tests/coordinator/journal/test_journal.py"),
-    17: ("a damaged journal", "tests/system/test_rot.py"),
-    18: ("out of memory", "tests/compose/test_limits.py"),
-    19: ("starved of processor time", "tests/system/test_bad_luck.py"),
-    21: ("clocks that jump", "tests/coordinator/execution/test_clock.py"),
-    22: ("duplicate registrations", "tests/coordinator/agents/test_registry_life.py"),
-    23: ("registrations by the thousand", "tests/coordinator/agents/test_registry.py"),
-    24: ("a million finished tasks", "load/history/__main__.py"),
-    25: ("everybody at once", "tests/coordinator/admission/test_admission.py"),
-    26: ("all workers answer 503", "tests/coordinator/execution/test_retry.py"),
-    27: ("one agent of three hangs", "tests/system/test_bad_luck.py"),
-    28: ("requests of every kind", "tests/system/test_fuzz.py"),
-    30: ("smuggled requests and headers", "tests/shared/server/test_intake.py"),
-    31: ("lines injected into the log", "tests/shared/logs/test_logs.py"),
-    32: ("secrets in logs", "tests/shared/logs/test_logs.py"),
-    33: ("addresses that lead home", "tests/system/test_address_tricks.py"),
-    35: ("injected delegations", "tests/coordinator/execution/test_injected_delegations.py"),
-    37: ("poisoned descriptions of agents", "tests/shared/agent_loop/test_injections.py"),
-    38: ("a budget that ends in the middle", "tests/coordinator/execution/test_delegations.py"),
-    39: ("cancel at every step", "tests/system/test_bad_luck.py"),
-    40: ("readers that come and go", "tests/system/test_kill.py"),
-    42: ("versions side by side", "tests/conformance/run_versions.py"),
-    43: ("a task of which processes die", "tests/coordinator/execution/test_starts.py"),
-    44: ("a noisy tenant", "tests/coordinator/admission/test_flood.py"),
-    45: ("no descriptor left", "tests/system/test_descriptors.py"),
-    46: ("logs by the gigabyte", "tests/compose/test_prod.py"),
-    47: ("poisoned documents", "tests/workers/test_poisoned_documents.py"),
-    48: ("several faults at once", "tests/simulation/test_seeds.py"),
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """`where` is a file, or a test in it as `file::test`."""
+
+    name: str
+    why: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: not played, {self.why}; tried by {self.where}"
+
+
+ELSEWHERE: dict[int, Elsewhere] = {
+    16: Elsewhere(
+        "a slow, read-only or failing disk",
+        "a volume that is written to cannot be made so from outside",
+        "tests/coordinator/journal/test_journal.py::test_failing_disk_ends_the_process_loses_nothing",
+    ),
+    21: Elsewhere(
+        "clocks that jump",
+        "containers share the clock of their machine",
+        "tests/coordinator/execution/test_clock.py::test_deadline_stays_where_it_was",
+    ),
+    24: Elsewhere("a million finished tasks", "to make them takes too long", "load/history/__main__.py"),
+    35: Elsewhere(
+        "injected delegations",
+        "it needs a model that obeys, and none is configured",
+        "tests/coordinator/execution/test_injected_delegations.py::test_no_injected_delegation_reaches_an_agent",
+    ),
+    37: Elsewhere(
+        "poisoned descriptions of agents",
+        "it needs a model that obeys, and none is configured",
+        "tests/shared/agent_loop/test_injections.py::test_obedient_model_does_only_what_was_asked",
+    ),
+    42: Elsewhere("versions side by side", "it needs an image of another one", "tests/conformance/run_versions.py"),
+    44: Elsewhere(
+        "a noisy tenant",
+        "its figure is too fine for a machine that others use",
+        "tests/coordinator/admission/test_guests.py::test_a_quiet_tenant_starts_at_once",
+    ),
+    45: Elsewhere(
+        "no descriptor left",
+        "it needs more connections than one caller may open",
+        "tests/system/test_descriptors.py::test_crowd_is_answered_and_no_agent_blamed",
+    ),
+    47: Elsewhere(
+        "poisoned documents",
+        "the folder of documents is the user's, and mounted read-only",
+        "tests/workers/test_poisoned_documents.py::test_no_document_is_obeyed_or_run",
+    ),
 }

@@ -3,173 +3,234 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from load.processes.ports import free_port
-from load.processes.programs import ROOT
+from load.chaos.engine import CannotPlay, Refused, as_root, docker, find_pid, inspect, list_pids, wait
+from load.chaos.limits import limit_cores, restore
 
-PREFIX = "muster-chaos-"  # and the number of the process whose project it is
 WORKERS = ("analyzer", "reporter", "researcher")
-COMMAND_SECONDS = 180.0
-SERVING_SECONDS = 60.0
 CALL_SECONDS = 5.0
+DROP = "-p tcp --dport 8000 -j DROP"  # of iptables
+SECRET = "chaos" * 8  # of agents that chaos registers with one
+LABEL = "muster.chaos"  # of containers that a fault adds; its value is the project's name
 
 
 class Project:
     """One project, its own or another's: all that is done to it goes by its name."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, api_key: str | None = None, file: str | None = None) -> None:
         self.name = name
+        self.api_key = api_key
+        self.file = file  # of a project of its own
 
     @cached_property
     def url(self) -> str:
         """Where the coordinator is published."""
         return f"http://{docker('port', self.find('coordinator'), '8000/tcp').splitlines()[0]}"
 
+    @cached_property
+    def network(self) -> str:
+        """The network on which coordinator and workers meet."""
+        return str(next(iter(inspect(self.find("coordinator"))[0]["NetworkSettings"]["Networks"])))
+
+    @cached_property
+    def image(self) -> str:
+        image: str = inspect(self.find("coordinator"))[0]["Image"]
+        return image
+
+    @cached_property
+    def expected(self) -> Counter[str]:
+        """How many of each worker there are when all is well."""
+        return Counter({service: len(self.find_all(service)) for service in WORKERS})
+
     def list_containers(self) -> list[str]:
         return docker("ps", "-aq", "-f", f"label=com.docker.compose.project={self.name}").split()
 
-    def find(self, service: str) -> str:
-        """The service's first container; exits where there is none."""
+    def find_all(self, service: str) -> list[str]:
+        """The service's containers, in the order of their numbers."""
         labels = {"project": self.name, "service": service}
         filters = [part for key, value in labels.items() for part in ("-f", f"label=com.docker.compose.{key}={value}")]
-        found = docker("ps", "-aq", *filters).split()
-        return found[0] if found else sys.exit(f"The project {self.name!r} has no container of {service!r}.")
+        shown = '{{.Label "com.docker.compose.container-number"}} {{.ID}}'
+        lines = docker("ps", "-a", *filters, "--format", shown).splitlines()
+        return [line.split()[1] for line in sorted(lines, key=lambda line: int(line.split()[0]))]
+
+    def find(self, service: str) -> str:
+        """The service's first container; raises `Refused` where there is none."""
+        found = self.find_all(service)
+        if not found:
+            raise Refused(f"The project {self.name!r} has no container of {service!r}.")
+        return found[0]
 
     # --- hurting
 
-    def crash(self, service: str) -> None:
-        """`kill -9` of the main process past Docker: what `docker kill` stops is not started again."""
-        os.kill(int(docker("inspect", "-f", "{{.State.Pid}}", self.find(service))), signal.SIGKILL)
+    def crash(self, *containers: str) -> None:
+        """`kill -9` of the first process past Docker: what `docker kill` stops is not started again."""
+        for container in containers:
+            if pid := find_pid(container):
+                as_root(container, f"kill -9 {pid}")
 
     @contextlib.contextmanager
-    def paused(self, service: str) -> Iterator[None]:
-        docker("pause", self.find(service))
+    def stopped(self, container: str) -> Iterator[None]:
+        """All its processes stand still meanwhile (SIGSTOP); raises `CannotPlay`."""
+        pids = " ".join(map(str, list_pids(container)))
+        as_root(container, f"kill -STOP {pids}")
         try:
             yield
         finally:
-            self.put_back()
+            as_root(container, f"kill -CONT {pids} || true")
 
     @contextlib.contextmanager
-    def disconnected(self, service: str) -> Iterator[None]:
-        docker("network", "disconnect", f"{self.name}_muster", self.find(service))
+    def disconnected(self, container: str) -> Iterator[None]:
+        """It is off the network meanwhile, and has its name again afterwards."""
+        docker("network", "disconnect", self.network, container)
         try:
             yield
         finally:
-            self.put_back()
+            self._connect(container)
+
+    @contextlib.contextmanager
+    def deaf_to_calls(self, container: str) -> Iterator[None]:
+        """It can call, and what is sent to it does not arrive; raises `CannotPlay`."""
+        enter = f"nsenter --target {find_pid(container)} --net iptables"
+        rule = f"INPUT {DROP}"
+        as_root(container, f"{enter} -A {rule}")
+        try:
+            yield
+        finally:
+            as_root(container, f"{enter} -D {rule}")
+
+    @contextlib.contextmanager
+    def throttled(self, container: str, cores: float) -> Iterator[None]:
+        """It has only this much of the processors meanwhile."""
+        with self._updated(container, limit_cores(cores, inspect(container)[0]["HostConfig"])):
+            yield
+
+    @contextlib.contextmanager
+    def squeezed(self, container: str, megabytes: int) -> Iterator[None]:
+        """It may use only this much memory meanwhile; raises `CannotPlay` where it had no limit to go back to."""
+        if not inspect(container)[0]["HostConfig"]["Memory"]:
+            raise CannotPlay("Docker cannot take a memory limit away again, and this container has none")
+        with self._updated(container, ("--memory", f"{megabytes}m", "--memory-swap", f"{megabytes}m")):
+            yield
+
+    @contextlib.contextmanager
+    def _updated(self, container: str, options: Sequence[str]) -> Iterator[None]:
+        before = inspect(container)[0]["HostConfig"]
+        docker("update", *options, container)
+        try:
+            yield
+        finally:
+            docker("update", *restore(before), container)
 
     def put_back(self) -> None:
-        """Nothing is paused, stopped or without its network afterwards, whoever did it."""
-        for container in self.list_containers():
-            known = json.loads(docker("inspect", container))[0]
-            if known["State"]["Paused"]:
+        """Nothing is paused, stopped, without its network or added afterwards, whoever did it."""
+        if added := docker("ps", "-aq", "-f", f"label={LABEL}={self.name}").split():
+            docker("rm", "--force", *added)
+        for known in inspect(*self.list_containers()):
+            container, state = known["Id"], known["State"]
+            if state["Paused"]:
                 docker("unpause", container)
-            elif not known["State"]["Running"] and not known["State"]["Restarting"]:
+            elif not state["Running"] and not state["Restarting"]:
                 docker("start", container)
-            network = f"{self.name}_muster"
-            if network not in known["NetworkSettings"]["Networks"]:
-                service = known["Config"]["Labels"]["com.docker.compose.service"]
-                docker("network", "connect", "--alias", service, network, container)
+            if self.network not in known["NetworkSettings"]["Networks"]:
+                self._connect(container)
+
+    def release(self) -> None:
+        """What a run has left that was killed: processes that stand still, calls that are dropped, odd agents."""
+        for known in inspect(*self.list_containers()):
+            container, pid = known["Id"], known["State"]["Pid"]
+            if pid:
+                pids = " ".join(map(str, list_pids(container)))
+                enter = f"nsenter --target {pid} --net iptables"
+                with contextlib.suppress(CannotPlay):
+                    as_root(container, f"kill -CONT {pids}; {enter} -D INPUT {DROP} || true")
+        self.withdraw_odd_agents()
+
+    def withdraw_odd_agents(self) -> None:
+        """Agents that chaos has registered are gone from the registry."""
+        headers = {"Muster-Secret": SECRET}
+        with contextlib.suppress(OSError):
+            for agent in self.list_agents():
+                if agent["name"].startswith("chaos-"):
+                    self.call(f"/agents/{agent['agent_id']}", method="DELETE", headers=headers)
+
+    def _connect(self, container: str) -> None:
+        known = inspect(container)[0]
+        if self.network not in known["NetworkSettings"]["Networks"]:
+            service = known["Config"]["Labels"]["com.docker.compose.service"]
+            docker("network", "connect", "--alias", service, self.network, container)
 
     # --- looking
 
-    def call(self, path: str, body: Any = None, *, headers: dict[str, str] | None = None, seconds: float = CALL_SECONDS,
-             method: str | None = None) -> tuple[int, Any]:  # fmt: skip
+    def call(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = CALL_SECONDS,
+        method: str | None = None,
+    ) -> tuple[int, Any]:
         """The status and the JSON of an answer; raises OSError where there is none."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        key = {"Authorization": f"Bearer {os.environ['API_KEY']}"} if os.environ.get("API_KEY") else {}
-        sent = {"Content-Type": "application/json", **key, **(headers or {})}
+        sent = {"Content-Type": "application/json", **self.authorize(), **(headers or {})}
         request = urllib.request.Request(self.url + path, raw, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return answer.status, _read(answer.read())
         except urllib.error.HTTPError as exc:
-            return exc.code, _read(exc.read())
+            with exc:
+                return exc.code, _read(exc.read())
+        except http.client.HTTPException as exc:
+            raise OSError(f"The answer broke off: {exc!r}") from exc
 
-    def list_healthy(self) -> list[str]:
-        """Names of the agents that take steps; empty while the coordinator does not answer."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-            _, found = self.call("/agents")
-            return sorted(agent["name"] for agent in found["agents"] if agent["status"] == "healthy")
+    def authorize(self) -> dict[str, str]:
+        """The header that the coordinator wants to see."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def read_metrics(self) -> dict[str, float]:
+        """Each series of `/metrics` with its value; raises OSError."""
+        request = urllib.request.Request(self.url + "/metrics", headers=self.authorize())
+        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+    def list_agents(self) -> list[dict[str, Any]]:
+        """The registered instances; empty while the coordinator does not answer."""
+        with contextlib.suppress(OSError, KeyError, TypeError):
+            found: list[dict[str, Any]] = self.call("/agents")[1]["agents"]
+            return found
         return []
 
+    def list_healthy(self) -> list[str]:
+        """Names of the instances that take steps."""
+        return sorted(agent["name"] for agent in self.list_agents() if agent["status"] == "healthy")
+
+    def is_serving(self) -> bool:
+        """Whether all workers take steps."""
+        return self.expected <= Counter(self.list_healthy())
+
     def wait_serving(self) -> float:
-        """Seconds until all agents take steps."""
-        return wait(lambda: set(WORKERS) <= set(self.list_healthy()))
+        """Seconds until all workers take steps."""
+        return wait(self.is_serving)
 
-
-def start(image: str) -> Project:
-    """A project of docker-compose.yml under a name and port of its own; what a killed run has left goes first."""
-    for name in _list_left():
-        _compose(name, image, "down", "--volumes", "--remove-orphans", "--timeout", "1")
-    project = Project(f"{PREFIX}{os.getpid()}")
-    try:
-        _compose(project.name, image, "up", "-d", "--wait", PUBLISH_PORT=str(free_port()), MAX_CONCURRENT_TASKS="64")
-    except BaseException:  # Ctrl-C, too
-        remove(project, image)
-        raise
-    return project
-
-
-def remove(project: Project, image: str) -> None:
-    """Takes the project away with its volumes."""
-    project.put_back()
-    _compose(project.name, image, "down", "--volumes", "--remove-orphans", "--timeout", "1")
-
-
-def wait(what: Callable[[], bool], *, seconds: float = SERVING_SECONDS) -> float:
-    """Seconds until it is so; infinity where it never was."""
-    began = time.monotonic()
-    while not what():
-        if time.monotonic() - began > seconds:
-            return float("inf")
-        time.sleep(0.1)
-    return time.monotonic() - began
-
-
-def docker(*arguments: str) -> str:
-    """What `docker` printed; exits with what it said when it failed."""
-    return _run("docker", *arguments)
-
-
-def _list_left() -> list[str]:
-    """Projects of runs whose process is gone."""
-    names = docker("ps", "-a", "--format", '{{.Label "com.docker.compose.project"}}').split()
-    return [name for name in sorted(set(names)) if name.startswith(PREFIX) and not _runs(name.removeprefix(PREFIX))]
-
-
-def _runs(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, ValueError):
-        return False
-    return True
-
-
-def _compose(name: str, image: str, *arguments: str, **settings: str) -> None:
-    _run("docker", "compose", "-p", name, "--env-file", os.devnull, *arguments, MUSTER_IMAGE=image, **settings)
-
-
-def _run(*command: str, **settings: str) -> str:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
-    done = subprocess.run(
-        command, cwd=ROOT, env=kept | settings, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-    )
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
+    def run_task(self, body: Mapping[str, Any], *, seconds: float) -> tuple[dict[str, Any], float]:
+        """A task's TaskView when it has ended, empty where there was none, and how long the answer took."""
+        began = time.monotonic()
+        try:
+            _, said = self.call("/execute_task", body, seconds=seconds)
+        except OSError:
+            said = None
+        view = said.get("task", said) if isinstance(said, dict) else None
+        return view if isinstance(view, dict) else {}, time.monotonic() - began
 
 
 def _read(body: bytes) -> Any:

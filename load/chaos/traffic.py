@@ -5,65 +5,106 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Any, Self
 
+from load.chaos.fault import at_least, at_most
 from load.chaos.project import Project
+from load.figures.figure import Figure
 
-RATE = 5.0  # a second
+RATE = 10.0  # a second
 TASK_SECONDS = 20.0
 AGAIN_SECONDS = 0.5  # before the same key is asked for again
+CALLERS = 400
+QUESTION: Mapping[str, Any] = {"task_description": "How does Muster survive a crash?", "timeout_seconds": TASK_SECONDS}
+
+
+@dataclass
+class Asked:
+    """One task as its caller knows it."""
+
+    status: str = "lost"
+    ids: set[str] = field(default_factory=set)  # more than one would be a task that ran twice
+    slowest: float = 0.0  # of the calls that were answered
 
 
 class Traffic:
     """`with Traffic(project) as traffic:` asks meanwhile; afterwards every task has its answer, or is lost."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *,
+        rate: float = RATE,
+        body: Mapping[str, Any] = QUESTION,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._project = project
-        self._pool = ThreadPoolExecutor(128)
+        self._rate = rate
+        self._body = body
+        self._headers = dict(headers or {})
+        self._pool = ThreadPoolExecutor(CALLERS)
         self._over = threading.Event()
-        self._asked: list[Future[str]] = []
+        self._given_up = threading.Event()
+        self._coming: list[Future[Asked]] = []
         self._thread = threading.Thread(target=self._ask_on, name="traffic")
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._over.set()
+        if kind is not None:
+            self._given_up.set()
         self._thread.join()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=kind is not None)
 
     @property
-    def ends(self) -> list[str]:
-        """How each task ended: its status, `refused`, or `lost`."""
-        return [asked.result() for asked in self._asked]
-
-    @property
-    def lost(self) -> int:
-        return self.ends.count("lost")
+    def tasks(self) -> list[Asked]:
+        return [coming.result() for coming in self._coming]
 
     @property
     def completed(self) -> float:
         """The share of the tasks that completed, in percent."""
-        return 100 * self.ends.count("completed") / max(1, len(self.ends))
+        return 100 * sum(task.status == "completed" for task in self.tasks) / max(1, len(self._coming))
+
+    def judge(self, *, completed: float | None = None) -> list[Figure]:
+        """Whether each task was answered, in time, and ran once; `completed` is the share asked for, in percent."""
+        tasks, limit = self.tasks, float(self._body["timeout_seconds"])
+        share = "answered in full"
+        return [
+            at_most(f"of {len(tasks)} tasks, lost", sum(task.status == "lost" for task in tasks), 0),
+            at_most("twice", sum(len(task.ids) > 1 for task in tasks), 0),
+            at_most("slowest answer", max((task.slowest for task in tasks), default=0.0), limit + 1, "s"),
+            Figure(share, self.completed, "%")
+            if completed is None
+            else at_least(share, self.completed, completed, "%"),
+        ]
 
     def _ask_on(self) -> None:
-        while not self._over.wait(1 / RATE):
-            self._asked.append(self._pool.submit(self._ask))
+        while not self._over.wait(1 / self._rate):
+            self._coming.append(self._pool.submit(self._ask))
 
-    def _ask(self) -> str:
-        body = {"task_description": "How does Muster survive a crash?", "timeout_seconds": TASK_SECONDS}
-        key, until = {"Idempotency-Key": uuid.uuid4().hex}, time.monotonic() + 3 * TASK_SECONDS
-        while time.monotonic() < until:
+    def _ask(self) -> Asked:
+        asked, until = Asked(), time.monotonic() + 3 * float(self._body["timeout_seconds"])
+        headers = {**self._headers, "Idempotency-Key": uuid.uuid4().hex}
+        while time.monotonic() < until and not self._given_up.is_set():
+            began = time.monotonic()
             try:
-                status, said = self._project.call("/execute_task", body, headers=key, seconds=TASK_SECONDS + 5)
+                _, said = self._project.call(
+                    "/execute_task", self._body, headers=headers, seconds=float(self._body["timeout_seconds"]) + 5
+                )
             except OSError:
-                status, said = 0, None
-            task = said.get("task", said) if isinstance(said, dict) else {}
-            if status in (200, 500) and isinstance(task, dict) and "status" in task:
-                return str(task["status"])
-            if isinstance(said, dict) and "task" in said:
-                return str(said["task"]["status"])
-            time.sleep(AGAIN_SECONDS)
-        return "lost"
+                said = None
+            else:
+                asked.slowest = max(asked.slowest, time.monotonic() - began)
+            view = said.get("task", said) if isinstance(said, dict) else {}
+            if isinstance(view, dict) and "task_id" in view:
+                asked.status = str(view["status"])
+                asked.ids.add(str(view["task_id"]))
+                return asked
+            self._given_up.wait(AGAIN_SECONDS)
+        return asked
