@@ -59,7 +59,7 @@ def _play(number: int, fault: Fault, project: Project, card: Card) -> None:
         found = []
     except Exception as exc:  # a fault that breaks off costs its own row of the card, never the others'
         project.release()
-        found = [Figure(f"broke off: {type(exc).__name__} {exc}"[:300], 1.0, "", target=0.0)]
+        found = [Figure(" ".join(f"broke off: {type(exc).__name__} {exc}".split())[:300], 1.0, "", target=0.0)]
     finally:
         with undisturbed():
             project.put_back()

@@ -23,6 +23,7 @@ class Card:
     figures: list[tuple[int, str, Figure]] = field(default_factory=list)
     played: dict[int, float] = field(default_factory=dict)  # seconds
     notes: list[str] = field(default_factory=list)
+    load: float = field(default_factory=lambda: os.getloadavg()[1])
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def add(self, number: int, name: str, figures: Sequence[Figure], seconds: float) -> None:
@@ -44,9 +45,8 @@ class Card:
         return show(title, named, notes, as_json=as_json)
 
     def _write_markdown(self, title: str, notes: Sequence[str]) -> list[str]:
-        machine = (
-            f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-        )
+        load = f"load average {self.load:.1f} before, {os.getloadavg()[1]:.1f} after"
+        machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, {load}"
         lines = [f"## {title}", "", f"On {self.began:%Y-%m-%d %H:%M} UTC; {machine}.", ""]
         lines += ["| | fault | figure | measured | demanded | |", "| --: | --- | --- | --: | --: | --- |"]
         before = 0

@@ -61,6 +61,11 @@ def inspect(*containers: str) -> list[dict[str, Any]]:
     return found
 
 
+def read_log(container: str, *options: str) -> str:
+    """What a container has written, to standard output and to standard error."""
+    return run("sh", "-c", 'exec docker logs "$@" 2>&1', "sh", *options, container)
+
+
 def find_pid(container: str) -> int:
     """The container's first process, as Docker's machine numbers it; 0 if it does not run."""
     pid: int = inspect(container)[0]["State"]["Pid"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from load.chaos.engine import Refused, docker, wait
+from load.chaos.engine import Refused, docker, read_log, wait
 from load.chaos.project import LABEL, Project
 
 SOURCE = Path(__file__).parent / "odd_agent.py"
@@ -71,7 +71,7 @@ def odd_agents(
             added = stack.enter_context(added_container(project, host, SOURCE.read_text(), settings, restart=restart))
             odd.append(Odd(project, added, settings["NAME"]))
         if wait(lambda: _count_healthy(project, odd) >= len(odd), seconds=JOIN_SECONDS) == float("inf"):
-            raise Refused(f"Odd agents at {', '.join(hosts)} are not healthy: {docker('logs', odd[0].container)}")
+            raise Refused(f"Odd agents at {', '.join(hosts)} are not healthy: {read_log(odd[0].container)}")
         try:
             yield odd
         finally:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 
-from load.chaos.engine import CannotPlay, Refused, docker, wait
+from load.chaos.engine import CannotPlay, Refused, docker, inspect, read_log, wait
 from load.chaos.fault import Fault, at_most, holds
 from load.chaos.own import started
 from load.chaos.project import Project
@@ -108,8 +108,10 @@ def _is_noticed(project: Project, damage: str, ids: list[str]) -> bool:
 
 def _in_volume(project: Project, script: str) -> None:
     """Runs a script where the coordinator's journal is, while the coordinator does not run."""
-    volumes = ("--volumes-from", project.find("coordinator"))
-    docker("run", "--rm", "--user", "10001", *volumes, "--entrypoint", "bash", project.image, "-c", script)
+    mounts = inspect(project.find("coordinator"))[0]["Mounts"]
+    volume = next(mount["Name"] for mount in mounts if mount["Destination"] == "/data")
+    options = ("--rm", "--user", "10001", "--volume", f"{volume}:/data", "--entrypoint", "bash")
+    docker("run", *options, project.image, "-c", script)
 
 
 def _ask(project: Project) -> tuple[int, dict[str, object] | None]:
@@ -125,6 +127,5 @@ def _has_all(project: Project, ids: list[str]) -> bool:
 def _is_refused(container: str, since: float) -> bool:
     """Whether it has said what is wrong with the journal."""
     with contextlib.suppress(Refused):
-        said = docker("logs", "--since", f"{since:.3f}", container)
-        return "muster.db" in said
+        return "muster.db" in read_log(container, "--since", f"{since:.3f}")
     return False

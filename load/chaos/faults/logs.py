@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 
-from load.chaos.engine import docker
+from load.chaos.engine import docker, read_log
 from load.chaos.fault import Fault, at_least, at_most
 from load.chaos.odd import odd_agents
 from load.chaos.project import Project
@@ -105,7 +105,7 @@ def flood_log(project: Project) -> list[Figure]:
     container = project.find("reporter")
     line = json.dumps({"level": "info", "event": "chaos.flood", "filler": "x" * 400})
     docker("exec", container, "sh", "-c", f"yes '{line}' | head -c {LOGGED} > /proc/1/fd/1")
-    size = len(docker("logs", container).encode())
+    size = len(read_log(container).encode())
     return [at_least("kept of 40 MB", size / 1e6, 1, "MB"), at_most("kept of 40 MB", size / 1e6, 30, "MB")]
 
 
@@ -119,7 +119,7 @@ LOGS = {
 def _read_logs(project: Project, since: float) -> str:
     """What all services have said since then."""
     time.sleep(1.0)  # lines are written a moment later
-    return "\n".join(docker("logs", "--since", f"{since:.3f}", one) for one in project.list_containers())
+    return "\n".join(read_log(one, "--since", f"{since:.3f}") for one in project.list_containers())
 
 
 def _is_event(line: str) -> bool:
