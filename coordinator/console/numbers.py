@@ -12,6 +12,7 @@ from coordinator.console.figures.charts import Chart, stack
 from coordinator.console.figures.words import clock, count, duration
 from coordinator.console.pages import View
 from coordinator.console.showing import show
+from coordinator.console.spent import SPENT, Spent
 from coordinator.console.visitor import Reader
 from coordinator.journal.lookups.ends import count_ends, find_percentile
 
@@ -25,10 +26,12 @@ async def get_numbers(
     request: Request, services: OpenServices, visitor: Reader, of: Literal["hour", "day"] = "hour"
 ) -> Response:
     """The last hour, or the last day."""
-    return await show(request, services, visitor, lambda: _view(services, of))
+    spent: Spent = getattr(request.app.state, SPENT)
+    return await show(request, services, visitor, lambda: _view(services, of, spent))
 
 
-async def _view(services: Services, of: Literal["hour", "day"]) -> View:
+async def _view(services: Services, of: Literal["hour", "day"], spent: Spent) -> View:
+    await spent.count(services)
     width, stretches = SPANS[of]
     since = (services.wall() // width + 1 - stretches) * width
     ends = await count_ends(services.store, since=since, width=width, stretches=stretches)
@@ -39,6 +42,7 @@ async def _view(services: Services, of: Literal["hour", "day"]) -> View:
         statuses, took, waited = statuses + one.statuses, took + one.took, waited + one.waited
     whole, bad = sum(statuses.values()), sum(statuses[s] for s in BAD)
     p50, p95 = find_percentile(took, 0.5), find_percentile(took, 0.95)
+    counting = "" if spent.known else " so far: the journal is being counted"
     values = {
         "of": of,
         "whole": whole,
@@ -67,7 +71,7 @@ async def _view(services: Services, of: Literal["hour", "day"]) -> View:
                 tokens,
                 names=names,
                 say=lambda figure: f"{figure:,.0f}",
-                said=f"{sum(sum(pair) for pair in tokens):,} tokens since this coordinator started",
+                said=f"{sum(sum(pair) for pair in tokens):,} tokens" + counting,
             ),
         ],
         "first": names[0],

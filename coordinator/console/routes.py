@@ -11,6 +11,7 @@ from coordinator.console import agents, api_docs, ask, assets, entrance, health,
 from coordinator.console.live import Live
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import LIVE
+from coordinator.console.spent import SPENT, Spent
 from coordinator.console.tasks import routes as tasks
 from coordinator.console.visitor import LogInFirst
 from shared.errors import MusterError
@@ -20,8 +21,10 @@ from shared.server.app import App
 def mount(app: App[Services], *, base: str) -> None:
     """Adds every page, and the way in which errors below them are shown; loads nothing."""
     live = Live(fail=app.fail)
-    app.openings.append(live.open)
+    spent = Spent(fail=app.fail)
+    app.openings += (live.open, spent.open)
     setattr(app.state, LIVE, live)
+    setattr(app.state, SPENT, spent)
     for part in (entrance, assets, ask, tasks, agents, numbers, health, api_docs):
         app.include_router(part.router)
     app.error_forms["/console"] = partial(show_error, base=base)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 MINUTE, KEPT = 60, 1_440
 
 
 class Minutes:
-    """Adds up pairs of figures, by `wall` in Unix seconds."""
+    """Adds up pairs of figures, by `wall` in Unix seconds; `began` is when it was made."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._sums: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self.began = wall()
+        self._sums: dict[int, tuple[int, int]] = {}
 
-    def add(self, first: int, second: int) -> None:
-        """Adds to the minute that it is."""
-        minute = int(self._wall() // MINUTE)
+    def add(self, first: int, second: int, *, at: float | None = None) -> None:
+        """Adds to the minute that it is, or that it was at `at`."""
+        minute = int((self._wall() if at is None else at) // MINUTE)
         before = self._sums.get(minute, (0, 0))
         self._sums[minute] = before[0] + first, before[1] + second
         while len(self._sums) > KEPT:
-            self._sums.popitem(last=False)
+            del self._sums[min(self._sums)]
 
     def sum_up(self, *, since: float, width: float, stretches: int) -> list[tuple[int, int]]:
         """The sums of each stretch of `width` seconds since `since`."""

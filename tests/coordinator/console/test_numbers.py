@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from coordinator.console.figures.charts import HEIGHT, stack
+from coordinator.console.spent import SPENT
 from coordinator.journal.lookups.ends import count_ends, find_percentile
 from coordinator.observers.minutes import KEPT, Minutes
+from shared.agent import Context, Reply
+from shared.contracts import StepRequest, Usage
 from tests.coordinator.console.test_pages import HTML
-from tests.support.fakes import Network, Suite
+from tests.support.fakes import Network, Suite, agent, eventually
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,31 @@ def test_minutes_are_summed_and_forgotten() -> None:
         at[0] = n * 60
         minutes.add(1, 1)
     assert sum(first for first, _ in minutes.sum_up(since=0, width=1e9, stretches=1)) == KEPT
+
+
+async def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
+    """Those of the journal are counted once, those of this process once; also of a task with a large output."""
+
+    async def spends(step: StepRequest, ctx: Context) -> Reply:
+        return Reply("x" * (200_000 if step.input else 1), Usage(calls=1, input_tokens=1_000, output_tokens=200))
+
+    async def run(suite: Suite, *inputs: int) -> str:
+        await suite.add(agent("spender", "spend", spends))
+        for given in inputs:
+            await suite.execute(plan=[{"id": "a", "capability": "spend", "input": given}])
+        return (await suite.client.get("/console/numbers", headers=HTML)).text
+
+    journal = f"sqlite:///{tmp_path}/muster.db"
+    async with Suite(database_url=journal) as suite:
+        before = await run(suite, 0, 1)
+    async with Suite(database_url=journal) as suite:
+        await run(suite, 0)
+        spent = getattr(suite.app.state, SPENT)
+        await eventually(lambda: spent.known)
+        after = (await suite.client.get("/console/numbers?of=day", headers=HTML)).text
+
+    assert "<strong>2,400 tokens</strong>" in before
+    assert "<strong>3,600 tokens</strong>" in after
 
 
 @pytest.mark.parametrize("of", ["", "?of=hour", "?of=day"])
