@@ -28,7 +28,7 @@ RUN python -m pip --python /opt/muster/bin/python install --no-compile --require
 FROM python:3.13-slim
 RUN groupadd --system --gid 10001 muster \
     && useradd --system --uid 10001 --gid muster --home-dir /data --shell /usr/sbin/nologin muster \
-    && install -d -o muster -g muster /data /knowledge /backups
+    && install -d -o muster -g muster /data /knowledge /backups /uploads
 COPY --from=build /opt/muster /opt/muster
 WORKDIR /app
 COPY coordinator/ coordinator/

@@ -9,6 +9,7 @@ if __name__ == "__main__":
 
     from coordinator.app import create_app
     from shared import failpoints, logs
+    from shared.documents.settings import UploadSettings
     from shared.server.run import bind, parse_arguments, serve
     from shared.settings import CoordinatorSettings, ModelSettings, load_settings
 
@@ -20,4 +21,6 @@ if __name__ == "__main__":
     settings = load_settings(CoordinatorSettings)
     logs.configure(settings, service="coordinator")
     model = load_settings(ModelSettings) if settings.planner == "model" else None
-    serve(create_app(settings, model=model, at=failpoints.from_environment()), bind(args.host, args.port))
+    uploads = load_settings(UploadSettings)
+    app = create_app(settings, model=model, uploads=uploads, at=failpoints.from_environment())
+    serve(app, bind(args.host, args.port))

@@ -33,6 +33,7 @@ from coordinator.api import agents as api_agents
 from coordinator.api import audit as api_audit
 from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
+from coordinator.api.documents import routes as documents
 from coordinator.api.gate import Gate
 from coordinator.api.quick import Quick
 from coordinator.console import routes as console
@@ -56,12 +57,14 @@ from coordinator.observers.webhooks import Webhooks
 from coordinator.protocols.chat import NAME, CoordinatorFace
 from coordinator.protocols.kaos_events import list_delegations
 from coordinator.protocols.mcp import endpoint as mcp
+from coordinator.uploads.folder import Uploads
 from shared import logs
 from shared.background import Background
 from shared.client import client as transport
 from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
+from shared.documents.settings import UploadSettings
 from shared.errors import MusterError
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
@@ -85,6 +88,7 @@ def create_app(
     settings: CoordinatorSettings,
     *,
     model: ModelSettings | None = None,
+    uploads: UploadSettings | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
@@ -96,8 +100,9 @@ def create_app(
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic), `wall` and `boot` the clocks, `random` chance, `new_id` task ids,
-    and `at` is called at every named point; `model` is what `settings.planner == "model"` plans with. Its lifespan
-    raises `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
+    and `at` is called at every named point; `model` is what `settings.planner == "model"` plans with, `uploads` where
+    documents go, if anywhere. Its lifespan raises `StorageBroken` for a journal that cannot be used, MusterError for a
+    planner without a model.
     """
     random = random or Random()
     metrics = ServiceMetrics()
@@ -110,6 +115,7 @@ def create_app(
     keys = Keys.of(settings, now=now)
     names = list_allowed_names(settings.public_url, settings.allowed_hosts, settings.mcp_allowed_hosts)
     guard = Guard(keys, audit, names=names)
+    received = Uploads(uploads, apart_from=[path for path in (folder, settings.backup_dir) if path])
     app: App[Services] = make_service(
         name=NAME,
         version=VERSION,
@@ -123,6 +129,8 @@ def create_app(
     async def open_services(stack: AsyncExitStack) -> Services:
         keys.load()
         stack.push_async_callback(memory.close)
+        await received.open()
+        stack.callback(received.close)
         events = Events()
         journal = journal_path(settings.database_url)
         db = _database(settings, at=at, on_broken=app.fail)
@@ -208,7 +216,7 @@ def create_app(
         background.once("stop", _stop_with(app.stopping, dispatcher))
         stats.gauges["tasks_running"].set_function(lambda: admission.running)
         stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
-        backups = _backups(settings, meter, wall)
+        backups = Backups.of(settings, wall=wall, tell=meter.backed_up)
         if backups.every is not None:
             background.loop("backups", backups.make_forever)
         Gauges(
@@ -232,6 +240,7 @@ def create_app(
             ),
             registrations=Registrations(private=settings.private_agents),
             audit=audit,
+            uploads=received,
             admission=admission,
             waiter=Waiter(dispatcher, feed, app.stopping, now, settings.base_path),
             stats=stats,
@@ -246,12 +255,13 @@ def create_app(
             started=now(),
         )
 
+    app.large_bodies |= received.bodies
     app.gate = Gate(app, guard, metrics, base=settings.base_path, now=now)
     app.open_with(open_services)
     app.include_router(api_agents.router)
     app.router.routes.insert(0, Quick())
     console.mount(app, base=settings.base_path)
-    for router in (tasks.router, reports.router, delegate.router, api_audit.router, gateway.router):
+    for router in (tasks.router, reports.router, documents.router, delegate.router, api_audit.router, gateway.router):
         app.include_router(router)
     host = Host(
         app=app,
@@ -279,20 +289,6 @@ async def _planner(
     if found is None:
         raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
     return Planner(await stack.enter_async_context(found), registry.list_all, spent=partial(meter.spent, NAME))
-
-
-def _backups(settings: CoordinatorSettings, meter: Meter, wall: Callable[[], float]) -> Backups:
-    """The timed backups; raises MusterError where there is nothing to back up."""
-    if settings.backup_every is not None and journal_path(settings.database_url) is None:
-        raise MusterError("BACKUP_EVERY needs a journal in a file: set DATABASE_URL, or unset BACKUP_EVERY.")
-    return Backups(
-        settings.database_url,
-        folder=settings.backup_dir,
-        every=settings.backup_every,
-        keep=settings.backup_keep,
-        wall=wall,
-        tell=meter.backed_up,
-    )
 
 
 async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> None:

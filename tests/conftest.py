@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from shared.documents.settings import UploadSettings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
 from tests.support import fakes
 from tests.support.fakes import Network, Suite
@@ -22,7 +23,7 @@ settings.register_profile("muster", derandomize=True, database=None, deadline=No
 settings.register_profile("long", derandomize=False, database=None, deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile("muster")
 
-_KINDS = (CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings)
+_KINDS = (CoordinatorSettings, GenericSettings, SearchSettings, ModelSettings, UploadSettings)
 _SETTINGS = {name.upper() for kind in _KINDS for name in fields(kind)}
 
 

@@ -19,8 +19,9 @@ MOST_LINES = 330  # of one file
 LAYERS = """
 shared.null shared.urls shared.version shared.logs.output shared.client.here  | null, URLs, which and where Muster is
 shared.calls.call                                               | a call of a model or tool
+shared.documents.types shared.documents.place                    | which files are documents, where a folder is
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
-shared.errors shared.logs shared.report                         | what can fail, what is told, what workers hand on
+shared.errors shared.logs shared.report shared.documents        | what can fail, what is told, what workers hand on
 shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service
 shared.conversation shared.calls.noting                         | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
@@ -32,7 +33,7 @@ shared.serve                                                    | the old name o
 
 coordinator.questions coordinator.cli.manifests coordinator.cli.address  | values of the command line, questions
 coordinator.tasks coordinator.access                            | tasks, steps and plans as values; who may do what
-coordinator.journal coordinator.reports coordinator.agents      | what is durable, what is shown, who is alive
+coordinator.journal coordinator.reports coordinator.agents coordinator.uploads  | what is kept, shown and alive
 coordinator.agent_calls coordinator.observers                   | one attempt at one agent; statistics and webhooks
 coordinator.explaining                                          | why a task was slow or failed, out of its events
 coordinator.admission coordinator.agent_pool                    | who may start, and when; agents at work

@@ -13,14 +13,24 @@ from pydantic import SecretStr
 from coordinator.cli.commands import cli
 from coordinator.tasks.task import MOVES
 from shared.contracts import AgentStatus, Status
+from shared.documents.settings import UploadSettings
 from shared.errors import MusterError, WorkerFault
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, SemanticSettings, Settings, fields
 from workers.generic.settings import GenericSettings
 
 ROOT = Path(__file__).parent.parent
+OPTIONAL = (SemanticSettings, ModelSettings)
 FIELDS = {
     name.upper(): field
-    for kind in (Settings, CoordinatorSettings, GenericSettings, SearchSettings, SemanticSettings, ModelSettings)
+    for kind in (
+        Settings,
+        CoordinatorSettings,
+        GenericSettings,
+        SearchSettings,
+        SemanticSettings,
+        ModelSettings,
+        UploadSettings,
+    )
     for name, field in fields(kind).items()
 }
 

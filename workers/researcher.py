@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest
+from shared.documents.settings import UploadSettings
 from shared.errors import WorkerFault
 from shared.report.model import Research
 from shared.settings import ModelSettings, SearchSettings, SemanticSettings, load_settings
@@ -43,18 +44,20 @@ def agent(
     settings: SearchSettings | None = None,
     model: ModelSettings | None = None,
     semantic: SemanticSettings | None = None,
+    uploads: UploadSettings | None = None,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> Agent:
     """The researcher, keeping its index in `state_dir`. `transport` replaces the network of a web provider's API."""
     chosen_settings, chosen_model = settings or SearchSettings(), model or ModelSettings()
     chosen_semantic = semantic or SemanticSettings()
+    uploaded = (uploads or UploadSettings()).uploads_dir
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[ResearcherServices]:
         async with (
             reranker_of(chosen_semantic) as reranker,
-            chosen.provider(chosen_settings, state_dir, transport=transport) as provider,
+            chosen.provider(chosen_settings, state_dir, uploads=uploaded, transport=transport) as provider,
             model_of(chosen_model) as model,
         ):
             yield ResearcherServices(Reranked(provider, reranker) if reranker else provider, model)
@@ -77,7 +80,7 @@ def agent(
     def metadata() -> dict[str, JsonValue]:
         if chosen_settings.search_provider != "local":
             return {}
-        folder = identity.of(chosen_settings.knowledge_dir)
+        folder = identity.of(chosen_settings.knowledge_dir, uploaded)
         return {"folder": folder.model_dump()} if folder else {}
 
     return Agent(
@@ -156,7 +159,11 @@ if __name__ == "__main__":
 
     serve_worker(
         lambda state_dir: agent(
-            state_dir, load_settings(SearchSettings), load_settings(ModelSettings), load_settings(SemanticSettings)
+            state_dir,
+            load_settings(SearchSettings),
+            load_settings(ModelSettings),
+            load_settings(SemanticSettings),
+            load_settings(UploadSettings),
         ),
         default_port=8001,
     )

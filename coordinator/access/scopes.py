@@ -1,4 +1,4 @@
-"""PURE: what a key may open: four scopes, and which of them each route asks for."""
+"""PURE: what a key may open: five scopes, and which of them each route asks for."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Scope(StrEnum):
     EXECUTE = "execute"  # run and cancel tasks, chat, speak A2A and MCP, call agents through the gateway
     READ = "read"  # look at tasks, agents, conversations and figures
     REGISTER = "register"  # register agents, send their heartbeats, withdraw them, and delegate for them
+    UPLOAD = "upload"  # send and remove documents
     ADMIN = "admin"  # withdraw any agent, and read who did what
 
 
@@ -29,6 +30,8 @@ def accepted(method: str, path: str) -> frozenset[Scope]:
         return WORKER
     if method in ("DELETE", "PATCH") and path.startswith("/agents/") and path.count("/") == 2:
         return frozenset({Scope.REGISTER, Scope.ADMIN})
+    if path == "/documents" or path.startswith("/documents/"):
+        return frozenset({Scope.READ, Scope.UPLOAD} if method in READING else {Scope.UPLOAD})
     if method not in READING:
         return frozenset({Scope.EXECUTE})
     if path == "/audit":

@@ -48,3 +48,17 @@ def refuse_other_folder(agent_id: str, registration: Registration, others: Itera
                 f" documents: its KNOWLEDGE_DIR is {theirs.path}, this one's is {folder.path}. Stop one of them,"
                 " or give one of them a folder that holds both."
             )
+        if folder is not None and theirs is not None and differ_in_uploads(folder, theirs):
+            raise Conflict(
+                f"Another agent named {other.name!r} ({other.id} at {other.registration.endpoint}) searches"
+                f" {_uploads(theirs)}, and this one {_uploads(folder)}. Give both the same UPLOADS_DIR."
+            )
+
+
+def differ_in_uploads(one: FolderIdentity, other: FolderIdentity) -> bool:
+    """Whether they surely search other uploads; an agent of a version before says nothing of them."""
+    return one.uploads is not None and other.uploads is not None and one.uploads != other.uploads
+
+
+def _uploads(folder: FolderIdentity) -> str:
+    return f"the uploads of {folder.uploads}" if folder.uploads else "no uploads"

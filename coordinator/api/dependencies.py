@@ -20,6 +20,7 @@ from coordinator.execution.waiting import Waiter
 from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
+from coordinator.uploads.folder import Uploads
 from shared.server.app import App, Stopping
 from shared.settings import CoordinatorSettings
 
@@ -35,6 +36,7 @@ class Services:
     delegations: Delegations
     registrations: Registrations
     audit: Audit
+    uploads: Uploads
     admission: Admission
     stats: Stats
     meter: Meter

@@ -91,7 +91,7 @@ def drain_agent(
 @keys.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(help="Who will use it; several keys may have one name.")],
-    scopes: Annotated[str, typer.Option(help="execute, read, register, admin: one or more, with commas.")],
+    scopes: Annotated[str, typer.Option(help="execute, read, register, upload, admin: one or more, with commas.")],
     file: File,
     weight: Annotated[float, typer.Option(help="Its share of the places, beside other keys whose tasks wait.")] = 1.0,
     json: Json = False,

@@ -16,11 +16,13 @@ class FolderIdentity(_Open):
 
     `place` is the same for whoever looks into it by way of one file system. `sketch` are the least hashes of its files
     (at most 32), so that copies are known as well: the share of hashes that two have in common is that of their files.
+    `uploads` is the place of the folder of uploads, "" where none is searched, None where nothing is said of it.
     """
 
     path: str
     place: str
     sketch: list[str] = Field(default_factory=list, max_length=SKETCHED)
+    uploads: str | None = None
 
 
 class Skipped(_Open):
@@ -36,10 +38,14 @@ class Skipped(_Open):
 
 
 class IndexState(_Open):
-    """`languages` counts passages by ISO 639-1 ("" unknown); `changed` is when the index last did (ISO 8601)."""
+    """`languages` counts passages by ISO 639-1 ("" unknown); `changed` is when the index last did (ISO 8601).
+
+    `uploads` is the folder of uploaded documents, "" where none is searched.
+    """
 
     provider: str
     folder: str
+    uploads: str = ""
     files: int
     passages: int
     languages: dict[str, int] = Field(default_factory=dict)

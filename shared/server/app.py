@@ -59,7 +59,8 @@ class App(FastAPI, Generic[T]):
 
     `opened` holds the parts that its composition root has opened: None before and after. A façade adds what it opens to
     `openings`, which are entered after the parts and left before them, and how errors look below a path's prefix to
-    `error_forms`. `body_limit` is in bytes; `address` is where `serve` listens, "" where another server runs the app.
+    `error_forms`. `body_limit` is in bytes; paths that begin as in `large_bodies` may take more, and read it as it
+    comes. `address` is where `serve` listens, "" where another server runs the app.
     `gate` may answer a request from its head alone, before the app sees it. `failed` says that a part has died,
     `refusal` why the service could not start.
     """
@@ -75,6 +76,7 @@ class App(FastAPI, Generic[T]):
         )
         self.stopping = Stopping()
         self.body_limit = body_limit
+        self.large_bodies: dict[str, int] = {}
         self.error_forms: dict[str, ErrorForm] = {}
         self.openings: list[Callable[[], AbstractAsyncContextManager[None]]] = []
         self.opened: T | None = None
@@ -166,7 +168,16 @@ def make_service(
     app: App[T] = App(name=name, version=version, body_limit=body_limit)
     app.openings.append(lambda: metrics.show_routes(app.routes))
     forms = app.error_forms
-    app.add_middleware(Edge, check=check, base=base, metrics=metrics, body_limit=body_limit, error_forms=forms, now=now)
+    app.add_middleware(
+        Edge,
+        check=check,
+        base=base,
+        metrics=metrics,
+        body_limit=body_limit,
+        large_bodies=app.large_bodies,
+        error_forms=forms,
+        now=now,
+    )
     for kind in HANDLED:
         app.add_exception_handler(kind, partial(handle_error, forms=forms))
     show_docs(app)

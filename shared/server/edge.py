@@ -39,6 +39,7 @@ class Edge:
         base: str,
         metrics: ServiceMetrics,
         body_limit: int,
+        large_bodies: Mapping[str, int],
         error_forms: Mapping[str, ErrorForm],
         now: Callable[[], float],
     ) -> None:
@@ -47,6 +48,7 @@ class Edge:
         self._base = base
         self._metrics = metrics
         self._limit = body_limit
+        self._large = large_bodies
         self._error_forms = error_forms
         self._now = now
         self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
@@ -81,7 +83,9 @@ class Edge:
                         raise refusal
                     if self._check is None or self._check(scope, headers):
                         check_page(scope["method"], scope["path"], headers)
-                    await _refuse_large(headers.get(b"content-length"), self._limit, receive)
+                    length = headers.get(b"content-length", "")
+                    if length.isdigit() and int(length) > self._limit:
+                        await _refuse_large(int(length), self._find_limit(scope["path"]), receive)
                     await self._app(scope, receive, send_marked)
                 except MusterError as error:
                     await render_error(error, scope["path"], self._error_forms)(scope, receive, send_marked)
@@ -105,6 +109,10 @@ class Edge:
                     status=status or GONE,
                     ms=round(seconds * 1000, 1),
                 )
+
+    def _find_limit(self, path: str) -> int:
+        """How large a body may be for this path."""
+        return next((limit for start, limit in self._large.items() if path.startswith(start)), self._limit)
 
 
 def _below(base: str, scope: Scope, send: Send) -> tuple[Scope, Send]:
@@ -139,10 +147,10 @@ def _without_body(send: Send) -> Send:
     return send_head
 
 
-async def _refuse_large(content_length: str | None, limit: int, receive: Receive) -> None:
-    if content_length is None or not content_length.isdigit() or int(content_length) <= limit:
+async def _refuse_large(length: int, limit: int, receive: Receive) -> None:
+    if length <= limit:
         return
-    dropped, more = 0, int(content_length) <= DRAINED_BYTES
+    dropped, more = 0, length <= DRAINED_BYTES
     while more and dropped <= DRAINED_BYTES:
         message = await receive()
         dropped += len(message.get("body", b""))

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from shared.documents.settings import UploadSettings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, WorkerSettings, fields
 from tests.support.docker import ROOT, docker, inspected, run
 from tests.support.stack import SERVICES, WORKERS, Stack
@@ -93,8 +94,9 @@ def test_container_is_locked_down_and_bounded(stack, service):
     assert list(found["NetworkSettings"]["Networks"]) == [f"{stack.name}_muster"]
     mounts = {mount["Destination"]: mount for mount in found["Mounts"]}
     written = {path for path, mount in mounts.items() if mount["RW"] and mount["Type"] == "volume"}
-    assert written <= ({"/data", "/app/data", "/backups"} if service == "coordinator" else {"/data"})
+    assert written <= ({"/data", "/app/data", "/backups", "/uploads"} if service == "coordinator" else {"/data"})
     assert not mounts.get("/knowledge", {"RW": False})["RW"]
+    assert [p for p, m in mounts.items() if p == "/uploads" and m["RW"]] == ["/uploads"] * (service == "coordinator")
     status = stack.exec(service, "cat", "/proc/1/status")
     assert re.search(r"CapEff:\s+0{16}$", status, re.MULTILINE)
     assert re.search(r"NoNewPrivs:\s+1$", status, re.MULTILINE)
@@ -137,10 +139,13 @@ def test_every_setting_reaches_its_service(file):
     text = run("docker", "compose", "-f", file, "config", "--format", "json").stdout
     services = json.loads(text)["services"]
     wanted = {
-        "coordinator": set(fields(CoordinatorSettings)) | set(fields(ModelSettings)),
+        "coordinator": set(fields(CoordinatorSettings)) | set(fields(ModelSettings)) | set(fields(UploadSettings)),
         "analyzer": set(fields(WorkerSettings)) | set(fields(ModelSettings)),
         "reporter": set(fields(WorkerSettings)) | set(fields(ModelSettings)),
-        "researcher": set(fields(WorkerSettings)) | set(fields(SearchSettings)) | set(fields(ModelSettings)),
+        "researcher": set(fields(WorkerSettings))
+        | set(fields(SearchSettings))
+        | set(fields(ModelSettings))
+        | {"uploads_dir"},
     }
     for service, names in wanted.items():
         given = {name.lower() for name in services[service]["environment"]}

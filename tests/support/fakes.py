@@ -20,6 +20,7 @@ from coordinator.app import create_app
 from shared.agent import Agent, Context, Reply, RunStep
 from shared.client import client as transport
 from shared.contracts import SECRET, AgentView, StepRequest, StepResult, TaskView
+from shared.documents.settings import UploadSettings
 from shared.server.app import App
 from shared.settings import CoordinatorSettings, WorkerSettings
 from shared.worker.app import create_worker_app
@@ -181,6 +182,11 @@ class Held:
 def coordinator_settings(**changes: Any) -> CoordinatorSettings:
     """Settings that no stray `.env` has a say in; the journal is in memory."""
     return CoordinatorSettings(_env_file=None, **{"database_url": "memory:"} | changes)
+
+
+def uploading(folder: Path, **limits: Any) -> dict[str, UploadSettings]:
+    """For `Suite(app=…)`: documents go into this folder."""
+    return {"uploads": UploadSettings(_env_file=None, uploads_dir=folder, **limits)}
 
 
 def worker_settings(**changes: Any) -> WorkerSettings:

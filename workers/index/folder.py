@@ -1,4 +1,4 @@
-"""The index of one folder in one SQLite file, kept up to date by whichever process gets its lock."""
+"""The index of a folder and of uploads in one SQLite file, kept up to date by whichever process gets its lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from workers.index import store
-from workers.reading import files
+from workers.reading import files, folders
 from workers.reading.apart.reader import ReaderProcess
 
 BATCH = 25  # documents a transaction; other processes can read between
@@ -40,16 +40,17 @@ class FolderUnreadable(Exception):
 
 
 class Index:
-    """The file `path`, made from the documents below `folder`; every method blocks, so call it in a thread.
+    """The file `path`, made from the documents below `folder` and `uploads`; every method blocks: call it in a thread.
 
     One process writes at a time, and only while it holds `<path>.lock` (flock, also between containers on one
     volume). Readers open the file read-only for each query and see the last committed batch. Readers never write
     or checkpoint: before 3.51.3 SQLite can corrupt a WAL file when two connections do.
     """
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, uploads: Path | None = None) -> None:
         self.path = path
         self.folder = folder
+        self.uploads = uploads
         self.stop = threading.Event()
         self.suspect = False  # set by who finds it broken while reading: the next refresh rebuilds it
 
@@ -106,7 +107,7 @@ class Index:
         """Adds, replaces and removes what changed; the lock is held."""
         began = time.monotonic()
         try:
-            seen = files.look(self.folder)
+            seen = folders.look(self.folder, self.uploads)
         except OSError as exc:
             raise FolderUnreadable(exc.strerror or str(exc)) from exc
         progress.look_seconds = time.monotonic() - began

@@ -21,11 +21,15 @@ READERS = 2  # threads that read pages
 
 @asynccontextmanager
 async def provider(
-    settings: SearchSettings, state_dir: Path, *, transport: httpx.AsyncBaseTransport | None = None
+    settings: SearchSettings,
+    state_dir: Path,
+    *,
+    uploads: Path | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Provider]:
     """The provider, open until the service ends. What is missing in the settings is told to the first step."""
     if settings.search_provider == "local":
-        async with local.open_local(settings.knowledge_dir, state_dir) as opened:
+        async with local.open_local(settings.knowledge_dir, state_dir, uploads=uploads) as opened:
             yield opened
         return
     engine, hints = _engine(settings)

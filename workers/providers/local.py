@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -29,6 +30,7 @@ LOOK_SECONDS = 0.2  # a look for changes that takes longer is not waited for
 READ_SECONDS = 3.0  # nor is the reading of what has changed
 PAUSE = 4.0  # times what a look took, before the next: looking takes no more than a fifth of a processor
 REPORT_SECONDS = 0.5
+WATCH_SECONDS = 1.0  # between two looks at the time of the folder of uploads
 SPARE_SECONDS = 1.0  # kept for the search itself when the first indexing takes longer than the step has
 
 
@@ -45,14 +47,22 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def open_local(
-    folder: Path, state_dir: Path, *, now: Callable[[], float] = time.monotonic
+    folder: Path, state_dir: Path, *, uploads: Path | None = None, now: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[Local]:
-    """The provider for a folder; indexing starts at once, beside everything else, and ends with the service."""
-    local = Local(folder, Index(state_dir / "index.db", folder), now=now)
+    """The provider for a folder; indexing starts at once, beside everything else, and ends with the service.
+
+    Uploads are read as they come, so that a long one is there when somebody asks about it.
+    """
+    local = Local(folder, Index(state_dir / "index.db", folder, uploads), now=now)
+    stamp = await asyncio.to_thread(_stamp, uploads)
     local.refreshing()
+    watching = asyncio.create_task(local.watch(uploads, stamp), name=f"watch:{uploads}") if uploads else None
     try:
         yield local
     finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
         await local.close()
 
 
@@ -94,6 +104,16 @@ class Local:
                 self._true_at = began
         finally:
             self._ended = self._now()
+
+    async def watch(self, uploads: Path, seen: object) -> None:
+        """Reads what has changed among uploads a moment after it has; `seen` is their folder's time at first."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            stamp = await asyncio.to_thread(_stamp, uploads)
+            may_look = self._task is None or (self._task.done() and self._pause() <= 0)
+            if stamp != seen and may_look:
+                seen = stamp
+                self.refreshing()
 
     async def close(self) -> None:
         self.index.stop.set()
@@ -140,6 +160,7 @@ class Local:
         return IndexState(
             provider=self.name,
             folder=str(self.folder),
+            uploads=str(self.index.uploads or ""),
             files=files,
             passages=passages,
             languages=store.languages(connection),
@@ -243,12 +264,15 @@ class Local:
             return Found(
                 evidence=evidence(chosen, own.asked, self.name),
                 searched=(
-                    f"{format_count(passages, 'passage')} in {format_count(documents, 'document')} below {self.folder}"
+                    f"{format_count(passages, 'passage')} in {format_count(documents, 'document')} {self._where()}"
                 ),
                 words=list(own.asked.weights),
                 notes=in_short(store.list_skipped(connection)),
                 missing=missing,
             )
+
+    def _where(self) -> str:
+        return f"below {self.folder}" + (" and of uploads" if self.index.uploads else "")
 
     def _scope(self, connection: sqlite3.Connection, wanted: tuple[str, ...]) -> tuple[Scope, list[Missing]]:
         if not wanted:
@@ -260,8 +284,16 @@ class Local:
             matches = [there[path] for path in files.matching(list(there), pattern)]
             pages.update(matches)
             if not matches:
-                missing.append(Missing(what=pattern, why=f"there is no document at this path below {self.folder}"))
+                missing.append(Missing(what=pattern, why=f"there is no document at this path {self._where()}"))
         return Scope(tuple(sorted(pages))), missing
+
+
+def _stamp(folder: Path | None) -> int | None:
+    """The time at which something came into the folder, or went."""
+    try:
+        return os.stat(folder).st_mtime_ns if folder else None
+    except OSError:
+        return None
 
 
 def _mark_seen(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
-from workers.reading import ignoring, readers
+from shared.documents.types import kind
+from workers.reading import ignoring
 from workers.reading.documents.leftout import LeftOut, Unreadable
 
 PACKAGES = frozenset(("node_modules", "__pycache__"))  # of programs, not of whoever writes here
@@ -169,7 +170,7 @@ class _FolderWalk:
         if rules and (named := ignoring.find_rule(relative, rules)) is not None:
             self.counted[named.pattern, f"is named in {_printable(named.file)}"] += 1
             return False
-        if readers.kind(name) is None:
+        if kind(name) is None:
             self.counted["*" + _printable(os.path.splitext(name)[1].lower()), OTHER_TYPE] += 1
             return False
         return True

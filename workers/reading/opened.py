@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from stat import S_ISREG
 from typing import BinaryIO
 
+from shared.documents.types import MAX_BYTES, kind
 from workers.reading import readers
 from workers.reading.documents.document import Document
 from workers.reading.documents.leftout import Unreadable
 
-MAX_BYTES = 20_000_000
 MAX_NOTE = 500  # characters
 
 
@@ -42,7 +42,7 @@ def read_file(where: str, path: str) -> Opened:
     except OSError as exc:
         return unread(f"cannot be read ({exc.strerror or type(exc).__name__})", again=True)
     try:
-        document = readers.parse(data, readers.kind(path) or "")
+        document = readers.parse(data, kind(path) or "")
     except Unreadable as exc:
         return unread(str(exc))
     except MemoryError:

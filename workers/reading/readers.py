@@ -1,20 +1,17 @@
-"""Chooses the reader for a file's name."""
+"""Chooses the reader for a file's type."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from os.path import splitext
 
+from shared.documents.types import HTML, MARKDOWN, SOURCE
 from workers.reading.documents import decoding
 from workers.reading.documents.document import Document
 from workers.reading.documents.leftout import Unreadable
 
 FormatReader = Callable[[bytes], Document]  # raises Unreadable, or whatever a library raises on a broken file
 
-MARKDOWN = frozenset((".md", ".markdown", ".mdown", ".mkd"))
-HTML = frozenset((".html", ".htm", ".xhtml"))
-TEXT = frozenset((".txt", ".text", ".log", ".tex", ""))  # "": a name without an ending, README say
 # Each names a module of workers.reading with a function `read(data: bytes) -> Document`.
 FORMATS = {
     ".docx": "office.docx",
@@ -32,23 +29,6 @@ FORMATS = {
     ".adoc": "formats.asciidoc",
     ".asciidoc": "formats.asciidoc",
 }
-_PROGRAMS = (
-    "bash bat c cc cpp cs dart ex exs fish fs go graphql h hpp hs java jl js jsx kt kts lua m mjs ml nix php pl pm"
-    " proto ps1 py pyi r rb rs scala sh sql svelte swift tcl tf ts tsx vb vue zig zsh"
-)
-_SETTINGS = "cfg conf cnf ini json jsonc properties service toml xml yaml yml"
-SOURCE = frozenset(f".{ending}" for ending in f"{_PROGRAMS} {_SETTINGS}".split())
-SUFFIXES = MARKDOWN | HTML | TEXT | SOURCE | FORMATS.keys() | {".pdf"}
-PACKED = frozenset((".pdf", ".docx", ".odt", ".ods", ".epub", ".xlsx"))  # not once more as .gz
-
-
-def kind(name: str) -> str | None:
-    """The suffix that decides how a file is read, without `.gz`; None for files that are not documents."""
-    stem, suffix = splitext(name.lower())
-    if suffix == ".gz":
-        _, suffix = splitext(stem)
-        return suffix if suffix in SUFFIXES - PACKED else None
-    return suffix if suffix in SUFFIXES else None
 
 
 def parse(data: bytes, suffix: str, encoding: str | None = None) -> Document:

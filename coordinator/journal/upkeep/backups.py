@@ -13,9 +13,12 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from coordinator.journal.location import journal_path
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.upkeep.backup import BESIDE, BackupFailed, backup
 from shared import logs
+from shared.errors import MusterError
+from shared.settings import CoordinatorSettings
 
 AGAIN_SECONDS = 300.0  # after a backup that failed, or sooner where they come more often
 _STAMP = "%Y%m%dT%H%M%SZ"  # a folder's name, in UTC; names sort by time
@@ -41,6 +44,14 @@ class Backups:
         self._keep = keep
         self._wall = wall
         self._tell = tell
+
+    @classmethod
+    def of(cls, settings: CoordinatorSettings, *, wall: Callable[[], float], tell: Callable[[str], None]) -> Backups:
+        """As the settings want them; raises `MusterError` where there is nothing to back up."""
+        url, every = settings.database_url, settings.backup_every
+        if every is not None and journal_path(url) is None:
+            raise MusterError("BACKUP_EVERY needs a journal in a file: set DATABASE_URL, or unset BACKUP_EVERY.")
+        return cls(url, folder=settings.backup_dir, every=every, keep=settings.backup_keep, wall=wall, tell=tell)
 
     def age(self) -> float:
         """Seconds since the newest backup was made, +Inf while there is none."""

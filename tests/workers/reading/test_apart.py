@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shared.documents.types import MAX_BYTES
 from tests.workers.reading.documents import packed
 from workers.reading import files, opened
 from workers.reading.apart import reader as apart
@@ -57,12 +58,12 @@ def test_bad_files_are_named_and_the_others_are_read(tmp_path):
     (tmp_path / "damaged.txt.gz").write_bytes(gzip.compress(os.urandom(5_000))[:-2_000])
     (tmp_path / "wrong.txt.gz").write_bytes(bytes([31, 139, 8, 0, 0, 0, 0, 0, 0, 255]) + b"\xff" * 50)
     (tmp_path / "none.txt.gz").write_bytes(b"not packed at all")
-    (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b"x" * (opened.MAX_BYTES + 1)))
+    (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b"x" * (MAX_BYTES + 1)))
     (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0\0\1")
     (tmp_path / "program").write_bytes(b"\x7fELF\0\0\0\1")
     (tmp_path / "picture.html").write_bytes(b"GIF89a\0\1\0\1\xf0")
     with open(tmp_path / "large.md", "wb") as stream:
-        stream.truncate(opened.MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES + 1)
 
     assert read(tmp_path) == {
         "a.txt": "The tide is high.",
@@ -203,7 +204,7 @@ def test_no_process_stays_when_the_service_is_killed(tmp_path, text):
     run = """
 import sys, time
 from pathlib import Path
-from workers.reading import files
+from workers.reading import files, opened
 from workers.reading.apart.reader import ReaderProcess
 with ReaderProcess() as reader:
     reader._ask(files.look(Path(sys.argv[1])).files[0])
