@@ -26,7 +26,7 @@ _DESCRIPTIONS = ("/v1/models", "/.well-known/", "/docs", "/openapi.json")  # wha
 
 def accepted(method: str, path: str) -> frozenset[Scope]:
     """The scopes of which a key needs one for this route."""
-    if path in ("/register_agent", "/delegate"):
+    if path in ("/register_agent", "/reach_agent", "/delegate"):
         return WORKER
     if method in ("DELETE", "PATCH") and path.startswith("/agents/") and path.count("/") == 2:
         return frozenset({Scope.REGISTER, Scope.ADMIN})

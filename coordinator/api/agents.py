@@ -5,20 +5,30 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from coordinator.access.guard import caller_of
+from coordinator.agent_calls.reaching import try_addresses
 from coordinator.agents.instance import Instance
 from coordinator.agents.registry import LEASE_SECONDS
 from coordinator.api import pagination
-from coordinator.api.answers import AgentInstances, AgentPage, RemovedAgent
+from coordinator.api.answers import AgentInstances, AgentPage, ReachedAgent, RemovedAgent
 from coordinator.api.dependencies import OpenServices, Services
-from shared.contracts import SECRET, AgentStatus, AgentView, Registered, Registration
+from shared.contracts import SECRET, AgentStatus, AgentView, Name, Registered, Registration
 from shared.errors import Forbidden, MusterError, NotFound
 from shared.limits.envelope import derive_key
 from shared.server import bodies
 
 router = APIRouter()
+
+
+class Sought(BaseModel):
+    """Body of `POST /reach_agent`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    port: Annotated[int, Field(ge=1, le=65_535, strict=True)]
 
 
 class AgentChange(BaseModel):
@@ -52,6 +62,21 @@ async def register_agent(request: Request, services: OpenServices) -> Response:
         key=derive_key(services.secret, instance.id).hex(),
     )
     return Response(registered.model_dump_json(), 201 if new else 200, media_type="application/json")
+
+
+@router.post(
+    "/reach_agent",
+    tags=["agents"],
+    openapi_extra=bodies.describe(Sought),
+    response_model=None,
+    responses={200: {"model": ReachedAgent}},
+)
+async def reach_agent(request: Request, services: OpenServices) -> dict[str, Any]:
+    """Finds the address at which the coordinator reaches an agent that listens on a port of the caller's machine."""
+    wanted = bodies.parse(Sought, await bodies.read(request))
+    caller = request.client.host if request.client else None
+    tried = await try_addresses(services.http, caller, name=wanted.name, port=wanted.port)
+    return {"endpoint": next((one.endpoint for one in tried if one.why is None), None), "tried": tried}
 
 
 @router.get("/agents", tags=["agents"], response_model=None, responses={200: {"model": AgentPage}})

@@ -30,6 +30,16 @@ class AgentInstances(Described):
     instances: list[AgentView]
 
 
+class TriedAddress(Described):
+    endpoint: str
+    why: str | None
+
+
+class ReachedAgent(Described):
+    endpoint: str | None
+    tried: list[TriedAddress]
+
+
 class RemovedAgent(Described):
     agent_id: str
     status: str

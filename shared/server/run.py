@@ -9,7 +9,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Any
 
@@ -24,10 +24,17 @@ from shared.server.parent import end_with_parent
 GRACE_SECONDS = 8  # under the 10 s of docker stop, and 15 s of the compose files
 
 
-def parse_arguments(*, prog: str, description: str, default_port: int) -> argparse.Namespace:
-    """`--host` and `--port` from the command line."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+def parse_arguments(
+    *,
+    prog: str,
+    description: str,
+    default_port: int,
+    default_host: str | None = "127.0.0.1",
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> argparse.Namespace:
+    """`--host` and `--port` from the command line, and what `parents` take."""
+    parser = argparse.ArgumentParser(prog=prog, description=description, parents=parents)
+    parser.add_argument("--host", default=default_host, help="address to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--port", type=_parse_port, default=default_port, help="port to listen on; 0 picks one (default: %(default)s)"
     )

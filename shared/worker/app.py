@@ -58,6 +58,7 @@ def create_worker_app(
     *,
     settings: WorkerSettings | None = None,
     endpoint: str = "http://127.0.0.1:8080",
+    asks: bool = False,
     state_dir: Path | None = None,
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
@@ -67,7 +68,8 @@ def create_worker_app(
 
     With `settings.coordinator_url` it registers there as `endpoint`, again every 2 s, and takes only steps whose
     envelope the coordinator signed for it; with a key, too, only such requests of any kind, but for health, metrics and
-    cards. Without a coordinator it works alone and takes unsigned steps.
+    cards. With `asks` it registers the address at which the coordinator says it reaches that port. Without a
+    coordinator it works alone and takes unsigned steps.
     `inner` replaces the network in tests. `standing` is called, in a thread, once the event loop has stood still for
     `settings.watchdog_seconds`; None: nobody looks.
     """
@@ -108,6 +110,7 @@ def create_worker_app(
             registration=_make_registration(agent, endpoint, limit, await _collect_metadata(agent)),
             identity=await asyncio.to_thread(Identity, instance, state_dir),
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            asks=asks,
         )
         stack.push_async_callback(heartbeat.withdraw)
         background = await stack.enter_async_context(Background(app.fail))  # ends before the worker withdraws

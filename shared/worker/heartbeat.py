@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from urllib.parse import urlsplit
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -13,8 +14,9 @@ from shared import logs
 from shared.agent import Member
 from shared.client import client as transport
 from shared.client.client import Whole
-from shared.contracts import SECRET, Registered, Registration
+from shared.contracts import SECRET, AgentStatus, Registered, Registration
 from shared.worker.identity import Identity
+from shared.worker.reaching import NotReached, find_endpoint
 
 BEAT_SECONDS = 2.0  # three fit into the coordinator's lease of 6 s
 CALL_SECONDS = 2.0
@@ -34,7 +36,9 @@ class Heartbeat:
         registration: Registration,
         identity: Identity,
         api_key: str | None,
+        asks: bool = False,
     ) -> None:
+        """With `asks`, the coordinator says at which address it reaches the registration's port."""
         self._client = client
         self._url = coordinator_url.rstrip("/")
         self._registration = registration
@@ -47,6 +51,9 @@ class Heartbeat:
         self._complained: str | None = None
         self._renewing = asyncio.Lock()
         self._next_renewal = 0.0
+        self._asks = asks
+        self._placed = False
+        self._place_missed = ""
 
     @property
     def key(self) -> bytes | None:
@@ -115,8 +122,27 @@ class Heartbeat:
         who = {"instance": self._identity.instance, "secret": self._identity.secret}
         return self._registration.model_copy(update=who).model_dump_json().encode()
 
+    async def _find_place(self) -> None:
+        """Has the endpoint registered at which the coordinator says it reaches this worker; if nowhere, as it was."""
+        port = urlsplit(self._registration.endpoint).port or 80
+        try:
+            name = self._registration.name
+            endpoint = await find_endpoint(self._client, self._url, self._headers, name=name, port=port)
+        except NotReached as exc:
+            if str(exc) != self._place_missed:
+                self._log.warning("agent.not_reached", tried=str(exc))
+                self._place_missed = str(exc)
+            return
+        self._placed, self._place_missed = True, ""
+        if endpoint != self._registration.endpoint or self._registered is None:
+            self._registration = self._registration.model_copy(update={"endpoint": endpoint})
+            self._body = self._write()
+            self._log.info("agent.reached", endpoint=endpoint)
+
     async def _beat(self) -> None:
         try:
+            if self._asks and not self._placed:
+                await self._find_place()
             answer = await transport.fetch(
                 self._client,
                 "POST",
@@ -143,6 +169,7 @@ class Heartbeat:
         if self._registered is None or self._complained:
             self._log.info("agent.registered", agent_id=registered.agent_id)
         self._registered, self._complained = registered, None
+        self._placed = self._placed and registered.status != AgentStatus.UNREACHABLE
         self._joined.set()
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from load.processes.ports import free_port
 from tests.support.docker import ROOT, docker, run
+from tests.support.processes import start
 from tests.support.stack import WORKERS, Stack
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
+MODULE = "tests.examples.fourth_worker"
 README = (ROOT / "README.md").read_text()
 
 
@@ -64,3 +68,39 @@ def test_a_fourth_worker_takes_steps(image_with_counter: str, make_stack: Callab
 
     assert answer["status"] == "completed", answer
     assert answer["results"][0]["output"] == {"words": 3, "common": ["two", "one"]}
+
+
+def test_a_process_on_the_host_is_reached(make_stack: Callable[..., Stack], tmp_path: Path) -> None:
+    """The README's line: `--advertise` finds the address at which the container reaches it, and `doctor` says which.
+
+    Without it the worker registers an address that only this machine knows, and `doctor` says so.
+    """
+    stack = make_stack(env={"KNOWLEDGE_DIR": str(ROOT / "docs")}).up()
+    env, port = {"PUBLISH_PORT": str(stack.port)}, f"--port={free_port()}"
+
+    def look() -> str:
+        return run(sys.executable, "-m", "coordinator.cli", "doctor", check=False, seconds=60, env=env).stdout
+
+    def states() -> set[str]:
+        return {agent["status"] for agent in stack.agents() if agent["name"] == "counter"}
+
+    counter = start(MODULE, port, folder=tmp_path, env=env | {"COORDINATOR_URL": stack.url})
+    try:
+        stack.wait_for(lambda: "unreachable" in states())
+        explained = look()
+        counter.kill()
+        counter = start(MODULE, port, "--advertise", folder=tmp_path, env=env)
+        stack.wait_serving([*WORKERS, "counter"])
+        plan = [{"id": "words", "capability": "count", "input": "one two two"}]
+        with stack.client() as client:
+            answer = client.post("/execute_task", json={"task_description": "How many words?", "plan": plan}).json()
+            [seen] = client.get("/agents/counter").json()["instances"]
+        well = look()
+    finally:
+        counter.kill()
+
+    assert "The coordinator cannot reach counter. It sends heartbeats" in explained
+    assert "… --advertise" in explained
+    assert answer["status"] == "completed", answer
+    assert "//127." not in seen["endpoint"]
+    assert f"counter is at {seen['endpoint']}." in well

@@ -19,6 +19,7 @@ KILLED = 137  # exit code: 128 + SIGKILL
 TOLD_TO_STOP = (0, 130, 143)  # exit codes after SIGINT and SIGTERM are no failures
 LOOP_SECONDS = 60.0  # a container that was restarted and runs for less may still be in its loop
 LOOP_RESTARTS = 2  # one restart is a crash that healed
+BEAT_SECONDS = 6.0  # an agent heard within this time is alive
 RECENT_SECONDS = 600.0  # what is older in a log explains nothing now
 
 
@@ -163,6 +164,12 @@ class SeenAgent:
     last_error: str = ""
     canary_error: str = ""  # why it left its last canary unanswered
     silent_seconds: float | None = None  # since its last sign of life
+    reached_at: str = ""  # where the coordinator finds it, which does not reach it at its endpoint
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has sent a heartbeat just now."""
+        return self.silent_seconds is not None and self.silent_seconds <= BEAT_SECONDS
 
     @property
     def hosts(self) -> tuple[str, str]:

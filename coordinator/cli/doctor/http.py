@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -44,7 +46,8 @@ def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
     answer = client.get("/agents", params={"limit": 1_000})
     if not answer.is_success:
         return Coordinator(url=url, missing=missing), [_explain_refusal(answer)]
-    agents = tuple(_agent(agent, _server_time(answer)) for agent in _object(answer).get("agents", ()))
+    listed = (_agent(agent, _server_time(answer)) for agent in _object(answer).get("agents", ()))
+    agents = tuple(_locate(client, agent) for agent in listed)
     index, unseen = _index(client, agents)
     stats = _object(client.get("/stats"))
     now, last = stats.get("now") or {}, stats.get("last_error") or {}
@@ -114,6 +117,18 @@ def _agent(data: dict[str, Any], at: datetime) -> SeenAgent:
         canary_error=data.get("canary_error") or "",
         silent_seconds=(at - seen).total_seconds() if seen else None,
     )
+
+
+def _locate(client: httpx.Client, agent: SeenAgent) -> SeenAgent:
+    """Asks where the coordinator finds an agent that sends heartbeats and is not reached at its endpoint."""
+    try:
+        port = urlsplit(agent.endpoint).port
+    except ValueError:
+        port = None
+    if agent.status != "unreachable" or not agent.is_alive or port is None:
+        return agent
+    found = _object(client.post("/reach_agent", json={"name": agent.name, "port": port})).get("endpoint")
+    return replace(agent, reached_at=found) if isinstance(found, str) else agent
 
 
 def _count_failures(client: httpx.Client, at: datetime) -> dict[str, int]:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from coordinator.cli.doctor.facts import CLI, COORDINATOR, PYTHON, Container, Coordinator, Diagnosis, Facts, SeenAgent
 
 NEEDED = {"research": "researcher", "analyze": "analyzer", "report": "reporter"}  # by the default plan
-BEAT_SECONDS = 6.0  # an agent heard within this time is alive
 KEYS_SECONDS = 30.0  # a worker tries every 2 s
 AWAY = ("no_agent", "agent_unreachable", "agent_lost")
 
@@ -134,15 +133,17 @@ def _refuses_keys(facts: Facts, home: Container) -> bool:
 
 def _unreachable(facts: Facts, agent: SeenAgent, home: Container | None) -> Diagnosis:
     error = agent.last_error.rstrip(".") or "unknown reason"
-    alive = agent.silent_seconds is not None and agent.silent_seconds <= BEAT_SECONDS
-    if alive and agent.canary_error:
+    if agent.is_alive and agent.canary_error:
         why = f"It sends heartbeats, but answers no steps: {error}."
         again = f"{facts.compose} restart {home.service}" if home else facts.curl(agent.endpoint)
         return _problem(f"{agent.name} does not work.", why, again)
-    if alive:
-        why = f"It sends heartbeats, but {agent.endpoint} does not answer: {error}. Set its ADVERTISE_URL."
-        mend = facts.up(home.service) if home else facts.curl(agent.endpoint)
-        return _problem(f"The coordinator cannot reach {agent.name}.", why, mend)
+    if agent.is_alive:
+        what = f"The coordinator cannot reach {agent.name}."
+        why = f"It sends heartbeats, but {agent.endpoint} does not answer: {error}."
+        if home is not None:
+            return _problem(what, f"{why} Set its ADVERTISE_URL.", facts.up(home.service))
+        better = f"{agent.reached_at} does: set its ADVERTISE_URL to that, or start" if agent.reached_at else "Start"
+        return _problem(what, f"{why} {better} it so that it finds its address.", "… --advertise")
     why = f"{agent.endpoint}: {error}."
     if home is not None:
         return _problem(f"{agent.name} has gone silent.", why, f"{facts.compose} restart {home.service}")

@@ -191,7 +191,9 @@ def _well_reached(facts: Facts) -> str:
     if facts.coordinator.agents is None:
         return f"The coordinator answers at {facts.coordinator.url}."
     healthy = sum(agent.status == "healthy" for agent in facts.coordinator.agents)
-    return f"The coordinator answers at {facts.coordinator.url} and reaches {healthy} agents."
+    outside = [a for a in facts.coordinator.agents if facts.containers and a.instance and not facts.container_of(a)]
+    where = "".join(f" {agent.name} is at {agent.endpoint}." for agent in outside if agent.status == "healthy")
+    return f"The coordinator answers at {facts.coordinator.url} and reaches {healthy} agents.{where}"
 
 
 def _well_remembered(facts: Facts) -> str:

@@ -132,7 +132,11 @@ FOUND: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "an agent beats and cannot be reached": (
         plain(agents(status="unreachable", last_error="Connection refused", silent_seconds=1.0)),
-        "reach", "problem", "cannot reach analyzer. It sends heartbeats", "curl -s -m 3 http://analyzer:8000/health",
+        "reach", "problem", "cannot reach analyzer. It sends heartbeats", "… --advertise",
+    ),
+    "an agent beats and is reached elsewhere": (
+        plain(agents(status="unreachable", silent_seconds=1.0, reached_at="http://172.18.0.1:8000")),
+        "reach", "problem", "http://172.18.0.1:8000 does: set its ADVERTISE_URL to that", "… --advertise",
     ),
     "an agent is silent": (
         contained(worker(), coordinator=agents(status="unreachable", last_error="silent for 9 s", silent_seconds=9.0)),
