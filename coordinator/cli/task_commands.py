@@ -115,7 +115,7 @@ def rerun(
     key: KeyOption = None,
     json: Json = False,
 ) -> None:
-    """Run a task again, or all with a status.
+    """Run a task again, or all with a status; prints the id of the new task, or what became of each.
 
     It waits for no end: 'tail' does. With --status each task is run again once, however often this is called.
     Ends with 0 when all were taken, with 1 when one was refused.
@@ -142,7 +142,7 @@ def rerun(
     if json:
         show_json([vars(one) for one in done])
     elif task_id is not None and done[0].error is None:
-        out.print(done[0].line, highlight=False, markup=False)
+        typer.echo(done[0].new_task_id)
     refused = sum(one.error is not None for one in done)
     if task_id is not None and done[0].error is not None and not json:
         fail(done[0].line)

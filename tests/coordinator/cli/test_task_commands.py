@@ -75,6 +75,14 @@ def test_one_task_runs_again(url: str, failed: str) -> None:
     assert "there is no step 'nowhere'" in refused.output
 
 
+def test_rerun_prints_the_id_for_a_script(url: str, failed: str) -> None:
+    """As `ask --async` does."""
+    done = muster(url, "rerun", failed)
+
+    assert done.exit_code == 0
+    assert httpx.get(f"{url}/tasks/{done.stdout.strip()}").json()["rerun"]["parent"] == failed
+
+
 def test_a_night_runs_again_once(url: str, failed: str) -> None:
     """The second call finds what the first has run, and only new failures besides."""
     first = muster(url, "rerun", "--status", "failed", "--since", "1h", "--rate", "50", "--json")
