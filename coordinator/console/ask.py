@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from coordinator.access.scopes import Scope
 from coordinator.api.dependencies import OpenServices, Services
+from coordinator.console import uploads
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import show
 from coordinator.console.visitor import Reader, check_token, make_key, read_form
@@ -89,6 +90,7 @@ async def _view(services: Services, form: Mapping[str, str], *, wrong: str = "")
         "known": len(known),
         "running": services.admission.running,
         "queued": services.admission.queued,
+        "uploads": await uploads.look(services),
         "tasks": await services.store.list_tasks(limit=LATEST),
         "now": services.wall(),
     }

@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import Response
 
 from coordinator.api.dependencies import Services
-from coordinator.console import agents, api_docs, ask, assets, entrance, health, numbers
+from coordinator.console import agents, api_docs, ask, assets, entrance, health, numbers, uploads
 from coordinator.console.live import Live
 from coordinator.console.pages import View, render_page
 from coordinator.console.showing import LIVE
@@ -25,7 +25,7 @@ def mount(app: App[Services], *, base: str) -> None:
     app.openings += (live.open, spent.open)
     setattr(app.state, LIVE, live)
     setattr(app.state, SPENT, spent)
-    for part in (entrance, assets, ask, tasks, agents, numbers, health, api_docs):
+    for part in (entrance, assets, ask, uploads, tasks, agents, numbers, health, api_docs):
         app.include_router(part.router)
     app.error_forms["/console"] = partial(show_error, base=base)
 

@@ -254,7 +254,7 @@ class Uploads:
             if part.is_same_as(where):
                 return _describe(folder, name, before), Outcome.UNCHANGED
             if not replace:
-                raise Conflict(f"There is another document {name!r}. Replace it with ?replace=true, or rename yours.")
+                raise Conflict(f"There is another document {name!r}: replace it (?replace=true), or rename yours.")
         elif len(there) >= limits.uploads_files:
             raise NoRoom(f"There are {len(there):,} documents, and {limits.uploads_files:,} are allowed. Remove some.")
         if sum(one.bytes for one in there) - (before.st_size if before else 0) + size > limits.uploads_bytes:

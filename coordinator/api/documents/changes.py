@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
+
+from fastapi import Response
+from pydantic_core import to_json
 
 from coordinator.access.caller import Caller
 from coordinator.agents.folders import get_folder
@@ -39,6 +42,13 @@ async def remove_document(name: str, services: Services, caller: Caller) -> str:
 def view_document(one: Uploaded) -> dict[str, Any]:
     """A document for programs."""
     return {"name": one.name, "bytes": one.bytes, "sent_at": pagination.utc(one.sent_at), "sent_by": one.sent_by}
+
+
+def answer_stored(stored: Sequence[tuple[Uploaded, Outcome]]) -> Response:
+    """What became of each; 201 where something is new."""
+    shown = [view_document(one) | {"status": outcome} for one, outcome in stored]
+    new = any(outcome is Outcome.STORED for _, outcome in stored)
+    return Response(to_json({"documents": shown}), 201 if new else 200, media_type="application/json")
 
 
 def list_readers(held: Holdings, services: Services) -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from coordinator.access.guard import caller_of
 from coordinator.api.dependencies import OpenServices
 from coordinator.api.documents.answers import DocumentPage, RemovedDocument, StoredDocuments
-from coordinator.api.documents.changes import list_readers, remove_document, store_document, view_document
+from coordinator.api.documents.changes import (
+    answer_stored,
+    list_readers,
+    remove_document,
+    store_document,
+    view_document,
+)
 from coordinator.api.documents.form import TYPE, read_fields
-from coordinator.uploads.folder import Outcome, Uploaded
 from shared.errors import BadRequest
 
 router = APIRouter(prefix="/documents", tags=["documents"])
@@ -51,7 +54,7 @@ async def send_documents(request: Request, services: OpenServices, replace: bool
             stored.append(await store_document(field.filename, field.chunks, services, caller, replace=replace))
     if not stored:
         raise BadRequest("The form has no file. Send one as curl -F file=@notes.pdf does.")
-    return _answer(stored)
+    return answer_stored(stored)
 
 
 @router.put("/{name:path}", openapi_extra=BODY, response_model=None, responses=STORED)
@@ -60,17 +63,10 @@ async def put_document(name: str, request: Request, services: OpenServices, repl
     said = request.headers.get("content-length", "")
     length = int(said) if said.isdigit() else None
     stored = store_document(name, request.stream(), services, caller_of(request.scope), length=length, replace=replace)
-    return _answer([await stored])
+    return answer_stored([await stored])
 
 
 @router.delete("/{name:path}", response_model=RemovedDocument)
 async def delete_document(name: str, request: Request, services: OpenServices) -> dict[str, str]:
     """Removes a document; what cites it says that it is gone."""
     return {"name": await remove_document(name, services, caller_of(request.scope)), "status": "removed"}
-
-
-def _answer(stored: Sequence[tuple[Uploaded, Outcome]]) -> Response:
-    """201 where something is new."""
-    shown = [view_document(one) | {"status": outcome} for one, outcome in stored]
-    new = any(outcome is Outcome.STORED for _, outcome in stored)
-    return Response(to_json({"documents": shown}), 201 if new else 200, media_type="application/json")
