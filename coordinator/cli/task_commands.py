@@ -115,9 +115,10 @@ def rerun(
     key: KeyOption = None,
     json: Json = False,
 ) -> None:
-    """Run a task again, or all with a status; prints the id of the new task, or what became of each.
+    """Run a task again, or all with a status.
 
-    It waits for no end: 'tail' does. With --status each task is run again once, however often this is called.
+    Prints the id of the new task, or what became of each. It waits for no end: 'tail' does.
+    With --status each task is run again once, however often this is called.
     Ends with 0 when all were taken, with 1 when one was refused.
     """
     from coordinator.cli.client import client_of
