@@ -11,6 +11,7 @@ from coordinator.cli import access
 from coordinator.cli.journal_commands import journal
 from coordinator.cli.options import Json, KeyOption, Url
 from coordinator.cli.task_commands import read_plan, tasks
+from coordinator.cli.upload_commands import documents, uploads
 
 # Each command imports what it needs itself: all together are 0.5 s of processor time, which `--help` and a mistyped
 # option would wait for. What is imported here, they pay.
@@ -30,7 +31,9 @@ DEFAULT_QUESTION = (
 
 cli.add_typer(access.agents, name="agents")
 cli.add_typer(access.keys, name="keys")
+cli.add_typer(documents, name="documents")
 cli.add_typer(tasks)
+cli.add_typer(uploads)
 cli.add_typer(journal)
 
 

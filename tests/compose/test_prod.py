@@ -33,9 +33,28 @@ def agents(stack: Stack, key: str | None) -> httpx.Response:
         return client.get("/agents", headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
+def cites_an_upload(stack: Stack, client: httpx.Client, headers: dict[str, str]) -> None:
+    """A document that was sent to the coordinator is searched by both researchers, and cited."""
+    text = "# Fountain\n\n## Pump\n\nThe pump of the fountain runs at three bar.\n"
+    sent = client.put("/documents/fountain.md", content=text, headers=headers)
+    assert sent.status_code == 201, sent.text
+    assert len(client.get("/documents", headers=headers).json()["searched_by"]) == 2
+    body = {"task_description": "At what pressure does the pump of the fountain run?"}
+
+    def cited() -> bool:
+        sources = client.post("/execute_task", json=body, headers=headers).json()["result"]["sources"]
+        return bool(sources) and sources[0]["location"].startswith("uploads/fountain.md")
+
+    stack.wait_for(cited, seconds=60, why="the upload is cited")
+    for container in stack.containers("researcher"):
+        assert docker("exec", container, "cat", "/uploads/fountain.md") == text.strip()
+        assert "Read-only" in docker("exec", container, "sh", "-c", "touch /uploads/x 2>&1 || true")
+
+
 @pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
 def test_up_with_a_key_from_a_file(image, key_file, program):
-    with Stack(image, file=FILE, program=program, env={"API_KEY_FILE": str(key_file)}) as stack:
+    env = {"API_KEY_FILE": str(key_file), "UPLOADS_DIR": "/uploads"}
+    with Stack(image, file=FILE, program=program, env=env) as stack:
         stack.compose("up", "-d", *(["--no-build"] if program == V1 else []))
 
         def serving() -> bool:
@@ -52,6 +71,7 @@ def test_up_with_a_key_from_a_file(image, key_file, program):
             headers = {"Authorization": f"Bearer {KEY}"}
             body = {"task_description": "How does Muster survive a crash?"}
             assert client.post("/execute_task", json=body, headers=headers).json()["status"] == "completed"
+            cites_an_upload(stack, client, headers)
         for service in ("coordinator", "researcher", "analyzer", "reporter"):
             for container in stack.containers(service):
                 found = inspected(container)
