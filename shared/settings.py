@@ -228,7 +228,7 @@ class WorkerSettings(Settings):
         None, description="Steps that run at once in one worker; unset: the worker's own default."
     )
     watchdog_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        30.0,
+        25.0,
         description="Seconds that a worker may stand still before it ends itself, to be started again; 0: for ever.",
     )
 

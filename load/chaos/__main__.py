@@ -66,7 +66,10 @@ def _play(number: int, fault: Fault, project: Project, card: Card) -> None:
     back = project.wait_serving()
     if back > 30:
         found.append(Figure("all serve again, after it was put back", back, "s", target=30.0))
-    card.add(number, fault.name, found, time.monotonic() - began)
+    took = time.monotonic() - began
+    card.add(number, fault.name, found, took)
+    missed = [figure.name for figure in found if figure.ok is False]
+    print(f"   {took:.0f} s{', missed: ' if missed else ''}{', '.join(missed)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ def go_deaf(project: Project) -> list[Figure]:
     return [
         at_most("out of rotation", out, 20, "s"),
         at_most("back once it answers", back, 8, "s"),
-        at_most("worker whose loop stands is started again", took, 35, "s"),
+        at_most("worker whose loop stands is started again", took, 30, "s"),
     ]
 
 
