@@ -45,6 +45,8 @@ def main() -> int:
                 _play(number, PLAYED[number], project, card)
     except Refused as exc:
         sys.exit(f"{exc}")
+    except KeyboardInterrupt:
+        sys.exit("Ended by Ctrl-C; all is put back.")
     return card.show(as_json=given.json, as_markdown=given.markdown)
 
 
