@@ -42,17 +42,18 @@ def ask_at_rate(
 def ask_in_crowd(
     project: Project, body: Mapping[str, Any], *, callers: int, seconds: float, headers: Mapping[str, str] | None = None
 ) -> list[Answer]:
-    """So many callers begin at once, and ask again and again for so long; who is refused waits as it is told."""
+    """So many callers begin at once, and ask for so long, at least once each; who is refused waits as told."""
 
     async def send(session: aiohttp.ClientSession) -> list[Answer]:
         until, answers = time.monotonic() + seconds, []
 
         async def keep_asking() -> None:
-            while time.monotonic() < until:
+            while True:
                 answers.append(answer := await _ask(session, project, body, headers))
                 if answer.http != 200:
-                    pause = min(answer.retry_after or 1.0, until - time.monotonic())
-                    await asyncio.sleep(max(0.0, pause))
+                    await asyncio.sleep(max(0.0, min(answer.retry_after or 1.0, until - time.monotonic())))
+                if time.monotonic() >= until:
+                    return
 
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):

@@ -56,7 +56,7 @@ def register_twice(project: Project) -> list[Figure]:
     }
     with odd_agents(project, "twin", secret=SECRET, instance="twin") as [odd], Traffic(project) as traffic:
         ids = set()
-        for _ in range(200):
+        for _ in range(100):
             ids.add(project.call("/register_agent", mine)[1]["agent_id"])
             time.sleep(0.02)
         listed = sum(agent["name"] == "chaos-twin" for agent in project.list_agents())
@@ -67,7 +67,7 @@ def register_twice(project: Project) -> list[Figure]:
         view, _ = project.run_task(odd.plan(timeout=10), seconds=15.0)
         project.withdraw_odd_agents()
     return [
-        at_most("of 200 registrations, agents made", len(ids), 1),
+        at_most("of 100 registrations, agents made", len(ids), 1),
         at_most("in the list", listed, 1),
         holds("another secret is refused", stolen == 403),
         holds("withdrawal without the secret is refused", gone == 403),
@@ -123,7 +123,7 @@ def lead_home(project: Project) -> list[Figure]:
 
 
 REGISTRATIONS = {
-    22: Fault("duplicate registrations", "200 heartbeats under load, another's secret and address", register_twice),
+    22: Fault("duplicate registrations", "100 heartbeats under load, another's secret and address", register_twice),
     23: Fault("registrations by the thousand", "2,000 new agents, some with 1 MB or 10,000 capabilities", spam, 90.0),
     33: Fault("addresses that lead home", "agents at metadata services, webhooks to an odd agent", lead_home),
 }

@@ -55,7 +55,7 @@ def crowd_in(project: Project) -> list[Figure]:
         began = time.monotonic()
         large, _ = project.call("/execute_task", b"[" + b"1," * 1_500_000 + b"1]", seconds=15.0)
         answered = time.monotonic() - began
-        head = _exchange(project, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n")
+        head = _exchange(project, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n")
         packed = gzip.compress(json.dumps(dict(QUESTION)).encode() + b" " * 50_000_000)
         bomb, _ = project.call("/execute_task", packed, headers={"Content-Encoding": "gzip"}, seconds=15.0)
         time.sleep(max(0.0, began + HEAD_SECONDS + 3 - time.monotonic()))
@@ -139,7 +139,7 @@ def ask_oddly(project: Project) -> list[Figure]:
 
 REQUESTS = {
     28: Fault("odd values in every field", "400 random bodies on nine routes", ask_oddly),
-    29: Fault("slow heads, large bodies", "500 half-open connections, 3 MB, 100 KB of header, 50 MB packed", crowd_in),
+    29: Fault("slow heads, large bodies", "500 half-open connections, 3 MB, 1 MB of header, 50 MB packed", crowd_in),
     30: Fault("smuggled requests", "11 odd heads through a bare socket", smuggle),
     34: Fault("path traversal in ids", "13 names on nine routes", cross_paths),
     36: Fault("loops in plans", "five plans that cannot run", loop_plan),

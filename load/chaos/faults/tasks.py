@@ -39,15 +39,15 @@ def spend_all(project: Project) -> list[Figure]:
 
 
 def cancel_anywhere(project: Project) -> list[Figure]:
-    """A chain of four steps, cancelled at sixteen moments of it."""
+    """A chain of four steps, cancelled at twelve moments of it."""
     slowest, later, ends = 0.0, 0, set()
     with odd_agents(project, "works") as [odd]:
         odd.turn("answer", seconds=STEP_SECONDS)
         plan = [_step(odd.name, f"s{n}", [f"s{n - 1}"] if n else []) for n in range(STEPS)]
-        for moment in range(16):
+        for moment in range(12):
             body = odd.plan(timeout=30) | {"plan": plan}
             _, said = project.call("/execute_task", body, headers={"Prefer": "respond-async"})
-            time.sleep(moment * STEPS * STEP_SECONDS / 16)
+            time.sleep(moment * STEPS * STEP_SECONDS / 12)
             project.call(f"/tasks/{said['task_id']}/cancel", {})
             slowest = max(slowest, wait(lambda: not odd.see()["working"], seconds=10.0))
             calls = odd.see()["steps"]
@@ -84,6 +84,6 @@ def _step(agent: str, id: str, needs: list[str]) -> dict[str, Any]:
 
 TASKS = {
     38: Fault("a budget that ends in the middle", "an odd agent counts the calls of ten tasks", spend_all),
-    39: Fault("cancelled at any moment", "an odd agent, a chain of four steps, 16 moments", cancel_anywhere, 90.0),
+    39: Fault("cancelled at any moment", "an odd agent, a chain of four steps, 12 moments", cancel_anywhere, 90.0),
     48: Fault("several faults at once", "a worker off the network while another is killed", break_several, 150.0),
 }
