@@ -21,7 +21,8 @@ LATE_SECONDS = 5.0
 
 
 def crash_worker(project: Project) -> list[Figure]:
-    return _crash(project, [project.find("analyzer")], serving=8.0)
+    alone = len(project.find_all("analyzer")) == 1
+    return _crash(project, [project.find("analyzer")], serving=8.0, completed=None if alone else 99.5)
 
 
 def crash_coordinator(project: Project) -> list[Figure]:
@@ -91,7 +92,7 @@ CRASHES = {
 }
 
 
-def _crash(project: Project, containers: list[str], *, serving: float) -> list[Figure]:
+def _crash(project: Project, containers: list[str], *, serving: float, completed: float | None = None) -> list[Figure]:
     before = _count_restarts(project)
     with Traffic(project) as traffic:
         time.sleep(BEFORE_SECONDS)
@@ -101,8 +102,7 @@ def _crash(project: Project, containers: list[str], *, serving: float) -> list[F
         project.wait_serving()
         took = time.monotonic() - began
         time.sleep(AFTER_SECONDS)
-    alone = len(project.find_all("analyzer")) == 1
-    return [at_most("all serve again", took, serving, "s"), *traffic.judge(completed=None if alone else 99.5)]
+    return [at_most("all serve again", took, serving, "s"), *traffic.judge(completed=completed)]
 
 
 def _count_restarts(project: Project) -> int:

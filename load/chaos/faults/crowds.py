@@ -55,9 +55,7 @@ def let_herd_in(project: Project) -> list[Figure]:
     return [
         at_least("640 callers: tasks a second of processor time", of_processor / most_of_processor, 0.8, "x"),
         Figure("640 callers: tasks a second, against 64", rate / most, "x"),
-        at_most(
-            "2,000 at once: neither done nor 429", sum(answer.http not in (200, 429) for answer in crowd + herd), 0
-        ),
+        at_most("2,000 at once: neither done nor 429", other, 0),
         at_most(f"of {len(refused)} refusals, without Retry-After", sum(not one.retry_after for one in refused), 0),
         at_most("refused within, p50", find_quantile(_list_seconds(refused), 0.5) if refused else 0.0, 0.1, "s"),
         at_most("well again after", calm, 5, "s"),
