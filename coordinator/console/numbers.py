@@ -75,6 +75,7 @@ async def _view(services: Services, of: Literal["hour", "day"], spent: Spent) ->
             ),
         ],
         "first": names[0],
+        "middle": names[stretches // 2],
     }
     return View("numbers.html", "Numbers", "numbers", values)
 

@@ -53,7 +53,7 @@ class View:
 
 
 def render_page(view: View, visitor: Visitor | None, *, base: str, status: int = 200) -> Response:
-    """The whole page; without a visitor it shows no navigation."""
+    """The whole page; without a visitor it offers nothing but to look elsewhere."""
     text = (
         _environment()
         .get_template(view.template)

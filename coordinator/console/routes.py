@@ -34,7 +34,7 @@ def show_error(error: MusterError, *, base: str) -> Response:
     """An error as a page; who has to log in is led there."""
     if isinstance(error, LogInFirst):
         return Response(status_code=error.status, headers=error.headers)
-    view = View("error.html", error.title, "", {"error": error})
+    view = View("error.html", error.title, "none", {"error": error})
     answer = render_page(view, None, base=base, status=error.status)
     answer.headers.update(error.headers)
     return answer

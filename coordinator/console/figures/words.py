@@ -17,12 +17,12 @@ def duration(seconds: float | None) -> str:
     if seconds < 0.9995:
         return f"{max(0.0, seconds) * 1000:.0f} ms"
     if seconds < 59.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
     if whole < 3_600:
-        return f"{whole // 60} min {whole % 60} s"
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
     if whole < 2 * DAY:
-        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+        return f"{whole // 3_600} h" + (f" {whole % 3_600 // 60} min" if whole % 3_600 >= 60 else "")
     return f"{whole // 86_400} days"
 
 

@@ -84,8 +84,8 @@ async def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
         await eventually(lambda: spent.known)
         after = (await suite.client.get("/console/numbers?of=day", headers=HTML)).text
 
-    assert "<strong>2,400 tokens</strong>" in before
-    assert "<strong>3,600 tokens</strong>" in after
+    assert "<dt>Tokens</dt><dd><strong>2,400</strong>" in before
+    assert "<dt>Tokens</dt><dd><strong>3,600</strong>" in after
 
 
 @pytest.mark.parametrize("of", ["", "?of=hour", "?of=day"])
@@ -93,7 +93,7 @@ async def test_numbers_show_what_happened(suite: Suite, of: str) -> None:
     await suite.execute()
     page = await suite.client.get(f"/console/numbers{of}", headers=HTML)
 
-    assert "<strong>1 task</strong> ended" in page.text
+    assert "<dt>Tasks ended</dt><dd><strong>1</strong>" in page.text
     assert page.text.count("<figure") == 4
 
 
