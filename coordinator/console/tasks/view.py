@@ -60,7 +60,7 @@ def _compose(
     return {
         "task": task,
         "causes": [cause for cause in explained.causes if cause.kind is not Kind.CANCELLED],
-        "why": WHY.get(task.status, "What went wrong" if task.ended else "What it waits for"),
+        "why": _title(explained),
         "spent": explained,
         "fall": fall,
         "rows": fall.rows[:MOST_ROWS],
@@ -74,6 +74,14 @@ def _compose(
         "events": [(e, _summarize(e)) for e in events[-EVENTS_SHOWN:]],
         "untold": max(0, len(events) - EVENTS_SHOWN),
     }
+
+
+def _title(explained: Explanation) -> str:
+    """What the causes explain."""
+    if not explained.task.ended:
+        return "What holds it up"
+    slowed = explained.causes and explained.causes[0].seconds > 0
+    return WHY.get(explained.task.status, "What slowed it down" if slowed else "What went wrong")
 
 
 def _report(task: Task, events: list[TaskEvent], link: rendering.Link) -> Any:
