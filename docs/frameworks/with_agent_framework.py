@@ -10,7 +10,7 @@ from typing import Any
 import agent_framework
 from agent_framework.openai import OpenAIChatCompletionClient
 
-from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage, serve_worker
+from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage, note, serve_worker
 
 PRICES = {"lamp": 12, "chair": 49}
 URL, KEY = os.environ["MODEL_API_URL"], os.environ.get("MODEL_API_KEY", "none")
@@ -27,28 +27,29 @@ SHOP = agent_framework.Agent(CLIENT, "You know the shop's prices by your tool.",
 
 async def run(step: StepRequest, ctx: Context) -> Reply:
     question = "\n\n".join(map(str, [step.input or step.task_description, *step.upstream.values()]))
-    usage, tools, answer, missing = Usage(), [], None, []
+    spent, answer, missing = list[Usage](), None, []
 
     @agent_framework.chat_middleware
-    async def count(context: agent_framework.ChatContext, call_next: Any) -> None:
-        nonlocal usage
-        await call_next()
-        spent = context.result.usage_details or {}
-        counts = {kind: spent.get(f"{kind[:-1]}_count") or 0 for kind in ("input_tokens", "output_tokens")}
-        usage += Usage(calls=1, **counts)
+    async def think(context: agent_framework.ChatContext, call_next: Any) -> None:
+        with note("model", os.environ["MODEL_NAME"]) as cost:
+            await call_next()
+            told = context.result.usage_details or {}
+            read, written = (told.get(f"{which}_token_count") or 0 for which in ("input", "output"))
+            cost.usage = Usage(calls=1, input_tokens=read, output_tokens=written)
+        spent.append(cost.usage)
 
     @agent_framework.function_middleware
-    async def tell(context: agent_framework.FunctionInvocationContext, call_next: Any) -> None:
-        tools.append(f"{context.function.name}({context.arguments})")
-        await ctx.progress(f"calls {tools[-1]}")
-        await call_next()
+    async def use_tool(context: agent_framework.FunctionInvocationContext, call_next: Any) -> None:
+        await ctx.progress(f"calls {context.function.name}({context.arguments})")
+        with note("tool", context.function.name):
+            await call_next()
 
     try:
         async with asyncio.timeout(ctx.seconds_left() - 1):  # a second before the step's end
-            answer = (await SHOP.run(question, middleware=[count, tell])).text
+            answer = (await SHOP.run(question, middleware=[think, use_tool])).text
     except TimeoutError:
         missing.append(Missing(what="the answer", why="The model took too long."))
-    return Reply({"answer": answer, "tools": tools}, usage, missing)
+    return Reply({"answer": answer}, sum(spent, Usage()), missing)
 
 
 def agent(state_dir: Path) -> Agent:

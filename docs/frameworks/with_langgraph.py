@@ -10,34 +10,35 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
-from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage, serve_worker
+from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage, note, serve_worker
 
-KEY = os.environ.get("MODEL_API_KEY", "none")
+NAME, KEY = os.environ["MODEL_NAME"], os.environ.get("MODEL_API_KEY", "none")
 PRICES = {"lamp": 12, "chair": 49}
 
 
 def price(product: str) -> str:
     """The price of a product in euros."""
-    return f"{PRICES[product]} euros" if product in PRICES else f"The shop does not sell {product}."
+    with note("tool", "price"):
+        return f"{PRICES[product]} euros" if product in PRICES else f"The shop does not sell {product}."
 
 
-CHAT = ChatOpenAI(model=os.environ["MODEL_NAME"], base_url=os.environ["MODEL_API_URL"], api_key=KEY)
-MODEL = CHAT.bind_tools([price])
-SYSTEM = ("system", "You know the shop's prices by your tool.")
+MODEL = ChatOpenAI(model=NAME, base_url=os.environ["MODEL_API_URL"], api_key=KEY).bind_tools([price])
 
 
 async def think(state: MessagesState) -> MessagesState:
-    return {"messages": [await MODEL.ainvoke([SYSTEM, *state["messages"]])]}
+    with note("model", NAME) as cost:
+        message = await MODEL.ainvoke([("system", "You know the shop's prices by your tool."), *state["messages"]])
+        cost.usage = Usage(calls=1, **(message.usage_metadata or {}))
+        return {"messages": [message]}
 
 
-GRAPH = StateGraph(MessagesState).add_node("think", think).add_node("tools", ToolNode([price]))
-GRAPH.add_edge(START, "think").add_conditional_edges("think", tools_condition).add_edge("tools", "think")
-SHOP = GRAPH.compile()
+GRAPH = StateGraph(MessagesState).add_node("think", think).add_node("tools", ToolNode([price])).add_edge(START, "think")
+SHOP = GRAPH.add_edge("tools", "think").add_conditional_edges("think", tools_condition).compile()
 
 
 async def run(step: StepRequest, ctx: Context) -> Reply:
     question = "\n\n".join(map(str, [step.input or step.task_description, *step.upstream.values()]))
-    usage, tools, answer, missing = Usage(), [], None, []
+    usage, answer, missing = Usage(), None, []
     try:
         async with asyncio.timeout(ctx.seconds_left() - 1):  # a second before the step's end
             async for update in SHOP.astream({"messages": [("user", question)]}, stream_mode="updates"):
@@ -45,11 +46,10 @@ async def run(step: StepRequest, ctx: Context) -> Reply:
                     usage += Usage(calls=1, **(message.usage_metadata or {}))
                     answer = message.text or None
                     for call in message.tool_calls:
-                        tools.append(f"{call['name']}({call['args']})")
-                        await ctx.progress(f"calls {tools[-1]}")
+                        await ctx.progress(f"calls {call['name']}({call['args']})")
     except TimeoutError:
         missing.append(Missing(what="the answer", why="The model took too long."))
-    return Reply({"answer": answer, "tools": tools}, usage, missing)
+    return Reply({"answer": answer}, usage, missing)
 
 
 def agent(state_dir: Path) -> Agent:

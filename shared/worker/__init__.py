@@ -1,6 +1,7 @@
 """Everything that the author of a worker imports."""
 
 from shared.agent import Agent, Context, Reply
+from shared.calls.noting import note
 from shared.contracts import Missing, StepRequest, Usage
 from shared.errors import StepFailure, WorkerFault
 from shared.worker.app import create_worker_app
@@ -16,5 +17,6 @@ __all__ = [
     "Usage",
     "WorkerFault",
     "create_worker_app",
+    "note",
     "serve_worker",
 ]

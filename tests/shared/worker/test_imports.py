@@ -14,7 +14,7 @@ from shared.worker import create_worker_app
 """
 NOW = """
 from shared.worker import Agent, Context, Missing, Reply, StepRequest, Usage
-from shared.worker import WorkerFault, create_worker_app, serve_worker
+from shared.worker import WorkerFault, create_worker_app, note, serve_worker
 """
 
 
