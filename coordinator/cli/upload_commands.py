@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from coordinator.cli.options import Json, KeyOption, Url
 if TYPE_CHECKING:
     import httpx
 
+PORTION = 65_536  # bytes of standard input that are sent at once
 uploads = typer.Typer()
 documents = typer.Typer(help="List the uploaded documents; 'remove' takes one away.")
 
@@ -69,8 +71,10 @@ def _send(client: httpx.Client, file: Path, name: str, *, replace: bool) -> http
     except OSError as exc:
         return f"{file} cannot be read: {exc.strerror}."
     with stream:
+        # the size of a pipe is 0 to httpx, which would send it as the length
+        content = iter(partial(stream.read, PORTION), b"") if file == Path("-") else stream
         try:
-            return client.put(f"/documents/{quote(name, safe='')}", params={"replace": replace}, content=stream)
+            return client.put(f"/documents/{quote(name, safe='')}", params={"replace": replace}, content=content)
         except OSError as exc:
             return f"{file} cannot be read: {exc.strerror}."
         except httpx.HTTPError as exc:

@@ -8,7 +8,16 @@ from fastapi import APIRouter, Request, Response
 
 from coordinator.agents.instance import Instance
 from coordinator.api.dependencies import OpenServices, Services
-from coordinator.cli.doctor.facts import RECENT_SECONDS, Coordinator, Diagnosis, Facts, SeenAgent, TaskLimits
+from coordinator.api.documents.changes import list_readers
+from coordinator.cli.doctor.facts import (
+    RECENT_SECONDS,
+    Coordinator,
+    Diagnosis,
+    Facts,
+    SeenAgent,
+    SeenUploads,
+    TaskLimits,
+)
 from coordinator.cli.doctor.machine import find_available_memory, look_at_disk
 from coordinator.console.pages import View
 from coordinator.console.showing import show
@@ -60,11 +69,27 @@ async def _look(services: Services) -> Facts:
             failed_status=max(failed, key=lambda status: len(failed[status])),
             last_error=str(last.get("detail", "")),
             last_error_type=str(last.get("type", "")),
+            uploads=await _look_at_uploads(services),
             keyless=not services.secured,
         ),
         disks=await asyncio.to_thread(look_at_disk, journal.parent.absolute()) if journal else (),
         memory_available=await asyncio.to_thread(find_available_memory),
         limits=TaskLimits(running=settings.max_concurrent_tasks, queued=settings.max_queued_tasks),
+    )
+
+
+async def _look_at_uploads(services: Services) -> SeenUploads | None:
+    if not services.uploads.on:
+        return None
+    held, limits = await services.uploads.look(), services.uploads.settings
+    return SeenUploads(
+        documents=len(held.documents),
+        bytes=held.bytes,
+        most_documents=limits.uploads_files,
+        most_bytes=limits.uploads_bytes,
+        free_bytes=held.free_bytes,
+        trouble=held.trouble,
+        searched=bool(list_readers(held, services)),
     )
 
 

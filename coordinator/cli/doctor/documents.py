@@ -1,16 +1,58 @@
-"""PURE: the doctor's rule for the researcher's documents: which of them are not searched."""
+"""PURE: the doctor's rule for documents: which are not searched, and whether uploads can come in."""
 
 from __future__ import annotations
 
-from coordinator.cli.doctor.facts import Diagnosis, Facts, Severity
+from coordinator.cli.doctor.facts import CLI, Diagnosis, Facts, Severity
+from shared.documents.types import MAX_BYTES
 from shared.report.sources import Skipped
 
 MAX_NAMED = 3
+FULL = 0.9  # of what the folder of uploads may hold
+VOLUME = "/uploads"  # in the compose files
+PLAINLY = "UPLOADS_DIR=data/uploads make run"
 CHOSEN = ("is hidden", "is named in")  # by whoever keeps the folder: nothing to warn of
 
 
 def documents(facts: Facts) -> list[Diagnosis]:
-    """A folder without documents, documents that could not be read, and files that the rules leave out."""
+    """A folder without documents, documents that could not be read, files that the rules leave out, and uploads."""
+    return _indexed(facts) + _uploaded(facts)
+
+
+def _uploaded(facts: Facts) -> list[Diagnosis]:
+    seen = facts.coordinator.uploads
+    if seen is None:
+        return []
+    found = []
+    if seen.trouble is not None:
+        found.append(_finding("problem", "Documents cannot be uploaded.", seen.trouble, _mend_folder(facts)))
+    elif not seen.searched:
+        why = "None of the healthy ones looks into the coordinator's UPLOADS_DIR."
+        mend = facts.up("researcher", environ=f"UPLOADS_DIR={VOLUME}") if facts.project else PLAINLY
+        found.append(_finding("problem", "No researcher searches the uploaded documents.", why, mend))
+    remove = f"{CLI} documents --url {facts.coordinator.url}"
+    if seen.bytes >= FULL * seen.most_bytes or seen.documents >= FULL * seen.most_documents:
+        why = (
+            f"{seen.documents:,} of {seen.most_documents:,} documents; {seen.bytes / 1e6:,.0f} of"
+            f" {seen.most_bytes / 1e6:,.0f} MB."
+        )
+        found.append(_finding("warning", "The folder of uploads is nearly full.", why, remove))
+    elif seen.trouble is None and seen.free_bytes < MAX_BYTES:
+        why = f"Beside what is kept free, it has {seen.free_bytes / 1e6:,.0f} MB."
+        found.append(_finding("warning", "The disk of uploads is nearly full.", why, remove))
+    return found
+
+
+def _mend_folder(facts: Facts) -> str:
+    seen = facts.coordinator.uploads
+    if facts.project is None:
+        return PLAINLY
+    if seen is None or f"UPLOADS_DIR={VOLUME} " not in (seen.trouble or ""):
+        return facts.up("coordinator", environ=f"UPLOADS_DIR={VOLUME}")
+    own = "run --rm --no-deps --user root --cap-add CHOWN coordinator"
+    return f"{facts.compose} {own} chown -R muster:muster {VOLUME}"
+
+
+def _indexed(facts: Facts) -> list[Diagnosis]:
     index = facts.coordinator.index
     if index is None:
         return []
@@ -34,8 +76,11 @@ def documents(facts: Facts) -> list[Diagnosis]:
 
 
 def well(facts: Facts) -> str:
-    index = facts.coordinator.index
-    return f"{index.files:,} documents below {index.folder} are searched." if index else ""
+    index, uploads = facts.coordinator.index, facts.coordinator.uploads
+    said = [f"{index.files:,} documents below {index.folder} are searched."] if index else []
+    if uploads:
+        said.append(f"{_count(uploads.documents, 'was', 'were')} uploaded, {uploads.bytes / 1e6:,.1f} MB.")
+    return " ".join(said)
 
 
 def _by_reason(ruled: list[Skipped]) -> str:

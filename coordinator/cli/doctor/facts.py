@@ -178,6 +178,19 @@ class SeenAgent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeenUploads:
+    """The folder of uploads as `GET /documents` shows it: what it holds, what may still come, who searches it."""
+
+    documents: int = 0
+    bytes: int = 0
+    most_documents: int = 1_000
+    most_bytes: int = 10**9
+    free_bytes: int = 10**12  # of its disk, but for what is kept free
+    trouble: str | None = None
+    searched: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Coordinator:
     """What the coordinator said over HTTP; None where it was not asked or did not say."""
 
@@ -194,6 +207,7 @@ class Coordinator:
     last_error: str = ""
     last_error_type: str = ""
     index: IndexState | None = None  # of the researcher, where it has one and told it
+    uploads: SeenUploads | None = None  # where they are on
     keyless: bool = False  # it answered without a key
 
     @property

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from coordinator.cli.address import http_url
-from coordinator.cli.doctor.facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, Unseen
+from coordinator.cli.doctor.facts import CLI, COORDINATOR, RECENT_SECONDS, Coordinator, SeenAgent, SeenUploads, Unseen
 from shared.report.sources import IndexState
 
 HTTP_SECONDS = 3.0
@@ -64,6 +64,7 @@ def _ask(client: httpx.Client, url: str) -> tuple[Coordinator, list[Unseen]]:
         last_error=str(last.get("detail", "")),
         last_error_type=str(last.get("type", "")),
         index=index,
+        uploads=_uploads(client.get("/documents")),
         keyless="authorization" not in answer.request.headers,
     ), unseen
 
@@ -80,6 +81,23 @@ def _index(client: httpx.Client, agents: Sequence[SeenAgent]) -> tuple[IndexStat
     except (httpx.HTTPError, ValueError) as exc:
         why = f"the researcher does not say ({str(exc).splitlines()[0] if str(exc) else type(exc).__name__})"
         return None, [Unseen(what="the researcher's documents", why=why)]
+
+
+def _uploads(answer: httpx.Response) -> SeenUploads | None:
+    """The folder of uploads; None where they are off, or the coordinator is of a version without."""
+    found = _object(answer)
+    if not answer.is_success or "limits" not in found:
+        return None
+    limits = found["limits"]
+    return SeenUploads(
+        documents=len(found["documents"]),
+        bytes=found["bytes"],
+        most_documents=limits["documents"],
+        most_bytes=limits["bytes"],
+        free_bytes=found["free_bytes"],
+        trouble=found["trouble"],
+        searched=bool(found["searched_by"]),
+    )
 
 
 def _explain_refusal(answer: httpx.Response) -> Unseen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from coordinator.cli.doctor.facts import (
     LogLine,
     Project,
     SeenAgent,
+    SeenUploads,
     TaskLimits,
     Unseen,
 )
@@ -703,6 +705,56 @@ def test_documents_that_are_not_searched_are_named():
     assert left_out.what == "8 files are left out by rule."
     assert left_out.why == "8 *.png: of an unsupported type."
     assert unread.mend == left_out.mend == f"curl -s {URL}/agents/researcher/index"
+
+
+@pytest.mark.parametrize(
+    ("seen", "severity", "what", "mend"),
+    [
+        (
+            {"trouble": "UPLOADS_DIR=/uploads cannot be used: Permission denied."},
+            "problem",
+            "cannot be uploaded",
+            "chown",
+        ),
+        (
+            {"trouble": "UPLOADS_DIR=up cannot be used: Read-only."},
+            "problem",
+            "cannot be uploaded",
+            "UPLOADS_DIR=/uploads",
+        ),
+        ({"searched": False}, "problem", "No researcher searches the uploaded", "up -d --no-deps researcher"),
+        ({"bytes": 950_000_000}, "warning", "folder of uploads is nearly full", "documents --url"),
+        ({"documents": 950}, "warning", "folder of uploads is nearly full", "documents --url"),
+        ({"free_bytes": 5_000_000}, "warning", "disk of uploads is nearly full", "documents --url"),
+    ],
+)
+def test_uploads_that_cannot_come_in_are_found(seen: dict[str, Any], severity: str, what: str, mend: str) -> None:
+    """Whose the folder is, who searches it, and how full it is."""
+    facts = contained(coordinator=replace(WELL, uploads=SeenUploads(**seen)))
+
+    (found,) = [one for one in bad(facts) if one.check == "documents"]
+
+    assert (found.severity, what in found.what) == (severity, True)
+    assert mend in (found.mend or "")
+
+
+def test_uploads_that_are_well_are_counted() -> None:
+    facts = contained(coordinator=replace(WELL, uploads=SeenUploads(documents=3, bytes=4_200_000)))
+
+    assert bad(facts) == []
+    assert "3 were uploaded, 4.2 MB." in [one.what for one in examine(facts)]
+
+
+def test_uploads_are_seen_over_http(tmp_path: Path) -> None:
+    """Also a folder that somebody else owns; off is not unwell."""
+    (tmp_path / "uploads").write_text("no folder")
+    with Running(tmp_path, uploads_dir=tmp_path / "uploads") as running:
+        seen, _ = http.look(running.start().ready().url, None)
+    with Running(tmp_path / "off") as running:
+        off, _ = http.look(running.start().ready().url, None)
+
+    assert "Not a directory" in (seen.uploads.trouble or "" if seen.uploads else "")
+    assert off.uploads is None
 
 
 def test_folder_without_documents_is_a_problem():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
+from tests.support.fakes import ROOT
 from tests.support.processes import Coordinator
 
 
@@ -46,11 +49,12 @@ def test_documents_are_sent_listed_and_removed(url: str, tmp_path: Path) -> None
 
 def test_standard_input_is_sent_under_a_name(url: str, tmp_path: Path) -> None:
     """As from outside of the container; what is there is replaced on request only."""
-    sent = muster(url, "upload", "-", "--name", "a.md", input="A", catch_exceptions=False)
+    command = [sys.executable, "-m", "coordinator.cli", "upload", "-", "--name", "a.md", "--url", url]
+    sent = subprocess.run(command, input=b"A", cwd=ROOT, check=False)
     other = muster(url, "upload", "-", "--name", "a.md", input="B")
     replaced = muster(url, "upload", "-", "--name", "a.md", "--replace", "--json", input="B")
 
-    assert (sent.exit_code, other.exit_code, replaced.exit_code) == (0, 1, 0)
+    assert (sent.returncode, other.exit_code, replaced.exit_code) == (0, 1, 0)
     assert json.loads(replaced.stdout)[0]["status"] == "replaced"
     assert (tmp_path / "uploads" / "a.md").read_text() == "B"
     assert muster(url, "upload", "-").exit_code == 2
