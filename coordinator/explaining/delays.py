@@ -81,6 +81,7 @@ def _retries(course: StepCourse) -> Cause:
     first = failed[0]
     kind = Kind.AGENT_BUSY if all(a.error == AgentBusy.type for a in failed) else Kind.RETRIES
     times = "once" if len(failed) == 1 else f"{len(failed)} times"
-    said = f"Step {course.step.id!r} was repeated {times}, which cost {course.lost:.2f} s and {len(failed)} calls"
+    calls = "1 call" if len(failed) == 1 else f"{len(failed)} calls"
+    said = f"Step {course.step.id!r} was repeated {times}, which cost {course.lost:.2f} s and {calls}"
     told = f"{said}: {first.agent!r} failed with {first.error}: {first.why}" if first.why else f"{said}."
     return Cause(kind, told, step=course.step.id, agent=first.agent, seconds=course.lost)
