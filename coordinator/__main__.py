@@ -10,7 +10,7 @@ if __name__ == "__main__":
     from coordinator.app import create_app
     from shared import failpoints, logs
     from shared.documents.settings import UploadSettings
-    from shared.server.run import bind, parse_arguments, serve
+    from shared.server.run import bind, make_endpoint, parse_arguments, serve
     from shared.settings import CoordinatorSettings, ModelSettings, load_settings
 
     args = parse_arguments(
@@ -22,5 +22,8 @@ if __name__ == "__main__":
     logs.configure(settings, service="coordinator")
     model = load_settings(ModelSettings) if settings.planner == "model" else None
     uploads = load_settings(UploadSettings)
+    sock = bind(args.host, args.port)
+    if settings.open_url is None:
+        settings = settings.model_copy(update={"open_url": make_endpoint(args.host, sock.getsockname()[1])})
     app = create_app(settings, model=model, uploads=uploads, at=failpoints.from_environment())
-    serve(app, bind(args.host, args.port))
+    serve(app, sock)

@@ -37,6 +37,7 @@ from coordinator.api.documents import routes as documents
 from coordinator.api.gate import Gate
 from coordinator.api.quick import Quick
 from coordinator.console import routes as console
+from coordinator.console.opening import say_where
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.execution.model_planner import Planner
@@ -214,6 +215,10 @@ def create_app(
         background.loop("journal-check", lambda: watching.check_forever(store.watch))
         background.loop("webhooks", webhooks.run)
         background.once("stop", _stop_with(app.stopping, dispatcher))
+        if url := settings.public_url or settings.open_url:
+            background.once("opening", say_where(url, registry))
+        if url := settings.public_url or settings.open_url:
+            background.once("opening", say_where(url, registry))
         stats.gauges["tasks_running"].set_function(lambda: admission.running)
         stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
         backups = Backups.of(settings, wall=wall, tell=meter.backed_up)

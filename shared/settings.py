@@ -173,6 +173,10 @@ class CoordinatorSettings(Settings):
         description="The journal: `sqlite:///file.db` (four slashes: absolute), `postgresql://…` or `memory:` (off).",
     )
     database_password: SecretStr | None = Field(None, description="PostgreSQL's, where `DATABASE_URL` has none.")
+    open_url: HttpUrl | None = Field(
+        None,
+        description="Address that the log says to open at the end of a start; unset: where the coordinator listens.",
+    )
     max_concurrent_tasks: Annotated[int, Field(ge=1, le=10_000)] = Field(
         64, description="Tasks that run at once in one coordinator."
     )

@@ -7,7 +7,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from coordinator.api.dependencies import get_services
-from coordinator.api.report_format import AnswerForm
+from coordinator.api.report_format import AnswerForm, is_typed
 from coordinator.api.tasks import execute_task
 
 PATH = "/execute_task"
@@ -31,7 +31,7 @@ async def _execute(request: Request) -> Response:
     return await execute_task(
         request,
         await get_services(request),
-        AnswerForm(),
+        AnswerForm(pretty=is_typed(headers.get("user-agent", ""))),
         prefer=headers.get("prefer", ""),
         accept=headers.get("accept", ""),
         idempotency_key=headers.get("idempotency-key"),

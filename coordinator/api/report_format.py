@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic_core import to_json
 
 from coordinator.reports.view import WITHOUT_OUTPUTS
@@ -23,7 +23,7 @@ INDENT = 2
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """`?view=brief` and `?pretty`."""
+    """`?view=brief` and `?pretty`. curl, which people type, gets what is pretty unless it says otherwise."""
 
     brief: bool = False
     pretty: bool = False
@@ -31,19 +31,29 @@ class AnswerForm:
     def task(self, seen: TaskView) -> str:
         """A TaskView as JSON."""
         without: Any = WITHOUT_OUTPUTS if self.brief else None
-        return seen.model_dump_json(indent=INDENT if self.pretty else None, exclude=without)
+        return self._end(seen.model_dump_json(indent=INDENT if self.pretty else None, exclude=without))
 
     def json(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """A TaskView, or anything else that is JSON, as an answer."""
         if isinstance(body, TaskView):
             text = self.task(body)
         else:
-            text = to_json(body, indent=INDENT if self.pretty else None).decode()
+            text = self._end(to_json(body, indent=INDENT if self.pretty else None).decode())
         return Response(text, status, headers=dict(headers or {}), media_type="application/json")
 
+    def _end(self, text: str) -> str:
+        return f"{text}\n" if self.pretty else text  # a terminal's prompt begins a line
 
-async def _wanted(view: Literal["full", "brief"] = "full", pretty: str | None = None) -> AnswerForm:
-    return AnswerForm(view == "brief", pretty is not None and pretty.lower() not in ("0", "false", "no"))
+
+async def _wanted(request: Request, view: Literal["full", "brief"] = "full", pretty: str | None = None) -> AnswerForm:
+    if pretty is None:
+        return AnswerForm(view == "brief", is_typed(request.headers.get("user-agent", "")))
+    return AnswerForm(view == "brief", pretty.lower() not in ("0", "false", "no"))
+
+
+def is_typed(agent: str) -> bool:
+    """Whether a client is curl: its JSON is read by people, and by `jq`, to which line breaks are nothing."""
+    return agent.startswith("curl/")
 
 
 def written(text: str, format: Format, headers: Mapping[str, str] | None = None) -> Response:

@@ -33,7 +33,7 @@ def render_error(error: MusterError, path: str, forms: Mapping[str, ErrorForm]) 
 
 
 def render_problem(error: MusterError, *, instance: str) -> Response:
-    """An error as `application/problem+json`."""
+    """An error as `application/problem+json`, with each member on a line of its own: people read errors."""
     body = {
         "type": PROBLEM_BASE + error.type,
         "title": error.title,
@@ -42,7 +42,8 @@ def render_problem(error: MusterError, *, instance: str) -> Response:
         "instance": instance,
         **error.members,
     }
-    return Response(json.dumps(body), error.status, headers=error.headers, media_type=PROBLEM)
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in body.items())
+    return Response(f"{{\n{lines}\n}}\n", error.status, headers=error.headers, media_type=PROBLEM)
 
 
 async def handle_error(request: Request, exc: Exception, *, forms: Mapping[str, ErrorForm]) -> Response:

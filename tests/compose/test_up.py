@@ -17,7 +17,7 @@ from tests.support.stack import SERVICES, WORKERS, Stack
 UP_SECONDS = 30.0  # 10 are promised with the images present; a machine that builds other things takes longer
 SPARE_SECONDS = 10.0  # over which idle containers are watched
 IDLE_SHARE = 0.1  # of one core: 0.01 is promised for the four containers
-FIXED = {"advertise_url", "database_url", "coordinator_url", "state_dir", "knowledge_dir"}
+FIXED = {"advertise_url", "database_url", "coordinator_url", "open_url", "state_dir", "knowledge_dir"}
 
 pytestmark = pytest.mark.timeout(120, func_only=True)
 
@@ -27,6 +27,7 @@ def test_up_to_the_first_answer(image):
         began = time.monotonic()
         stack.up()
         up = time.monotonic() - began
+        stack.wait_for(lambda: f"Open http://localhost:{stack.port}" in stack.logs("coordinator"))
         with stack.client() as client:
             answer = client.post("/execute_task", json={"task_description": "How does Muster survive a crash?"})
         seconds = time.monotonic() - began

@@ -369,3 +369,28 @@ async def test_a_page_is_served_over_http(answering: Suite) -> None:
         place = await client.get(f"/tasks/{task}/{link}", headers={"Accept": "text/html"})
 
     assert place.status_code == 200
+
+
+async def test_a_person_at_a_terminal_can_read_it(answering: Suite) -> None:
+    """What curl gets is indented unless it says otherwise; for programs nothing changes."""
+    body = {"task_description": "Why are there tides?"}
+    client = answering.client
+
+    async def sent(agent: str, query: str = "") -> str:
+        return (await client.post(f"/execute_task{query}", json=body, headers={"User-Agent": agent})).text
+
+    typed, listed = await sent("curl/8.5.0"), await client.get("/tasks", headers={"User-Agent": "curl/8.5.0"})
+
+    assert typed.startswith('{\n  "task_id"')
+    assert typed.endswith("\n}\n")
+    assert listed.text.startswith('{\n  "tasks"')
+    assert [(await sent(*one)).count("\n") for one in [("curl/8.5.0", "?pretty=no"), ("httpx/0.28",)]] == [0, 0]
+
+
+async def test_an_error_has_a_line_for_each_member(answering: Suite) -> None:
+    """Also where many fields are wrong, and where the refused task is told with it."""
+    answer = await answering.client.post("/execute_task", json={"task": "Why?", "timeout_seconds": -1})
+
+    assert len(answer.text.splitlines()) == len(answer.json()) + 2
+    assert '\n  "detail": "/task_description: Field required (2 more)",\n' in answer.text
+    assert answer.text.endswith("}\n")
