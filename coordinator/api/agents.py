@@ -42,7 +42,16 @@ class AgentChange(BaseModel):
 SHOWN = 500  # characters of a reason, in the audit
 
 
-@router.post("/register_agent", tags=["agents"], openapi_extra=bodies.describe(Registration), response_model=Registered)
+@router.post(
+    "/register_agent",
+    tags=["agents"],
+    openapi_extra=bodies.describe(
+        Registration,
+        example={"name": "translator", "endpoint": "http://localhost:9999", "capabilities": ["translate"]},
+    ),
+    response_model=Registered,
+    responses={201: {"model": Registered}},
+)
 async def register_agent(request: Request, services: OpenServices) -> Response:
     """Adds an agent (201), or takes its heartbeat (200)."""
     caller = caller_of(request.scope)
@@ -67,7 +76,7 @@ async def register_agent(request: Request, services: OpenServices) -> Response:
 @router.post(
     "/reach_agent",
     tags=["agents"],
-    openapi_extra=bodies.describe(Sought),
+    openapi_extra=bodies.describe(Sought, example={"name": "translator", "port": 9999}),
     response_model=None,
     responses={200: {"model": ReachedAgent}},
 )
@@ -126,7 +135,10 @@ async def remove_agent(
 
 
 @router.patch(
-    "/agents/{agent_id}", tags=["agents"], openapi_extra=bodies.describe(AgentChange), response_model=AgentView
+    "/agents/{agent_id}",
+    tags=["agents"],
+    openapi_extra=bodies.describe(AgentChange, example={"draining": True}),
+    response_model=AgentView,
 )
 async def change_agent(agent_id: str, request: Request, services: OpenServices) -> AgentView:
     """Gives one instance no more steps (`draining`), or steps again; what it is working on goes on."""

@@ -16,7 +16,7 @@ from shared.server import bodies
 from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Wish.model_json_schema()}}}}
+_BODY = bodies.describe(Wish)  # without an example: only an agent at work can sign one
 
 
 @router.get("/delegate", tags=["agents"], response_model=Delegates)

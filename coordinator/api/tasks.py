@@ -76,7 +76,7 @@ async def execute_task(
 @router.post(
     "/tasks/{task_id}/rerun",
     tags=["tasks"],
-    openapi_extra=bodies.describe(RerunRequest),
+    openapi_extra=bodies.describe(RerunRequest, example={"timeout_seconds": 20}),
     responses={
         200: {"model": TaskView} | also("text/event-stream", "text/markdown", "text/html")[200],
         202: {"model": TaskView},

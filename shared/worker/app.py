@@ -135,7 +135,10 @@ def create_worker_app(
     @app.post(
         "/execute",
         tags=["steps"],
-        openapi_extra=bodies.describe(StepRequest),
+        openapi_extra=bodies.describe(
+            StepRequest,
+            example={"task_id": "t1", "step_id": "s1", "attempt": 1, "task_description": "What is a lease?"},
+        ),
         responses={200: {"model": StepResult} | also("text/event-stream")[200]},
     )
     async def execute(request: Request) -> Response:

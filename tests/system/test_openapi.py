@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from coordinator.app import create_app
@@ -68,6 +69,41 @@ def test_errors_are_described_as_they_come(name: str) -> None:
         form = "application/json" if path.startswith("/v1/") else "application/problem+json"
         assert {tuple(answer["default"]["content"]) for answer in some} == {(form,)}, path
         assert [answer for answer in some if "422" in answer] == []
+
+
+def examples(name: str) -> dict[tuple[str, str], Any]:
+    """The example of each body that is JSON, by method and path; None where there is none."""
+    return {
+        (method, path): operation["requestBody"]["content"]["application/json"].get("example")
+        for path, operations in DOCUMENTS[name]["paths"].items()
+        for method, operation in operations.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+
+
+async def test_every_example_can_be_sent_as_it_is(suite: Suite) -> None:
+    """`Try it out` in /docs: only a delegation has none, which an agent at work signs."""
+    task = await suite.execute()
+    registered = await suite.register("another", "http://another", "nothing")
+    ids = {"task_id": task.task_id, "agent_id": registered["agent_id"]}
+    worker = create_worker_app(agent("one", "one"), settings=worker_settings())
+    suite.network.host("worker", worker)
+    async with (
+        worker.router.lifespan_context(worker),
+        httpx.AsyncClient(base_url="http://worker", transport=suite.network) as alone,
+    ):
+        clients = {"coordinator": suite.client, "worker": alone}
+        sent = {
+            (name, method, path): await clients[name].request(method, path.format(**ids), json=example)
+            for name in DOCUMENTS
+            for (method, path), example in examples(name).items()
+            if example is not None
+        }
+
+    assert [(call, answer.text) for call, answer in sent.items() if not answer.is_success] == []
+    assert [call for name in DOCUMENTS for call, example in examples(name).items() if example is None] == [
+        ("post", "/delegate")
+    ]
 
 
 async def test_generated_models_read_real_answers(

@@ -81,12 +81,9 @@ def mount(host: Host) -> None:
         return Chat(face, ask, answer, streams=bool(body.stream), notes=x_muster_progress == "content")
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": openai_request.ChatBody.model_json_schema()}},
-    }
-}
+_BODY = bodies.describe(
+    openai_request.ChatBody, example={"messages": [{"role": "user", "content": "What is a lease?"}]}
+)
 
 
 def _answer_error(error: MusterError) -> Response:
