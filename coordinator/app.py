@@ -35,7 +35,7 @@ from coordinator.api import delegate, gateway, reports, tasks
 from coordinator.api.dependencies import Services
 from coordinator.api.documents import routes as documents
 from coordinator.api.gate import Gate
-from coordinator.api.quick import Quick
+from coordinator.api.quick import QUICK
 from coordinator.console import routes as console
 from coordinator.console.opening import say_where
 from coordinator.execution.delegations import Delegations
@@ -263,11 +263,11 @@ def create_app(
     app.large_bodies |= received.bodies
     app.gate = Gate(app, guard, metrics, base=settings.base_path, now=now)
     app.open_with(open_services)
-    app.include_router(api_agents.router)
-    app.router.routes.insert(0, Quick())
+    app.add_routes(api_agents.router)
+    app.router.routes[:0] = QUICK
     console.mount(app, base=settings.base_path)
     for router in (tasks.router, reports.router, documents.router, delegate.router, api_audit.router, gateway.router):
-        app.include_router(router)
+        app.add_routes(router)
     host = Host(
         app=app,
         face=Remembering(CoordinatorFace(app.get_opened, memory), memory, between=list_delegations),

@@ -1,29 +1,14 @@
-"""The short way to `POST /execute_task`: FastAPI's look at the signature took a tenth of a task's processor time."""
+"""The short ways to what is asked most: `POST /execute_task`, and the heartbeats."""
 
 from __future__ import annotations
 
 from fastapi import Request, Response
-from starlette.routing import Match, Route
-from starlette.types import Scope
 
+from coordinator.api.agents import register_agent
 from coordinator.api.dependencies import get_services
 from coordinator.api.report_format import AnswerForm, is_typed
 from coordinator.api.tasks import execute_task
-
-PATH = "/execute_task"
-
-
-class Quick(Route):
-    """Takes what has no query, and does what FastAPI's own route does, which OpenAPI shows and which takes the rest."""
-
-    def __init__(self) -> None:
-        super().__init__(PATH, _execute, methods=["POST"], include_in_schema=False)
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        mine = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH
-        if mine and not scope["query_string"]:
-            return Match.FULL, {"endpoint": self.endpoint, "path_params": {}}
-        return Match.NONE, {}
+from shared.server.app import Quick
 
 
 async def _execute(request: Request) -> Response:
@@ -36,3 +21,10 @@ async def _execute(request: Request) -> Response:
         accept=headers.get("accept", ""),
         idempotency_key=headers.get("idempotency-key"),
     )
+
+
+async def _register(request: Request) -> Response:
+    return await register_agent(request, await get_services(request))
+
+
+QUICK = (Quick("POST", "/execute_task", _execute), Quick("POST", "/register_agent", _register))

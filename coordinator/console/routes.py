@@ -26,7 +26,7 @@ def mount(app: App[Services], *, base: str) -> None:
     setattr(app.state, LIVE, live)
     setattr(app.state, SPENT, spent)
     for part in (entrance, assets, ask, uploads, tasks, agents, numbers, health, api_docs):
-        app.include_router(part.router)
+        app.add_routes(part.router)
     app.error_forms["/console"] = partial(show_error, base=base)
 
 

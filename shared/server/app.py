@@ -1,4 +1,4 @@
-"""A service as a FastAPI app: what it opens and closes, when it is ready, when it stops; its health and metrics."""
+"""A service as a FastAPI app: its routes, what it opens and closes, when it is ready, when it stops."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from fastapi import FastAPI, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from shared.contracts import MAX_BODY_BYTES
 from shared.errors import MusterError, Unavailable
@@ -52,6 +54,24 @@ class Stopping:
 
     def __bool__(self) -> bool:
         return self.event.is_set()
+
+
+class Quick(Route):
+    """The short way to a route that reads its request itself: FastAPI's look at a signature takes 50 us.
+
+    It takes what has exactly this method and path and no query; FastAPI's own route, which OpenAPI shows, the rest.
+    """
+
+    def __init__(self, method: str, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(path, endpoint, methods=[method], include_in_schema=False)
+        self._method = method
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or scope["path"] != self.path or scope["method"] != self._method:
+            return Match.NONE, {}
+        if not scope["query_string"]:
+            return Match.FULL, {"endpoint": self.endpoint, "path_params": {}}
+        return Match.NONE, {}
 
 
 class App(FastAPI, Generic[T]):
@@ -104,6 +124,13 @@ class App(FastAPI, Generic[T]):
         if self.opened is None:
             raise Unavailable("The service is starting or stopping.", retry_after=1)
         return self.opened
+
+    def add_routes(self, router: APIRouter) -> None:
+        """Adds a router's routes as they are: it has no other router in it, and no dependencies of its own.
+
+        `include_router` builds each route again for this app, and looks at each twice for every request.
+        """
+        self.router.routes += router.routes
 
     def fail(self, _: str) -> None:
         """Ends the service, because the part of this name has died; `serve` exits with code 1."""
@@ -183,9 +210,9 @@ def make_service(
     show_docs(app)
 
     @app.get("/health", tags=["service"], response_model=None, responses={200: {"model": Health}})
-    async def get_health() -> dict[str, Any]:
+    async def get_health(_: Request) -> Response:
         """Liveness: the event loop responds."""
-        return {
+        said = {
             "status": "healthy",
             "name": name,
             "version": version,
@@ -194,6 +221,7 @@ def make_service(
             "uptime_seconds": round(now() - started, 3),
             **health(),
         }
+        return JSONResponse(said)
 
     @app.get("/ready", tags=["service"], responses={200: {"model": Ready}, 503: {"model": Ready}})
     async def get_ready() -> Response:
@@ -208,4 +236,5 @@ def make_service(
         """Prometheus text format."""
         return Response(await metrics.render(), media_type=CONTENT_TYPE)
 
+    app.router.routes.insert(0, Quick("GET", "/health", get_health))
     return app

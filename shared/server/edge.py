@@ -76,39 +76,40 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             try:
-                try:
-                    if (refusal := scope.get(REFUSED)) is not None:
-                        raise refusal
-                    if self._check is None or self._check(scope, headers):
-                        check_page(scope["method"], scope["path"], headers)
-                    length = headers.get(b"content-length", "")
-                    if length.isdigit() and int(length) > self._limit:
-                        await _refuse_large(int(length), self._find_limit(scope["path"]), receive)
-                    await self._app(scope, receive, send_marked)
-                except MusterError as error:
-                    await render_error(error, scope["path"], self._error_forms)(scope, receive, send_marked)
-                except ClientDisconnect:
-                    pass  # the client is gone
-                except Exception as exc:  # a bug costs one answer
-                    self._log.error("request.broke", exc_info=exc)
-                    if status:  # half an answer cannot be taken back: the server cuts the connection
-                        raise
-                    await render_error(Internal(), scope["path"], self._error_forms)(scope, receive, send_marked)
-            finally:
-                seconds = self._now() - began
-                traceparent.reset(token)
-                self._metrics.count(scope, status or GONE, seconds)
-                quiet = (scope["path"], status) in _QUIET or (QUIET in scope and status == 200)
-                say = self._log.debug if quiet else self._log.info
-                say(
-                    "request.done",
-                    method=method,
-                    path=scope["path"],
-                    status=status or GONE,
-                    ms=round(seconds * 1000, 1),
-                )
+                if (refusal := scope.get(REFUSED)) is not None:
+                    raise refusal
+                if self._check is None or self._check(scope, headers):
+                    check_page(scope["method"], scope["path"], headers)
+                length = headers.get(b"content-length", "")
+                if length.isdigit() and int(length) > self._limit:
+                    await _refuse_large(int(length), self._find_limit(scope["path"]), receive)
+                await self._app(scope, receive, send_marked)
+            except MusterError as error:
+                await render_error(error, scope["path"], self._error_forms)(scope, receive, send_marked)
+            except ClientDisconnect:
+                pass  # the client is gone
+            except Exception as exc:  # a bug costs one answer
+                self._log.error("request.broke", exc_info=exc)
+                if status:  # half an answer cannot be taken back: the server cuts the connection
+                    raise
+                await render_error(Internal(), scope["path"], self._error_forms)(scope, receive, send_marked)
+        finally:
+            seconds = self._now() - began
+            traceparent.reset(token)
+            self._metrics.count(scope, status or GONE, seconds)
+            quiet = (scope["path"], status) in _QUIET or (QUIET in scope and status == 200)
+            say = self._log.debug if quiet else self._log.info
+            say(
+                "request.done",
+                method=method,
+                path=scope["path"],
+                status=status or GONE,
+                ms=round(seconds * 1000, 1),
+            )
+            structlog.contextvars.reset_contextvars(**bound)
 
     def _find_limit(self, path: str) -> int:
         """How large a body may be for this path."""

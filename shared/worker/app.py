@@ -31,7 +31,7 @@ from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
 from shared.server import bodies, sse
-from shared.server.app import App, Stopping, make_service
+from shared.server.app import App, Quick, Stopping, make_service
 from shared.server.hang_up import wait_for_hang_up
 from shared.server.metrics import QUIET
 from shared.server.openapi import also
@@ -168,6 +168,7 @@ def create_worker_app(
         check_envelope(request, b"", task=task_id, step=step_id, attempt=attempt)
         return {"cancelled": steps.cancel((task_id, step_id), attempt)}
 
+    app.router.routes.insert(0, Quick("POST", "/execute", execute))
     app.open_with(open_worker)
     if settings.coordinator_url and settings.api_key:
         signed = Middleware(
