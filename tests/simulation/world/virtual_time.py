@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from heapq import heappop, heappush
 from typing import Any, Protocol
 
 REAL_CLOCK = time.monotonic  # as it is, also while `time.monotonic` is the virtual one
@@ -49,46 +50,50 @@ NOBODY = Context()  # of callbacks that outlive every process
 
 
 class _Handle(asyncio.Handle):
-    """A callback that does not run once its process is dead."""
+    """A callback; only what the loop needs of it, because a seed makes 50,000."""
 
-    def _run(self) -> None:
-        owner = self._context.get(OWNER)  # type: ignore[attr-defined]
-        if owner is not None:
-            if owner.alive:
-                owner.step()
-            if not owner.alive:
-                return
-        asyncio.Handle._run(self)  # type: ignore[attr-defined]
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
 
 
 class _TimerHandle(asyncio.TimerHandle):
-    """A timer that does not fire once its process is dead."""
+    """A callback for a moment."""
 
-    _run = _Handle._run  # type: ignore[assignment]
+    __slots__ = ()
 
-    def __lt__(self, other: Any) -> bool:  # asyncio's asks for the type first, a twentieth of a seed's time
-        return self._when < other._when  # type: ignore[attr-defined, no-any-return]
+    def __init__(self, when: float, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self._when = when
+        self._callback = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    cancel = _Handle.cancel  # type: ignore[assignment]
 
 
 class SerialTask(asyncio.Task[Any]):
     """A task whose place in a set depends on when it was made, not on its address."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        loop: VirtualLoop,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> None:
         self.serial = SERIALS.take()
-        context: Context | None = kwargs.get("context")
         self.owner = OWNER.get() if context is None else context.get(OWNER)
-        super().__init__(*args, **kwargs)
-
-    def __hash__(self) -> int:
-        return self.serial
-
-
-class SerialFuture(asyncio.Future[Any]):
-    """The same for a future."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.serial = SERIALS.take()
-        super().__init__(*args, **kwargs)
+        super().__init__(work, loop=loop, name=name, context=context)
 
     def __hash__(self) -> int:
         return self.serial
@@ -101,6 +106,12 @@ def hash_by_serial(self: Any) -> int:
     except AttributeError:
         self._serial = SERIALS.take()
         return self._serial
+
+
+class SerialFuture(asyncio.Future[Any]):
+    """The same for a future, of which few are ever in a set."""
+
+    __hash__ = hash_by_serial  # type: ignore[assignment]
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -117,25 +128,55 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._real_seconds = real_seconds
         self._real_until = REAL_CLOCK() + real_seconds
         self._turns = 0
-        self._selector = self
-        self._clock_resolution = 1e-9
+        self._timers: list[tuple[float, int, _TimerHandle]] = []
+        self._number = itertools.count().__next__  # of timers: two of one moment run in the order of their making
         self.stuck: str | None = None  # what the watchdog has to say
-        self.set_task_factory(lambda loop, coro, **more: SerialTask(coro, loop=loop, **more))
+        self.set_task_factory(lambda loop, coro, **more: SerialTask(coro, loop=loop, **more))  # type: ignore[arg-type]
 
-    # --- the loop's own selector: it selects the next moment
+    def _run_once(self) -> None:
+        """One turn: the clock goes on, by a tick or to the next timer, and what is ready by then runs."""
+        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+            heappop(timers)
+        self._check_real()
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise Hung(
+                    f"The seed hung: everything waits, and no timer is left, at {self.seconds:.3f} virtual seconds."
+                )
+            self.seconds = max(self.seconds, timers[0][0])
+        self.seconds += TICK
+        if self.seconds > self._virtual_seconds:
+            raise Hung(f"The seed hung: its limit of {self._virtual_seconds:g} virtual seconds has passed.")
+        while timers and timers[0][0] <= self.seconds:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle: Any = ready.popleft()
+            if not handle._cancelled:
+                self._run(handle)
 
-    def select(self, timeout: float | None) -> list[Any]:
+    def _run(self, handle: Any) -> None:
+        """Runs a callback, unless its process is dead."""
+        owner = handle._context.get(OWNER)
+        if owner is not None:
+            if owner.alive:
+                owner.step()
+            if not owner.alive:
+                return
+        try:
+            handle._context.run(handle._callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self.call_exception_handler({"message": "Exception in a callback", "exception": exc, "handle": handle})
+
+    def _check_real(self) -> None:
         self._turns += 1
         if self._turns % LOOKS == 0 and REAL_CLOCK() > self._real_until:
             self.stuck = self._explain_real()
         if self.stuck is not None:
             raise Hung(self.stuck)
-        if timeout is None:
-            raise Hung(f"The seed hung: everything waits, and no timer is left, at {self.seconds:.3f} virtual seconds.")
-        self.seconds += timeout + TICK
-        if self.seconds > self._virtual_seconds:
-            raise Hung(f"The seed hung: its limit of {self._virtual_seconds:g} virtual seconds has passed.")
-        return []
 
     def ring(self) -> None:
         """The real time is up, in the middle of a callback: it ends here, and the loop with it."""
@@ -148,14 +189,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return f"The seed hung: its limit of {real:g} real seconds has passed, at {at}."
 
     def close(self) -> None:
-        self._selector = None  # type: ignore[assignment]
+        self._timers.clear()
         super().close()
-
-    def _process_events(self, _: Any) -> None:
-        """There are none."""
 
     def _write_to_self(self) -> None:
         """Nothing sleeps that would have to be woken."""
+
+    def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
+        """It is left out when its moment comes."""
 
     # --- what asyncio asks of a loop
 
@@ -166,7 +207,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return SerialFuture(loop=self)
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, copy_context() if context is None else context)
+        handle = _Handle(callback, args, copy_context() if context is None else context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
@@ -175,10 +216,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _TimerHandle(when, callback, args, self, copy_context() if context is None else context)
-        heapq.heappush(self._scheduled, handle)  # type: ignore[attr-defined]
-        handle._scheduled = True  # type: ignore[attr-defined]
+        handle = _TimerHandle(when, callback, args, copy_context() if context is None else context)
+        heappush(self._timers, (when, self._number(), handle))
         return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.seconds + delay, callback, *args, context=context)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         done = self.create_future()
