@@ -6,8 +6,9 @@ import errno
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from shared.db import wal
@@ -131,9 +132,7 @@ def _examine(path: Path, migrations: Sequence[str], where: str, naming: Naming, 
 
 def _find_damage(connection: sqlite3.Connection, migrations: Sequence[str], *, whole: bool) -> str | None:
     """What is wrong with the schema or, where the whole file is looked at, with the pages, indexes and free list."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
-        migrate(new, migrations)
-        wanted = _read_schema(new)
+    wanted = _make_schema(tuple(migrations))
     found = _read_schema(connection)
     if wrong := sorted(name for name, text in wanted.items() if found.get(name) != text):
         return f"its table or index {wrong[0]} is not as it was made"
@@ -152,6 +151,14 @@ def find_damage(path: Path) -> str | None:
 def _check_pages(connection: sqlite3.Connection) -> str | None:
     verdict: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     return verdict.splitlines()[-1] if verdict != "ok" else None  # the first line may be a heading
+
+
+@cache
+def _make_schema(migrations: tuple[str, ...]) -> Mapping[str, str]:
+    """What a new file has."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
+        migrate(new, migrations)
+        return _read_schema(new)
 
 
 def _read_schema(connection: sqlite3.Connection) -> dict[str, str]:

@@ -248,7 +248,6 @@ async def _register_liar(callers: Callers, suite: SimulatedSuite) -> None:
 @contextmanager
 def _without_collector() -> Iterator[None]:
     """Nothing is collected while a seed runs: a finalizer at a moment that depends on memory would change it."""
-    gc.collect()
     gc.disable()
     gc.freeze()
     try:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from tests.simulation.world.virtual_time import OWNER, VirtualLoop, hash_by_serial
 
-EPOCH = 1_790_000_000.0  # Unix seconds at which every simulation begins
+EPOCH = 1_600_000_000.0  # Unix seconds at which every simulation begins: no file is older, whatever the real date is
 OURS = ("shared", "coordinator", "workers", "tests")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+from pydantic_core import to_json
 
 
 class Recording:
@@ -26,7 +27,7 @@ class Recording:
     def note(self, what: str, **facts: Any) -> None:
         if self._closed:
             return
-        self.lines.append(f"{self._seconds():.6f} {what} {json.dumps(facts, sort_keys=True, default=str)}")
+        self.lines.append(f"{self._seconds():.6f} {what} {to_json(facts, fallback=str).decode()}")
 
     def fault(self, kind: str, **facts: Any) -> None:
         self.faults[kind] += 1

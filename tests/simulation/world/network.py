@@ -60,6 +60,13 @@ class Exchange:
         self.delivered_at = max(self.delivered_at + 1e-7, self.loop.time() + seconds)
         self.loop.call_at(self.delivered_at, tell, context=NOBODY)
 
+    def add(self, piece: bytes, *, whole: bool) -> None:
+        """A piece has arrived."""
+        if piece:
+            self.pieces.put_nowait(piece)
+        if whole:
+            self.pieces.put_nowait(None)
+
     def fail(self, error: httpx.TransportError) -> None:
         """Both sides hear that the connection is gone."""
         if self.over:
@@ -148,7 +155,7 @@ class Network:
 
     async def _wait_for_head(self, exchange: Exchange, source: str, server: str, method: str) -> Exchange:
         try:
-            status, _ = await asyncio.shield(exchange.head)
+            status, _ = await exchange.head
         except asyncio.CancelledError:
             self.hang_up(exchange)
             raise
@@ -248,10 +255,7 @@ class Network:
                 exchange.deliver(seconds, lambda: exchange.head.done() or exchange.head.set_result(head))
                 return
             piece, more = message.get("body", b""), message.get("more_body", False)
-            if piece:
-                exchange.deliver(seconds, lambda: exchange.pieces.put_nowait(piece))
-            if not more:
-                exchange.deliver(seconds, lambda: exchange.pieces.put_nowait(None))
+            exchange.deliver(seconds, lambda: exchange.add(piece, whole=not more))
 
         async def serve() -> None:
             try:

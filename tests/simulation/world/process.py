@@ -28,7 +28,7 @@ class Process:
         self.name = name
         self.disk = disk
         self.life = life
-        self.alive = True
+        self.alive = self.free = True
         self.wall_offset = wall_offset
         self.monotonic_offset = random.uniform(10.0, 1e6)  # of a machine that has run for a while
         self.on_death: list[Callable[[], None]] = []
@@ -47,12 +47,14 @@ class Process:
     def light_fuse(self, callbacks: int) -> None:
         """Kills it before so many more of its callbacks have run: at any await."""
         self._fuse = callbacks
+        self.free = False
 
-    def step(self) -> None:
+    def step(self) -> bool:
         if self._fuse:
             self._fuse -= 1
             if not self._fuse:
                 self.kill("at an await")
+        return self.alive
 
     def at(self, point: str) -> None:
         """The point function of its services: every durable write and every send has a name."""
@@ -67,7 +69,7 @@ class Process:
     def kill(self, why: str) -> None:
         if not self.alive:
             return
-        self.alive = False
+        self.alive = self.free = False
         self._recording.note("killed", process=self.name, life=self.life, why=why)
         loop = asyncio.get_running_loop()
         mine = [t for t in asyncio.all_tasks(loop) if isinstance(t, SerialTask) and t.owner is self]
@@ -77,7 +79,7 @@ class Process:
 
     def end(self) -> None:
         """It has ended by itself."""
-        self.alive = False
+        self.alive = self.free = False
 
 
 def current() -> Any:

@@ -39,10 +39,10 @@ class Hung(BaseException):
 class Owner(Protocol):
     """The process that a callback belongs to."""
 
-    alive: bool
+    free: bool  # neither dead nor about to die
 
-    def step(self) -> None:
-        """One of its callbacks is about to run."""
+    def step(self) -> bool:
+        """One of its callbacks is about to run; whether it may."""
 
 
 OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
@@ -153,23 +153,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
             handle: Any = ready.popleft()
-            if not handle._cancelled:
-                self._run(handle)
-
-    def _run(self, handle: Any) -> None:
-        """Runs a callback, unless its process is dead."""
-        owner = handle._context.get(OWNER)
-        if owner is not None:
-            if owner.alive:
-                owner.step()
-            if not owner.alive:
-                return
-        try:
-            handle._context.run(handle._callback, *handle._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self.call_exception_handler({"message": "Exception in a callback", "exception": exc, "handle": handle})
+            if handle._cancelled:
+                continue
+            owner = handle._context.get(OWNER)
+            if owner is not None and not owner.free and not owner.step():
+                continue
+            try:
+                handle._context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.call_exception_handler({"message": "Exception in a callback", "exception": exc, "handle": handle})
 
     def _check_real(self) -> None:
         self._turns += 1
