@@ -17,6 +17,8 @@ from typing import Any
 from unittest.mock import patch
 
 import structlog
+from fastapi import routing
+from fastapi.dependencies import models
 
 import coordinator.app
 import shared.worker.app
@@ -88,7 +90,7 @@ def simulate(
     """
     folder = Path(tempfile.mkdtemp(prefix=f"simulation-{seed}-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     try:
-        with alone():
+        with alone(), _without_collector():
             return _Seed(seed, folder, own, real_seconds).run(bug, tasks, faults, seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,7 +114,7 @@ class _Seed:
         planted = BUGS[bug] if bug is not None else nullcontext
         modules = (self._own.agent.run.__module__,) if self._own is not None else ()
         determinism = determined(self._seed, self._loop, modules)
-        with _without_collector(), determinism as clocks, self._patched(), planted():
+        with determinism as clocks, self._patched(), planted():
             try:
                 with alarm(self._real_seconds, self._loop.ring):
                     evidence = self._loop.run_until_complete(self._play(clocks, tasks, faults, seconds))
@@ -227,6 +229,7 @@ class _Seed:
                         task.get_coro().close()  # type: ignore[union-attr]
                         break
             self._loop.close()
+            _forget_endpoints()
             gc.collect()
 
 
@@ -245,11 +248,24 @@ async def _register_liar(callers: Callers, suite: SimulatedSuite) -> None:
         await asyncio.sleep(20.0)
 
 
+def _forget_endpoints() -> None:
+    """FastAPI keeps thousands of the functions that it has looked at, and each holds all of a seed."""
+    for known in vars(models).values():
+        if hasattr(known, "cache_clear"):
+            known.cache_clear()
+    routing._endpoint_context_cache.clear()
+
+
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Nothing is collected while a seed runs: a finalizer at a moment that depends on memory would change it."""
+    """Nothing is collected while a seed runs: a finalizer at a moment that depends on memory would change it.
+
+    To be entered before anything of the seed is made, for what is frozen is never collected.
+    """
+    gc.collect()
     gc.disable()
-    gc.freeze()
+    if not gc.get_freeze_count():  # what was imported: looking through it takes longer than through a seed
+        gc.freeze()
     try:
         yield
     finally:
