@@ -54,6 +54,6 @@ def answer_stored(stored: Sequence[tuple[Uploaded, Outcome]]) -> Response:
 def list_readers(held: Holdings, services: Services) -> list[str]:
     """The healthy researchers that look into the folder of uploads, by id."""
     known = services.agents.registry.list_all()
-    alive = [one for one in known if one.status is AgentStatus.HEALTHY]
+    alive = [one for one in known if one.status is AgentStatus.HEALTHY and "folder" in one.registration.metadata]
     folders = {one.id: get_folder(one.registration) for one in alive}
     return sorted(id for id, folder in folders.items() if folder and held.place and folder.uploads == held.place)
