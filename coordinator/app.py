@@ -217,8 +217,6 @@ def create_app(
         background.once("stop", _stop_with(app.stopping, dispatcher))
         if url := settings.public_url or settings.open_url:
             background.once("opening", say_where(url, registry))
-        if url := settings.public_url or settings.open_url:
-            background.once("opening", say_where(url, registry))
         stats.gauges["tasks_running"].set_function(lambda: admission.running)
         stats.gauges["tasks_queued"].set_function(lambda: admission.queued)
         backups = Backups.of(settings, wall=wall, tell=meter.backed_up)

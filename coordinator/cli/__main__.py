@@ -9,8 +9,4 @@ from coordinator.cli.commands import cli
 if __name__ == "__main__":
     gc.set_threshold(50_000)  # imports leave no garbage: looking for it was a tenth of the start of `ask`
     sys.modules["httpx._main"] = None  # type: ignore[assignment]  # not there: httpx's own command line, 0.02 s more
-    if any(name.endswith("_COMPLETE") for name in os.environ):  # a shell asks
-        from typer._completion_classes import completion_init
-
-        completion_init()
     cli(prog_name=os.environ.get("MUSTER_NAME"))

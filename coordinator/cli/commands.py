@@ -57,9 +57,11 @@ def muster(
 @cli.command()
 def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")] = "bash") -> None:
     """Print the script that completes 'muster' in a shell."""
-    from typer._completion_shared import get_completion_script
+    from coordinator.cli.completion.scripts import SHELLS, list_words
 
-    typer.echo(get_completion_script(prog_name="muster", complete_var="_MUSTER_COMPLETE", shell=shell))
+    if shell not in SHELLS:
+        raise typer.BadParameter(f"{shell} is none of {', '.join(SHELLS)}.")
+    typer.echo(SHELLS[shell](list_words(cli)), nl=False)
 
 
 @cli.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def _write(path: Path, page: str) -> None:
 
 
 def pages_at(client: httpx.Client, task: dict[str, Any]) -> Link:
-    """Links to the coordinator's pages of a task's sources."""
-    return source_link(f"{str(client.base_url).rstrip('/')}/tasks/{task['task_id']}/sources/")
+    """Links to the coordinator's pages of a task's sources: in its container, where people open them outside."""
+    base = os.environ.get("OPEN_URL") or str(client.base_url)
+    return source_link(f"{base.rstrip('/')}/tasks/{task['task_id']}/sources/")
 
 
 def in_folder(folder: Path) -> Link:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from typer.testing import CliRunner
 
 from coordinator.cli.commands import cli
 from coordinator.cli.reruns import parse_inputs, parse_since
-from tests.support.fakes import ROOT, eventually
+from tests.support.fakes import eventually
 from tests.support.processes import Coordinator
 
 PLAN = [{"id": "find", "capability": "nobody-does", "on_failure": "continue"}]
@@ -153,15 +151,35 @@ def test_the_port_and_the_key_file_are_found(tmp_path: Path, monkeypatch: pytest
     assert (done.exit_code, done.stdout) == (0, "[]\n")
 
 
-def test_a_shell_completes_the_commands() -> None:
-    """With the script that `completion` prints, under the name that the image has."""
-    asked = {"MUSTER_NAME": "muster", "_MUSTER_COMPLETE": "complete_bash", "COMP_WORDS": "muster re", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "coordinator.cli"]
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("re", {"rerun", "report", "restore", "render"}),
+        ("agents dr", {"drain"}),
+        ("rerun --st", {"--status"}),
+        ("--url http://127.0.0.1:8000 agents remove --j", {"--json"}),
+        ("ask agents --pl", {"--plan"}),
+    ],
+)
+def test_a_shell_completes_the_commands(typed: str, offered: set[str]) -> None:
+    """In a real bash, with the script that `completion` prints, whatever `muster` is there."""
+    script = CliRunner().invoke(cli, ["completion", "bash"]).stdout
+    words = f"COMP_WORDS=(muster {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _muster"
+    asked = f"{script}\n{words}; echo ${{COMPREPLY[@]}}"
 
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "--norc", "-c", asked], capture_output=True, text=True, check=True)
 
-    assert {"rerun", "report", "restore", "render"} <= set(done.stdout.split())
-    assert "_MUSTER_COMPLETE=complete_bash" in CliRunner().invoke(cli, ["completion", "bash"]).stdout
+    assert (offered, "") == (set(done.stdout.split()), done.stderr)
+
+
+def test_every_shell_gets_a_script() -> None:
+    """With every command; another shell is refused."""
+    scripts = {shell: CliRunner().invoke(cli, ["completion", shell]).stdout for shell in ("bash", "zsh", "fish")}
+
+    assert all(word in script for script in scripts.values() for word in ("rerun", "drain", "database-url"))
+    assert "complete -c muster -f -n '__fish_seen_subcommand_from agents' -a drain" in scripts["fish"]
+    assert "bashcompinit" in scripts["zsh"]
+    assert CliRunner().invoke(cli, ["completion", "tcsh"]).exit_code == 2
 
 
 def test_times_and_inputs_are_read() -> None:

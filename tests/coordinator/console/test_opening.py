@@ -40,6 +40,7 @@ async def test_the_log_says_what_to_open_after_the_agents(tmp_path: Path) -> Non
             for service in services:
                 service.__exit__()
 
+    assert said.count("Open http") == 1
     before, _, _ = said.partition(f"Open http://localhost:{coordinator.port}")
     assert before.count('"status": "healthy"') == len(WORKERS)
 
