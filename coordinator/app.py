@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import lru_cache, partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from coordinator.console import routes as console
 from coordinator.console.opening import say_where
 from coordinator.execution.delegations import Delegations
 from coordinator.execution.dispatcher import Dispatcher
-from coordinator.execution.model_planner import Planner
+from coordinator.execution.model_planner import open_planner
 from coordinator.execution.starts import Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
@@ -58,6 +58,7 @@ from coordinator.observers.webhooks import Webhooks
 from coordinator.protocols.chat import NAME, CoordinatorFace
 from coordinator.protocols.kaos_events import list_delegations
 from coordinator.protocols.mcp import endpoint as mcp
+from coordinator.recording.flight import Flights
 from coordinator.uploads.folder import Uploads
 from shared import logs
 from shared.background import Background
@@ -66,7 +67,6 @@ from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.documents.settings import UploadSettings
-from shared.errors import MusterError
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
 from shared.memory.recorder import Remembering
@@ -97,13 +97,17 @@ def create_app(
     random: Random | None = None,
     new_id: Callable[[], str] = lambda: uuid4().hex,
     at: At = nowhere,
+    flights: Flights | None = None,
+    database: Database | None = None,
+    facades: Sequence[Mount] | None = None,
 ) -> App[Services]:
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic), `wall` and `boot` the clocks, `random` chance, `new_id` task ids,
-    and `at` is called at every named point; `model` is what `settings.planner == "model"` plans with, `uploads` where
-    documents go, if anywhere. Its lifespan raises `StorageBroken` for a journal that cannot be used, MusterError for a
-    planner without a model.
+    and `at` is called at every named point. `flights` stands in for those that RECORD asks for, `database` for the
+    journal of the settings, `facades` for all protocols; `model` is what `settings.planner == "model"` plans with,
+    `uploads` where documents go, if anywhere. Its lifespan raises `StorageBroken` for a journal that cannot be used,
+    MusterError for a planner without a model.
     """
     random = random or Random()
     metrics = ServiceMetrics()
@@ -134,9 +138,15 @@ def create_app(
         stack.callback(received.close)
         events = Events()
         journal = journal_path(settings.database_url)
-        db = _database(settings, at=at, on_broken=app.fail)
+        db = database or _database(settings, at=at, on_broken=app.fail)
         this_boot = boot()
         store, starts = Store(db, publish=events.publish, wall=wall, boot=this_boot), Starts(db)
+        flying = flights
+        if flying is None and settings.record:
+            from coordinator.recording.recorder import Recorders
+
+            flying = recorders = Recorders(store.read_position)
+            store.recorded = recorders.drain
         stack.push_async_callback(store.close)
         await store.open()
         stack.push_async_callback(starts.end)
@@ -193,7 +203,8 @@ def create_app(
             runner=runner,
             admission=admission,
             known_agents=registry.list_names,
-            planner=await _planner(settings, model, registry, meter, stack),
+            planner=await open_planner(settings, model, registry.list_all, meter, stack),
+            flights=flying,
             default_timeout=settings.request_timeout,
             now=now,
             wall=wall,
@@ -209,7 +220,10 @@ def create_app(
             logs.get().info("tasks.recovered", tasks=recovered)
             background.once("recovery", dispatcher.resume())
         background.once("starts", starts.blame_later())
-        background.loop("history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=settled))
+        most = settings.record_max_bytes if flying is not None else None
+        background.loop(
+            "history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=settled, recorded=most)
+        )
         background.loop("clock", settled.watch_forever)
         background.loop("journal", lambda: watching.watch_forever(store.watch))
         background.loop("journal-check", lambda: watching.check_forever(store.watch))
@@ -276,22 +290,8 @@ def create_app(
         memory=memory,
         features=("task_delegation",),
     )
-    mount(host, FACADES)
+    mount(host, FACADES if facades is None else facades)
     return app
-
-
-async def _planner(
-    settings: CoordinatorSettings, model: ModelSettings | None, registry: Registry, meter: Meter, stack: AsyncExitStack
-) -> Planner | None:
-    """The planner that the settings want, closed with the stack; raises MusterError where there is no model for it."""
-    if settings.planner == "rules":
-        return None
-    from shared.models.model import models_from
-
-    found = models_from(model) if model is not None else None
-    if found is None:
-        raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
-    return Planner(await stack.enter_async_context(found), registry.list_all, spent=partial(meter.spent, NAME))
 
 
 async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> None:

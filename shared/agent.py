@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -88,7 +88,8 @@ class Agent:
     registers, and is in its registration. `canary` is run for a step that only asks whether the worker answers, instead
     of nothing: it raises, or takes more than 4 s, where only a restart of the process would help. `idempotent` says
     that a step may run in two instances at once: one that takes far longer than usual is then given to a second one,
-    too, and the first answer counts.
+    too, and the first answer counts. `recipe` is what a replay makes the agent of again: the name of its module, whose
+    `rebuild` takes the recipe, and its settings, without any secret; None: a replay takes its answers from the record.
     """
 
     name: str
@@ -106,3 +107,4 @@ class Agent:
     metadata: Callable[[], dict[str, JsonValue]] = dict
     canary: Canary | None = None
     idempotent: bool = False
+    recipe: Mapping[str, JsonValue] | None = None

@@ -315,6 +315,7 @@ class StepResult(_Open):
     missing: list[Missing] = Field(default_factory=list)
     error: StepError | None = None
     calls: Calls = Field(default_factory=list, exclude_if=lambda calls: not calls)
+    recording: str | None = Field(default=None, exclude=True)  # what the step exchanged, where it was asked for
 
 
 class Progress(_Open):

@@ -197,8 +197,9 @@ class StepFailure(MusterError):
 
     `reached` says whether the agent may have started the work: `False` means it certainly did not.
     `blames_agent` says whether the failure counts against that instance's breaker, `booked` whether the coordinator
-    counts its usage already, `calls` what the step had called by then. Of a detail, which may be an agent's own words,
-    the first 2,000 characters are kept: it is in the log, in the journal and in `/agents`.
+    counts its usage already, `calls` what the step had called by then, `recording` what it exchanged, where that was
+    asked for. Of a detail, which may be an agent's own words, the first 2,000 characters are kept: it is in the log, in
+    the journal and in `/agents`.
     """
 
     status, type, title = 502, "agent_error", "The agent failed"
@@ -206,6 +207,7 @@ class StepFailure(MusterError):
     blames_agent = True
     booked = False
     calls: Sequence[Call] = ()
+    recording: str | None = None
 
     def __init__(self, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(truncate_detail(detail), headers=headers, **members)

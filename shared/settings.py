@@ -211,6 +211,10 @@ class CoordinatorSettings(Settings):
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
     )
+    record: bool = Field(False, description="Whether tasks are recorded, so that each can be replayed: `on` or `off`.")
+    record_max_bytes: Annotated[int, Field(ge=1_000_000, le=10**12)] = Field(
+        1_000_000_000, description="Total bytes of recordings; those of the oldest tasks are deleted first."
+    )
     backup_every: Pause | None = Field(
         None, description="Pause between two backups, in seconds or as `30m`, `6h`, `1d`; unset: none are made."
     )

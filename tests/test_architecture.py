@@ -17,12 +17,12 @@ MOST_LINES = 330  # of one file
 # A package imports from the rows above its own, never from its own row or below. A file at the top of a folder that
 # is in no row by itself belongs to the folder's row.
 LAYERS = """
-shared.null shared.urls shared.version shared.logs.output shared.client.here  | null, URLs, which and where Muster is
+shared.null shared.urls shared.version shared.logs.output shared.client.here shared.recording.tape  | URLs, the tape
 shared.calls.call                                               | a call of a model or tool
 shared.documents.types shared.documents.place                    | which files are documents, where a folder is
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report shared.documents        | what can fail, what is told, what workers hand on
-shared.background shared.db shared.http_failures shared.limits shared.rendering shared.server  | tools of a service
+shared.background shared.db shared.http_failures shared.limits shared.recording shared.rendering shared.server  | tools
 shared.conversation shared.calls.noting                         | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
 shared.definition shared.models shared.protocols shared.agent_loop.calls  | a language model, calls in its replies
@@ -35,14 +35,17 @@ coordinator.questions coordinator.cli.manifests coordinator.cli.address  | value
 coordinator.tasks coordinator.access                            | tasks, steps and plans as values; who may do what
 coordinator.journal coordinator.reports coordinator.agents coordinator.uploads  | what is kept, shown and alive
 coordinator.agent_calls coordinator.observers                   | one attempt at one agent; statistics and webhooks
+coordinator.recording                                           | what a task exchanges, written down
 coordinator.explaining                                          | why a task was slow or failed, out of its events
 coordinator.admission coordinator.agent_pool                    | who may start, and when; agents at work
 coordinator.execution                                           | tasks carried through their steps
 coordinator.api coordinator.cli.doctor                          | the routes; what is wrong with a suite
 coordinator.console                                             | the pages for people
 coordinator.protocols                                           | the coordinator as a chat
-coordinator.protocols.mcp coordinator.cli                       | as an MCP server; the command line
-coordinator.app                                                 | the composition root
+coordinator.protocols.mcp                                       | as an MCP server
+coordinator.app coordinator.replay.virtual_time                 | the composition root; time that jumps
+coordinator.replay                                              | recorded tasks, run again
+coordinator.cli                                                 | the command line
 coordinator                                                     | the command
 
 workers.language workers.generic                                | words; the generic agent's settings
@@ -66,7 +69,7 @@ load.findings                                                   | what the calls
 load.display                                                    | a run on a terminal, as a page
 load.scenarios                                                  | the runs of load.run
 load.peers load.growth                                          | others beside Muster; what a task costs as it grows
-load.history                                                    | what a long history costs
+load.history load.recording                                     | what a long history costs, and recording
 load                                                            | the other commands
 """
 FOREIGN = {

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import httpx
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_json
 
 from shared.agent import Agent, Context, Reply
 from shared.agent_loop.loop import Loop
-from shared.agent_loop.mcp_tools import McpTools
+from shared.agent_loop.mcp_tools import AgentTools, McpTools
 from shared.agent_loop.peers import CoordinatorPeers, DirectPeers
 from shared.agent_loop.prompt import delegating
+from shared.agent_loop.taped_tools import NoTools, TapedTools
 from shared.agent_loop.tool_mode import Mode, ToolMode
 from shared.contracts import StepRequest
 from shared.conversation import UNANSWERED, Ask, Message, Role, Skill, spoken
 from shared.errors import MusterError
 from shared.memory.store import Memory, MemoryLimits
 from shared.models.model import LanguageModel, models_from
+from shared.models.remade import describe, remake
 from shared.models.servers.fence import fence
 from shared.models.servers.turns import ToolSpec
 from shared.protocols.kaos.routes import CHAT
+from shared.recording.tape import TAPE, exchange
 from shared.settings import ModelSettings, load_settings
 from shared.worker.main import serve_worker
 from workers.generic.settings import GenericSettings
 
+_KEPT = (
+    "agent_name",
+    "agent_description",
+    "agent_instructions",
+    "agent_capabilities",
+    "agentic_loop_max_steps",
+    "memory_context_limit",
+    "memory_context_tokens",
+)  # settings that a replay needs
 MAX_UPSTREAM = 50_000  # characters of what one step before gave, in the prompt
 
 
@@ -38,14 +52,18 @@ def agent(
     *,
     tool_call_mode: Mode = "auto",
     inner: httpx.AsyncBaseTransport | None = None,
+    tools: AgentTools | None = None,
 ) -> Agent:
     """The agent that `settings` describe, thinking with `model`; its `open` also opens `memory`.
 
     Its `/ready` waits for the first lists of tools and cards, 3 s at the most. With a coordinator it asks others
-    through that, else at their own addresses. `inner` replaces the network.
+    through that, else at their own addresses. `inner` replaces the network,
+    and `tools` those of the settings.
     """
     peers = _peers(settings, inner)
-    tools = McpTools(settings.tool_servers())
+    servers = McpTools(settings.tool_servers())
+    if tools is None and settings.tool_servers():
+        tools = servers
     mode = ToolMode(tool_call_mode)
 
     @asynccontextmanager
@@ -55,8 +73,8 @@ def agent(
             await stack.enter_async_context(model)
             await stack.enter_async_context(peers)
             if settings.tool_servers():
-                await stack.enter_async_context(tools)
-            if settings.tool_servers() or peers.names():
+                await stack.enter_async_context(servers)
+            if tools is not None or peers.names():
                 mode.begin(model)
                 stack.push_async_callback(mode.close)
             yield Loop(
@@ -64,7 +82,7 @@ def agent(
                 instructions=settings.agent_instructions,
                 models=model,
                 peers=peers,
-                tools=tools if settings.tool_servers() else None,
+                tools=None if tools is None else TapedTools(tools),
                 max_steps=settings.agentic_loop_max_steps,
                 record=record,
                 context_messages=settings.memory_context_limit,
@@ -78,7 +96,14 @@ def agent(
         loop: Loop = ctx.state
         brought = any(message.role == "assistant" for message in ask.messages)
         tokens = 0 if brought or ask.session is None else settings.memory_context_tokens
-        return await loop.run(ask, ctx, await memory.read_history(ask.session or "", max_tokens=tokens))
+
+        async def remember() -> list[dict[str, Any]]:
+            return [asdict(said) for said in await memory.read_history(ask.session or "", max_tokens=tokens)]
+
+        if TAPE.get() is None:
+            return await loop.run(ask, ctx, await memory.read_history(ask.session or "", max_tokens=tokens))
+        history = await exchange("history", lambda: {"session": ask.session, "tokens": tokens}, remember)
+        return await loop.run(ask, ctx, TypeAdapter(list[Message]).validate_python(history))
 
     async def run(step: StepRequest, ctx: Context) -> Reply:
         if ctx.ask is not None:  # a chat, which is remembered where it came in
@@ -100,15 +125,15 @@ def agent(
         asks = [delegating(name, known.get(name, "")) for name in peers.names()]
         return [
             *(Skill(c, c, settings.agent_description, (c,)) for c in settings.capabilities or (CHAT,)),
-            *(_skill(spec, "tool") for spec in tools.known),
+            *(_skill(spec, "tool") for spec in servers.known),
             *(_skill(spec, "delegation") for spec in asks),
         ]
 
     def waits() -> str | None:
-        waiting = [("tools", tools.settled), ("cards", peers.settled)]
+        waiting = [("tools", servers.settled), ("cards", peers.settled)]
         return " and ".join(what for what, settled in waiting if not settled) or None
 
-    features = [("tool_execution", settings.tool_servers()), ("task_delegation", peers.names())]
+    features = [("tool_execution", tools), ("task_delegation", peers.names())]
     return Agent(
         name=settings.name,
         description=settings.agent_description,
@@ -119,7 +144,30 @@ def agent(
         features=tuple(feature for feature, has in features if has),
         memory=memory,
         waits=waits,
+        recipe={
+            "module": "workers.agent",
+            "settings": {name: getattr(settings, name) for name in _KEPT},
+            "peers": list(peers.names()),
+            "model": describe(model),
+            "tools": tools is not None,
+            "mode": tool_call_mode,
+        },
     )
+
+
+def rebuild(recipe: Mapping[str, Any], *, inner: httpx.AsyncBaseTransport) -> Agent:
+    """The agent of a recipe, for a replay: the record answers for its model, its tools and its memory."""
+    settings = GenericSettings(
+        _env_file=None,
+        coordinator_url="http://coordinator",
+        peer_agents=",".join(recipe["peers"]),
+        agent_sub_agents="",
+        mcp_servers="",
+        **recipe["settings"],
+    )
+    memory = Memory(settings.name, None, limits=MemoryLimits.from_settings(settings), enabled=False)
+    tools = NoTools() if recipe["tools"] else None
+    return agent(settings, remake(recipe["model"]), memory, tool_call_mode=recipe["mode"], inner=inner, tools=tools)
 
 
 def _peers(settings: GenericSettings, inner: httpx.AsyncBaseTransport | None) -> CoordinatorPeers | DirectPeers:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from shared.agent import Agent, Context, Reply
 from shared.contracts import StepRequest
+from shared.recording.tape import read
 from shared.report.model import Analysis
 from shared.settings import ModelSettings, SemanticSettings, load_settings
-from workers.answering.analysis import Reading, analysis, read
+from workers.answering.analysis import Reading, analysis
+from workers.answering.analysis import read as read_passages
 from workers.answering.answer import Answer
 from workers.answering.composing import beginning
 from workers.answering.given import collect_input
 from workers.answering.intake import Intake, intake
-from workers.semantic.reranker import Reranker, reranker_of
-from workers.thinking.asking import Thinking, model_of
+from workers.semantic.reranker import Reranker, absent_reranker, reranker_of
+from workers.thinking.asking import Thinking, model_of, model_recipe, played_model
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
@@ -45,6 +49,20 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
         async with reranker_of(chosen_semantic) as reranker, model_of(chosen) as thinker:
             yield AnalyzerServices(thinker, reranker)
 
+    return _agent(opened, {"model": model_recipe(chosen), "semantic": chosen_semantic.semantic})
+
+
+def rebuild(recipe: Mapping[str, Any], *, inner: httpx.AsyncBaseTransport) -> Agent:
+    """The agent of a recipe, for a replay: the record answers for the model, and for what compares meanings."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[AnalyzerServices]:
+        yield AnalyzerServices(played_model(recipe["model"]), absent_reranker() if recipe["semantic"] else None)
+
+    return _agent(opened, recipe)
+
+
+def _agent(opened: Callable[[], AbstractAsyncContextManager[AnalyzerServices]], recipe: Mapping[str, Any]) -> Agent:
     return Agent(
         name="analyzer",
         description="Finds what answers the question in the evidence, and says when nothing does.",
@@ -53,6 +71,7 @@ def agent(state_dir: Path, model: ModelSettings | None = None, semantic: Semanti
         open=opened,
         max_concurrency=8,
         idempotent=True,
+        recipe={"module": "workers.analyzer", **recipe},
     )
 
 
@@ -101,10 +120,14 @@ def read_within(seconds: float, task: str, found: Intake, reranker: Reranker | N
         return seconds - (time.monotonic() - began)
 
     def near(question: str, texts: Sequence[str]) -> list[float]:
-        return reranker.scores(question, texts, left()) if reranker else []
+        return read("meaning", lambda: reranker.scores(question, texts, left())) if reranker else []
 
     reading_over = (1 - READING_SHARE) * max(0.0, seconds)
-    return read(task, found, lambda: left() < reading_over, near if reranker else None)
+
+    def late() -> bool:
+        return read("late", lambda: left() < reading_over)
+
+    return read_passages(task, found, late, near if reranker else None)
 
 
 if __name__ == "__main__":

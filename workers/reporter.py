@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
+import httpx
 from pydantic import JsonValue, ValidationError
 
 from shared import rendering
@@ -31,7 +32,13 @@ def agent(state_dir: Path) -> Agent:
         run=run,
         max_concurrency=16,
         idempotent=True,
+        recipe={"module": "workers.reporter"},
     )
+
+
+def rebuild(recipe: Mapping[str, Any], *, inner: httpx.AsyncBaseTransport) -> Agent:
+    """The agent of a recipe, for a replay."""
+    return agent(Path())
 
 
 async def run(step: StepRequest, ctx: Context) -> Reply:

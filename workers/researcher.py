@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +21,10 @@ from shared.strict_json import json_pointer
 from workers.providers import chosen, identity, sources
 from workers.providers.found import Found
 from workers.providers.provider import Provider, SearchRequest
+from workers.providers.taped import Absent, Taped
 from workers.semantic.passages import Reranked
 from workers.semantic.reranker import reranker_of
-from workers.thinking.asking import Thinking, model_of
+from workers.thinking.asking import Thinking, model_of, model_recipe, played_model
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
@@ -60,10 +61,35 @@ def agent(
             chosen.provider(chosen_settings, state_dir, uploads=uploaded, transport=transport) as provider,
             model_of(chosen_model) as model,
         ):
-            yield ResearcherServices(Reranked(provider, reranker) if reranker else provider, model)
+            yield ResearcherServices(Taped(Reranked(provider, reranker) if reranker else provider), model)
 
+    def metadata() -> dict[str, JsonValue]:
+        if chosen_settings.search_provider != "local":
+            return {}
+        folder = identity.of(chosen_settings.knowledge_dir, uploaded)
+        return {"folder": folder.model_dump()} if folder else {}
+
+    recipe = {"provider": chosen_settings.search_provider, "model": model_recipe(chosen_model)}
+    return _agent(opened, recipe | {"limit": chosen_settings.search_results}, metadata)
+
+
+def rebuild(recipe: Mapping[str, Any], *, inner: httpx.AsyncBaseTransport) -> Agent:
+    """The agent of a recipe, for a replay: the record answers for the documents, the web and the model."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[ResearcherServices]:
+        yield ResearcherServices(Taped(Absent(recipe["provider"])), played_model(recipe["model"]))
+
+    return _agent(opened, recipe, dict)
+
+
+def _agent(
+    opened: Callable[[], AbstractAsyncContextManager[ResearcherServices]],
+    recipe: Mapping[str, Any],
+    metadata: Callable[[], dict[str, JsonValue]],
+) -> Agent:
     async def run(step: StepRequest, ctx: Context) -> Reply:
-        ask, notes = parse_input(step, default_limit=chosen_settings.search_results)
+        ask, notes = parse_input(step, default_limit=recipe["limit"])
         desk: ResearcherServices = ctx.state
         thinking = Thinking(desk.model, ctx, "research")
         found = await _search(ask, desk.provider, thinking, ctx)
@@ -77,12 +103,6 @@ def agent(
         )
         return Reply(research.model_dump(), usage=thinking.usage, missing=[*found.missing, *thinking.missing])
 
-    def metadata() -> dict[str, JsonValue]:
-        if chosen_settings.search_provider != "local":
-            return {}
-        folder = identity.of(chosen_settings.knowledge_dir, uploaded)
-        return {"folder": folder.model_dump()} if folder else {}
-
     return Agent(
         name="researcher",
         description="Finds passages that answer a question, in your documents or on the web, with their sources.",
@@ -92,6 +112,7 @@ def agent(
         routes=sources.routes,
         metadata=metadata,
         idempotent=True,
+        recipe={"module": "workers.researcher", **recipe},
     )
 
 

@@ -15,7 +15,8 @@ class Attempt:
     """A step as it is sent to one instance, with the seconds it has; `context` is the request's as JSON, if known.
 
     `resumed` says that the next start takes up the call, so that a shutdown leaves the agent at work. `make_room` gets
-    the size of an answer in bytes before it is parsed, and raises `OutputTooLarge` where it does not fit.
+    the size of an answer in bytes before it is parsed, and raises `OutputTooLarge` where it does not fit. `record` asks
+    the agent to send along what it exchanges with others.
     """
 
     instance: Instance
@@ -27,6 +28,7 @@ class Attempt:
     context: bytes | None = None
     resumed: bool = False
     make_room: Callable[[int], None] = lambda _: None
+    record: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from shared.errors import (
 from shared.failpoints import At, nowhere
 from shared.http_failures import failure_from_answer, failure_from_error, preview
 from shared.limits.envelope import HEADER, Envelope, seal
+from shared.recording.tape import RECORD
 from shared.server import sse
 from shared.strict_json import strict_json
 
@@ -91,6 +92,8 @@ class WorkerClient:
         }
         if attempt.traceparent:
             headers["traceparent"] = attempt.traceparent
+        if attempt.record:
+            headers[RECORD] = "1"
         answer = await transport.fetch(
             self._http,
             "POST",
@@ -106,7 +109,7 @@ class WorkerClient:
         if isinstance(answer, Whole):
             _find_replaced(instance, answer)
         result = await (_read_whole(answer, attempt) if isinstance(answer, Whole) else _read_stream(answer, attempt))
-        return StepAnswer(_check(result, request), first_byte_at)
+        return StepAnswer(check(result, request), first_byte_at)
 
     async def cancel(self, instance: Instance, task_id: str, step_id: str, attempt: int) -> None:
         """Asks the agent to stop a step; it may not get the request."""
@@ -216,9 +219,11 @@ def _parse(body: bytes, kind: str) -> StepResult:
         data = strict_json(body)
         if not isinstance(data, dict):
             raise BadResponse("The agent's response is not a StepResult: not a JSON object.")
+        recording = data.pop("recording", None)
         output = data.pop("output", None)  # it is JSON already: validating it again took twice as long
         result = StepResult.model_validate(data)
         result.output = output
+        result.recording = recording if isinstance(recording, str) else None  # it is not what the agent is asked for
         if result.missing:
             result.missing = [
                 Missing(what=truncate_detail(m.what), why=truncate_detail(m.why)) for m in result.missing[:MOST_MISSING]
@@ -232,7 +237,8 @@ def _parse(body: bytes, kind: str) -> StepResult:
         raise BadResponse(f"The agent's response is not JSON ({kind or 'no content type'}): {preview(body)}") from exc
 
 
-def _check(result: StepResult, request: StepRequest) -> StepResult:
+def check(result: StepResult, request: StepRequest) -> StepResult:
+    """The result, of a completed step; raises a `StepFailure` for every other, and for one of another request."""
     asked = (request.step_id, request.attempt)
     if (result.step_id, result.attempt) != asked or result.task_id not in (None, request.task_id):
         raise BadResponse(
@@ -246,12 +252,12 @@ def _check(result: StepResult, request: StepRequest) -> StepResult:
     error = result.error
     if error is not None and error.type == "timeout":
         late = StepTimeout(error.detail)
-        late.calls = result.calls
+        late.calls, late.recording = result.calls, result.recording
         raise late
     failure = AgentFailed(error.detail if error else "The agent reported a failure without a reason.")
     failure.blames_agent = False  # it works: it answered
     if error is not None and is_error_type(error.type):
         failure.type = error.type
     failure.retryable = error.retryable if error else False
-    failure.usage, failure.calls = result.usage, result.calls
+    failure.usage, failure.calls, failure.recording = result.usage, result.calls, result.recording
     raise failure

@@ -94,6 +94,15 @@ class Why(Described):
     lines: list[str]
 
 
+class Recording(Described):
+    format: int
+    version: str
+    task: dict[str, JsonValue]
+    events: list[dict[str, JsonValue]]
+    entries: list[dict[str, JsonValue]]
+    agents: dict[str, dict[str, JsonValue]]
+
+
 class AgentCounts(Described):
     steps: int
     failed: int

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic_core import to_json
 
 from coordinator.access.guard import caller_of
 from coordinator.admission.lane_header import lane_of
 from coordinator.api import pagination
-from coordinator.api.answers import Stats, TaskPage, Why
+from coordinator.api.answers import Recording, Stats, TaskPage, Why
 from coordinator.api.dependencies import OpenServices, Services
 from coordinator.api.event_stream import event_stream
 from coordinator.api.report_format import AnswerForm, RequestedForm, choose_format
@@ -25,7 +26,7 @@ from coordinator.reports.view import view
 from coordinator.tasks.rerun import RerunRequest
 from coordinator.tasks.task import Task, measure_seconds
 from shared.contracts import Name, Status, TaskRequest, TaskView
-from shared.errors import BadRequest
+from shared.errors import BadRequest, Conflict
 from shared.server import bodies, sse
 from shared.server.edge import traceparent
 from shared.server.openapi import EventStream, also
@@ -216,6 +217,18 @@ async def get_why(
             text = "".join(f"{bullet}{line}\n" for line in write_lines(explained))
             return Response(text, media_type=kind, headers={"X-Content-Type-Options": "nosniff", **headers})
     return asked.json(write_body(explained), headers=headers)
+
+
+@router.get("/tasks/{task_id}/recording", tags=["tasks"], response_model=Recording)
+async def get_recording(task_id: str, services: OpenServices) -> Response:
+    """What was recorded of an ended task, for `replay`; 404 where RECORD was off."""
+    from coordinator.recording.export import export
+
+    task = await services.dispatcher.get_task(task_id)
+    if not task.ended:
+        raise Conflict(f"Task {task_id} is {task.status}; its recording is whole when it has ended.")
+    body = to_json(await export(task, services.store))
+    return Response(body, media_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
 
 
 @router.get("/stats", tags=["service"], response_model=None, responses={200: {"model": Stats}})

@@ -10,6 +10,7 @@ import typer
 from coordinator.cli import access
 from coordinator.cli.journal_commands import journal
 from coordinator.cli.options import Json, KeyOption, Url
+from coordinator.cli.replays.command import replays
 from coordinator.cli.task_commands import read_plan, tasks
 from coordinator.cli.upload_commands import documents, uploads
 
@@ -34,6 +35,7 @@ cli.add_typer(access.keys, name="keys")
 cli.add_typer(documents, name="documents")
 cli.add_typer(tasks)
 cli.add_typer(uploads)
+cli.add_typer(replays)
 cli.add_typer(journal)
 
 

@@ -22,6 +22,7 @@ from coordinator.execution.retry import may_delegate_again
 from coordinator.execution.running_task import Live
 from coordinator.execution.step_runner import Runner, thin_out
 from coordinator.journal.store import Store
+from coordinator.recording.flight import FLIGHT, board
 from coordinator.tasks.task import Step
 from shared import logs
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, Count, Name, Progress, StepRequest, StepResult, Usage
@@ -117,7 +118,7 @@ class Delegations:
         nothing left), and a `StepFailure` for what does not go well, with its `usage` and whether that is `booked`.
         """
         asking = await self._find_asking(asker, envelope)
-        child = f"{envelope.step}.{uuid4().hex[:8]}"
+        child = await self._name(asking, envelope.step, wish)
         facts: dict[str, JsonValue] = {"step_id": child, "parent": envelope.step, "from": asker.name}
         facts |= {"agent": wish.agent, "depth": asking.envelope.depth + 1}
         try:
@@ -190,6 +191,18 @@ class Delegations:
             return _Asking(asker.id, envelope, own, booked=False)
         raise EnvelopeRefused(f"Task {envelope.task} has ended.")
 
+    async def _name(self, asking: _Asking, parent: str, wish: Wish) -> str:
+        """The id of a new delegation, which from now on belongs to the flight of its task."""
+
+        def make() -> str:
+            return f"{parent}.{uuid4().hex[:8]}"
+
+        flight = asking.live.flight if asking.live is not None else None
+        if flight is None:
+            return make()
+        board(flight)
+        return await flight.ask(parent, wish, make)
+
     def _narrow(self, asking: _Asking, asker: Instance, wish: Wish, child: str, said: Envelope) -> Envelope:
         if self._open[said.task] >= MOST_OPEN:
             raise LimitReached(f"The task already has {MOST_OPEN} open delegations.")
@@ -238,12 +251,13 @@ class Delegations:
 
         on_progress = thin_out(tell, self._now)
         while True:
-            instance = await self._agents.take(target, tried=tried, until=until, since=since)
+            instance = await self._runner.take(target, tried=tried, until=until, since=since)
             self._running[(given.task, given.step)] = _Asking(
                 instance.id, given, grant, asking.live, traceparent=asking.traceparent
             )
             try:
-                attempt = Attempt(instance, request, given, until - self._now(), on_progress, asking.traceparent)
+                left, recorded = until - self._now(), FLIGHT.get() is not None
+                attempt = Attempt(instance, request, given, left, on_progress, asking.traceparent, record=recorded)
                 return (await self._runner.call(attempt)).result
             except StepFailure as failure:
                 tried.add(instance.id)

@@ -17,6 +17,7 @@ from coordinator.execution.step_runner import Runner
 from coordinator.execution.task_runner import Conductor
 from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.store import Store
+from coordinator.recording.flight import Flights
 from coordinator.tasks.lane import NO_LANE, Lane
 from coordinator.tasks.plan import PLANNING, can_be_planned, plan
 from coordinator.tasks.rerun import RerunRequest, rerun
@@ -45,6 +46,7 @@ class Dispatcher:
         admission: Admission,
         known_agents: Callable[[], Container[str]],
         planner: Planner | None = None,
+        flights: Flights | None = None,
         default_timeout: float,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -57,6 +59,7 @@ class Dispatcher:
         self._admission = admission
         self._conductor = Conductor(store=store, runner=runner, admission=admission, planner=planner, now=now)
         self._plans = planner is not None
+        self._flights = flights
         self._known_agents = known_agents
         self._default_timeout = default_timeout
         self._now = now
@@ -120,7 +123,7 @@ class Dispatcher:
             traceparent=traceparent,
             webhook_url=request.webhook_url,
         )
-        return await self._accept(task, began)
+        return await self.submit(task, began)
 
     async def rerun(
         self,
@@ -162,9 +165,9 @@ class Dispatcher:
             started_at=None,
             finished_at=None,
         )
-        return await self._accept(task, began)
+        return await self.submit(task, began)
 
-    async def _accept(self, task: Task, began: float) -> tuple[Task, bool]:
+    async def submit(self, task: Task, began: float) -> tuple[Task, bool]:
         """Makes a task durable and begins it, or returns the one whose idempotency key it has."""
         turn = self._admission.admit(task, self.accepted, self._weight + weigh(task))
         writing = asyncio.create_task(self._store.accept(task), name=f"accept:{task.id}")
@@ -248,7 +251,7 @@ class Dispatcher:
             if task.id in quarantined:
                 logs.get().error("task.quarantined", task_id=task.id, deaths=MOST_DEATHS)
                 task = changed(task, error=quarantine_error(MOST_DEATHS))
-            self._take_up(task, self._admission.expect(task), until=began + left[task.id])
+            self._take_up(task, self._admission.expect(task), until=began + left[task.id], again=True)
         await self._store.end_cut_off()
         return len(self._live)
 
@@ -285,11 +288,17 @@ class Dispatcher:
         self._carry_on(live)
         return live
 
-    def _take_up(self, task: Task, turn: Turn, *, until: float) -> Live:
+    def _take_up(self, task: Task, turn: Turn, *, until: float, again: bool = False) -> Live:
         live = self._live[task.id] = self._conductor.take_up(task, turn, until=until)
+        if self._flights is not None:
+            clock = partial(self._measure_age, live)
+            live.flight = self._flights.begin(task, clock, taken_up=again)
         live.weight = weigh(task)
         self._weight += live.weight
         return live
+
+    def _measure_age(self, live: Live) -> float:
+        return live.read_clock(self._now()) - live.task.created_at
 
     def _begin_without_caller(self, task: Task, turn: Turn, began: float, writing: asyncio.Task[bool]) -> None:
         """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""
@@ -311,4 +320,6 @@ class Dispatcher:
         await self._conductor.carry(live)
         if self._live.pop(live.task.id, None) is not None:
             self._weight -= live.weight
+        if self._flights is not None:
+            self._flights.end(live.task.id)
         self._admission.forget(live.turn)

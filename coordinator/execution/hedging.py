@@ -11,6 +11,7 @@ from coordinator.agent_calls.attempt import Attempt, StepAnswer
 from coordinator.agent_pool.pool import Agents
 from coordinator.agents.instance import Instance
 from coordinator.observers.meter import Meter
+from coordinator.recording.flight import FLIGHT
 from shared.contracts import NO_USAGE, ONE_CALL, Progress, Usage
 from shared.errors import StepFailure
 
@@ -68,7 +69,9 @@ class Hedges:
         `may_start` is asked when it is time for a second call; `tell` gets its instance, and the seconds until then.
         """
         instance = attempt.instance
-        seconds = self._agents.registry.paces.find_limit(instance.name)
+        flight, seconds = FLIGHT.get(), self._agents.registry.paces.find_limit(instance.name)
+        if flight is not None:
+            seconds = flight.hedge(attempt, seconds)
         if seconds is None or not _may_run_twice(instance):
             return HedgedAnswer(await self._call(attempt), instance)
         self._saved = min(MOST_SAVED, self._saved + SHARE)
@@ -116,9 +119,14 @@ class Hedges:
         attempt, envelope = race.attempt, race.attempt.envelope
         self._agents.registry.note_slow(attempt.instance, seconds)
         left = attempt.seconds - seconds
-        if left <= 0 or self._saved < 1 or not race.may_start():
-            return
-        second = self._agents.take_beside(attempt.instance, attempt.request.capability, _may_run_twice)
+
+        def choose() -> Instance | None:
+            if left <= 0 or self._saved < 1 or not race.may_start():
+                return None
+            return self._agents.take_beside(attempt.instance, attempt.request.capability, _may_run_twice)
+
+        flight = FLIGHT.get()
+        second = choose() if flight is None else flight.second(attempt, choose)
         if second is None:
             return
         self._saved -= 1

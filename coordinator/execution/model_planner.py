@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from coordinator.agents.instance import Instance
 from coordinator.execution.running_task import Live
+from coordinator.observers.meter import Meter
 from coordinator.tasks.plan import check_proposal
 from coordinator.tasks.task import Step, Task
 from shared import logs
 from shared.contracts import NO_USAGE, AgentStatus, PlanStep, Usage
-from shared.errors import Invalid, ModelFailed
+from shared.errors import Invalid, ModelFailed, MusterError
+from shared.settings import CoordinatorSettings, ModelSettings
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
 
 SHARE = 0.2  # of a task's time at the most
+COORDINATOR = "coordinator"  # whose tokens a plan has cost
 MAX_STEPS = 12
 MAX_DESCRIPTION = 20_000  # characters of a task that the model reads
 REPLY_TOKENS = 800
@@ -168,3 +173,21 @@ def _build_input(one: ProposedStep, task: Task) -> JsonValue:
     if one.capability == "report":
         return {"format": task.format}
     return {"question": question} if question else None
+
+
+async def open_planner(
+    settings: CoordinatorSettings,
+    model: ModelSettings | None,
+    agents: Callable[[], Iterable[Instance]],
+    meter: Meter,
+    stack: AsyncExitStack,
+) -> Planner | None:
+    """The planner that the settings want, closed with the stack; raises MusterError where there is no model for it."""
+    if settings.planner == "rules":
+        return None
+    from shared.models.model import models_from
+
+    found = models_from(model) if model is not None else None
+    if found is None:
+        raise MusterError("PLANNER=model needs a model: set MODEL_API_URL and MODEL_NAME.")
+    return Planner(await stack.enter_async_context(found), agents, spent=partial(meter.spent, COORDINATOR))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from shared.errors import AgentBusy, AgentLost, AgentUnreachable, CallNotSent, StepFailure
+from shared.recording.tape import read
 
 MAX_ATTEMPTS = 3
 MAX_DELEGATION_ATTEMPTS = 2
@@ -48,10 +49,10 @@ class Retries:
         if not failure.retryable or attempts >= MAX_ATTEMPTS or calls_left == 0:
             return None
         gone = isinstance(failure, GONE)
-        if not gone and not isinstance(failure, CallNotSent) and not self._take():
+        if not gone and not isinstance(failure, CallNotSent) and not read("budget", self._take):
             return None
         pause = 0.0 if gone and attempts == 1 else FIRST_PAUSE_SECONDS * 2.0 ** (attempts - 1)
-        pause *= 0.5 + self._random.random()
+        pause *= 0.5 + read("chance", self._random.random)
         if isinstance(failure, AgentBusy):
             with contextlib.suppress(ValueError):
                 pause = max(pause, float(failure.headers.get("Retry-After", 0)))

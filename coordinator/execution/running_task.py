@@ -9,6 +9,7 @@ from coordinator.admission.seat import Seat
 from coordinator.admission.turns import Turn
 from coordinator.execution.delegation_grant import Grant
 from coordinator.execution.step_runner import EndedStep
+from coordinator.recording.flight import Flight
 from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import Task
 from shared.contracts import NO_USAGE, Status
@@ -35,6 +36,7 @@ class Live:
     ending: bool = False
     carrier: asyncio.Task[None] | None = None
     weight: int = 0  # as admission counts it
+    flight: Flight | None = None  # where what it exchanges is recorded, or played
 
     def read_clock(self, now: float) -> float:
         """The task's own time at a monotonic one (Unix seconds): no jump of the wall clock is in it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -21,6 +21,7 @@ from coordinator.execution.output_room import OutputRoom
 from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
+from coordinator.recording.flight import FLIGHT
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
 from shared.copying import changed, constructed
@@ -110,7 +111,7 @@ class Runner:
         step = changed(step, started_at=step.started_at or queued_at)
         while True:
             try:
-                instance = await self._agents.take(step, tried=tried, until=until, since=since)
+                instance = await self.take(step, tried=tried, until=until, since=since)
             except (NoAgent, StepTimeout) as failure:
                 return EndedStep(self._fail(step, failure, at=read_clock()))
             self._meter.step_waited(instance.name, self._now() - since)
@@ -198,6 +199,7 @@ class Runner:
             context=task.context_json,
             resumed=True,
             make_room=partial(self.outputs.take, task.id),
+            record=FLIGHT.get() is not None,
         )
         if left.calls is not None or left.tokens is not None:  # what a call that is cut off has spent is not known
             return HedgedAnswer(await self.call(attempt), instance)
@@ -207,32 +209,30 @@ class Runner:
             tell=partial(self._note_hedge, task, step),
         )
 
+    async def take(self, step: Step, *, tried: Collection[str], until: float, since: float) -> Instance:
+        """What `Agents.take` gives, by the task's flight where there is one."""
+        flight, agents = FLIGHT.get(), self._agents
+        if flight is None:
+            return await agents.take(step, tried=tried, until=until, since=since)
+        return await flight.take(step, lambda: agents.take(step, tried=tried, until=until, since=since))
+
     async def call(self, attempt: Attempt) -> StepAnswer:
         """Makes an attempt at an instance that was taken, and releases it; raises a `StepFailure`.
 
         If the call ends before its answer, the agent is told to stop, unless the next start resumes the call.
         """
-        instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
+        instance, envelope, flight = attempt.instance, attempt.envelope, FLIGHT.get()
         began = self._now()
         error: str | None = "cancelled"
         blame = gone = replaced = False
         abandoned = True  # cancelled or out of time: stop the agent, its result is no longer needed
         self._retries.count_call()
         try:
-            limited = envelope.calls is not None or envelope.tokens is not None  # spending must survive kill -9
-            foreign = instance.registration.protocol != "muster"  # a repeat must find the first call
-            async with self._agents.watch_call(instance, seconds=seconds + 0.05 if limited or foreign else None):
-                if limited or foreign:
-                    with contextlib.suppress(StorageUnwritable):
-                        await self._store.attempts_written()
-                answer = await self._client.execute(attempt)
+            answer = await (self._send(attempt) if flight is None else flight.call(attempt, self._send))
             error = None
             self._meter.answered(instance.name, answer.first_byte_at - began)
             self._meter.spent(instance.name, answer.result.usage)
             return answer
-        except TimeoutError as exc:
-            error, blame = "No answer in time.", True
-            raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
         except StepFailure as failure:
             error, blame = failure.detail, failure.blames_agent
             self._meter.spent(instance.name, failure.usage)
@@ -245,6 +245,19 @@ class Runner:
                 self._agents.suspect(instance, error or "", replaced=replaced)
             elif error is not None and abandoned and not (attempt.resumed and self._stopping):
                 self._agents.cancel(instance, envelope.task, envelope.step, envelope.attempt)
+
+    async def _send(self, attempt: Attempt) -> StepAnswer:
+        instance, envelope, seconds = attempt.instance, attempt.envelope, attempt.seconds
+        limited = envelope.calls is not None or envelope.tokens is not None  # spending must survive kill -9
+        foreign = instance.registration.protocol != "muster"  # a repeat must find the first call
+        try:
+            async with self._agents.watch_call(instance, seconds=seconds + 0.05 if limited or foreign else None):
+                if limited or foreign:
+                    with contextlib.suppress(StorageUnwritable):
+                        await self._store.attempts_written()
+                return await self._client.execute(attempt)
+        except TimeoutError as exc:
+            raise StepTimeout(f"No answer within {seconds:.1f} s.") from exc
 
     def _complete(self, step: Step, hedged: HedgedAnswer, *, at: float) -> Step:
         result = hedged.answer.result

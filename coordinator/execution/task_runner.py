@@ -19,6 +19,7 @@ from coordinator.execution.running_task import Live, make_live
 from coordinator.execution.step_runner import Allowance, EndedStep, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
+from coordinator.recording.flight import board
 from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import Step, Task, end_with, missing, move, outcome, with_step
 from coordinator.tasks.unfinished import end_unfinished, internal_error
@@ -62,6 +63,7 @@ class Conductor:
         """Carries the task to its end; if cancelled without `live.cancelled`, leaves it to the next start."""
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
+        board(live.flight)
         live.begun = True
         try:
             if not live.cancelled and live.task.error is None:  # a quarantined one has its error from the start
@@ -279,6 +281,8 @@ class Conductor:
             live.task = last or with_step(live.task, step)
             live.frontier.ended(step)
             return
+        if live.flight is not None:
+            live.flight.put_back()
         stored = await self._store.task(live.task.id)
         first = stored.step(step.id) if stored is not None else step
         live.task = with_step(live.task, first)  # the result that was written first counts
@@ -290,6 +294,8 @@ class Conductor:
     async def _end(self, live: Live) -> None:
         """Ends the open steps and the task durably, and wakes its waiters."""
         live.ending = True
+        if live.cancelled and live.flight is not None:
+            live.flight.note("cancel")
         if live.task.ended:  # with its last step
             self._runner.outputs.give_back(live.task.id)
             live.ended.set()

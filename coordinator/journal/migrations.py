@@ -241,4 +241,17 @@ MIGRATIONS = (
     ALTER TABLE agents ADD COLUMN reached_at REAL;   -- a sign of life, at most a day before the last one
     CREATE INDEX agent_by_name ON agents (json_extract(registration, '$.name'), registered_at);
     """,
+    # 5: recordings of tasks
+    """
+    CREATE TABLE recordings (
+        id INTEGER PRIMARY KEY,
+        task_id TEXT NOT NULL,
+        size INTEGER NOT NULL,          -- of the body, in bytes
+        body TEXT NOT NULL              -- JSON: entries of coordinator/recording, in their order
+    );
+    CREATE INDEX recording_by_task ON recordings (task_id, size);
+    CREATE TRIGGER recording_goes AFTER DELETE ON history BEGIN
+        DELETE FROM recordings WHERE task_id = OLD.task_id;
+    END;
+    """,
 )

@@ -126,6 +126,11 @@ INSERT INTO late_results (task_id, step_id, attempt, arrived_at, result)
 VALUES (:task_id, :step_id, :attempt, :at, :result)
 """
 
+ADD_RECORDING = "INSERT INTO recordings (task_id, size, body) VALUES (:task_id, :size, :body)"
+RECORDED_BYTES = "SELECT coalesce(sum(size), 0) FROM recordings"
+OLDEST_RECORDINGS = "SELECT id, task_id, size FROM recordings ORDER BY id LIMIT :limit"
+DROP_RECORDING = "DELETE FROM recordings WHERE task_id = :task_id"
+RECORDING = "SELECT body FROM recordings WHERE task_id = :task_id ORDER BY id"
 ADD_EVENT = "INSERT INTO events (id, task_id, type, at, data) VALUES (:id, :task_id, :type, :at, :data)"
 LAST_EVENT = """
 SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),

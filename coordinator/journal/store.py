@@ -44,7 +44,7 @@ class Store:
     """Every method that is awaited is durable when it returns; the others are written in order, without waiting.
 
     Raises `StorageFull` when the disk has no room: nothing was written then. `publish` gets every event once it is
-    durable.
+    durable. `recorded` gives what is written with a task besides.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Store:
         self._publish = publish
         self._wall = wall
         self._boot = boot
+        self.recorded: Callable[[str], tuple[Statement, ...]] = lambda _: ()
         self._last_event = 0
         self.watch = Watch(db, wall=wall)
 
@@ -66,6 +67,9 @@ class Store:
             raise StorageBroken(f"{exc.detail} {JOURNAL.remedy}") from exc
         self.watch.start(self._last_event)
         await self.watch.keep_mark()
+
+    def read_position(self) -> int:
+        return self._last_event
 
     async def close(self) -> None:
         await self._db.close()
@@ -118,6 +122,7 @@ class Store:
             "store.end_attempt",
             statements.end_attempt(task, step),
             self._event(task.id, "step.retried", data),
+            *self.recorded(task.id),
         )
 
     async def finish_step(
@@ -136,17 +141,18 @@ class Store:
             *statements.keep_ledger(task, ledger),
             self._event(task.id, *ended(step)),
             *(self._task_ended(last) if last is not None else ()),
+            *self.recorded(task.id),
         )
 
     async def finish_task(self, task: Task) -> bool:
         """Ends the task; False if it had ended before: nothing was written."""
-        return await self._write("store.finish_task", *self._task_ended(task))
+        return await self._write("store.finish_task", *self._task_ended(task), *self.recorded(task.id))
 
     def late_result(self, task_id: str, step_id: str, attempt: int, result: str) -> None:
         """A result that came too late or twice: kept and never merged."""
         row = {"task_id": task_id, "step_id": step_id, "attempt": attempt, "at": self._wall(), "result": result}
         note = self._event(task_id, "step.late", {"step_id": step_id, "attempt": attempt})
-        self._post("store.late_result", Statement(sql.LATE_RESULT, row), note)
+        self._post("store.late_result", Statement(sql.LATE_RESULT, row), note, *self.recorded(task_id))
 
     def note(self, task_id: str | None, type: str, data: Mapping[str, JsonValue]) -> None:
         """An event that goes with no other write: progress, or an agent's change."""

@@ -23,6 +23,7 @@ from shared.errors import LimitReached, ModelFailed
 from shared.limits.run_budget import Budget
 from shared.models.model import LanguageModel
 from shared.models.servers.turns import ModelReply, Sampling, ToolSpec
+from shared.recording.tape import read
 
 CONTEXT_MESSAGES = 6  # go along with a delegation, as in KAOS
 LATE_SECONDS, LATE_SHARE = 0.5, 0.1  # of the time left, at the most, is kept from the model
@@ -99,7 +100,8 @@ class _Run:
         calls = bool(known.specs) or self._loop._tools is not None  # also while its tools are away
         voice = Voice(self._ctx.say, known=known if calls else None)
         if known.specs and not self._model.scripted:
-            self._told = await self._loop._tool_mode.told(seconds=self._ctx.seconds_left())
+            told = await self._loop._tool_mode.told(seconds=self._ctx.seconds_left())
+            self._told = read("tool_mode", lambda: told)
         self._sampling = replace(self._sampling, exact=bool(known.specs))
         stuck = late = False
         for step in range(self._loop._max_steps):
@@ -128,7 +130,7 @@ class _Run:
         """What the model may call: the tools that are listed, and the agents in the access of this one and its task."""
         loop, may_call = self._loop, self._ctx.envelope.may_call
         tools = list(await loop._tools.specs()) if loop._tools else []
-        described = loop._peers.described()
+        described = read("peers", lambda: dict(loop._peers.described()))
         peers = {t: name for t, name in tool_names(loop._peers.names()).items() if not may_call or name in may_call}
         asks = [delegating(name, described.get(name, ""), tool=tool) for tool, name in peers.items()]
         return Callables([*(tool for tool in tools if tool.name not in peers), *asks], peers)

@@ -37,6 +37,7 @@ from shared.models.servers.turns import (
 )
 from shared.models.servers.wire import Received
 from shared.models.warming import measure_again, warm_up
+from shared.recording.tape import TAPE
 from shared.settings import ModelSettings
 
 MAX_REPLY_BYTES = 8_000_000
@@ -159,7 +160,7 @@ class LanguageModel:
         reply = self._tokens(CHAT_TOKENS, max_tokens, sampling.max_tokens)
         asked = ModelRequest(instructions, messages, tools, self._drawn(sampling), reply_tokens=reply)
         into = Received()
-        usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
+        usage = await self._ask(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
         text, calls = into.speech.words, into.calls
         if into.finish == "content_filter":
             raise ModelFailed(f"Model {self.name!r} refused to answer.", usage=usage)
@@ -216,7 +217,7 @@ class LanguageModel:
         usage = NO_USAGE
         try:
             hear = None if so_far is None else look
-            usage = await self._answers.answer(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
+            usage = await self._ask(asked, into, seconds=self._limit(seconds), hear=hear, progress=progress)
         except ModelFailed as exc:
             into.speech.end()
             if not into.speech.words.strip():
@@ -235,6 +236,15 @@ class LanguageModel:
         elif not found[1]:
             cut = "The model's answer is malformed from some point on."
         return Filled(found[0], usage, cut, into.note)
+
+    async def _ask(
+        self, asked: ModelRequest, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
+    ) -> Usage:
+        if (tape := TAPE.get()) is None:
+            return await self._answers.answer(asked, into, seconds=seconds, hear=hear, progress=progress)
+        from shared.models import taped
+
+        return await taped.ask(tape, self._answers, asked, into, seconds=seconds, hear=hear, progress=progress)
 
     def _form(self, instructions: str, blank: Blank[Shape], tries: int) -> ModelRequest:
         return ModelRequest(

@@ -30,6 +30,7 @@ from shared.protocols.a2a import mount as a2a
 from shared.protocols.kaos import routes as kaos
 from shared.protocols.mounting import Host, Mount, mount
 from shared.protocols.openai import routes as openai
+from shared.recording.tape import RECORD
 from shared.server import bodies, sse
 from shared.server.app import App, Quick, Stopping, make_service
 from shared.server.hang_up import wait_for_hang_up
@@ -37,11 +38,12 @@ from shared.server.metrics import QUIET
 from shared.server.openapi import also
 from shared.settings import WorkerSettings
 from shared.worker.chat import WorkerFace
+from shared.worker.execution import Opened, Run
 from shared.worker.heartbeat import Heartbeat
 from shared.worker.identity import Identity
 from shared.worker.own_canary import OwnCanary
 from shared.worker.signed import Signed
-from shared.worker.steps import PROGRESS_SECONDS, Opened, Run, Steps, is_canary
+from shared.worker.steps import PROGRESS_SECONDS, Steps, is_canary
 from shared.worker.watchdog import Standing, watch_loop
 
 MAX_STEP_BYTES = 32_000_000  # a step's body holds the outputs of the steps before it
@@ -159,7 +161,12 @@ def create_worker_app(
             envelope = check_envelope(request, body, task=step.task_id, step=step.step_id, attempt=step.attempt)
         if (kept := steps.replay(step)) is not None:
             return _render(kept)
-        run = steps.join(step, opened=opened, envelope=envelope)
+        tape = None
+        if RECORD.lower() in request.headers and not is_canary(step):
+            from shared.recording.recorder import Recorder
+
+            tape = Recorder(now=now)
+        run = steps.join(step, opened=opened, envelope=envelope, tape=tape)
         return _Answer(steps, run, step, streams=sse.accepts(request.headers.get("accept")))
 
     @app.delete("/execute/{task_id}/{step_id}", tags=["steps"])
@@ -233,7 +240,12 @@ async def _drain_with(stopping: Stopping, heartbeat: Heartbeat) -> None:
 
 
 def _render(result: StepResult) -> Response:
-    return Response(result.model_dump_json(), media_type="application/json")
+    return Response(_write(result), media_type="application/json")
+
+
+def _write(result: StepResult) -> str:
+    text = result.model_dump_json()
+    return text if result.recording is None else f'{text[:-1]},"recording":{to_json(result.recording).decode()}}}'
 
 
 class _Answer(Response):
@@ -274,7 +286,7 @@ class _Answer(Response):
                 await _send(send, sse.format_event("progress", run.progress.model_dump_json()))
                 await asyncio.wait({task, gone}, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
-            await _send(send, sse.format_event("result", self._get_result(task).model_dump_json()), last=True)
+            await _send(send, sse.format_event("result", _write(self._get_result(task))), last=True)
 
     def _get_result(self, task: asyncio.Task[StepResult]) -> StepResult:
         if task.cancelled():  # before it began

@@ -25,7 +25,8 @@ from shared.errors import (
     WorkerFault,
 )
 from shared.limits.envelope import Envelope
-from shared.worker.steps import KEPT_RESULTS, Opened, Run, Steps
+from shared.worker.execution import Opened, Run
+from shared.worker.steps import KEPT_RESULTS, Steps
 
 CHAT_SECONDS = 300.0  # for an answer, when the caller sets no limit
 STEP = "chat"

@@ -6,109 +6,27 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import structlog
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from shared import logs
-from shared.agent import Agent, Member, Reply
+from shared.agent import Agent, Reply
 from shared.calls.noting import NOTES, Notes
-from shared.contracts import CANARY, NO_USAGE, Missing, Progress, StepError, StepRequest, StepResult, Usage
+from shared.contracts import CANARY, NO_USAGE, Missing, StepError, StepRequest, StepResult, Usage
 from shared.conversation import Ask
 from shared.errors import AgentBusy, MusterError
 from shared.limits.envelope import Envelope
-from shared.worker.heartbeat import Heartbeat
+from shared.recording.tape import TAPE, Tape
+from shared.worker.execution import Opened, Recording, Run, StepContext
 
 KEPT_RESULTS = 1_000
 KEPT_BYTES = 32_000_000
 PROGRESS_SECONDS = 0.1  # between two progress events; quicker ones replace each other
 
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a worker has opened: the agent's state, HTTP out, and the heartbeat of one that has a coordinator."""
-
-    state: Any
-    http: httpx.AsyncClient
-    heartbeat: Heartbeat | None = None
-
-    @property
-    def member(self) -> Member | None:
-        """Who this worker is to its coordinator, once registered."""
-        return self.heartbeat.member if self.heartbeat else None
-
-
-class Run:
-    """One execution of a step; all callers with the same key watch the same Run."""
-
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
-        self.watchers = 0
-        self.task: asyncio.Task[StepResult] | None = None
-        self.progress: Progress | None = None
-        self.said: list[str] = []
-        self.changed = asyncio.Event()
-
-    def tell(self, progress: Progress) -> None:
-        self.progress = progress
-        self.changed.set()
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-        self.changed.set()
-
-    def cancel(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
-
-    @property
-    def ending(self) -> bool:
-        """Whether it was cancelled; the agent may still be cleaning up."""
-        return self.task is not None and self.task.cancelling() > 0
-
-
-class StepContext:
-    """What a running step may use; see `shared.agent.Context`."""
-
-    def __init__(
-        self,
-        *,
-        run: Run,
-        envelope: Envelope,
-        until: float,
-        now: Callable[[], float],
-        opened: Opened,
-        ask: Ask | None,
-    ) -> None:
-        self.state = opened.state
-        self.http = opened.http
-        self.envelope = envelope
-        self.ask = ask
-        self.member = opened.member
-        self.log = logs.get()
-        self._run = run
-        self._until = until
-        self._now = now
-
-    def seconds_left(self) -> float:
-        return max(0.0, self._until - self._now())
-
-    async def progress(
-        self, message: str, fraction: float | None = None, *, report: dict[str, JsonValue] | None = None
-    ) -> None:
-        bounded = None if fraction is None else min(1.0, max(0.0, fraction))
-        self._run.tell(Progress(message=message[:500], fraction=bounded, report=report))
-        await asyncio.sleep(0)
-
-    async def say(self, text: str) -> None:
-        self._run.say(text)
-        await asyncio.sleep(0)
 
 
 def is_canary(request: StepRequest) -> bool:
@@ -159,11 +77,19 @@ class Steps:
         self.replayed += 1
         return found[0].model_copy(update={"attempt": request.attempt})
 
-    def join(self, request: StepRequest, *, opened: Opened, envelope: Envelope, ask: Ask | None = None) -> Run:
+    def join(
+        self,
+        request: StepRequest,
+        *,
+        opened: Opened,
+        envelope: Envelope,
+        ask: Ask | None = None,
+        tape: Tape | None = None,
+    ) -> Run:
         """The run of this step, started if it is not running yet; raises `AgentBusy` when the worker is full.
 
         One that was cancelled is not joined, but waited for: a step never runs twice at once. `ask` is the conversation
-        behind the step, where there is one.
+        behind the step, where there is one, and `tape` what its exchanges pass by.
         """
         key = (request.task_id, request.step_id)
         runs = self._canaries if is_canary(request) else self._running
@@ -185,9 +111,11 @@ class Steps:
             now=self._now,
             opened=opened,
             ask=ask,
+            tape=tape,
         )
         ending = before.task if before is not None else None
-        run.task = asyncio.create_task(self._run(request, context, seconds, ending), name=f"{key[0]}:{key[1]}")
+        work = self._run(request, context, seconds, ending, tape)
+        run.task = asyncio.create_task(work, name=f"{key[0]}:{key[1]}")
         runs[key] = run
         run.task.add_done_callback(lambda _: _forget(runs, key, run))
         if self._cancelled.get(key, 0) >= request.attempt:
@@ -219,8 +147,15 @@ class Steps:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(
-        self, request: StepRequest, context: StepContext, seconds: float, before: asyncio.Task[StepResult] | None
+        self,
+        request: StepRequest,
+        context: StepContext,
+        seconds: float,
+        before: asyncio.Task[StepResult] | None,
+        tape: Tape | None,
     ) -> StepResult:
+        if tape is not None:
+            TAPE.set(tape)
         structlog.contextvars.bind_contextvars(
             task_id=request.task_id, step_id=request.step_id, attempt=request.attempt
         )
@@ -229,6 +164,8 @@ class Steps:
         result = await self._execute(request, context, seconds, before)
         if notes.calls:
             result.calls = notes.calls
+        if isinstance(tape, Recording):
+            result.recording = tape.write(self._agent.recipe, request.attempt)
         well = result.status == "completed"
         if well or (result.status == "failed" and not is_canary(request)):
             self.answered_at = self._now()

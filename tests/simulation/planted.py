@@ -100,13 +100,13 @@ def _forget_idempotency_keys() -> AbstractContextManager[Any]:
 
 
 def _believe_every_answer() -> AbstractContextManager[Any]:
-    check = agent_calls._check
+    check = agent_calls.check
 
     def believe(result: Any, request: Any) -> Any:
         named = {"task_id": request.task_id, "step_id": request.step_id, "attempt": request.attempt}
         return check(result.model_copy(update=named), request)
 
-    return patch.object(agent_calls, "_check", believe)
+    return patch.object(agent_calls, "check", believe)
 
 
 def _ignore_deadlines() -> AbstractContextManager[Any]:

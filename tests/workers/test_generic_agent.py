@@ -19,7 +19,8 @@ from shared.memory.store import Memory
 from shared.models.model import LanguageModel
 from shared.worker.app import create_worker_app
 from shared.worker.chat import WorkerFace
-from shared.worker.steps import Opened, Steps
+from shared.worker.execution import Opened
+from shared.worker.steps import Steps
 from tests.support.fake_model import FakeModel, Says, fake_model
 from tests.support.fakes import Network, Suite, eventually, serving
 from tests.support.processes import Service, start

@@ -67,6 +67,21 @@ class Reranker:
         return [near.get(text, mean) for text in texts]
 
 
+class _Absent(Reranker):
+    """In a replay the record answers for it."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded."""
+
+    def scores(self, question: str, texts: Sequence[str], seconds_left: float) -> list[float]:
+        return []
+
+
+def absent_reranker() -> Reranker:
+    """One without a model, which finds no order of its own."""
+    return _Absent()
+
+
 @asynccontextmanager
 async def reranker_of(settings: SemanticSettings) -> AsyncIterator[Reranker | None]:
     """The re-ranker that the settings ask for, with its model loaded; None where they do not.

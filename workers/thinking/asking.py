@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from shared import logs
 from shared.agent import Context
 from shared.contracts import NO_USAGE, Missing
 from shared.errors import ContextTooSmall, ModelFailed
-from shared.models.choice import lacking, wants_model
+from shared.models.choice import choose_model, lacking, wants_model
 
 if TYPE_CHECKING:
     from shared.models.model import LanguageModel
@@ -46,6 +46,30 @@ async def model_of(settings: ModelSettings) -> AsyncIterator[LanguageModel | Non
     assert model is not None
     async with model:
         yield model
+
+
+def model_recipe(settings: ModelSettings) -> dict[str, JsonValue] | None:
+    """What a replay makes the model of again; neither its address nor its key is in it. None without a model."""
+    if not wants_model(settings):
+        return None
+    chosen = choose_model(settings)
+    return {
+        "name": settings.model_name or "scripted" if chosen is None else chosen.name,
+        "seconds": settings.model_timeout,
+        "max_tokens": settings.model_max_tokens,
+        "native_tools": settings.tool_call_mode != "string",
+        "temperature": settings.model_temperature,
+        "scripted": settings.debug_mock_responses is not None,
+    }
+
+
+def played_model(recipe: Mapping[str, Any] | None) -> LanguageModel | None:
+    """The model of a recipe, for which the record answers."""
+    if recipe is None:
+        return None
+    from shared.models.remade import remake
+
+    return remake(recipe)
 
 
 class Thinking:

@@ -147,4 +147,20 @@ MIGRATIONS = (
     END $muster$;
     CREATE TRIGGER task_goes AFTER DELETE ON history FOR EACH ROW EXECUTE FUNCTION muster_forget();
     """,
+    # 2: recordings of tasks
+    """
+    CREATE TABLE recordings (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        task_id TEXT COLLATE "C" NOT NULL,
+        size BIGINT NOT NULL,           -- of the body, in bytes
+        body TEXT NOT NULL              -- JSON: entries of coordinator/recording, in their order
+    );
+    CREATE INDEX recording_by_task ON recordings (task_id, size);
+    CREATE FUNCTION muster_forget_recording() RETURNS trigger LANGUAGE plpgsql AS $muster$
+    BEGIN
+        DELETE FROM recordings WHERE task_id = OLD.task_id;
+        RETURN NULL;
+    END $muster$;
+    CREATE TRIGGER recording_goes AFTER DELETE ON history FOR EACH ROW EXECUTE FUNCTION muster_forget_recording();
+    """,
 )

@@ -18,6 +18,10 @@ PREVIOUS = 2  # the format of the version before, which docs/rollback.md names
 # By the format that each leaves, down to the one before it. What that one cannot hold is left out: checksums, and which
 # secret or key an agent's id belongs to.
 WAYS_BACK = {
+    5: """
+    DROP TRIGGER recording_goes;
+    DROP TABLE recordings;
+    """,
     4: """
     DROP INDEX agent_by_name;
     ALTER TABLE agents DROP COLUMN secret_hash;

@@ -31,7 +31,7 @@ from shared.limits.envelope import HOP, MAX_DEPTH, Envelope, encode_hop, parse_h
 from shared.models.model import LanguageModel
 from shared.models.servers.fence import fence
 from shared.worker.app import create_worker_app
-from shared.worker.steps import Opened, Run, StepContext
+from shared.worker.execution import Opened, Run, StepContext
 from tests.support import fakes
 from tests.support.fake_model import HalfAChunk, Hangs, Refuses, Says, fake_model
 from tests.support.fakes import serving

@@ -14,7 +14,7 @@ from shared.contracts import StepRequest
 from shared.server.app import App
 from shared.worker import own_canary
 from shared.worker.app import create_worker_app
-from shared.worker.steps import Opened
+from shared.worker.execution import Opened
 from tests.support.fakes import Held, Suite, agent, eventually, worker_settings
 
 

@@ -1,0 +1,1 @@
+"""What recording tasks costs."""
