@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from coordinator.access.keys import make_key
 from coordinator.console.tasks.again import FIELD, read_wish, write_input
 from coordinator.tasks.task import Step, Task
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.errors import WorkerFault
-from tests.coordinator.console.test_pages import HTML, token
-from tests.support.fakes import Held, Suite, agent, eventually
+from tests.coordinator.console.test_pages import HTML, KEY, log_in, token, visitor_of
+from tests.support.fakes import Held, Network, Suite, agent, eventually
 
 PLAN = [
     {"id": "first", "capability": "paint", "input": {"colour": "blue"}},
@@ -122,3 +124,16 @@ async def test_question_can_be_changed(suite: Suite) -> None:
 
     assert "Why &lt;is&gt; it?</textarea>" in page.text
     assert 'value="33"' in page.text
+
+
+async def test_key_without_execute_runs_nothing_again(network: Network, tmp_path: Path) -> None:
+    """It is offered no button, and its form is refused."""
+    looks = make_key(tmp_path / "keys", "looker", ["read"])
+    async with Suite(network, api_key=KEY, keys_file=tmp_path / "keys") as suite, visitor_of(suite) as visitor:
+        suite.client.headers["Authorization"] = f"Bearer {KEY}"
+        task = await suite.execute(plan=[{"id": "a", "capability": "fly"}])
+        await log_in(visitor, looks)
+        page = await visitor.get(f"/console/tasks/{task.task_id}")
+        answer = await visitor.post(f"/console/tasks/{task.task_id}/rerun", data={"token": token(page)})
+
+    assert ("Run again" in page.text, answer.status_code) == (False, 403)
