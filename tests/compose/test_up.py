@@ -27,10 +27,10 @@ def test_up_to_the_first_answer(image):
         began = time.monotonic()
         stack.up()
         up = time.monotonic() - began
-        stack.wait_for(lambda: f"Open http://localhost:{stack.port}" in stack.logs("coordinator"))
         with stack.client() as client:
             answer = client.post("/execute_task", json={"task_description": "How does Muster survive a crash?"})
         seconds = time.monotonic() - began
+        stack.wait_for(lambda: f"Open http://localhost:{stack.port}" in stack.logs("coordinator"))
 
         print(f"up --wait: {up:.1f} s; first answer: {seconds:.1f} s")
         assert answer.json()["status"] == "completed"
