@@ -15,6 +15,7 @@ from load.chaos.traffic import Traffic
 from load.figures.figure import Figure
 
 BEFORE_SECONDS, AFTER_SECONDS = 2.0, 2.0  # of traffic around a fault
+NOTICED_SECONDS = 3.0
 STREAMS = 50
 ORDERS = 3
 LATE_SECONDS = 5.0
@@ -99,6 +100,7 @@ def _crash(project: Project, containers: list[str], *, serving: float, completed
         began = time.monotonic()
         project.crash(*containers)
         wait(lambda: _count_restarts(project) >= before + len(containers))
+        wait(lambda: not project.is_serving(), seconds=NOTICED_SECONDS)  # what is gone is listed a moment longer
         project.wait_serving()
         took = time.monotonic() - began
         time.sleep(AFTER_SECONDS)

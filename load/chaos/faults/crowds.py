@@ -99,7 +99,7 @@ def hang_one_of_three(project: Project) -> list[Figure]:
             asked = [pool.submit(ask_at_rate, project, body, rate=10, seconds=PHASE_SECONDS) for body in bodies]
             return [answer for one in asked for answer in one.result()]
 
-        ask_two()
+        ask_at_rate(project, odd[0].plan(timeout=10), rate=20, seconds=2.0)
         before = ask_two()
         odd[2].turn("hang")
         hanging = pool.submit(ask_at_rate, project, odd[2].plan(timeout=10), rate=20, seconds=PHASE_SECONDS + 4)

@@ -16,7 +16,7 @@ from load.chaos.project import SECRET, Project
 from load.chaos.traffic import Traffic
 from load.figures.figure import Figure
 
-SPAM = 2_000
+SPAM = 1_500
 SPAM_RATE = 10_000 / 60  # a second
 MOST_AGENTS = 1_000
 METADATA = (
@@ -61,7 +61,10 @@ def register_twice(project: Project) -> list[Figure]:
             time.sleep(0.02)
         listed = sum(agent["name"] == "chaos-twin" for agent in project.list_agents())
         stolen, _ = project.call("/register_agent", mine | {"secret": "t" * 43})
-        gone, _ = project.call(f"/agents/{odd.view()['agent_id']}", method="DELETE")
+        gone: list[Figure] = []
+        if not project.api_key:  # an administrator's key may withdraw any agent
+            status, _ = project.call(f"/agents/{odd.view()['agent_id']}", method="DELETE")
+            gone.append(holds("withdrawal without the secret is refused", status == 403))
         beside, said = project.call("/register_agent", mine | {"endpoint": "http://192.0.2.1:1", "instance": "thief"})
         moved = beside < 300 and said["agent_id"] in ids
         view, _ = project.run_task(odd.plan(timeout=10), seconds=15.0)
@@ -70,7 +73,7 @@ def register_twice(project: Project) -> list[Figure]:
         at_most("of 100 registrations, agents made", len(ids), 1),
         at_most("in the list", listed, 1),
         holds("another secret is refused", stolen == 403),
-        holds("withdrawal without the secret is refused", gone == 403),
+        *gone,
         holds("another address is another agent", not moved),
         holds("its steps still reach it", view.get("status") == "completed"),
         *traffic.judge(completed=99.5),
@@ -78,7 +81,7 @@ def register_twice(project: Project) -> list[Figure]:
 
 
 def spam(project: Project) -> list[Figure]:
-    """2,000 new agents at 10,000 a minute, some of them huge."""
+    """1,500 new agents at 10,000 a minute, some of them huge."""
     with odd_agents(project, "beside") as [odd], ThreadPoolExecutor(9) as pool:
         body, seconds = odd.plan(timeout=10), SPAM / SPAM_RATE
         ask_at_rate(project, body, rate=20, seconds=2.0)
@@ -124,7 +127,7 @@ def lead_home(project: Project) -> list[Figure]:
 
 REGISTRATIONS = {
     22: Fault("duplicate registrations", "100 heartbeats under load, another's secret and address", register_twice),
-    23: Fault("registrations by the thousand", "2,000 new agents, some with 1 MB or 10,000 capabilities", spam, 90.0),
+    23: Fault("registrations by the thousand", "1,500 new agents, some with 1 MB or 10,000 capabilities", spam, 90.0),
     33: Fault("addresses that lead home", "agents at metadata services, webhooks to an odd agent", lead_home),
 }
 

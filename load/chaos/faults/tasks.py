@@ -16,7 +16,7 @@ from load.figures.figure import Figure
 MOST_CALLS = 4
 STEPS = 4  # of a chain that is cancelled
 STEP_SECONDS = 0.4
-BESIDE_SECONDS = 45.0
+BESIDE_SECONDS = 30.0
 SEED = 48
 
 
