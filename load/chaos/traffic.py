@@ -18,6 +18,7 @@ from load.figures.figure import Figure
 RATE = 10.0  # a second
 TASK_SECONDS = 20.0
 AGAIN_SECONDS = 0.5  # before the same key is asked for again
+GIVE_UP_SECONDS = 120.0  # longer than any outage: who gives up in one cannot say that a task is lost
 CALLERS = 400
 QUESTION: Mapping[str, Any] = {"task_description": "How does Muster survive a crash?", "timeout_seconds": TASK_SECONDS}
 
@@ -90,7 +91,7 @@ class Traffic:
             self._coming.append(self._pool.submit(self._ask))
 
     def _ask(self) -> Asked:
-        asked, until = Asked(), time.monotonic() + 3 * float(self._body["timeout_seconds"])
+        asked, until = Asked(), time.monotonic() + GIVE_UP_SECONDS
         headers = {**self._headers, "Idempotency-Key": uuid.uuid4().hex}
         while time.monotonic() < until and not self._given_up.is_set():
             began = time.monotonic()

@@ -85,5 +85,5 @@ def _step(agent: str, id: str, needs: list[str]) -> dict[str, Any]:
 TASKS = {
     38: Fault("a budget that ends in the middle", "an odd agent counts the calls of ten tasks", spend_all),
     39: Fault("cancelled at any moment", "an odd agent, a chain of four steps, 12 moments", cancel_anywhere, 90.0),
-    48: Fault("several faults at once", "a worker off the network while another is killed", break_several, 150.0),
+    48: Fault("several faults at once", "a worker off the network while another is killed", break_several, 240.0),
 }
