@@ -35,7 +35,7 @@ async def export(task: Task, store: Store) -> dict[str, Any]:
     seen = {e["data"].get("instance") for e in events} | {e.get("instance") for e in entries}
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": next((entry["version"] for entry in entries if "version" in entry), VERSION),
         "task": write_task(task),
         "events": events,
         "entries": entries,

@@ -18,6 +18,7 @@ from shared.db.database import Statement
 from shared.errors import StepFailure
 from shared.recording.failures import write_failure
 from shared.recording.recorder import Recorder
+from shared.version import VERSION
 
 MOST_RECORDING = 3_000_000  # characters of what one agent sends along
 MOST_TASK = 10_000_000  # bytes of a task's recording; what comes after is only counted
@@ -135,8 +136,7 @@ class Recorders:
     def begin(self, task: Task, clock: Callable[[], float], *, taken_up: bool) -> RecordedFlight:
         """A task is carried from now on; `taken_up` from the journal, by this start of the coordinator."""
         flight = self._flights[task.id] = RecordedFlight(clock, self._position)
-        if taken_up:
-            flight.note("restart")
+        flight.note("restart" if taken_up else "begin", version=VERSION)
         return flight
 
     def end(self, task_id: str) -> None:

@@ -23,6 +23,7 @@ from coordinator.replay.timetable import Key, Timetable, wait_until
 from coordinator.replay.virtual_time import Hung, VirtualLoop
 from coordinator.replay.workers import Workers
 from coordinator.reports.document import report
+from coordinator.tasks.lane import NO_LANE
 from coordinator.tasks.plan import PLANNING, plan
 from coordinator.tasks.task import Step, Task, missing
 from shared.agent import Agent
@@ -127,6 +128,8 @@ class _Replay:
             async with AsyncExitStack() as stack:
                 services = await self._open(stack, loop, network, journal)
                 if life == 0:
+                    if self._recorded.started_at is None:  # others held the places, to its end
+                        services.admission.try_enter(services.admission.places.make_seat(NO_LANE, 9), [(None, None)])
                     await services.dispatcher.submit(self._make_task(), services.now())
                 driving = asyncio.create_task(self._drive(services))
                 try:
@@ -152,7 +155,7 @@ class _Replay:
             _env_file=None,
             database_url="memory:",
             memory_enabled=False,
-            max_concurrent_tasks=64,
+            max_concurrent_tasks=1 if self._recorded.started_at is None else 64,
             private_webhooks=True,
             api_key=None,
             worker_key=None,

@@ -134,6 +134,15 @@ async def nobody(suite: RecordedSuite) -> list[str]:
     return done
 
 
+async def queued(suite: RecordedSuite) -> list[str]:
+    """No place is free in time: the task ends as it waits."""
+    blocking = [await suite.begin(plan=[step("a", seconds=5.0)], timeout_seconds=60) for _ in range(64)]
+    done = [(await suite.execute(plan=[step("a")], timeout_seconds=seconds)).task_id for seconds in (0.5, 30.0)]
+    for task in blocking:
+        await suite.ended(task, seconds=600)
+    return done
+
+
 async def budget(suite: RecordedSuite) -> list[str]:
     """The task has fewer calls than steps."""
     plan = [step("a", fails=1), step("b", "a"), step("c", "b"), step("d", "c")]
@@ -141,5 +150,5 @@ async def budget(suite: RecordedSuite) -> list[str]:
 
 
 KINDS: tuple[Play, ...] = (
-    default, plans, retry, hedge, delegation, tool, model, cancel, kill, kill_delegation, late, nobody, budget
+    default, plans, retry, hedge, delegation, tool, model, cancel, kill, kill_delegation, late, nobody, queued, budget
 )  # fmt: skip

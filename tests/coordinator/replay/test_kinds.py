@@ -1,4 +1,4 @@
-"""Recorded tasks of thirteen kinds are replayed with the same outputs, order of events and report."""
+"""Recorded tasks of fourteen kinds are replayed with the same outputs, order of events and report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coordinator.replay.replay import replay
 from tests.coordinator.replay.kinds import KINDS
 from tests.coordinator.replay.world import GIVEN, Play, record
 
-SEEDS = range(4)  # 140 tasks
+SEEDS = range(4)  # 148 tasks
 
 
 def explain(recording: dict[str, Any]) -> str:
