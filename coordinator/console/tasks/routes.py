@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from coordinator.access.scopes import Scope
-from coordinator.api import pagination, reports
+from coordinator.api import pagination, reports, tasks
 from coordinator.api.dependencies import OpenServices, Services
 from coordinator.api.report_format import AnswerForm
 from coordinator.console.pages import View
@@ -82,6 +82,14 @@ async def rerun_task(
         traceparent=traceparent.get(),
     )
     return RedirectResponse(f"/console/tasks/{task.id}", 303)
+
+
+@router.get("/{task_id}/recording")
+async def get_recording(task_id: str, services: OpenServices, visitor: Reader) -> Response:
+    """What the flight recorder has kept, as a file for `muster replay`."""
+    answer = await tasks.get_recording(task_id, services)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{task_id}.json"'
+    return answer
 
 
 @router.get("/{task_id}/report{suffix}")

@@ -35,6 +35,7 @@ WHY = {
     Status.TIMED_OUT: "Why it ran out of time",
     Status.PARTIAL: "Why it is partial",
 }
+_RECORDED = "SELECT 1 FROM recordings WHERE task_id = :task_id LIMIT 1"
 _OF_A_PLAN = ("capability", "agent", "needs", "input", "timeout_seconds", "on_failure")
 
 
@@ -46,6 +47,7 @@ async def view_task(services: Services, task_id: str, chosen: str) -> View:
     source = source_link(f"{services.settings.base_path}/console/tasks/{task.id}/sources/")
     values = await asyncio.to_thread(_compose, explained, events, chosen, source, now=services.wall())
     values["curl"] = write_curl(task, services)
+    values["recorded"] = task.ended and bool(await services.store.read(_RECORDED, {"task_id": task_id}, aside=True))
     over = task.ended and not services.dispatcher.is_open(task.id)
     return View("task.html", rendering.clean(task.description[:400])[:80], "tasks", values, over=over)
 

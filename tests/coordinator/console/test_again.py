@@ -116,6 +116,22 @@ def test_changed_input_is_json_or_text() -> None:
     assert wish_of({"a": 1}, "plain words") == {"a": "plain words"}
 
 
+async def test_recorded_task_can_be_replayed(network: Network) -> None:
+    """Its page shows the command and gives the recording as a file; that of a task without one does not."""
+    async with Suite(network, agent("painter", "paint"), record="on") as suite:
+        task = await suite.execute(plan=[{"id": "a", "capability": "paint"}])
+        page = await suite.client.get(f"/console/tasks/{task.task_id}", headers=HTML)
+        file = await suite.client.get(f"/console/tasks/{task.task_id}/recording", headers=HTML)
+    async with Suite() as suite:
+        other = await suite.execute(plan=[{"id": "a", "capability": "fly"}])
+        plain = await suite.client.get(f"/console/tasks/{other.task_id}", headers=HTML)
+
+    assert f"muster replay {task.task_id}" in page.text
+    assert (file.status_code, file.json()["task"]["id"]) == (200, task.task_id)
+    assert f'{task.task_id}.json"' in file.headers["content-disposition"]
+    assert "muster replay" not in plain.text
+
+
 async def test_question_can_be_changed(suite: Suite) -> None:
     """The form of the first page is filled with the question of the task."""
     task = await suite.execute("Why <is> it?", timeout_seconds=33)
