@@ -32,7 +32,9 @@ def replay(
     key: KeyOption = None,
     json: Json = False,
 ) -> None:
-    """Run a recorded task again, offline: the same code, and every answer from outside as it was recorded.
+    """Run a recorded task again, offline.
+
+    The code is the same, and every answer from outside comes as it was recorded.
 
     The coordinator must have run with RECORD=on. Ends with 0 when the replay went as recorded, with 1 when it did not.
     """

@@ -158,12 +158,12 @@ def test_a_stopped_ask_says_that_the_task_goes_on(url: str) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("command", [["tasks"], ["tasks", "--json"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["agents"], ["tasks", "--json"], ["--help"]], ids=" ".join)
 def test_a_reader_that_stops_is_no_error_to_tell(url: str, command: list[str]) -> None:
-    """`muster tasks | head -0`: nothing is printed about it."""
+    """`muster agents | head -0`: nothing is printed about it."""
     reading, writing = os.pipe()
     os.close(reading)
-    arguments = [sys.executable, "-m", "coordinator.cli", *command, *(["--url", url] if command[0] == "tasks" else [])]
+    arguments = [sys.executable, "-m", "coordinator.cli", *command, *([] if command == ["--help"] else ["--url", url])]
     done = subprocess.run(arguments, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
 
