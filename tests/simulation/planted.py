@@ -1,4 +1,4 @@
-"""Twenty bugs that are planted while a simulation runs: each breaks a promise, and the invariants must find it."""
+"""Bugs that are planted while a simulation runs: each breaks a promise, and the invariants must find it."""
 
 from __future__ import annotations
 
@@ -252,6 +252,16 @@ def _never_release_agents() -> AbstractContextManager[Any]:
     return patch.object(Registry, "record_end", lambda self, instance, **_: None)
 
 
+def _leave_asyncio_tasks_behind() -> AbstractContextManager[Any]:
+    run = step_runner.Runner.run
+
+    async def run_on(self: Any, *args: Any, **more: Any) -> Any:
+        asyncio.create_task(asyncio.sleep(3_600.0), name="left-behind")  # noqa: RUF006 (it is the bug)
+        return await run(self, *args, **more)
+
+    return patch.object(step_runner.Runner, "run", run_on)
+
+
 def _both(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
     stack = ExitStack()
     for one in patches:
@@ -286,5 +296,6 @@ BUGS: dict[str, Plant] = {
         _keep_places_of_ended_tasks,
         _end_tasks_before_their_steps,
         _never_release_agents,
+        _leave_asyncio_tasks_behind,
     )
 }

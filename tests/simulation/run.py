@@ -23,6 +23,7 @@ from fastapi.dependencies import models
 import coordinator.app
 import shared.worker.app
 from coordinator.access.claims import operator_proof
+from coordinator.access.sessions import COOKIE
 from coordinator.journal.events import Events, TaskEvent
 from shared.agent import Agent
 from shared.contracts import SECRET
@@ -34,7 +35,7 @@ from tests.simulation.invariants import Committed, Evidence, find_broken
 from tests.simulation.limits import alarm, alone
 from tests.simulation.planted import BUGS
 from tests.simulation.points import find_points
-from tests.simulation.witness import Witness, find_leaks
+from tests.simulation.witness import Witness, find_leaks, list_passing
 from tests.simulation.world.determinism import determined
 from tests.simulation.world.history import Recording
 from tests.simulation.world.journal import SimulatedSqlite
@@ -50,6 +51,13 @@ REAL_SECONDS = 120.0
 PROBE_SECONDS = 15.0  # between two probes of an agent: three times the default, for they cost time
 REMOVED_SHARE = 0.1
 CLOSES = 50
+PASSING_SECONDS = 15.0  # the longest that a probe, a canary or a last call takes
+LAST_SECONDS = 120.0  # for a task whose caller was cut off: twice the longest
+LOOKED_AT = 5  # every fifth seed also looks at the pages, which take time to render
+SHOWN = (
+    *("/metrics", "/agents", "/tasks", "/stats", "/audit"),
+    *("/console/", "/console/tasks", "/console/agents", "/console/numbers", "/console/health"),
+)
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -159,11 +167,10 @@ class _Seed:
             await playing
             registering.cancel()
             watching.cancel()
-            if (left := seconds - self._loop.time()) > 0:
+            if (left := seconds - self._loop.time() - PASSING_SECONDS) > 0:
                 await asyncio.sleep(left)
             await suite.coordinator.up.wait()
-            if suite.coordinator.app is not None:
-                witness.wrong += find_leaks(suite.coordinator.app.get_opened())
+            witness.wrong += await _look_at_the_end(callers, suite)
         return Evidence(
             calls=callers.calls,
             committed=self._committed,
@@ -231,6 +238,22 @@ class _Seed:
             self._loop.close()
             _forget_endpoints()
             gc.collect()
+
+
+async def _look_at_the_end(callers: Callers, suite: SimulatedSuite) -> list[str]:
+    """I6 and I10: what the coordinator still holds when no task is open, and what it shows of itself."""
+    process, services = suite.coordinator.process, suite.coordinator.app.get_opened()
+    if services.dispatcher.open_tasks:  # of callers that were cut off and do not know of it
+        await asyncio.sleep(LAST_SECONDS)
+    passing = list_passing(process)
+    if suite.seed % LOOKED_AT == 0:
+        cookie = {"Cookie": f"{COOKIE}={services.sessions.begin(API_KEY)}"}
+        for path in SHOWN:
+            await callers.send("GET", path, None, cookie, seconds=5.0)
+    await asyncio.sleep(PASSING_SECONDS)
+    stuck = sorted(task.get_name() for task in passing & list_passing(process))
+    held = [f"I6: no task is open, and the coordinator still runs {', '.join(stuck)}"] if stuck else []
+    return [*held, *find_leaks(services), *callers.wrong]
 
 
 async def _register_liar(callers: Callers, suite: SimulatedSuite) -> None:

@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.world.network import Exchange, Network
-from tests.simulation.world.process import current
+from tests.simulation.world.process import Process, current
+from tests.simulation.world.virtual_time import SerialTask
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 1.0  # I4: a caller is answered so long after the time that it gave
 LEASE_SECONDS = 6.0
 ZOMBIE_SECONDS = 2 * LEASE_SECONDS  # I5: a step runs so long without a lease at most
 WRITTEN_SECONDS = 1.5  # from a decision to its event, on a slow disk
+RESIDENT = {  # asyncio tasks of the coordinator that run as long as it does
+    *("main:coordinator", "agent-probes", "agent-leases", "canaries", "history", "clock"),
+    *("journal", "journal-check", "webhooks", "stop", "console"),
+}
 SLACK_SECONDS = 4.0  # between two heartbeats, two looks at the leases, and on the way
 
 
@@ -107,12 +112,21 @@ def _find_limit(exchange: Exchange) -> float | None:
     return float(json.loads(exchange.body).get("timeout_seconds", 30.0))
 
 
+def list_passing(process: Process) -> set[asyncio.Task[Any]]:
+    """The asyncio tasks of a process but for those that run as long as it does; a probe, a canary or a call is one."""
+    tasks = asyncio.all_tasks()
+    return {t for t in tasks if isinstance(t, SerialTask) and t.owner is process and t.get_name() not in RESIDENT}
+
+
 def find_leaks(services: Any) -> list[str]:
     """I6: what a coordinator without open tasks still holds."""
+    feed = services.waiter.feed
     held = {
         "open tasks": services.dispatcher.open_tasks,
         "running tasks": services.admission.running,
         "queued tasks": services.admission.queued,
         "load of agents": sum(i.load for i in services.agents.registry.list_all()),
+        "readers of events": len(feed._waiting) + len(feed._reading),
+        "calls to agents": sum(len(calls) for calls in services.agents._calls.values()),
     }
     return [f"I6: no task is open, and the coordinator still counts {n} {what}" for what, n in held.items() if n]

@@ -111,9 +111,13 @@ class Service:
                 await self._network.drain(process, seconds=GRACE_SECONDS)
         except Killed:
             return
-        except Exception as exc:  # a refusal to start, say: the container is started again
-            self.refusals.append((asyncio.get_running_loop().time(), f"{type(exc).__name__}: {exc}"))
-            self._recording.note("refused", process=self.name, why=f"{type(exc).__name__}: {exc}")
+        except Exception as exc:  # the container is started again
+            why = f"{type(exc).__name__}: {exc}"
+            if self.up.is_set():  # it ends because its disk broke, say
+                self._recording.note("broke", process=self.name, why=why)
+            else:
+                self.refusals.append((asyncio.get_running_loop().time(), why))
+                self._recording.note("refused", process=self.name, why=why)
         if process.alive:
             self._recording.note("stopped", process=self.name, life=process.life)
             process.end()
