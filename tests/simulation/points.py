@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = (  # not reached here, each tested where it belongs
     "store.replan",  # a planner with a model: tests/coordinator/execution/test_model_planner.py
     "store.give_back",  # a megabyte of free space: tests/coordinator/journal/test_pruning.py
+    "store.drop_recording",  # recordings, which are off: tests/coordinator/journal/test_recordings.py
     "store.late_result",  # two coordinators on one journal: tests/coordinator/journal/test_store.py
 )
 _WRITE = re.compile(r'"(store\.[a-z_]+)"')
