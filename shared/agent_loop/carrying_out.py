@@ -21,6 +21,7 @@ from shared.errors import LimitReached, MusterError, StepFailure, WorkerFault
 from shared.limits.envelope import narrow
 from shared.limits.run_budget import Budget, Reserved
 from shared.models.servers.fence import fence
+from shared.telemetry.genai import trace_tool
 
 MOST_A_STEP = 16
 MOST_AT_ONCE = 8
@@ -168,7 +169,8 @@ class CarryingOut:
         used, booked = Usage(calls=1), False
         try:
             delegation = Delegation(action.name, action.task, child, self._context(), self.session)
-            done: Delegated = await self.peers.ask(delegation, self.ctx)
+            with trace_tool(f"{PREFIX}{action.name}", action.id):
+                done: Delegated = await self.peers.ask(delegation, self.ctx)
             used, booked = done.usage, done.booked
         except MusterError as exc:
             if isinstance(exc, StepFailure) and exc.usage is not NO_USAGE:
@@ -188,7 +190,8 @@ class CarryingOut:
         try:
             if self.tools is None:
                 raise WorkerFault(f"There is no tool {action.name!r}.")
-            result = await self.tools.call(action.name, given, seconds=self.ctx.seconds_left())
+            with trace_tool(action.name, action.id):
+                result = await self.tools.call(action.name, given, seconds=self.ctx.seconds_left())
         except MusterError as exc:
             await self._tell("error", f"Tool {action.name!r} failed: {exc.detail}")
             return ActionResult(action, f"Tool execution failed: {fence(exc.detail)}", gave=exc.detail, failed=True)

@@ -21,6 +21,7 @@ from shared.conversation import Message
 from shared.errors import AgentRefused, BadResponse, Unavailable
 from shared.http_failures import preview
 from shared.limits.envelope import HEADER, HOP, Envelope, encode_hop, seal
+from shared.telemetry.spans import get_header
 
 CARD_SECONDS = 5.0
 CARD_AGAIN_SECONDS = 30.0  # until a card is asked for again; what is known meanwhile stays
@@ -175,8 +176,8 @@ class DirectPeers(_Reached):
             "stream": False,
         }
         headers = {"Content-Type": "application/json", HOP: encode_hop(delegation.envelope)}
-        if ctx.ask is not None and ctx.ask.traceparent:
-            headers["traceparent"] = ctx.ask.traceparent
+        if trace := get_header(ctx.ask.traceparent if ctx.ask is not None else None):
+            headers["traceparent"] = trace
         url = f"{self._urls[delegation.agent]}/v1/chat/completions"
         answer = await post(self._http, url, to_json(body), headers, seconds=delegation.envelope.milliseconds / 1000)
         try:
@@ -250,6 +251,8 @@ class CoordinatorPeers(_Reached):
             ASKED_AS: member.agent_id,
             HEADER: seal(ctx.envelope, key=member.key, body=body),
         }
+        if trace := get_header():
+            headers["traceparent"] = trace
         answer = await post(
             self._http, f"{self._url}/delegate", body, headers, seconds=delegation.envelope.milliseconds / 1000
         )

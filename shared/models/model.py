@@ -39,6 +39,7 @@ from shared.models.servers.wire import Received
 from shared.models.warming import measure_again, warm_up
 from shared.recording.tape import TAPE
 from shared.settings import ModelSettings
+from shared.telemetry.genai import add_usage, trace_chat
 
 MAX_REPLY_BYTES = 8_000_000
 CHAT_TOKENS = 4_096  # of a chat's reply at the most, unless the caller says less
@@ -238,6 +239,17 @@ class LanguageModel:
         return Filled(found[0], usage, cut, into.note)
 
     async def _ask(
+        self, asked: ModelRequest, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
+    ) -> Usage:
+        as_json = asked.format is not None
+        with trace_chat(self.name, self._url, max_tokens=asked.reply_tokens, as_json=as_json) as span:
+            usage = await self._answer(asked, into, seconds=seconds, hear=hear, progress=progress)
+            if span is not None:
+                add_usage(span, usage)
+                span.attributes["gen_ai.response.finish_reasons"] = (into.finish or "stop",)
+            return usage
+
+    async def _answer(
         self, asked: ModelRequest, into: Received, *, seconds: float, hear: Hear | None, progress: Hear | None
     ) -> Usage:
         if (tape := TAPE.get()) is None:

@@ -15,8 +15,11 @@ from shared import logs
 from shared.errors import MusterError, TooLarge
 from shared.server.auth import Check, check_page
 from shared.server.intake import REFUSED
-from shared.server.metrics import QUIET, ServiceMetrics
+from shared.server.metrics import QUIET, UNTIMED, ServiceMetrics
 from shared.server.problems import ErrorForm, Internal, render_error
+from shared.telemetry.served import begin_request, end_request
+from shared.telemetry.spans import Recorder
+from shared.telemetry.trace_ids import read_header
 
 DRAINED_BYTES = 8_000_000  # read and dropped before a 413, or ordinary clients see a reset instead of the answer
 HEAD_ONLY = "muster.head"  # in the scope of a GET that is a HEAD for the client
@@ -24,7 +27,6 @@ GONE = 499  # in logs and metrics: the client left before an answer
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _QUIET = frozenset({("/health", 200), ("/ready", 200), ("/metrics", 200), ("/register_agent", 200)})  # once a second
 
 
@@ -42,6 +44,7 @@ class Edge:
         large_bodies: Mapping[str, int],
         error_forms: Mapping[str, ErrorForm],
         now: Callable[[], float],
+        recorder: Recorder | None = None,
     ) -> None:
         self._app = app
         self._check = check
@@ -51,6 +54,7 @@ class Edge:
         self._large = large_bodies
         self._error_forms = error_forms
         self._now = now
+        self._recorder = recorder
         self._log = logs.get().bind()  # a lazy proxy looks its methods up at every call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,9 +69,15 @@ class Edge:
         headers = {k: v.decode("latin-1") for k, v in scope["headers"]}
         wished = headers.get(b"x-request-id", "")
         request_id = wished if SAFE_ID.match(wished) else uuid4().hex
-        trace = headers.get(b"traceparent", "")
-        token = traceparent.set(trace if _TRACEPARENT.match(trace) else None)
+        header = headers.get(b"traceparent")
+        caller, span = read_header(header), None
+        if self._recorder is not None and scope["path"] not in UNTIMED:
+            span = begin_request(self._recorder, scope, caller)
+        token = traceparent.set(span.header if span is not None else header if caller is not None else None)
         began, status = self._now(), 0
+        told = {"request_id": request_id}
+        if (place := span.place if span is not None else caller) is not None:
+            told |= {"trace_id": place.trace_id, "span_id": place.span_id}
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -76,7 +86,7 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        bound = structlog.contextvars.bind_contextvars(**told)
         try:
             try:
                 if (refusal := scope.get(REFUSED)) is not None:
@@ -101,6 +111,8 @@ class Edge:
             traceparent.reset(token)
             self._metrics.count(scope, status or GONE, seconds)
             quiet = (scope["path"], status) in _QUIET or (QUIET in scope and status == 200)
+            if span is not None and QUIET not in scope:
+                end_request(span, route=self._metrics.find_template(scope), status=status or GONE)
             say = self._log.debug if quiet else self._log.info
             say(
                 "request.done",

@@ -93,8 +93,7 @@ class ServiceMetrics:
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts one answer, by the template of the route that was chosen for its scope."""
-        method, route = scope["method"], scope.get("route")
-        template = route.path if route is not None else self._templates.get(id(scope.get("endpoint")), NO_ROUTE)
+        method, template = scope["method"], self.find_template(scope)
         self._counted(method if method in METHODS else OTHER, template, str(status)).inc()
         if template not in UNTIMED and QUIET not in scope:
             self._timed(template).observe(seconds)
@@ -104,10 +103,19 @@ class ServiceMetrics:
         self._counted("POST", route, "429").inc()
         self._timed(route).observe(0.0)
 
-    async def render(self) -> bytes:
-        """Prometheus text format, written in a thread: a thousand agents have many lines."""
+    def find_template(self, scope: Scope) -> str:
+        """The template of the route that was chosen for a request's scope, such as `/tasks/{task_id}`."""
+        route = scope.get("route")
+        return route.path if route is not None else self._templates.get(id(scope.get("endpoint")), NO_ROUTE)
+
+    async def look(self) -> None:
+        """Looks up what must be looked up."""
         for look in self.looks:
             await look()
+
+    async def render(self) -> bytes:
+        """Prometheus text format, written in a thread: a thousand agents have many lines."""
+        await self.look()
         return await asyncio.to_thread(generate_latest, self.registry)
 
 

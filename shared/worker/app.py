@@ -37,6 +37,7 @@ from shared.server.hang_up import wait_for_hang_up
 from shared.server.metrics import QUIET
 from shared.server.openapi import also
 from shared.settings import WorkerSettings
+from shared.telemetry.spans import Telemetry
 from shared.worker.chat import WorkerFace
 from shared.worker.execution import Opened, Run
 from shared.worker.heartbeat import Heartbeat
@@ -65,6 +66,7 @@ def create_worker_app(
     inner: httpx.AsyncBaseTransport | None = None,
     now: Callable[[], float] = time.monotonic,
     standing: Standing | None = None,
+    telemetry: Telemetry | None = None,
 ) -> App[Opened]:
     """A FastAPI app that serves `agent`, with its own files in `state_dir` (None: it keeps none).
 
@@ -73,7 +75,7 @@ def create_worker_app(
     cards. With `asks` it registers the address at which the coordinator says it reaches that port. Without a
     coordinator it works alone and takes unsigned steps.
     `inner` replaces the network in tests. `standing` is called, in a thread, once the event loop has stood still for
-    `settings.watchdog_seconds`; None: nobody looks.
+    `settings.watchdog_seconds`; None: nobody looks. `telemetry` takes its spans and figures.
     """
     settings = settings or WorkerSettings()
     limit = settings.max_concurrency or agent.max_concurrency
@@ -89,6 +91,8 @@ def create_worker_app(
         health=lambda: {"running_steps": steps.running, "max_concurrency": limit, "replayed_steps": steps.replayed},
         body_limit=MAX_STEP_BYTES,
         now=now,
+        telemetry=telemetry,
+        traces_requests=True,
     )
 
     async def open_worker(stack: AsyncExitStack) -> Opened:

@@ -15,6 +15,7 @@ from shared.client.here import find_key, find_url
 from shared.errors import MusterError
 from shared.server.run import bind, make_endpoint, parse_arguments, serve
 from shared.settings import WorkerSettings, load_settings
+from shared.telemetry.starting import start_telemetry
 from shared.urls import base_url
 from shared.worker.app import create_worker_app
 from shared.worker.watchdog import end_process
@@ -60,7 +61,13 @@ def serve_worker(
         sys.exit(2)
     endpoint = args.advertise or settings.advertise_url or make_endpoint(args.host or LOOPBACK, port)
     app = create_worker_app(
-        agent, settings=settings, endpoint=endpoint, asks=asks, state_dir=state_dir, standing=end_process
+        agent,
+        settings=settings,
+        endpoint=endpoint,
+        asks=asks,
+        state_dir=state_dir,
+        standing=end_process,
+        telemetry=start_telemetry(settings, service=agent.name),
     )
     serve(app, sock)
 
