@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -20,6 +19,7 @@ from coordinator.execution.running_task import Live, make_live
 from coordinator.execution.step_runner import Allowance, EndedStep, Runner
 from coordinator.journal.rows import planned
 from coordinator.journal.store import Store
+from coordinator.observers.traces import begin_trace, within_step
 from coordinator.recording.flight import board
 from coordinator.tasks.frontier import Frontier
 from coordinator.tasks.task import Step, Task, end_with, missing, move, outcome, with_step
@@ -29,7 +29,6 @@ from shared.contracts import NO_USAGE, Missing, Status, StepError, Usage
 from shared.copying import changed
 from shared.errors import LimitReached, StepTimeout
 from shared.limits.ledger import Ledger
-from shared.telemetry.trace_ids import read_header
 
 END_SECONDS = 0.25  # of each task's time, kept for writing its end and answering; 5 % of a short one
 ANSWERED = {Status.COMPLETED: True, Status.TIMED_OUT: False}  # a step's end, as its agent's places are counted
@@ -67,8 +66,7 @@ class Conductor:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(task_id=live.task.id)
         board(live.flight)
-        if (place := self._traces.begin(live.task) if self._traces else read_header(live.task.traceparent)) is not None:
-            structlog.contextvars.bind_contextvars(trace_id=place.trace_id, span_id=place.span_id)
+        begin_trace(self._traces, live.task)
         live.begun = True
         try:
             if not live.cancelled and live.task.error is None:  # a quarantined one has its error from the start
@@ -177,7 +175,7 @@ class Conductor:
         if cut_off:
             proposal = Proposal(why="The coordinator restarted.")
         else:
-            with self._traces.within_step(live.task.id, step.id) if self._traces else nullcontext():
+            with within_step(self._traces, live.task.id, step.id):
                 proposal = await propose_for(live, self._planner, now=self._now())
         missing = () if proposal.steps else (Missing(what="model", why=f"No plan was made. {proposal.why}"),)
         step = changed(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Token
+
+import structlog
 
 from coordinator.agents.instance import Instance
 from coordinator.journal.events import TaskEvent
@@ -43,18 +46,9 @@ class Traces:
         found = self._open.get(task_id)
         return None if found is None else _find_step(found[0], task_id, step_id)
 
-    @contextmanager
-    def within_step(self, task_id: str, step_id: str) -> Iterator[None]:
-        """What the coordinator itself does for a step is below the step's span."""
-        place = self.find_step(task_id, step_id)
-        if place is None:
-            yield
-            return
-        token = CURRENT.set(Span("", "internal", place, None, self._recorder, {}))
-        try:
-            yield
-        finally:
-            CURRENT.reset(token)
+    def enter_step(self, place: Place) -> Token[Span | None]:
+        """Makes a step's span the current one."""
+        return CURRENT.set(Span("", "internal", place, None, self._recorder, {}))
 
     def begin_call(self, instance: Instance, envelope: Envelope, parent: Place | None) -> Span:
         """A call of an agent."""
@@ -126,6 +120,27 @@ class Traces:
         if error is not None:
             span.fail(error)
         self._recorder.record(span, ended=int(event.at * _NANO))
+
+
+def begin_trace(traces: Traces | None, task: Task) -> None:
+    """Begins a task's trace, which the log lines of its carrier tell from now on: its caller's, where none is made."""
+    place = read_header(task.traceparent) if traces is None else traces.begin(task)
+    if place is not None:
+        structlog.contextvars.bind_contextvars(trace_id=place.trace_id, span_id=place.span_id)
+
+
+@contextmanager
+def within_step(traces: Traces | None, task_id: str, step_id: str) -> Iterator[None]:
+    """What the coordinator itself does for a step is below the step's span."""
+    place = traces.find_step(task_id, step_id) if traces is not None else None
+    if traces is None or place is None:
+        yield
+        return
+    token = traces.enter_step(place)
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)
 
 
 def _find_step(task: Place, task_id: str, step_id: str) -> Place:
