@@ -154,7 +154,7 @@ def test_the_port_and_the_key_file_are_found(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("re", {"rerun", "report", "restore", "render"}),
+        ("re", {"replay", "rerun", "report", "restore", "render"}),
         ("agents dr", {"drain"}),
         ("rerun --st", {"--status"}),
         ("--url http://127.0.0.1:8000 agents remove --j", {"--json"}),
