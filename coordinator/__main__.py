@@ -24,9 +24,10 @@ if __name__ == "__main__":
     model = load_settings(ModelSettings) if settings.planner == "model" else None
     uploads = load_settings(UploadSettings)
     sock = bind(args.host, args.port)
+    port = sock.getsockname()[1]
     if settings.open_url is None:
-        settings = settings.model_copy(update={"open_url": make_endpoint(args.host, sock.getsockname()[1])})
+        settings = settings.model_copy(update={"open_url": make_endpoint(args.host, port)})
     telemetry = start_telemetry(settings, service="coordinator")
     at = failpoints.from_environment()
-    app = create_app(settings, model=model, uploads=uploads, at=at, telemetry=telemetry)
+    app = create_app(settings, model=model, uploads=uploads, at=at, telemetry=telemetry, port=port)
     serve(app, sock)

@@ -44,6 +44,8 @@ from coordinator.execution.model_planner import open_planner
 from coordinator.execution.starts import Starts
 from coordinator.execution.step_runner import Runner
 from coordinator.execution.waiting import Waiter
+from coordinator.fleet.clock import SharedClock
+from coordinator.fleet.opening import choose_dispatcher, join_fleet, make_database
 from coordinator.journal import pruning, watching
 from coordinator.journal.clocks import Boot, SettledClock, find_boot
 from coordinator.journal.deadlines import Deadlines
@@ -65,8 +67,6 @@ from shared import logs
 from shared.background import Background
 from shared.client import client as transport
 from shared.db.database import Database
-from shared.db.memory import MemoryDatabase
-from shared.db.sqlite import Sqlite
 from shared.documents.settings import UploadSettings
 from shared.failpoints import At, nowhere
 from shared.limits.envelope import derive_key
@@ -103,16 +103,20 @@ def create_app(
     database: Database | None = None,
     facades: Sequence[Mount] | None = None,
     telemetry: Telemetry | None = None,
+    port: int = 8_000,
 ) -> App[Services]:
     """The coordinator as a FastAPI app.
 
     `inner` replaces the network, `now` (monotonic), `wall` and `boot` the clocks, `random` chance, `new_id` task ids,
-    and `at` is called at every named point. `flights` stands in for those that RECORD asks for, `database` for the
-    journal of the settings, `facades` for all protocols; `model` is what `settings.planner == "model"` plans with,
-    `uploads` where documents go, if anywhere; `telemetry` takes its spans and figures. Its lifespan raises
-    `StorageBroken` for a journal that cannot be used, MusterError for a planner without a model.
+    and `at` is called at every named point. `port` is where it listens, `flights` stands in for those that RECORD asks
+    for, `database` for the journal of the settings, `facades` for all protocols; `model` is what
+    `settings.planner == "model"` plans with, `uploads` where documents go, if anywhere; `telemetry` takes its spans and
+    figures. Its lifespan raises `StorageBroken` for a journal that cannot be used, MusterError for a planner without a
+    model.
     """
     random = random or Random()
+    shared, clock = is_server(settings.database_url), SharedClock(wall)
+    wall = clock.read if shared else wall
     metrics = ServiceMetrics()
     stats, meter = Stats(metrics), Meter(metrics, wall=wall)
     folder = journal_folder(settings.database_url)
@@ -142,7 +146,7 @@ def create_app(
         stack.callback(received.close)
         events = Events()
         journal = journal_path(settings.database_url)
-        db = database or _database(settings, at=at, on_broken=app.fail)
+        db = database or make_database(settings, at=at, on_broken=app.fail)
         this_boot = boot()
         store, starts = Store(db, publish=events.publish, wall=wall, boot=this_boot), Starts(db)
         flying = flights
@@ -153,6 +157,8 @@ def create_app(
             store.recorded = recorders.drain
         stack.push_async_callback(store.close)
         await store.open()
+        if shared:
+            await clock.measure(db)
         stack.push_async_callback(starts.end)
         settled = SettledClock(db, wall=wall, now=now, boot=this_boot)
         await settled.open()
@@ -201,7 +207,7 @@ def create_app(
             waited=meter.task_waited,
         )
         runner = Runner(agents=agents, client=client, store=store, meter=meter, now=now, random=random, traces=traces)
-        dispatcher = Dispatcher(
+        dispatcher = choose_dispatcher(shared)(
             store=store,
             starts=starts,
             deadlines=Deadlines(store, boot=this_boot, clock=settled),
@@ -215,16 +221,22 @@ def create_app(
             wall=wall,
             new_id=new_id,
         )
-        stack.push_async_callback(dispatcher.close)
+        if not shared:
+            stack.push_async_callback(dispatcher.close)
         await agents.load()
         agents.start()
         asking = WorkerClient(http, key_of=key_of, now=now)
         canaries = Canaries(agents, asking, background, meter=meter, now=now, random=random)
         canaries.start()
-        if recovered := await dispatcher.recover():
+        if shared:
+            await join_fleet(
+                stack, settings, db, store, dispatcher, agents, feed, background, clock, identity=uuid4().hex, port=port
+            )
+        elif recovered := await dispatcher.recover():
             logs.get().info("tasks.recovered", tasks=recovered)
             background.once("recovery", dispatcher.resume())
-        background.once("starts", starts.blame_later())
+        if not shared:
+            background.once("starts", starts.blame_later())
         most = settings.record_max_bytes if flying is not None else None
         background.loop(
             "history", lambda: pruning.prune_forever(store, days=settings.history_days, wall=settled, recorded=most)
@@ -312,15 +324,3 @@ async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> No
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:
     await stopping.event.wait()
     dispatcher.stop()
-
-
-def _database(settings: CoordinatorSettings, *, at: At, on_broken: Callable[[str], None]) -> Database:
-    url, password = settings.database_url, settings.database_password
-    if is_server(url):
-        from coordinator.journal.postgres.dialect import DIALECT
-        from shared.db.postgres.database import Postgres
-
-        secret = password.get_secret_value() if password is not None else None
-        return Postgres(url, DIALECT, password=secret, at=at, on_broken=on_broken)
-    path = journal_path(url)
-    return MemoryDatabase(at=at) if path is None else Sqlite(path, at=at, on_broken=on_broken)

@@ -40,6 +40,7 @@ coordinator.recording                                           | what a task ex
 coordinator.explaining                                          | why a task was slow or failed, out of its events
 coordinator.admission coordinator.agent_pool                    | who may start, and when; agents at work
 coordinator.execution                                           | tasks carried through their steps
+coordinator.fleet                                               | several coordinators over one database
 coordinator.api coordinator.cli.doctor                          | the routes; what is wrong with a suite
 coordinator.console                                             | the pages for people
 coordinator.protocols                                           | the coordinator as a chat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -12,7 +11,7 @@ from coordinator.access.caller import Caller
 from coordinator.access.claims import Claim
 from coordinator.agent_calls.client import WorkerClient
 from coordinator.agent_pool.holders import Holders
-from coordinator.agent_pool.records import AgentRecords
+from coordinator.agent_pool.records import AgentRecord, AgentRecords, make_id
 from coordinator.agents.instance import BreakerState, Instance
 from coordinator.agents.registry import Registry
 from coordinator.journal.store import Store
@@ -25,12 +24,6 @@ LAPSE_SECONDS = 1.0  # between two checks of the leases
 PROBES_AT_ONCE = 32
 PATIENCE_SECONDS = 10.0  # waiting for agents that are known but away
 FIRST_PROBES = (0.0, 0.1, 0.3, 0.6)  # pauses before each: a worker registers a moment before it listens
-
-
-def make_id(registration: Registration) -> str:
-    """An agent's id: the same for the same process at the same endpoint, also after a restart."""
-    who = "|".join((registration.name, registration.instance or "", registration.endpoint))
-    return f"{registration.name}-{hashlib.sha256(who.encode()).hexdigest()[:10]}"
 
 
 class Agents:
@@ -60,19 +53,28 @@ class Agents:
         self._calls: defaultdict[str, set[asyncio.Timeout]] = defaultdict(set)
         self._probing: set[str] = set()
         self._saved: dict[str, Registration] = {}  # as the journal has them
+        self.heard: Callable[[str], None] = lambda agent_id: None  # gets the id of every agent that sends a heartbeat
+        self.held: Callable[[str, bool], None] = lambda agent_id, held: None  # gets every change of who is held
 
     async def load(self) -> None:
         """Takes the agents from the journal; each is probed at once."""
         for record in await self._records.all():
-            agent_id, registration, reached_at = record.agent_id, record.registration, record.holder.reached_at
-            self.registry.remember(registration)
-            if record.present:
-                self._saved[agent_id] = registration
-                self._holders.put(agent_id, registration.name, record.holder)
-                instance, _ = self.registry.register(agent_id, registration.model_copy(update={"draining": False}))
-                if reached_at is not None:
-                    instance.reached, instance.wall_last_seen = True, reached_at
-                self._probe_soon(agent_id)
+            self.adopt(record)
+
+    def adopt(self, record: AgentRecord) -> None:
+        """Takes an agent as the journal has it."""
+        agent_id, registration, reached_at = record.agent_id, record.registration, record.holder.reached_at
+        self.registry.remember(registration)
+        if record.present:
+            self._saved[agent_id] = registration
+            self._holders.put(agent_id, registration.name, record.holder)
+            instance, _ = self.registry.register(agent_id, registration.model_copy(update={"draining": False}))
+            if reached_at is not None:
+                instance.reached, instance.wall_last_seen = True, reached_at
+            self._probe_soon(agent_id)
+        elif self._saved.pop(agent_id, None) is not None:
+            self.registry.remove(agent_id)
+            self.wake_waiters()
 
     def start(self) -> None:
         self._background.loop("agent-probes", self._probe_all)
@@ -91,6 +93,7 @@ class Agents:
         instance, new = self.registry.register(agent_id, registration)
         if self._holders.put(agent_id, registration.name, holder):
             self._saved.pop(agent_id, None)
+        self.heard(agent_id)
         if self._saved.get(agent_id) != registration:
             await self._records.save(agent_id, registration, holder)
             self._saved[agent_id] = registration
@@ -136,6 +139,7 @@ class Agents:
             raise NotFound(f"There is no agent with id {agent_id!r}.")
         self._holders.may_withdraw(agent_id, None, caller)
         self.registry.hold(instance, held)
+        self.held(agent_id, held)
         if instance.status is AgentStatus.PENDING:
             self._probe_soon(agent_id)
         self._publish_status(instance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from coordinator.journal.store import Store
 from shared import logs
 from shared.contracts import Registration
 from shared.db.database import Row, Statement
+
+
+def make_id(registration: Registration) -> str:
+    """An agent's id: the same for the same process at the same endpoint, also after a restart."""
+    who = "|".join((registration.name, registration.instance or "", registration.endpoint))
+    return f"{registration.name}-{hashlib.sha256(who.encode()).hexdigest()[:10]}"
 
 
 @dataclass(frozen=True)

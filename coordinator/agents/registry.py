@@ -39,6 +39,7 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._by_name: dict[str, dict[str, Instance]] = {}  # and by id
         self._by_capability: dict[str, dict[str, Instance]] = {}
+        self.sharers = 1  # coordinators that give steps to the same agents: each has its part of their places
         self.changes = 0  # how often an instance came or went, or registered otherwise than before
         self.paces = Paces()
         self._ever_capable: set[str] = set()
@@ -266,7 +267,7 @@ class Registry:
 
     def has_room(self, instance: Instance) -> bool:
         most = instance.registration.max_concurrency
-        return most is None or instance.load < most
+        return most is None or instance.load < max(1, most // self.sharers)
 
     def suspect(self, instance: Instance, error: str) -> None:
         """A call did not get through: nothing is sent there until a probe has."""

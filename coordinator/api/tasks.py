@@ -22,6 +22,7 @@ from coordinator.api.reports import as_report
 from coordinator.execution.waiting import TaskFailed
 from coordinator.explaining.facts import explain_task
 from coordinator.explaining.writing import write_body, write_lines
+from coordinator.journal.lookups.outbox import find_webhook
 from coordinator.reports.view import view
 from coordinator.tasks.rerun import RerunRequest
 from coordinator.tasks.task import Task, measure_seconds
@@ -180,7 +181,7 @@ async def get_task(task_id: str, services: OpenServices, asked: RequestedForm) -
     task = await services.dispatcher.get_task(task_id)
     seen = view(task, services.waiter.base)
     if task.webhook_url is not None:
-        seen.webhook = await services.store.find_webhook(task_id) or seen.webhook
+        seen.webhook = await find_webhook(services.store, task_id) or seen.webhook
     return asked.json(seen)
 
 

@@ -189,7 +189,7 @@ class Dispatcher:
             known = await self._store.task_by_key(task.tenant, task.idempotency_key)
             assert known is not None
             return self._check_same(known, task.request_digest), False
-        self._begin(task, turn, began)
+        self._begin(task, turn, began, cancelled=False)
         return task, True
 
     async def check_room(self, idempotency_key: str | None, *, tenant: str = "default") -> None:
@@ -201,6 +201,10 @@ class Dispatcher:
 
     def is_open(self, task_id: str) -> bool:
         """Whether this process carries the task; False once its end is durable."""
+        return task_id in self._live
+
+    async def has_more(self, task_id: str) -> bool:
+        """Whether more events of the task may come, from whichever process carries it."""
         return task_id in self._live
 
     def get_live(self, task_id: str) -> Live | None:
@@ -283,10 +287,11 @@ class Dispatcher:
 
     # --- one task
 
-    def _begin(self, task: Task, turn: Turn, began: float) -> Live:
+    def _begin(self, task: Task, turn: Turn, began: float, *, cancelled: bool) -> None:
+        """Has an accepted task carried."""
         live = self._take_up(task, turn, until=began + task.seconds)
+        live.cancelled = cancelled
         self._carry_on(live)
-        return live
 
     def _take_up(self, task: Task, turn: Turn, *, until: float, again: bool = False) -> Live:
         live = self._live[task.id] = self._conductor.take_up(task, turn, until=until)
@@ -306,7 +311,7 @@ class Dispatcher:
         if self._closing or writing.cancelled() or writing.exception() is not None or not writing.result():
             self._admission.forget(turn)
             return
-        self._begin(task, turn, began).cancelled = task.idempotency_key is None
+        self._begin(task, turn, began, cancelled=task.idempotency_key is None)
 
     def _check_same(self, known: Task, digest: str) -> Task:
         if known.request_digest != digest:

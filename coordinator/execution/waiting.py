@@ -69,7 +69,7 @@ class Waiter:
         None is yielded after `beat_seconds` without an event.
         """
         following = self.feed.follow(
-            task_id, after=after, is_open=lambda: self.dispatcher.is_open(task_id), beat_seconds=beat_seconds
+            task_id, after=after, is_open=lambda: self.dispatcher.has_more(task_id), beat_seconds=beat_seconds
         )
         async with aclosing(following) as events:
             while True:

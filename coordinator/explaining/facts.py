@@ -11,6 +11,7 @@ from coordinator.explaining.explanation import Explanation, Past, explain
 from coordinator.explaining.usual import Usual, measure_usual
 from coordinator.journal import sql
 from coordinator.journal.events import TaskEvent
+from coordinator.journal.lookups.outbox import find_webhook
 from coordinator.journal.packed import unpack
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Task
@@ -30,7 +31,7 @@ async def explain_task(task: Task, store: Store, *, now: float, events: list[Tas
     for agent in list(agents)[:MOST_AGENTS]:
         if (known := await _read_usual(agent, task, store)) is not None:
             usual[agent] = known
-    webhook = await store.find_webhook(task.id) if task.webhook_url else None
+    webhook = await find_webhook(store, task.id) if task.webhook_url else None
     past = Past(returns=await _read_returns(events, store), usual=usual, webhook=webhook)
     return explain(task, events, past, now=now)
 

@@ -24,9 +24,9 @@ async def check_start(db: Database) -> int:
 
     Raises `StorageBroken` where events are missing, or where a row that a start goes on with is damaged.
     """
+    if (own := await db.take_positions()) is not None:
+        return own
     last = int((await db.read(sql.LAST_EVENT))[0][0])
-    if not db.sealed:
-        return last
     mark = await db.read_mark()
     if mark is None and last:
         logs.get().info("journal.marked", events=last)

@@ -85,11 +85,17 @@ class Feed:
 
     def read(self, event: TaskEvent) -> None:
         """The reader: wakes those who follow the event's task."""
-        for waiting in self._waiting.get(event.task_id or "", ()):
-            waiting.set()
+        if event.task_id is not None:
+            self.wake(event.task_id)
+
+    def wake(self, task_id: str | None) -> None:
+        """Something may have happened to the task, or, without one, to any."""
+        for id in [*self._waiting] if task_id is None else [task_id]:
+            for waiting in self._waiting.get(id, ()):
+                waiting.set()
 
     async def follow(
-        self, task_id: str, *, after: int, is_open: Callable[[], bool], beat_seconds: float
+        self, task_id: str, *, after: int, is_open: Callable[[], Awaitable[bool]], beat_seconds: float
     ) -> AsyncGenerator[TaskEvent | None, None]:
         """Events of a task after a position, until it has no more; None when nothing happened for a while."""
         news = asyncio.Event()
@@ -97,7 +103,7 @@ class Feed:
         try:
             while True:
                 news.clear()
-                over = not is_open()  # asked before the journal, so that no last event is missed
+                over = not await is_open()  # asked before the journal, so that no last event is missed
                 past = await self._read(task_id, after)
                 for event in past:
                     after = event.id

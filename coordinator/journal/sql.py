@@ -178,7 +178,8 @@ SELECT task_id, data FROM events WHERE task_id IN (SELECT id FROM tasks) AND typ
 """
 OPEN_DELEGATIONS = """
 SELECT task_id, type, data FROM events
-WHERE task_id IN (SELECT id FROM tasks) AND type IN ('delegation.started', 'delegation.finished')
+WHERE task_id IN (SELECT id FROM tasks WHERE :id IS NULL OR id = :id)
+  AND type IN ('delegation.started', 'delegation.finished')
 ORDER BY id
 """
 # Lists, newest first: of those that have not ended, a few thousand at most, and of history, each by an index that

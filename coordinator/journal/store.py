@@ -20,7 +20,7 @@ from coordinator.journal.rows import accepted, calls, ended, finished, json_text
 from coordinator.journal.watching import Watch
 from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_off
 from coordinator.tasks.task import Step, Task
-from shared.contracts import Status, StepError, WebhookView
+from shared.contracts import Status, StepError
 from shared.db.database import Database, Query, Row, Statement
 from shared.db.refusals import JOURNAL
 from shared.errors import StorageBroken
@@ -79,7 +79,7 @@ class Store:
 
     async def accept(self, task: Task) -> bool:
         """Makes the task durable with its plan; False if its idempotency key is taken: nothing was written."""
-        return await self._write(
+        return await self.write(
             "store.accept",
             *(statements.accept(task) if task.rerun is None else await asyncio.to_thread(statements.accept, task)),
             self._event(task.id, "task.accepted", accepted(task) | mark(self._boot, task.seconds)),
@@ -88,7 +88,7 @@ class Store:
 
     async def replan(self, task: Task, planning: Step, ledger: Ledger) -> bool:
         """Ends the planning, with the task's other steps in the place of those before; False if it had ended before."""
-        return await self._write(
+        return await self.write(
             "store.replan",
             statements.finish_step(task, planning, output=json_text(planning.output), first_byte_at=None),
             Statement(sql.REPLAN, {"id": task.id, "plan": write_plan(task.steps)}),
@@ -135,7 +135,7 @@ class Store:
         output: str | bytes | None = json_text(step.output) if step.status is Status.COMPLETED else None
         if isinstance(output, str) and len(output) > packed.LARGE:
             output = await asyncio.to_thread(packed.shrink, output)
-        return await self._write(
+        return await self.write(
             "store.finish_step",
             statements.finish_step(task, step, output=output, first_byte_at=first_byte_at),
             *statements.keep_ledger(task, ledger),
@@ -146,7 +146,7 @@ class Store:
 
     async def finish_task(self, task: Task) -> bool:
         """Ends the task; False if it had ended before: nothing was written."""
-        return await self._write("store.finish_task", *self._task_ended(task), *self.recorded(task.id))
+        return await self.write("store.finish_task", *self._task_ended(task), *self.recorded(task.id))
 
     def late_result(self, task_id: str, step_id: str, attempt: int, result: str) -> None:
         """A result that came too late or twice: kept and never merged."""
@@ -181,17 +181,27 @@ class Store:
         tasks = [read_task(row, steps[row[0]], told.get(row[0])) for row in await self._db.read(sql.OPEN_TASKS)]
         return [add_delegated(task, logs[task.id]) if task.id in logs else task for task in tasks]
 
-    async def end_cut_off(self) -> None:
-        """Ends the delegations of open tasks that an earlier process has begun: whoever asked for them is gone."""
-        for task_id, log in (await self._delegations()).items():
+    async def end_cut_off(self, task_id: str | None = None) -> None:
+        """Ends the delegations of open tasks, or of one, that an earlier process began: who asked for them is gone."""
+        for id, log in (await self._delegations(task_id)).items():
             for end in close_cut_off(log):
-                self.note(task_id, FINISHED, end)
+                self.note(id, FINISHED, end)
 
-    async def _delegations(self) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    async def add_delegated(self, task: Task) -> Task:
+        """An open task with what its steps have delegated."""
+        log = (await self._delegations(task.id)).get(task.id)
+        return task if log is None else add_delegated(task, log)
+
+    async def move_past(self, position: int) -> None:
+        """Lets every further event come after this position."""
+        if position > self._last_event and (own := await self._db.take_positions()) is not None:
+            self._last_event = own
+
+    async def _delegations(self, task_id: str | None = None) -> dict[str, list[tuple[str, dict[str, Any]]]]:
         """Types and data of the events of every open task's delegations."""
         found: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-        for task_id, type, data in await self._db.read(sql.OPEN_DELEGATIONS):
-            found[task_id].append((type, from_json(data)))
+        for id, type, data in await self._db.read(sql.OPEN_DELEGATIONS, {"id": task_id}):
+            found[id].append((type, from_json(data)))
         return found
 
     async def list_tasks(
@@ -229,19 +239,6 @@ class Store:
         """When another webhook will be due (Unix seconds), if there is one."""
         return (await self._db.read(sql.NEXT_WEBHOOK, {"now": now}))[0][0]  # type: ignore[no-any-return]
 
-    async def find_webhook(self, task_id: str) -> WebhookView | None:
-        """How far the webhook of a task is; None before its end, and without one."""
-        if not (rows := await self._db.read(sql.WEBHOOK, {"task_id": task_id})):
-            return None
-        attempts, next_at, delivered_at, error = rows[0]
-        status: Any = "delivered" if delivered_at else "failed" if next_at is None else "pending"
-        return WebhookView(status=status, attempts=attempts, error=error)
-
-    async def overdue(self, *, ended_before: float, now: float) -> tuple[int, int]:
-        """Tasks that ended before a time, and webhooks that are due: each at most 100,000."""
-        [[found]] = await self._db.read_all(Query(sql.OVERDUE, {"before": ended_before, "now": now}), aside=True)
-        return found[0], found[1]
-
     async def move_webhook(
         self, task_id: str, *, attempts: int, next_at: float | None, delivered_at: float | None, error: str | None
     ) -> None:
@@ -250,7 +247,7 @@ class Store:
         row |= {"delivered_at": delivered_at, "error": error}
         data = {"attempts": attempts, "delivered": delivered_at is not None, "again": next_at is not None, "why": error}
         type = "webhook.sent" if delivered_at else "webhook.failed"
-        await self._write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))
+        await self.write("store.move_webhook", Statement(sql.MOVE_WEBHOOK, row), self._event(task_id, type, data))
 
     # --- secret, history
 
@@ -296,7 +293,7 @@ class Store:
 
     async def write_told(self, name: str, statement: Statement, type: str, data: Mapping[str, JsonValue]) -> None:
         """One write, and the event that tells of it."""
-        await self._write(name, statement, self._event(None, type, data))
+        await self.write(name, statement, self._event(None, type, data))
 
     def post(self, name: str, statement: Statement) -> None:
         """One write that nobody waits for."""
@@ -309,7 +306,7 @@ class Store:
         row = {"id": self._last_event, "task_id": task_id, "type": type, "at": self._wall(), "data": json_text(data)}
         return Statement(sql.ADD_EVENT, row, late=1)
 
-    async def _write(self, name: str, *statements: Statement) -> bool:
+    async def write(self, name: str, *statements: Statement) -> bool:
         """Whether it was written; then its events are told."""
         written = await self._db.write(name, *statements) is not None
         if written:

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from coordinator.agents.instance import Instance
 from coordinator.agents.registry import LEASE_SECONDS, Registry
+from coordinator.journal.lookups.outbox import count_overdue
 from coordinator.journal.pruning import DAY_SECONDS
 from coordinator.journal.store import Store
 from coordinator.journal.upkeep.backups import Backups
@@ -67,7 +68,7 @@ class Gauges(Collector):
         with suppress(TimeoutError, MusterError):  # a journal that hangs is no reason to show nothing
             async with asyncio.timeout(LOOK_SECONDS):
                 before = self._wall() - self._history_days * DAY_SECONDS
-                self._overdue = await self._store.overdue(ended_before=before, now=self._wall())
+                self._overdue = await count_overdue(self._store, ended_before=before, now=self._wall())
         self._seen = [
             *self._make_agent_metrics(self._registry.list_all()),
             *self._make_file_metrics(),

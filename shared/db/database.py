@@ -64,6 +64,10 @@ class Database(Protocol):
         """Copies what the log has into the file, which then is as small as it can be."""
         ...
 
+    async def take_positions(self) -> int | None:
+        """The last position before a range of events that is this process's own; None where all are."""
+        ...
+
     def find_trouble(self) -> str | None:
         """Why nothing can be written at this moment, in a sentence; None where the last write was well."""
         ...

@@ -45,6 +45,9 @@ class MemoryDatabase:
     async def checkpoint(self) -> None:
         """There is no log."""
 
+    async def take_positions(self) -> int | None:
+        return None
+
     def find_trouble(self) -> str | None:
         return None
 

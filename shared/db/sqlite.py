@@ -120,6 +120,9 @@ class Sqlite:
     async def read_all(self, *queries: Query, aside: bool = False) -> Rows:
         return await (self._lists if aside else self._reader).read(queries)
 
+    async def take_positions(self) -> int | None:
+        return None
+
     def find_trouble(self) -> str | None:
         if self._trouble is None and not self._closed and self._place is not None and self._place.is_left():
             self.post("look", Statement("SELECT 1"))  # the writer finds it gone, and saves what it has

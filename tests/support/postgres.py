@@ -19,7 +19,7 @@ import asyncpg
 from load.processes.ports import free_port
 
 START_SECONDS = 60.0
-TABLES = ("tasks", "steps", "events", "history", "late_results", "webhooks", "agents", "meta")
+TABLES = ("tasks", "steps", "events", "history", "late_results", "webhooks", "agents", "meta", "coordinators")
 _OPTIONS = ("fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1", "max_connections=60")
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from coordinator.app import create_app
+from coordinator.journal.lookups.outbox import find_webhook
 from shared.client import client as transport
 from tests.support.address_tricks import Door, answer_names, listening, write_urls
 from tests.support.fakes import coordinator_settings, eventually
@@ -84,7 +85,7 @@ async def test_no_webhook_is_sent_here(door: Door) -> None:
             accepted += [answer.json()["task_id"]] if answer.status_code == 202 else []
 
         async def told() -> bool:
-            found = [await services.store.find_webhook(id) for id in accepted]
+            found = [await find_webhook(services.store, id) for id in accepted]
             return all(hook is not None and hook.attempts for hook in found)
 
         await eventually(told, seconds=40)

@@ -40,8 +40,9 @@ pytestmark = pytest.mark.timeout(300)
 class Callers:
     """Clients that submit tasks whatever happens to the coordinator, and remember what they were told."""
 
-    def __init__(self, url: str, random: Random) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=httpx.Timeout(5.0, read=TIMEOUT_SECONDS))
+    def __init__(self, url: str, random: Random, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        timeout = httpx.Timeout(5.0, read=TIMEOUT_SECONDS)
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, transport=transport)
         self._random = random
         self._closing = False
         self._number = 0
@@ -250,15 +251,9 @@ class Bench:
 NOTHING_WRONG = {"lost": 0, "ended twice": 0, "not ended": 0, "finished steps run again": 0}
 
 
-@pytest.fixture(params=["file", "postgres"])
-def journal(request: pytest.FixtureRequest) -> str | None:
-    """None: a file of its own."""
-    return None if request.param == "file" else request.getfixturevalue("postgres").make_database()
-
-
-async def test_sixty_random_kills_lose_and_repeat_nothing(tmp_path, journal):
+async def test_sixty_random_kills_lose_and_repeat_nothing(tmp_path):
     """Every other one falls into work, the others into starts and recoveries."""
-    bench = Bench(tmp_path, SEED, journal)
+    bench = Bench(tmp_path, SEED, None)
     async with bench.open():
         for number in range(KILLS):
             await bench.kill_after(bench.random.uniform(0.0, 0.6), ready=number % 2 == 0)
@@ -268,6 +263,12 @@ async def test_sixty_random_kills_lose_and_repeat_nothing(tmp_path, journal):
     assert bench.problems == []
     assert figures["kills"] == KILLS
     assert figures.items() >= NOTHING_WRONG.items()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def journal(request: pytest.FixtureRequest) -> str | None:
+    """None: a file of its own."""
+    return None if request.param == "file" else request.getfixturevalue("postgres").make_database()
 
 
 async def test_kill_at_every_point_loses_nothing(tmp_path, journal):

@@ -19,6 +19,9 @@ WITH ended AS (
 )
 INSERT INTO task_agents SELECT agent, status, created_at, id FROM answered, ended
 """  # one row of the task moves; its steps and events stay where they are
+_ACCEPT = sql.ACCEPT.replace("plan, code_version)", "plan, code_version, lane)").replace(
+    ":plan, :code_version", ":plan, :code_version, :lane"
+)
 _OWNER = """
 SELECT owner FROM agents WHERE registration::json->>'name' = :name AND owner IS NOT NULL
 ORDER BY registered_at LIMIT 1
@@ -28,6 +31,7 @@ _FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
 DIALECT = Dialect(
     MIGRATIONS,
     {
+        sql.ACCEPT: _ACCEPT,
         sql.KEEP: _KEEP,
         sql.OWNER: _OWNER,
         sql.LAST_EVENT: "SELECT coalesce(max(id), 0) FROM events",
@@ -35,4 +39,5 @@ DIALECT = Dialect(
         sql.FREE_PAGES: _FREE_PAGES,
         seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
     },
+    tells=(sql.ADD_EVENT, "task_id"),
 )

@@ -24,7 +24,11 @@ MIGRATIONS = (
         spent_calls BIGINT NOT NULL DEFAULT 0,
         reserved_tokens BIGINT NOT NULL DEFAULT 0,
         spent_tokens BIGINT NOT NULL DEFAULT 0,
-        seal BIGINT                     -- always NULL: PostgreSQL has checksums of its own
+        seal BIGINT,                    -- always NULL: PostgreSQL has checksums of its own
+        lane TEXT,                      -- whose turn it is in the queue
+        carrier TEXT,                   -- the id of the coordinator that carries it
+        takes BIGINT NOT NULL DEFAULT 0,            -- how often one took it up since a step of it ended
+        cancelled BOOLEAN NOT NULL DEFAULT FALSE    -- somebody wants it to end
     ) WITH (fillfactor = 80);
     CREATE UNIQUE INDEX task_by_key ON tasks (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
     CREATE INDEX task_by_time ON tasks (created_at, id);
@@ -93,8 +97,29 @@ MIGRATIONS = (
         secret_hash TEXT,               -- SHA-256 of the first secret that came with the id; NULL: none
         owner TEXT,                     -- the key that registered it first; NULL: there were no keys
         reached_at DOUBLE PRECISION,    -- a sign of life, at most a day before the last one
+        held BOOLEAN NOT NULL DEFAULT FALSE,  -- gets no more steps
+        change BIGINT NOT NULL DEFAULT 0,     -- grows with every change, over all agents
         seal BIGINT
     );
+    CREATE SEQUENCE agent_changes;
+    CREATE FUNCTION muster_count_change() RETURNS trigger LANGUAGE plpgsql AS $muster$
+    BEGIN
+        NEW.change := nextval('agent_changes');
+        RETURN NEW;
+    END $muster$;
+    CREATE TRIGGER agent_changes BEFORE INSERT OR UPDATE OF registration, removed_at, secret_hash, owner, held ON agents
+        FOR EACH ROW EXECUTE FUNCTION muster_count_change();
+    CREATE INDEX agent_by_change ON agents (change);
+
+    CREATE UNLOGGED TABLE beats (       -- the newest sign of life of each agent, by whichever coordinator heard it
+        agent_id TEXT COLLATE "C" PRIMARY KEY,
+        at DOUBLE PRECISION NOT NULL
+    ) WITH (fillfactor = 50);
+    CREATE UNLOGGED TABLE coordinators (  -- those that are there
+        id TEXT PRIMARY KEY,
+        address TEXT NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    ) WITH (fillfactor = 50);
     CREATE INDEX agent_by_name ON agents ((registration::json->>'name'), registered_at);
 
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, seal BIGINT);

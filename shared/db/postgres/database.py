@@ -14,17 +14,18 @@ from shared.db.database import Function, Query, Row, Rows, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, has_password, make_pool, tell
 from shared.db.postgres.dialect import Asked, Dialect, number_names, translate
 from shared.db.postgres.schema import migrate
-from shared.db.postgres.writer import RETRY_SECONDS, Writer, split
+from shared.db.postgres.writer import RETRY_SECONDS, Follower, Writer, split
 from shared.db.postgres.writing_connection import WritingConnection
 from shared.db.writes import Unit
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 
+POSITION_BITS = 33  # of an event's position, within a range: eight billion; 53 bits are exact in JSON
 READ_SECONDS = 5.0  # that a read waits for a server that is away: a restart takes less
 
 
 class Postgres:
-    """The journal in a database of a server; one process uses it at a time."""
+    """The journal in a database of a server; any number of coordinators use it at a time."""
 
     sealed = False
 
@@ -35,12 +36,10 @@ class Postgres:
         *,
         password: str | None = None,
         at: At = nowhere,
-        on_broken: Callable[[str], None] = nowhere,
     ) -> None:
         """`password` counts where the address has none."""
-        self._url = url
-        self._password = None if has_password(url) else password
-        self._on_broken = on_broken
+        self._url = self.address = url
+        self._password = self.password = None if has_password(url) else password
         self._dialect = dialect
         self._at = at
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -50,9 +49,7 @@ class Postgres:
     async def open(self, migrations: Sequence[str] = (), functions: Mapping[str, Function] | None = None) -> None:
         """`migrations` and `functions` are SQLite's: those of the dialect count here."""
         self._pool = await make_pool(self._url, self._password)
-        self._writer = Writer(
-            WritingConnection(self._url, self._password), self._dialect, at=self._at, on_broken=self._on_broken
-        )
+        self._writer = Writer(WritingConnection(self._url, self._password), self._dialect, at=self._at)
         try:
             async with self._pool.acquire() as connection:
                 await migrate(connection, self._dialect.migrations)
@@ -64,6 +61,15 @@ class Postgres:
             if isinstance(exc, asyncpg.PostgresError):
                 raise StorageBroken(f"The database cannot be used as a journal: {tell(exc)}") from exc
             raise
+
+    def follow(self, follower: Follower) -> None:
+        """From now on, `follower` does more within the commits that it wants."""
+        assert self._writer is not None
+        self._writer.follower = follower
+
+    async def take_positions(self) -> int:
+        """The last position before a range of events that is this process's own."""
+        return int((await self.read("SELECT nextval('muster_positions')"))[0][0]) << POSITION_BITS
 
     async def close(self) -> None:
         self._closed = True

@@ -22,10 +22,14 @@ _COUNT = re.compile(r"(?:.*_(?:calls|tokens)|priority|attempts?|failed)\Z")
 
 @dataclass(frozen=True)
 class Dialect:
-    """What PostgreSQL gets in the place of SQLite's: `migrations`, and texts `instead` of those that it cannot read."""
+    """What PostgreSQL gets in the place of SQLite's: `migrations`, and texts `instead` of those that it cannot read.
+
+    `tells` is a statement and the parameter of it whose values are sent as news to whoever listens.
+    """
 
     migrations: Sequence[str]
     instead: Mapping[str, str] = field(default_factory=dict)
+    tells: tuple[str, str] | None = None
 
 
 class Asked(NamedTuple):

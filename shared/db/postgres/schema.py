@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS muster_writers (  -- the last commit of each connecti
     outcome BOOLEAN[] NOT NULL,
     at TIMESTAMPTZ NOT NULL
 ) WITH (fillfactor = 20);
-CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb) RETURNS boolean[]
+CREATE SEQUENCE IF NOT EXISTS muster_positions;
+CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _news text) RETURNS boolean[]
 LANGUAGE plpgsql AS $muster$
 DECLARE
     _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean;
@@ -45,6 +46,9 @@ BEGIN
         END LOOP;
         _outcome := _outcome || _written;
     END LOOP;
+    IF _news IS NOT NULL THEN
+        PERFORM pg_notify('muster_news', _news);
+    END IF;
     INSERT INTO muster_writers VALUES (_writer, _number, _outcome, now())
     ON CONFLICT (writer) DO UPDATE SET number = excluded.number, outcome = excluded.outcome, at = excluded.at;
     RETURN _outcome;

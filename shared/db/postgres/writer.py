@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import uuid4
 
 import asyncpg
@@ -24,7 +24,18 @@ from shared.failpoints import At
 
 RETRY_SECONDS = 0.25  # between two tries at a server that does not answer
 CLOSE_SECONDS = 2.0  # that a close waits for one
+MOST_NEWS, EVERYTHING = 7_900, "*"  # bytes that NOTIFY takes, and what stands for more
 PIECE = 20  # statements of work that can wait, in one commit
+
+
+class Follower(Protocol):
+    """Does more within the commit of certain writes."""
+
+    def wants(self, unit: Unit) -> bool: ...
+
+    async def follow(self, connection: asyncpg.Connection[asyncpg.Record], units: Sequence[Unit]) -> None:
+        """`units` are those it wants that were written."""
+        ...
 
 
 class Writer:
@@ -34,11 +45,8 @@ class Writer:
     twice (`schema.muster_write`). While the server is away, writes wait for it.
     """
 
-    def __init__(
-        self, connection: WritingConnection, dialect: Dialect, *, at: At, on_broken: Callable[[str], None]
-    ) -> None:
+    def __init__(self, connection: WritingConnection, dialect: Dialect, *, at: At) -> None:
         self._connection = connection
-        self._on_broken = on_broken
         self._dialect = dialect
         self._at = at
         self._id = uuid4().hex
@@ -50,9 +58,9 @@ class Writer:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self.trouble: StorageUnwritable | None = None  # of the last commit
+        self.follower: Follower | None = None
 
     async def open(self) -> None:
-        """Raises `StorageBroken` where another coordinator has the database."""
         await self._connection.get()
         self._task = asyncio.create_task(self._write_forever())
 
@@ -91,7 +99,7 @@ class Writer:
             self._at(f"{unit.name}.queued")
         calls = [self._describe(unit) for unit in batch]
         try:
-            written = await self._send([[(made.name, row) for made, row in unit] for unit in calls], calls)
+            written = await self._send(batch, calls)
         except MusterError as exc:
             return [exc] * len(batch)
         except asyncpg.PostgresError as exc:  # a unit's own fault is not the others'
@@ -113,26 +121,22 @@ class Writer:
         return found
 
     async def _send(
-        self, units: Sequence[Sequence[Any]], calls: Sequence[Sequence[tuple[Written, Mapping[str, Any]]]]
+        self, batch: Sequence[Unit], calls: Sequence[Sequence[tuple[Written, Mapping[str, Any]]]]
     ) -> Sequence[bool]:
         """Whether each unit was written. Waits for a server that is away; raises what is the batch's own fault."""
         self._number += 1
         new = {made.name: made.definition for unit in calls for made, _ in unit if made.name not in self._known}
-        text = to_json(units).decode()
+        text = to_json([[(made.name, row) for made, row in unit] for unit in calls]).decode()
+        news = self._gather_news(batch)
         while True:
             try:
                 connection = await self._connection.get()
                 if new:
                     await add_functions(connection, list(new.values()))
                     self._known |= set(new)
-                done: list[bool] = await connection.fetchval(
-                    "SELECT muster_write($1, $2, $3::jsonb)", self._id, self._number, text
-                )
+                done = await self._call(connection, batch, text, news)
                 self._well_again()
                 return done
-            except StorageBroken as exc:  # somebody else has it: this process is not to write any more
-                self._on_broken(exc.detail)
-                raise
             except (*LOST, *REFUSED) as exc:
                 if isinstance(exc, LOST):
                     self._connection.drop()
@@ -140,6 +144,28 @@ class Writer:
                 if isinstance(self.trouble, StorageFull):
                     raise self.trouble from exc
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _call(
+        self, connection: asyncpg.Connection[asyncpg.Record], batch: Sequence[Unit], text: str, news: str | None
+    ) -> Sequence[bool]:
+        asked = ("SELECT muster_write($1, $2, $3::jsonb, $4)", self._id, self._number, text, news)
+        wanted = [self.follower is not None and self.follower.wants(unit) for unit in batch]
+        if self.follower is None or not any(wanted):
+            return cast("Sequence[bool]", await connection.fetchval(*asked))
+        async with connection.transaction():
+            done: Sequence[bool] = await connection.fetchval(*asked)
+            found = [unit for unit, want, written in zip(batch, wanted, done, strict=True) if want and written]
+            await self.follower.follow(connection, found)
+        return done
+
+    def _gather_news(self, batch: Sequence[Unit]) -> str | None:
+        """What the batch may change, for whoever listens."""
+        if self._dialect.tells is None:
+            return None
+        text, name = self._dialect.tells
+        told = {str(s.params[name]) for unit in batch for s in unit.statements if s.sql is text and s.params[name]}  # type: ignore[call-overload]
+        news = ",".join(sorted(told))
+        return (news if len(news) < MOST_NEWS else EVERYTHING) or None
 
     def _note(self, trouble: StorageUnwritable) -> None:
         if self.trouble is None:

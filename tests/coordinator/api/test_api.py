@@ -55,7 +55,7 @@ async def test_every_answer_has_a_request_id_of_its_own(coordinator: Suite) -> N
     assert len({a.headers["x-request-id"] for a in answers}) == len(answers)
 
 
-@pytest.mark.parametrize("url", ["postgres://x", "sqlite://relative", "sqlite:///", "mysql://u:secret@h/d", ""])
+@pytest.mark.parametrize("url", ["postgres:x", "sqlite://relative", "sqlite:///", "mysql://u:secret@h/d", ""])
 async def test_meaningless_database_url_is_explained(url: str) -> None:
     """A database URL that means nothing is told in a sentence."""
     app = create_app(coordinator_settings(database_url=url))

@@ -31,7 +31,10 @@ class Log:
         return [e for e in self.events if e.task_id == task_id and e.id > after][:2]
 
     async def followed(self, after: int = 0, beat_seconds: float = 1) -> list[str | None]:
-        following = self.feed.follow("t", after=after, is_open=lambda: self.open, beat_seconds=beat_seconds)
+        async def is_open() -> bool:
+            return self.open
+
+        following = self.feed.follow("t", after=after, is_open=is_open, beat_seconds=beat_seconds)
         return [event and event.type async for event in following]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from coordinator.journal.events import TaskEvent
+from coordinator.journal.lookups.outbox import find_webhook
 from coordinator.journal.store import Store
 from coordinator.journal.upkeep.backup import backup
 from coordinator.journal.upkeep.restore import restore
@@ -210,7 +211,7 @@ class TaskLife(RuleBasedStateMachine):
             task = self.do(self.store.task(id))
             events = tuple(event.type for event in self.do(self.store.events(id)))
             [(late,)] = self.do(self.store.read("SELECT count(*) FROM late_results WHERE task_id = :id", {"id": id}))
-            hook = self.do(self.store.find_webhook(id))
+            hook = self.do(find_webhook(self.store, id))
             if task is None:
                 assert (events, late, hook) == ((), 0, None), "something of a task that is not there"
             else:

@@ -159,15 +159,6 @@ async def test_newer_format_is_refused(postgres, url):
     )
 
 
-async def test_second_coordinator_is_refused(url, monkeypatch):
-    """Two would carry every task twice."""
-    monkeypatch.setattr("shared.db.postgres.writing_connection.WAIT_SECONDS", 0.2)
-    async with opened(url):
-        said = await _refusal(url)
-
-    assert "is in use by another coordinator" in said
-
-
 async def test_two_migrations_at_once_make_one_journal(url):
     """Both look at the same empty database."""
     both = [Postgres(url, NOTES) for _ in range(2)]

@@ -1,0 +1,93 @@
+"""This coordinator as one of several that share a journal in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import asyncpg
+
+from coordinator.agent_pool.pool import Agents
+from coordinator.fleet.agents import SharedAgents
+from coordinator.fleet.carried import Carried
+from coordinator.fleet.clock import SharedClock
+from coordinator.fleet.dispatcher import FleetDispatcher
+from coordinator.fleet.jobs import Jobs
+from coordinator.fleet.members import BEAT_SECONDS, Members
+from coordinator.fleet.news import News
+from coordinator.journal.events import Feed
+from coordinator.journal.store import Store
+from shared import logs
+from shared.background import Background
+from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED
+from shared.db.postgres.database import Postgres
+from shared.errors import MusterError
+
+CONNECTIONS = 5  # for the queue and the news
+CLOSE_SECONDS = 3.0  # for jobs to be handed back
+TIDY_EVERY = 60  # beats
+
+
+async def open_fleet(
+    stack: AsyncExitStack,
+    *,
+    db: Postgres,
+    store: Store,
+    dispatcher: FleetDispatcher,
+    agents: Agents,
+    feed: Feed,
+    background: Background,
+    clock: SharedClock,
+    identity: str,
+    address: str,
+    at_once: int,
+) -> None:
+    """Joins the other coordinators, until the stack closes; raises what a database that cannot be used raises."""
+    pool = await asyncpg.create_pool(
+        db.address,
+        password=db.password,
+        min_size=1,
+        max_size=CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+    )
+    stack.callback(pool.terminate)
+    members = Members(store, identity, address, clock.read)
+    shared = SharedAgents(agents, members, store)
+    jobs = Jobs(pool, at_once=at_once, carry=dispatcher.carry_job, cancel=dispatcher.cancel_here, wall=clock.read)
+    news = News(lambda: asyncpg.connect(db.address, password=db.password, timeout=CONNECT_SECONDS), feed.wake)
+    dispatcher.join(Carried(store, identity), news, jobs)
+    await jobs.install()
+    db.follow(jobs)
+    await members.beat()
+    await shared.look()
+    stack.push_async_callback(_leave, jobs, members)
+    stack.push_async_callback(dispatcher.close)  # first: the jobs that run are handed back
+    background.loop("clock-of-all", lambda: clock.measure_forever(db))
+    background.loop("queue", jobs.run_forever)
+    background.loop("news", news.listen_forever)
+    background.loop("fleet", lambda: _keep(jobs, members, shared, dispatcher))
+
+
+async def _leave(jobs: Jobs, members: Members) -> None:
+    await jobs.close(CLOSE_SECONDS)
+    await members.leave()
+
+
+async def _keep(jobs: Jobs, members: Members, shared: SharedAgents, dispatcher: FleetDispatcher) -> None:
+    """Once a second: says that this coordinator is there, and looks what the others have changed."""
+    beats = 0
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        beats += 1
+        try:
+            await members.beat()
+            jobs.coordinators = len(members.there) or 1
+            await shared.look()
+            await dispatcher.look_around()
+            await jobs.fill()
+            if beats % TIDY_EVERY == 0:
+                await jobs.forget_old()
+                await members.forget_gone()
+        except (MusterError, *LOST, *REFUSED) as exc:
+            logs.get().warning("fleet.unseen", why=str(exc))

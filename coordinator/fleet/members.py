@@ -1,0 +1,64 @@
+"""Which coordinators are there, and the signs of life of agents that each has heard: one write a second for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from coordinator.journal.store import Store
+from shared.db.database import Statement
+
+BEAT_SECONDS = 1.0
+GONE_SECONDS = 5.0  # without a beat
+
+_BEAT = """
+INSERT INTO coordinators (id, address, at) VALUES (:id, :address, :at)
+ON CONFLICT (id) DO UPDATE SET address = excluded.address, at = excluded.at
+"""
+_HEARD = """
+INSERT INTO beats (agent_id, at)
+SELECT key, value::double precision FROM json_each_text(:heard::text::json)
+ON CONFLICT (agent_id) DO UPDATE SET at = greatest(beats.at, excluded.at)
+"""
+_THERE = "SELECT id, address FROM coordinators WHERE at > :since"
+_FORGET = "DELETE FROM coordinators WHERE at < :before"
+_BEATS = "SELECT agent_id, at FROM beats WHERE at > :since"
+
+
+@dataclass
+class Members:
+    """`id` and `address` are this coordinator's; `there` are all, by id."""
+
+    store: Store
+    id: str
+    address: str
+    wall: Callable[[], float]
+    there: Mapping[str, str] = field(default_factory=dict)
+    _heard: dict[str, float] = field(default_factory=dict)
+
+    def hear(self, agent_id: str, at: float) -> None:
+        """An agent has shown here that it lives, at `at` (Unix seconds)."""
+        self._heard[agent_id] = at
+
+    async def beat(self) -> None:
+        """Says that this coordinator and the agents that it has heard are there, and looks who else is."""
+        from pydantic_core import to_json
+
+        now = self.wall()
+        self.store.post("store.beat", Statement(_BEAT, {"id": self.id, "address": self.address, "at": now}))
+        if self._heard:
+            heard, self._heard = self._heard, {}
+            self.store.post("store.beats", Statement(_HEARD, {"heard": to_json(heard).decode()}))
+        found = await self.store.read(_THERE, {"since": now - GONE_SECONDS})
+        self.there = dict(found) | {self.id: self.address}
+
+    async def read_beats(self, *, since: float) -> Iterable[tuple[str, float]]:
+        """Agents heard by any coordinator after a time (Unix seconds)."""
+        return [(agent_id, at) for agent_id, at in await self.store.read(_BEATS, {"since": since})]
+
+    async def leave(self) -> None:
+        """Says that this coordinator is gone."""
+        self.store.post("store.leave", Statement("DELETE FROM coordinators WHERE id = :id", {"id": self.id}))
+
+    async def forget_gone(self) -> None:
+        self.store.post("store.forget_gone", Statement(_FORGET, {"before": self.wall() - 3_600}))

@@ -1,0 +1,73 @@
+"""Tells who waits here for a task that another coordinator carries that something happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from shared import logs
+from shared.db.postgres.connection import LOST, REFUSED
+from shared.db.postgres.writer import EVERYTHING
+
+CHANNEL = "muster_news"
+POLL_SECONDS = 1.0  # the safety net: a notification may be lost with its connection
+LOOK_SECONDS = 0.5  # whether the connection is still there
+
+Connect = Callable[[], "Awaitable[asyncpg.Connection[asyncpg.Record]]"]
+
+
+class News:
+    """`heard` gets the id of every task of which another coordinator has written, or None for any."""
+
+    def __init__(self, connect: Connect, heard: Callable[[str | None], None]) -> None:
+        self._connect = connect
+        self._heard = heard
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextmanager
+    def watch(self, task_id: str) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """What it yields waits until something has happened to the task since the last look, at most a second."""
+        news = asyncio.Event()
+        self._waiting[task_id].add(news)
+
+        async def wait() -> None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+            news.clear()
+
+        try:
+            yield wait
+        finally:
+            self._waiting[task_id].discard(news)
+            if not self._waiting[task_id]:
+                del self._waiting[task_id]
+
+    async def listen_forever(self) -> None:
+        while True:
+            with suppress(*LOST, *REFUSED):
+                connection = await self._connect()
+                try:
+                    await connection.add_listener(CHANNEL, self._read)
+                    self._tell(None)  # what came while nobody listened
+                    while not connection.is_closed():  # noqa: ASYNC110
+                        await asyncio.sleep(LOOK_SECONDS)
+                finally:
+                    connection.terminate()
+            logs.get().warning("news.broke")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _read(self, connection: Any, pid: int, channel: str, payload: Any) -> None:
+        for task_id in str(payload).split(","):
+            self._tell(None if task_id == EVERYTHING else task_id)
+
+    def _tell(self, task_id: str | None) -> None:
+        waiting = self._waiting.values() if task_id is None else [self._waiting.get(task_id, set())]
+        for events in waiting:
+            for event in events:
+                event.set()
+        self._heard(task_id)

@@ -1,0 +1,219 @@
+"""Two coordinators over one PostgreSQL, one of them killed again and again: the other one goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from tests.support.fakes import eventually
+from tests.support.history import History
+from tests.support.postgres import Server
+from tests.support.processes import Agents, Coordinator, output_of
+from tests.system.test_kill import SEED, Callers
+
+pytestmark = pytest.mark.timeout(300)
+KILLS = 6
+HAND_OVER_SECONDS = 8.0
+
+
+class AnyOf(httpx.AsyncBaseTransport):
+    """A load balancer without memory: each request goes to another coordinator."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._urls = [httpx.URL(url) for url in urls]
+        self._inner = httpx.AsyncHTTPTransport()
+        self._turn = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._turn += 1
+        to = self._urls[self._turn % len(self._urls)]
+        request.url = request.url.copy_with(host=to.host, port=to.port)
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Fleet:
+    """Coordinators that share a database, and agents that know only the first."""
+
+    def __init__(self, folder: Path, database: str, number: int = 2) -> None:
+        self.database = database
+        self.coordinators = [
+            Coordinator(folder / f"c{n}", journal=database, log_level="WARNING", max_concurrent_tasks=32)
+            for n in range(number)
+        ]
+        self.agents = Agents(folder / "agents", self.coordinators[0].url)
+        self.urls = [c.url for c in self.coordinators]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        try:
+            for coordinator in self.coordinators:
+                await asyncio.to_thread(lambda c=coordinator: c.start().ready())
+            with self.agents:
+                await asyncio.to_thread(self.agents.register)
+                for url in self.urls:
+                    await eventually(lambda url=url: _knows_agents(url), seconds=30)
+                yield
+        finally:
+            for coordinator in self.coordinators:
+                coordinator.__exit__(None, None, None)
+
+
+async def _knows_agents(url: str) -> bool | None:
+    async with httpx.AsyncClient(base_url=url) as http:
+        found = (await http.get("/agents")).json()["agents"]
+    return (len(found) >= 2 and all(agent["status"] == "healthy" for agent in found)) or None
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, postgres: Server) -> Fleet:
+    return Fleet(tmp_path, postgres.make_database())
+
+
+def _task(**given: object) -> dict[str, object]:
+    plan = [
+        {"id": "a", "capability": "plain"},
+        {"id": "b", "capability": "worker", "needs": ["a"], "input": given},
+    ]
+    return {"task_description": "Wait for it", "timeout_seconds": 60.0, "plan": plan}
+
+
+async def test_kills_of_either_lose_and_repeat_nothing(fleet: Fleet):
+    """Callers come back with their keys, to whichever coordinator they meet."""
+    random = Random(SEED)
+    async with fleet.open():
+        callers = Callers(fleet.urls[0], Random(SEED + 1), AnyOf(fleet.urls))
+        durable: list[tuple[float, set[tuple[str, str]]]] = []
+        async with callers.calling():
+            for number in range(KILLS):
+                await asyncio.sleep(random.uniform(0.5, 2.0))
+                victim = fleet.coordinators[number % 2]
+                victim.kill()
+                durable.append((time.monotonic(), (await asyncio.to_thread(History, fleet.database)).ended_steps))
+                await asyncio.to_thread(lambda c=victim: c.start().ready())
+            await callers.finish()
+
+            async def over() -> History | None:
+                found = await asyncio.to_thread(History, fleet.database)
+                return found if not found.open_tasks else None
+
+            end = await eventually(over, seconds=60)
+        executions = fleet.agents.executions()
+    again = [
+        (step, at) for at, done in durable for t, task, name in executions if (step := (task, name)) in done and t > at
+    ]
+    wrong = [
+        id
+        for id, task in end.tasks.items()
+        if task["status"] != "completed"
+        or {k[1]: json.loads(s["output"]) for k, s in end.steps.items() if k[0] == id}
+        != {x: output_of(id, x) for x in "abcd"}
+    ]
+    print({"tasks": len(end.tasks), "accepted": len(callers.accepted), "executions": len(executions)})
+
+    assert callers.wrong == []
+    assert end.problems(accepted=callers.accepted, answers=callers.answers) == []
+    assert again == []
+    assert wrong == []
+    assert len(end.tasks) > 20
+    for id, seen in callers.seen.items():
+        assert seen == [event.id for event in end.events_of[id]]
+
+
+async def test_task_moves_within_eight_seconds(fleet: Fleet):
+    """Its finished step is not run again, and whoever waits at the other coordinator is answered."""
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        body = _task(delay_ms=1_500)
+        asked = await http.post(f"{fleet.urls[0]}/execute_task", json=body, headers={"Prefer": "respond-async"})
+        id = asked.json()["task_id"]
+
+        async def carrier() -> str | None:
+            history = await asyncio.to_thread(History, fleet.database)
+            return str(history.tasks[id]["carrier"] or "") if ("a" in _ended(history, id)) else None
+
+        who = await eventually(carrier, seconds=20)
+        at = await asyncio.to_thread(_find_address, fleet.database, who)
+        victim = next(n for n, url in enumerate(fleet.urls) if url.rpartition(":")[2] == at.rpartition(":")[2])
+        fleet.coordinators[victim].kill()
+        began = time.monotonic()
+        other = fleet.urls[1 - victim]
+
+        async def ended() -> dict[str, object] | None:
+            view: dict[str, object] = (await http.get(f"{other}/tasks/{id}")).json()
+            return view if view["status"] not in ("queued", "running") else None
+
+        view = await eventually(ended, seconds=40)
+        took = time.monotonic() - began
+        executions = [name for _, task, name in fleet.agents.executions() if task == id]
+
+    print(f"moved and done after {took:.1f} s")
+    assert view["status"] == "completed"
+    assert executions.count("a") == 1
+
+
+def _ended(history: History, id: str) -> set[str]:
+    return {step for task, step in history.ended_steps if task == id}
+
+
+def _find_address(database: str, who: str) -> str:
+    from tests.support.postgres import read_database
+
+    with read_database(database) as copy:
+        found: str = copy.execute("SELECT address FROM coordinators WHERE id = ?", (who,)).fetchone()[0]
+        return found
+
+
+@pytest.mark.parametrize("where", [0, 1])
+async def test_cancel_reaches_whoever_carries_it(fleet: Fleet, where: int):
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        asked = await http.post(
+            f"{fleet.urls[0]}/execute_task", json=_task(delay_ms=30_000), headers={"Prefer": "respond-async"}
+        )
+        id = asked.json()["task_id"]
+        await asyncio.sleep(1.0)
+        await http.post(f"{fleet.urls[where]}/tasks/{id}/cancel")
+
+        async def ended() -> str | None:
+            status: str = (await http.get(f"{fleet.urls[1 - where]}/tasks/{id}")).json()["status"]
+            return status if status not in ("queued", "running") else None
+
+        assert await eventually(ended, seconds=20) == "cancelled"
+
+
+async def test_same_key_at_both_is_one_task(fleet: Fleet):
+    """Whoever comes second waits for the first one's task."""
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        headers = {"Idempotency-Key": "one"}
+        answers = await asyncio.gather(
+            *(http.post(f"{url}/execute_task", json=_task(), headers=headers) for url in fleet.urls * 2)
+        )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["task_id"] for answer in answers}) == 1
+
+
+async def test_events_are_followed_at_the_other(fleet: Fleet):
+    """Live, whoever carries the task."""
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        for url in fleet.urls:
+            asked = await http.post(
+                f"{fleet.urls[0]}/execute_task", json=_task(delay_ms=300), headers={"Prefer": "respond-async"}
+            )
+            id = asked.json()["task_id"]
+            kinds = []
+            async with http.stream("GET", f"{url}/tasks/{id}/events") as stream:
+                async for line in stream.aiter_lines():
+                    if line.startswith("event: "):
+                        kinds.append(line.removeprefix("event: "))
+            assert kinds[0] == "task.accepted"
+            assert "task.finished" in kinds
