@@ -26,7 +26,9 @@ def event_stream(
         async with aclosing(waiter.follow(task_id, after=after, beat_seconds=BEAT_SECONDS)) as events:
             async for event in events:
                 yield sse.PING if event is None else sse.format_event(event.type, _json(event), id=event.id)
-        cut_off = waiter.stopping and waiter.dispatcher.is_open(task_id)  # the client comes back with Last-Event-ID
+        cut_off = (
+            waiter.stopping and waiter.dispatcher.get_live(task_id) is not None
+        )  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
             task = await waiter.dispatcher.wait_for_end(task_id)
             yield sse.format_event("result", AnswerForm(brief=result.brief).task(view(task, waiter.base)))

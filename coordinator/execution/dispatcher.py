@@ -199,16 +199,16 @@ class Dispatcher:
         ):
             self._admission.check_room(self.accepted)
 
-    def is_open(self, task_id: str) -> bool:
-        """Whether this process carries the task; False once its end is durable."""
-        return task_id in self._live
+    async def find_elsewhere(self, task_id: str) -> str | None:
+        """The address of another coordinator that carries the task; None where this one does, or nobody."""
+        return None
 
     async def has_more(self, task_id: str) -> bool:
         """Whether more events of the task may come, from whichever process carries it."""
         return task_id in self._live
 
     def get_live(self, task_id: str) -> Live | None:
-        """The task as this process carries it; None if it has ended or is unknown."""
+        """The task as this process carries it; None once its end is durable, and if it is unknown."""
         return self._live.get(task_id)
 
     async def get_task(self, task_id: str) -> Task:
@@ -296,14 +296,12 @@ class Dispatcher:
     def _take_up(self, task: Task, turn: Turn, *, until: float, again: bool = False) -> Live:
         live = self._live[task.id] = self._conductor.take_up(task, turn, until=until)
         if self._flights is not None:
-            clock = partial(self._measure_age, live)
-            live.flight = self._flights.begin(task, clock, taken_up=again)
+            live.flight = self._flights.begin(
+                task, lambda: live.read_clock(self._now()) - live.task.created_at, taken_up=again
+            )
         live.weight = weigh(task)
         self._weight += live.weight
         return live
-
-    def _measure_age(self, live: Live) -> float:
-        return live.read_clock(self._now()) - live.task.created_at
 
     def _begin_without_caller(self, task: Task, turn: Turn, began: float, writing: asyncio.Task[bool]) -> None:
         """Carries a task whose caller left during the write: with a key it may come back; without, it is cancelled."""

@@ -47,7 +47,7 @@ class Waiter:
         Raises `Unavailable` with the task's Location when this process stops first (the task goes on then), or has not
         written the end half a second after the deadline.
         """
-        if task.ended and not self.dispatcher.is_open(task.id):
+        if task.ended and self.dispatcher.get_live(task.id) is None:
             return task
         try:
             async with self.stopping.limit(self._compute_limit(task)):

@@ -23,7 +23,9 @@ SELECT takes, cancelled, (SELECT max(id) FROM events WHERE task_id = :id),
        (SELECT count(*) FROM steps WHERE task_id = :id AND finished_at IS NOT NULL)
 FROM tasks WHERE id = :id
 """
-_CARRIER = "SELECT c.address FROM tasks AS t JOIN coordinators AS c ON c.id = t.carrier WHERE t.id = :id"
+_CARRIER = """
+SELECT c.address FROM tasks AS t JOIN coordinators AS c ON c.id = t.carrier WHERE t.id = :id AND c.id <> :carrier
+"""
 _LOST = """
 SELECT id FROM tasks WHERE id IN (SELECT json_array_elements_text(:ids::text::json)) AND carrier <> :carrier
 """
@@ -73,9 +75,9 @@ class Carried:
         """Whoever carries the task from now on ends it; False if it has ended."""
         return await self._store.write("store.wish_cancelled", Statement(_WISH, {"id": task_id}))
 
-    async def find_carrier(self, task_id: str) -> str | None:
-        """The address of the coordinator that carries the task."""
-        found = await self._store.read(_CARRIER, {"id": task_id})
+    async def find_address(self, task_id: str) -> str | None:
+        """The address of another coordinator that carries the task, if one does."""
+        found = await self._store.read(_CARRIER, {"id": task_id, "carrier": self._carrier})
         return found[0][0] if found else None
 
     async def find_lost(self, ids: Iterable[str]) -> list[str]:

@@ -64,7 +64,7 @@ class FleetDispatcher(Dispatcher):
                     task = changed(task, error=quarantine_error(MOST_DEATHS))
                 turn = self._waiting.pop(task_id, None) or self._admission.expect(task)
                 left = min(task.seconds, task.deadline - self._wall())
-                live = self._take_up(task, turn, until=self._now() + left)
+                live = self._take_up(task, turn, until=self._now() + left, again=task.started_at is not None)
                 live.cancelled = taken.cancelled
                 self._began[task_id] = self._now()
                 self._carry_on(live)
@@ -92,6 +92,9 @@ class FleetDispatcher(Dispatcher):
             if (task := await self._store.task(task_id)) is not None and task.ended:
                 return task
             await news()
+
+    async def find_elsewhere(self, task_id: str) -> str | None:
+        return None if task_id in self._live else await self._carried.find_address(task_id)
 
     async def has_more(self, task_id: str) -> bool:
         if task_id in self._live:
@@ -133,6 +136,8 @@ class FleetDispatcher(Dispatcher):
             if self._live.pop(live.task.id, None) is not None:
                 self._weight -= live.weight
             self._runner.outputs.give_back(live.task.id)
+            if self._flights is not None:
+                self._flights.end(live.task.id)
             self._admission.forget(live.turn)
             raise
 

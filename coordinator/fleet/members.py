@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pydantic_core import to_json
+
 from coordinator.journal.store import Store
 from shared.db.database import Statement
 
@@ -42,8 +44,6 @@ class Members:
 
     async def beat(self) -> None:
         """Says that this coordinator and the agents that it has heard are there, and looks who else is."""
-        from pydantic_core import to_json
-
         now = self.wall()
         self.store.post("store.beat", Statement(_BEAT, {"id": self.id, "address": self.address, "at": now}))
         if self._heard:

@@ -129,7 +129,7 @@ class CoordinatorFace:
                     yield note
             await services.waiter.wait_for_end(await services.dispatcher.get_task(task.id))
         except (GeneratorExit, asyncio.CancelledError):  # the caller left: a wait of ours that ends cancels nothing
-            if not stays and not services.stopping and services.dispatcher.is_open(task.id):
+            if not stays and not services.stopping and services.dispatcher.get_live(task.id) is not None:
                 await services.dispatcher.cancel(task.id)
             raise
 

@@ -401,7 +401,8 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             answer: dict[str, Any] = {"status": "healthy"}
             if scope["method"] == "POST":
                 step = json.loads(body)
-                made = await work(step["task_id"], step["step_id"], step.get("input") or {})
+                given = step.get("input")
+                made = await work(step["task_id"], step["step_id"], given if isinstance(given, dict) else {})
                 answer = {key: step[key] for key in ("task_id", "step_id", "attempt")}
                 answer |= {"status": "completed", "output": made}
                 if made is None:

@@ -13,9 +13,11 @@ from random import Random
 import httpx
 import pytest
 
+from shared.agent_loop.peers import ASKED_AS
+from shared.limits.envelope import HEADER, Envelope, derive_key, seal
 from tests.support.fakes import eventually
 from tests.support.history import History
-from tests.support.postgres import Server
+from tests.support.postgres import Server, read_database
 from tests.support.processes import Agents, Coordinator, output_of
 from tests.system.test_kill import SEED, Callers
 
@@ -166,8 +168,6 @@ def _ended(history: History, id: str) -> set[str]:
 
 
 def _find_address(database: str, who: str) -> str:
-    from tests.support.postgres import read_database
-
     with read_database(database) as copy:
         found: str = copy.execute("SELECT address FROM coordinators WHERE id = ?", (who,)).fetchone()[0]
         return found
@@ -217,3 +217,34 @@ async def test_events_are_followed_at_the_other(fleet: Fleet):
                         kinds.append(line.removeprefix("event: "))
             assert kinds[0] == "task.accepted"
             assert "task.finished" in kinds
+
+
+async def test_delegation_reaches_whoever_carries_the_step(fleet: Fleet):
+    """An agent asks the coordinator that it knows, which need not be the one that it works for."""
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        asked = await http.post(
+            f"{fleet.urls[0]}/execute_task", json=_task(delay_ms=8_000), headers={"Prefer": "respond-async"}
+        )
+        id = asked.json()["task_id"]
+        with_step = lambda: _find_instance(fleet.database, id)  # noqa: E731
+        instance = await eventually(with_step, seconds=30)
+        body = b'{"agent": "plain", "task": "Help me."}'
+        envelope = Envelope(id, "b", 1, 5_000)
+        key = derive_key(bytes.fromhex(await asyncio.to_thread(_find_secret, fleet.database)), instance)
+        headers = {HEADER: seal(envelope, key=key, body=body), ASKED_AS: instance, "Content-Type": "application/json"}
+        answers = [await http.post(f"{url}/delegate", content=body, headers=headers) for url in fleet.urls]
+
+    assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
+    assert {answer.json()["agent"] for answer in answers} == {"plain"}
+
+
+async def _find_instance(database: str, id: str) -> str | None:
+    history = await asyncio.to_thread(History, database)
+    step = history.steps.get((id, "b"))
+    return step["instance"] if step is not None else None
+
+
+def _find_secret(database: str) -> str:
+    with read_database(database) as copy:
+        found: str = copy.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
+        return found

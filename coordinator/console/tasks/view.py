@@ -48,7 +48,7 @@ async def view_task(services: Services, task_id: str, chosen: str) -> View:
     values = await asyncio.to_thread(_compose, explained, events, chosen, source, now=services.wall())
     values["curl"] = write_curl(task, services)
     values["recorded"] = task.ended and bool(await services.store.read(_RECORDED, {"task_id": task_id}, aside=True))
-    over = task.ended and not services.dispatcher.is_open(task.id)
+    over = task.ended and services.dispatcher.get_live(task.id) is None
     return View("task.html", rendering.clean(task.description[:400])[:80], "tasks", values, over=over)
 
 
