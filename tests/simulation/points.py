@@ -13,6 +13,7 @@ ELSEWHERE = (  # not reached here, each tested where it belongs
     "store.drop_recording",  # recordings, which are off: tests/coordinator/journal/test_recordings.py
     "store.late_result",  # two coordinators on one journal: tests/coordinator/journal/test_store.py
 )
+FLEET = "fleet"  # several coordinators on PostgreSQL: tests/system/test_fleet.py
 _WRITE = re.compile(r'"(store\.[a-z_]+)"')
 _SEND = re.compile(r'_at\("(send\.[a-z_.]+)"\)')
 
@@ -22,7 +23,8 @@ def find_points() -> tuple[str, ...]:
     """Every point that a simulated coordinator may pass: a write has three, before and after it is in its transaction
     and once it is durable.
     """
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "coordinator").rglob("*.py")))
+    files = [path for path in sorted((ROOT / "coordinator").rglob("*.py")) if FLEET not in path.parts]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     writes = sorted(set(_WRITE.findall(text)) - set(ELSEWHERE))
     sends = sorted(set(_SEND.findall(text)))
     return (*(f"{write}.{when}" for write in writes for when in ("queued", "written", "committed")), *sends)

@@ -24,6 +24,7 @@ import coordinator.app
 import shared.worker.app
 from coordinator.access.claims import operator_proof
 from coordinator.access.sessions import COOKIE
+from coordinator.fleet import opening
 from coordinator.journal.events import Events, TaskEvent
 from shared.agent import Agent
 from shared.contracts import SECRET
@@ -212,7 +213,7 @@ class _Seed:
         try:
             with (
                 patch.object(Events, "publish", record),
-                patch.object(coordinator.app, "Sqlite", SimulatedSqlite),
+                patch.object(opening, "Sqlite", SimulatedSqlite),
                 patch.object(coordinator.app, "FACADES", (openai.mount,)),  # building the others takes time
                 patch.object(shared.worker.app, "FACADES", ()),
             ):

@@ -212,7 +212,7 @@ async def test_a_journal_that_hangs_does_not_hang_the_scrape(
 ) -> None:
     """What needs no journal is told, and the rest as it was."""
     monkeypatch.setattr("coordinator.observers.gauges.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(coordinator.services.store, "overdue", lambda **_: asyncio.Event().wait())
+    monkeypatch.setattr(coordinator.services.store, "read", lambda *_, **__: asyncio.Event().wait())
 
     found = await scraped(coordinator)
 

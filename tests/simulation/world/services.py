@@ -42,6 +42,7 @@ class Service:
         self._recording = recording
         self._lives = 0
         self._closing = False
+        self._failed_at: float | None = None  # when it began to end because it could not go on
 
     async def run(self) -> None:
         """Starts it, and again after each end, until `close`."""
@@ -70,7 +71,8 @@ class Service:
                 self.outages.append((down_since, self.up_since))
             await waiting
             if self.up.is_set():
-                down_since = loop.time()
+                down_since = loop.time() if self._failed_at is None else self._failed_at
+            self._failed_at = None
             self.up.clear()
             self.app = None
             if not self._closing:
@@ -107,6 +109,7 @@ class Service:
                 self.app = app
                 self.up.set()
                 await app.stopping.event.wait()
+                self._failed_at = asyncio.get_running_loop().time() if app.failed else None
                 self._network.shut(process)
                 await self._network.drain(process, seconds=GRACE_SECONDS)
         except Killed:
