@@ -102,7 +102,8 @@ async def _delegate(step: StepRequest, ctx: Context, inner: Any, number: int, ke
 
 
 def make_liar(random: Random, witness: Witness) -> Callable[..., Any]:
-    """A bare ASGI app at `/execute` that answers with whatever an agent should not."""
+    """A bare ASGI app at `/execute` that answers with whatever an agent should not; a call that came twice, alike."""
+    chosen: dict[tuple[str, str, int], str] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
@@ -118,11 +119,11 @@ def make_liar(random: Random, witness: Witness) -> Callable[..., Any]:
         step = json.loads(body)
         good = {name: step[name] for name in ("task_id", "step_id", "attempt")}
         good |= {"status": "completed", "output": {"by": "liar"}}
-        lie = random.choice(
-            ("none", "none", "other_task", "old_attempt", "html", "error", "nan", "hang", "redirect", "cut")
-        )
+        lies = ("none", "none", "other_task", "old_attempt", "html", "error", "nan", "hang", "redirect", "cut")
+        asked = (step["task_id"], step["step_id"], step["attempt"])
+        lie = chosen.setdefault(asked, random.choice(lies))
         if lie not in ("none", "hang"):
-            witness.lies.add((step["task_id"], step["step_id"], step["attempt"]))
+            witness.lies.add(asked)
         match lie:
             case "none":
                 await asyncio.sleep(random.random())
