@@ -63,7 +63,7 @@ def _play(number: int, fault: Fault, project: Project, card: Card) -> None:
         project.release()
         found = [Figure(" ".join(f"broke off: {type(exc).__name__} {exc}".split())[:300], 1.0, "", target=0.0)]
     finally:
-        with undisturbed():
+        with undisturbed(later=True):
             project.put_back()
     back = project.wait_serving()
     if back > 30:

@@ -15,14 +15,18 @@ class TookTooLong(Exception):
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM have no effect in the block, however often they come."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+def undisturbed(*, later: bool = False) -> Iterator[None]:
+    """Ctrl-C and SIGTERM have no effect in the block, however often they come; with `later`, the last has it after."""
+    came: list[int] = []
+    ending = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in ending}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if later and came:
+        signal.raise_signal(came[-1])
 
 
 @contextlib.contextmanager

@@ -32,9 +32,13 @@ def list_left(pid: int) -> list[str]:
 
 def start(image: str, *options: str) -> subprocess.Popen[str]:
     """Starts a round and waits until its first fault is played."""
-    run = subprocess.Popen(
-        [*COMMAND, "--image", image, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be so there, too
+    try:
+        run = subprocess.Popen(
+            [*COMMAND, "--image", image, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert run.stderr is not None
     for line in run.stderr:
         if line.endswith("…\n"):

@@ -286,9 +286,9 @@ def _without_collector() -> Iterator[None]:
 
     To be entered before anything of the seed is made, for what is frozen is never collected.
     """
-    gc.collect()
     gc.disable()
     if not gc.get_freeze_count():  # what was imported: looking through it takes longer than through a seed
+        gc.collect()
         gc.freeze()
     try:
         yield

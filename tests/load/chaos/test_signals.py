@@ -20,6 +20,16 @@ def test_ctrl_c_waits_for_nothing_that_is_put_back() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_meanwhile_ends_what_follows() -> None:
+    """It is not lost: the program ends once all is put back."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), undisturbed(later=True):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_fault_that_never_ends_is_ended() -> None:
     with pytest.raises(TookTooLong, match="it may take 0 s"), limited(0.05):
         threading.Event().wait(60)
