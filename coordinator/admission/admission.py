@@ -52,6 +52,7 @@ class Admission:
         self._room = Room(self._most, weight_of=weight_of, told_apart=told_apart)
         self._forecast = Forecast(now)
         self._comeback = Comeback(places=max_running, room=self._most, now=now)
+        self.uncarried: Callable[[], int] = lambda: 0
         self.places = Places(max_running, names_of=names_of, weight_of=weight_of, now=now)
         self.turns = Turns(self._forecast, places=max_running, share_of=self.places.share_of, now=now)
 
@@ -110,8 +111,8 @@ class Admission:
 
     @property
     def queued(self) -> int:
-        """Tasks that wait without a place."""
-        return self.places.queued
+        """Tasks that wait without a place, and those accepted here that nobody carries yet."""
+        return self.places.queued + self.uncarried()
 
     def try_enter(self, seat: Seat, targets: Sequence[Target]) -> bool:
         """Takes a place if one is free for a task that begins with steps for these targets."""

@@ -29,6 +29,7 @@ SELECT c.address FROM tasks AS t JOIN coordinators AS c ON c.id = t.carrier WHER
 _LOST = """
 SELECT id FROM tasks WHERE id IN (SELECT json_array_elements_text(:ids::text::json)) AND carrier <> :carrier
 """
+_MINE = "SELECT id FROM tasks WHERE carrier = :carrier AND finished_at IS NULL"
 _QUEUED = """
 SELECT id FROM tasks WHERE id IN (SELECT json_array_elements_text(:ids::text::json)) AND carrier IS NULL
 """
@@ -83,6 +84,10 @@ class Carried:
     async def find_lost(self, ids: Iterable[str]) -> list[str]:
         """Those that another coordinator has taken up since."""
         return await self._among(_LOST, ids)
+
+    async def find_mine(self) -> set[str]:
+        """Those that this coordinator carries, as the journal says."""
+        return {row[0] for row in await self._store.read(_MINE, {"carrier": self._carrier})}
 
     async def find_queued(self, ids: Iterable[str]) -> list[str]:
         """Those that nobody carries yet."""

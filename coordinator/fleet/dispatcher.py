@@ -27,7 +27,9 @@ class FleetDispatcher(Dispatcher):
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self._waiting: dict[str, Turn] = {}  # accepted here, and carried by nobody yet
+        self._admission.uncarried = lambda: len(self._waiting)
         self._began: dict[str, float] = {}  # monotonic: when each live task was taken up
+        self._dropped: set[str] = set()  # not live here at the last look, though the journal says that they are
         self._counted: set[str] = set()  # live tasks that a death of this process counts against
 
     def join(self, carried: Carried, news: News, jobs: Jobs) -> None:
@@ -155,6 +157,11 @@ class FleetDispatcher(Dispatcher):
         if due:
             self._counted |= due
             self._carried.count(due)
+        dropped = await self._carried.find_mine() - self._live.keys()
+        for task_id in dropped & self._dropped:  # twice: it is not being taken up at this moment
+            logs.get().warning("task.dropped", task_id=task_id)
+            self._carried.hand_back(task_id, counted=False)
+        self._dropped = dropped
         still = set(await self._carried.find_queued(self._waiting))
         for task_id in [id for id in self._waiting if id not in still and id not in self._live]:
             self._forget_turn(task_id)

@@ -146,6 +146,15 @@ class Jobs:
         """Raises `RetryRequested` where this process stops: another one goes on."""
         carrying = asyncio.ensure_future(self._carry(task_id))
         try:
+            await self._see_through(task_id, carrying, context)
+        except RetryRequested:
+            raise
+        except Exception as exc:  # PgQueuer would forget the job
+            logs.get().error("job.broke", task_id=task_id, exc_info=exc)
+            raise RetryRequested(delay=timedelta(seconds=AGAIN_SECONDS), reason="It broke.") from exc
+
+    async def _see_through(self, task_id: str, carrying: asyncio.Future[bool], context: Context) -> None:
+        try:
             with context.cancellation:
                 await asyncio.shield(carrying)
             if context.cancellation.cancel_called:
