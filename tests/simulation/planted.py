@@ -50,7 +50,7 @@ def _statements_of(store: Store, task: Any) -> Any:
 
 
 def _tell_before_it_is_durable() -> AbstractContextManager[Any]:
-    write = Store._write
+    write = Store.write
 
     async def tell_first(self: Store, name: str, *statements: Any) -> bool:
         if name == "store.finish_step":
@@ -58,7 +58,7 @@ def _tell_before_it_is_durable() -> AbstractContextManager[Any]:
             return await self._db.write(name, *statements) is not None
         return await write(self, name, *statements)
 
-    return patch.object(Store, "_write", tell_first)
+    return patch.object(Store, "write", tell_first)
 
 
 def _forget_open_tasks_at_a_start() -> AbstractContextManager[Any]:
