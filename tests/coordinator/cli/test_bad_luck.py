@@ -135,7 +135,11 @@ def let_wait(url: str) -> str:
 def start(url: str, *arguments: str, **more: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "coordinator.cli", *arguments, "--url", url]
     environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE, **more)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be so there, too
+    try:
+        return subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE, **more)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stopped_ask_says_that_the_task_goes_on(url: str) -> None:
