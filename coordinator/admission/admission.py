@@ -18,7 +18,7 @@ from shared.errors import Overloaded
 
 MAX_WEIGHT = 100_000_000  # of all open tasks: all are resumed at startup, in the 1 GB that a container has
 VALUE_BYTES = 60  # of one small JSON value in memory
-SAFETY = 1.5  # times the expected wait: nobody knows it exactly, and a shorter queue completes as much
+SAFETY = 1.5  # times the expected wait, which is an estimate; a shorter queue completes as many tasks
 
 
 def weigh(task: Task) -> int:
