@@ -16,7 +16,7 @@ from shared.documents.settings import UploadSettings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
 from tests.support import fakes
 from tests.support.fakes import Network, Suite
-from tests.support.postgres import Server, find_programs, serve
+from tests.support.postgres import UNSAFE, Server, find_programs, serve
 from workers.generic.settings import GenericSettings
 
 settings.register_profile("muster", derandomize=True, database=None, deadline=None)
@@ -73,5 +73,5 @@ def postgres() -> Iterator[Server]:
     """A real PostgreSQL server for the tests of one process. In CI it must be there."""
     if find_programs() is None and not os.environ.get("CI"):
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql).")
-    with tempfile.TemporaryDirectory(prefix="muster-postgres-") as folder, serve(Path(folder)) as server:
+    with tempfile.TemporaryDirectory(prefix="muster-postgres-") as folder, serve(Path(folder), *UNSAFE) as server:
         yield server
