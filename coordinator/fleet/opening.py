@@ -66,6 +66,6 @@ async def join_fleet(
         background=background,
         clock=clock,
         identity=identity,
-        address=f"http://{socket.gethostname()}:{port}",
+        address=settings.advertise_url or f"http://{socket.gethostname()}:{port}",
         at_once=settings.max_concurrent_tasks,
     )

@@ -243,6 +243,22 @@ async def test_delegation_reaches_whoever_carries_the_step(fleet: Fleet):
     assert {answer.json()["agent"] for answer in answers} == {"plain"}
 
 
+async def test_address_that_is_set_is_told(tmp_path: Path, postgres: Server):
+    """Where host names do not resolve, as between pods, a coordinator is told what the others reach it at."""
+    database, at = postgres.make_database(), "http://10.1.2.3:8000"
+
+    def read() -> list[tuple[str]]:
+        with read_database(database) as copy:
+            return copy.execute("SELECT address FROM coordinators").fetchall()
+
+    async def told() -> list[tuple[str]] | None:
+        return await asyncio.to_thread(read) or None
+
+    with Coordinator(tmp_path, journal=database, advertise_url=at) as coordinator:
+        await asyncio.to_thread(lambda: coordinator.start().ready())
+        assert await eventually(told, seconds=10) == [(at,)]
+
+
 async def _find_instance(database: str, id: str) -> str | None:
     history = await asyncio.to_thread(History, database)
     step = history.steps.get((id, "b"))
