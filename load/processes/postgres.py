@@ -39,6 +39,13 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._made = 0
 
+    @property
+    def pid(self) -> int:
+        """Of its first process, the parent of the others; raises RuntimeError while it does not run."""
+        if self._process is None:
+            raise RuntimeError("PostgreSQL does not run.")
+        return self._process.pid
+
     def start(self) -> None:
         """Starts it, or starts it again on the same port and data."""
         data = self.folder / "data"

@@ -24,6 +24,17 @@ def read_session_cpu_seconds(pid: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def read_family_cpu_seconds(pid: int) -> float:
+    """Reads the seconds of processor time of a process and its children, also those that have ended (proc(5): ppid)."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if pid in (int(stat.parent.name), int(fields[1])):
+                total += sum(int(fields[n]) for n in (11, 12, 13, 14))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def read_pss_megabytes(pid: int) -> float:
     """Reads the memory of a process in 10^6 bytes, shared pages divided among those that share them (proc(5): Pss)."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():

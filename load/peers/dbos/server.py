@@ -1,8 +1,9 @@
-"""DBOS on SQLite: a workflow of three steps, two of them at once, resumed from the last step after a crash."""
+"""DBOS on SQLite, or where DBOS_URL says: three steps as a workflow, resumed from the last one after a crash."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,13 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from fastapi import FastAPI
 from job import EXECUTE, TaskRequest, TaskResponse, response, step
 
-config: DBOSConfig = {"name": "peer", "system_database_url": "sqlite:///dbos.sqlite", "log_level": "WARNING"}
+config: DBOSConfig = {
+    "name": "peer",
+    "system_database_url": os.environ.get("DBOS_URL", "sqlite:///dbos.sqlite"),
+    "log_level": "WARNING",
+}
+if os.environ.get("DBOS_TUNED"):  # what it was fastest with: few threads, connections that are not tried before use
+    config |= {"max_executor_threads": 16, "sys_db_pool_size": 16, "db_engine_kwargs": {"pool_pre_ping": False}}
 DBOS(config=config)
 sessions: list[aiohttp.ClientSession] = []
 

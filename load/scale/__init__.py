@@ -1,0 +1,1 @@
+"""Several coordinators over one PostgreSQL, measured: one command a module."""
