@@ -159,6 +159,7 @@ def create_app(
         await store.open()
         if shared:
             await clock.measure(db)
+            memory.use(db)
         stack.push_async_callback(starts.end)
         settled = SettledClock(db, wall=wall, now=now, boot=this_boot)
         await settled.open()

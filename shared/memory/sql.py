@@ -1,4 +1,4 @@
-"""The memory's tables, and every statement that reads or writes them."""
+"""The memory's tables, and every statement that reads or writes them: SQLite and PostgreSQL read them alike."""
 
 MIGRATIONS = (
     # 1: sessions and events; triggers keep each session's bytes and end its events with it
@@ -44,14 +44,15 @@ MIGRATIONS = (
 
 SESSION = """
 INSERT INTO sessions (agent, session, created_at, updated_at) VALUES (:agent, :session, :at, :at)
-ON CONFLICT (agent, session) DO UPDATE SET updated_at = max(updated_at, :at)
-RETURNING number
+ON CONFLICT (agent, session) DO UPDATE SET updated_at =
+    CASE WHEN sessions.updated_at < excluded.updated_at THEN excluded.updated_at ELSE sessions.updated_at END
 """
 
 EVENT = """
-INSERT OR IGNORE INTO events (agent, session, id, at, type, content, bytes, key)
+INSERT INTO events (agent, session, id, at, type, content, bytes, key)
 SELECT :agent, number, :id, :at, :type, :content, :bytes, :key
 FROM sessions WHERE agent = :agent AND session = :session
+ON CONFLICT DO NOTHING
 """
 
 TRIM = """
@@ -79,7 +80,7 @@ DELETE FROM sessions WHERE number IN (
     SELECT number FROM (
         SELECT number, sum(bytes) OVER (ORDER BY updated_at DESC, number DESC) AS so_far
         FROM sessions WHERE agent = :agent
-    ) WHERE so_far > :bytes
+    ) AS weighed WHERE so_far > :bytes
 )
 """
 

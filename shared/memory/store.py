@@ -1,4 +1,4 @@
-"""What an agent remembers: sessions and their events, in a file of its own, bounded by count, bytes and age."""
+"""What an agent remembers: sessions and their events, in a database, bounded by count, bytes and age."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ MAX_SESSION_ID = 200
 PRUNE_EVERY = 16  # events between two looks at the bounds
 PRUNE_BYTES = 1_000_000  # or so much content
 DAY = 86_400.0
+KEEP_SECONDS = 5.0  # that an answer waits for its memory
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Memory:
     """The memory of one agent, opened at its first use.
 
     In `folder` (file `memory.db`) it survives `kill -9`; without one it lives as long as the process. `enabled=False`
-    remembers nothing. Several agents that share a file see only their own.
+    remembers nothing. Several agents that share a database see only their own.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Memory:
         self._wall = wall
         self._new_id = new_id
         self._db: Database | None = None
+        self._lent = False
         self._opening = asyncio.Lock()
         self._unpruned = self._unpruned_bytes = 0
 
@@ -116,10 +118,14 @@ class Memory:
             if self._db is None and self.enabled:
                 self._db = await self._open_database(self._folder)
 
+    def use(self, db: Database) -> None:
+        """Keeps all in a database that somebody else opens, with the tables in it, and closes."""
+        self._db, self._lent = db, True
+
     async def close(self) -> None:
         """Whatever was recorded is kept."""
         async with self._opening:
-            if self._db is not None:
+            if self._db is not None and not self._lent:
                 await self._db.close()
             self._db, self.enabled = None, False
 
@@ -132,18 +138,22 @@ class Memory:
     ) -> None:
         """Keeps an event. The same `key` again keeps nothing. A memory that fails costs no answer: the log says so.
 
-        `durable` waits until it would survive `kill -9`, with all that was recorded before; else that takes 25 ms.
+        `durable` waits until it would survive `kill -9`, with all that was recorded before, or for `KEEP_SECONDS` where
+        the database is away and keeps it later; else that takes 25 ms.
         """
         if not self.enabled:
             return
         try:
             db = await self._get_database()
             if durable:
-                await db.write("memory.event", *self._make_statements(session, type, content, key))
+                async with asyncio.timeout(KEEP_SECONDS):
+                    await db.write("memory.event", *self._make_statements(session, type, content, key))
             else:
                 db.post("memory.event", *self._make_statements(session, type, content, key))
         except MusterError as exc:
             logs.get().warning("memory.failed", why=exc.detail)
+        except TimeoutError:
+            logs.get().warning("memory.late", why=f"It was not written within {KEEP_SECONDS:.0f} s.")
 
     async def has(self, session: str) -> bool:
         """Whether the session has any event."""

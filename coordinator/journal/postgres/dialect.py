@@ -1,6 +1,7 @@
 """PURE: what of the journal's SQL is said otherwise in PostgreSQL."""
 
 from coordinator.journal import seals, sql
+from coordinator.journal.postgres.beside import TEXTS
 from coordinator.journal.postgres.migrations import MIGRATIONS
 from shared.db.postgres.dialect import Dialect
 
@@ -38,6 +39,7 @@ DIALECT = Dialect(
         sql.AUDIT: sql.AUDIT.replace("GLOB 'audit.*'", "LIKE 'audit.%'"),
         sql.FREE_PAGES: _FREE_PAGES,
         seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
+        **TEXTS,
     },
     tells=(sql.ADD_EVENT, "task_id"),
 )

@@ -12,7 +12,7 @@ import asyncpg
 
 from shared.db.database import Function, Query, Row, Rows, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, has_password, make_pool, tell
-from shared.db.postgres.dialect import Asked, Dialect, number_names, translate
+from shared.db.postgres.dialect import Asked, Dialect, number_names, show_nul, translate
 from shared.db.postgres.schema import migrate
 from shared.db.postgres.writer import RETRY_SECONDS, Follower, Writer, split
 from shared.db.postgres.writing_connection import WritingConnection
@@ -146,4 +146,5 @@ class Postgres:
 
 
 async def _fetch(connection: Any, asked: Asked, params: Mapping[str, Any]) -> list[Row]:
-    return [tuple(row) for row in await connection.fetch(asked.text, *(params[name] for name in asked.names))]
+    values = [show_nul(value) if isinstance(value := params[name], str) else value for name in asked.names]
+    return [tuple(row) for row in await connection.fetch(asked.text, *values)]

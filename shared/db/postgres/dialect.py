@@ -15,7 +15,7 @@ _PLAIN = (
     (re.compile(r"\bLIKE\b"), "ILIKE"),  # SQLite's ignores case
     (re.compile(r"\bLIMIT -1\b"), "LIMIT ALL"),
 )
-_TYPES = {int: "bigint", float: "double precision", str: "text", bytes: "bytea", bool: "boolean"}
+_TYPES = {int: "bigint", float: "double precision", str: "text", bytes: "text", bool: "boolean"}  # bytes: `AS_TEXT`
 _TIME = re.compile(r"(?:.*_at|at|deadline|now|since)\Z")
 _COUNT = re.compile(r"(?:.*_(?:calls|tokens)|priority|attempts?|failed)\Z")
 
@@ -107,6 +107,11 @@ def _make_function(text: str, types: tuple[tuple[str, str], ...]) -> Written:
         END $muster$
         """,
     )
+
+
+def show_nul(text: str) -> str:
+    """A text without NUL, which PostgreSQL's has not: the sign for what cannot be shown instead."""
+    return text.replace("\0", "\ufffd")
 
 
 def _guess_type(name: str) -> str:

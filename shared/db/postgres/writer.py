@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from shared import logs
 from shared.db.database import AS_TEXT, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, tell
-from shared.db.postgres.dialect import Dialect, Written, make_function, translate
+from shared.db.postgres.dialect import Dialect, Written, make_function, show_nul, translate
 from shared.db.postgres.schema import add_functions
 from shared.db.postgres.writing_connection import WritingConnection
 from shared.db.writes import BATCH, POSTED_SECONDS, Outcome, Unit, resolve
@@ -185,9 +185,9 @@ def _count(unit: Unit, done: bool) -> Outcome:
 
 
 def _encode(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Values as JSON has them. PostgreSQL's text has no NUL; it is shown as the sign for what cannot be shown."""
+    """Values as JSON has them."""
     changed = {
-        name: AS_TEXT + base64.b64encode(value).decode() if isinstance(value, bytes) else value.replace("\0", "\ufffd")
+        name: AS_TEXT + base64.b64encode(value).decode() if isinstance(value, bytes) else show_nul(value)
         for name, value in row.items()
         if isinstance(value, bytes) or (isinstance(value, str) and "\0" in value)
     }

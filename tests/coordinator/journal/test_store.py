@@ -286,6 +286,18 @@ async def test_a_finished_step_comes_back_with_everything(journal):
     assert replace(found, failed_attempts=0) == finished
 
 
+async def test_large_output_comes_back_as_it_was(journal):
+    """It is compressed before it is written; PostgreSQL keeps those bytes as text."""
+    first, output = task(), {"report": "Spring tides. " * 20_000}
+    await journal.store.accept(first)
+    send(journal, first, attempt=1)
+
+    assert await finish(journal, first, done(first, output=output))
+    found = await journal.store.task("t1")
+
+    assert found.steps[0].output == output
+
+
 async def test_failed_attempts_count_interrupted_ones_do_not(file, tmp_path):
     """The first failed, the second was running when the coordinator died."""
     await file.store.accept(task())

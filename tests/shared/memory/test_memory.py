@@ -8,14 +8,16 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordinator.journal.postgres.dialect import DIALECT
 from shared.contracts import Missing
 from shared.conversation import UNANSWERED, Ask, Delta, Final, Message
+from shared.db.postgres.database import Postgres
 from shared.errors import StorageBroken, WorkerFault
 from shared.memory.recorder import Remembering
 from shared.memory.store import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Memory, MemoryLimits
@@ -24,17 +26,28 @@ from tests.support.processes import Disk
 
 
 @asynccontextmanager
-async def remembering(folder: Path | None = None, agent: str = "tester", **more: Any) -> AsyncIterator[Memory]:
-    memory = Memory(agent, folder, **more)
-    try:
+async def remembering(place: Path | str | None = None, agent: str = "tester", **more: Any) -> AsyncIterator[Memory]:
+    """A memory in a folder, or in the journal's database at an address."""
+    memory = Memory(agent, place if isinstance(place, Path) else None, **more)
+    async with AsyncExitStack() as stack:
+        if isinstance(place, str):
+            db = Postgres(place, DIALECT)
+            stack.push_async_callback(db.close)
+            await db.open()
+            memory.use(db)
+        stack.push_async_callback(memory.close)
         yield memory
-    finally:
-        await memory.close()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where memories are: both kinds keep one contract."""
+    return tmp_path if request.param == "file" else request.getfixturevalue("postgres").make_database()
 
 
 @pytest.fixture
-async def memory(tmp_path: Path) -> AsyncIterator[Memory]:
-    async with remembering(tmp_path) as memory:
+async def memory(place: Path | str) -> AsyncIterator[Memory]:
+    async with remembering(place) as memory:
         yield memory
 
 
@@ -75,9 +88,9 @@ async def test_events_return_in_order_with_session_and_type(memory: Memory) -> N
     assert [session for _, session in await memory.read_sessions()] == ["a", "b"]
 
 
-async def test_events_are_filtered_by_session_type_time_and_position(tmp_path: Path) -> None:
+async def test_events_are_filtered_by_session_type_time_and_position(place: Path | str) -> None:
     clock = [100.0]
-    async with remembering(tmp_path, wall=lambda: clock[0]) as memory:
+    async with remembering(place, wall=lambda: clock[0]) as memory:
         for number in range(4):
             clock[0] += 1
             await memory.record("ab"[number % 2], "user_message" if number < 3 else "error", number, durable=True)
@@ -99,6 +112,14 @@ async def test_text_no_file_can_hold_is_kept_partly(memory: Memory) -> None:
 
     assert event.content == "a?b\0c 🌊 None"
     assert len(event.session) == 200
+
+
+async def test_session_named_with_nul_is_one(memory: Memory) -> None:
+    """PostgreSQL has no such text, and a stranger may send it."""
+    await said(memory, "a\0b", "Hello", "Hi")
+
+    assert await memory.has("a\0b")
+    assert [m.content for m in await memory.read_history("a\0b", max_tokens=10)] == ["Hello", "Hi"]
 
 
 async def test_a_long_event_keeps_its_beginning_and_says_so(memory: Memory) -> None:
@@ -139,13 +160,13 @@ async def test_memory_that_is_off_is_empty(tmp_path: Path) -> None:
 # --- isolation ----------------------------------------------------------------------------------------
 
 
-async def test_agents_that_use_one_file_see_only_their_own(tmp_path: Path) -> None:
-    async with remembering(tmp_path, "first") as first:
+async def test_agents_that_share_a_database_see_only_their_own(place: Path | str) -> None:
+    async with remembering(place, "first") as first:
         await said(first, "s", "Mine?", "Yes")
-    async with remembering(tmp_path, "second") as second:
+    async with remembering(place, "second") as second:
         assert (await second.read_events(), await second.read_sessions(), await second.has("s")) == ([], [], False)
         await said(second, "s", "And mine?")
-    async with remembering(tmp_path, "first") as first:
+    async with remembering(place, "first") as first:
         assert await contents(first) == ["Mine?", "Yes"]
 
 
@@ -182,8 +203,8 @@ async def test_unanswered_question_is_kept_with_the_next(memory: Memory) -> None
 # --- bounds -------------------------------------------------------------------------------------------
 
 
-async def test_a_session_keeps_its_newest_events(tmp_path: Path) -> None:
-    async with remembering(tmp_path, limits=MemoryLimits(session_events=5)) as memory:
+async def test_a_session_keeps_its_newest_events(place: Path | str) -> None:
+    async with remembering(place, limits=MemoryLimits(session_events=5)) as memory:
         for number in range(12):
             await memory.record("s", "user_message", number)
             await memory.record("other", "user_message", "stays" if number == 0 else number)
@@ -193,9 +214,9 @@ async def test_a_session_keeps_its_newest_events(tmp_path: Path) -> None:
         assert await contents(memory, session="other") == [7, 8, 9, 10, 11]
 
 
-async def test_the_sessions_used_longest_ago_go_first(tmp_path: Path) -> None:
+async def test_the_sessions_used_longest_ago_go_first(place: Path | str) -> None:
     clock = [0.0]
-    async with remembering(tmp_path, limits=MemoryLimits(sessions=10), wall=lambda: clock[0]) as memory:
+    async with remembering(place, limits=MemoryLimits(sessions=10), wall=lambda: clock[0]) as memory:
         for number in range(PRUNE_EVERY * 4):
             clock[0] += 1
             await memory.record("kept" if number % 3 == 0 else f"s{number}", "user_message", number, durable=True)
@@ -208,9 +229,9 @@ async def test_the_sessions_used_longest_ago_go_first(tmp_path: Path) -> None:
     assert "s1" not in sessions
 
 
-async def test_bytes_are_bounded(tmp_path: Path) -> None:
+async def test_bytes_are_bounded(place: Path | str) -> None:
     """An event of 1 kB, a thousand times, into 50 kB."""
-    async with remembering(tmp_path, limits=MemoryLimits(bytes=50_000)) as memory:
+    async with remembering(place, limits=MemoryLimits(bytes=50_000)) as memory:
         for number in range(1_000):
             await memory.record(f"s{number}", "user_message", "x" * 998)
         await memory.record("last", "user_message", "y", durable=True)
@@ -219,12 +240,13 @@ async def test_bytes_are_bounded(tmp_path: Path) -> None:
 
     assert 49 <= len(kept) <= 50 + PRUNE_EVERY
     assert kept[-1].content == "y"
-    assert (tmp_path / FILE).stat().st_size < 1_000_000
+    if isinstance(place, Path):
+        assert (place / FILE).stat().st_size < 1_000_000
 
 
-async def test_old_events_go(tmp_path: Path) -> None:
+async def test_old_events_go(place: Path | str) -> None:
     clock = [1_000 * DAY]
-    async with remembering(tmp_path, limits=MemoryLimits(days=2), wall=lambda: clock[0]) as memory:
+    async with remembering(place, limits=MemoryLimits(days=2), wall=lambda: clock[0]) as memory:
         await said(memory, "old", "long ago", "yes")
         await said(memory, "used", "long ago too")
         clock[0] += 3 * DAY
@@ -271,11 +293,11 @@ async def test_what_was_durable_survives_kill_9(tmp_path: Path) -> None:
     assert kept[2 * told + 2 :] in ([], [told + 1], [told + 1, told + 1])
 
 
-async def test_memory_goes_on_after_a_restart(tmp_path: Path) -> None:
+async def test_memory_goes_on_after_a_restart(place: Path | str) -> None:
     for expected in (["a"], ["a", "b"]):
-        async with remembering(tmp_path) as memory:
+        async with remembering(place) as memory:
             await memory.record("s", "user_message", expected[-1])
-        async with remembering(tmp_path) as memory:
+        async with remembering(place) as memory:
             assert await contents(memory) == expected
 
 
