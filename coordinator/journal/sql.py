@@ -114,6 +114,10 @@ OVERDUE = f"""
 SELECT (SELECT count(*) FROM (SELECT 1 FROM history WHERE finished_at < :before LIMIT 100000) AS ended),
        (SELECT count(*) FROM (SELECT 1 FROM webhooks WHERE next_at IS NOT NULL AND NOT ({_WAITS}) LIMIT 100000) AS due)
 """
+CLAIM_WEBHOOK = """
+UPDATE webhooks SET claimed_until = :until
+WHERE task_id = :task_id AND next_at IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= :now)
+"""  # only where several share the journal
 WEBHOOK = "SELECT attempts, next_at, delivered_at, last_error FROM webhooks WHERE task_id = :task_id"
 MOVE_WEBHOOK = f"""
 UPDATE webhooks SET attempts = :attempts, next_at = :next_at, delivered_at = :delivered_at, last_error = :error,

@@ -50,7 +50,7 @@ class Store:
     def __init__(
         self, db: Database, *, publish: Callable[[TaskEvent], None], wall: Clock = time.time, boot: Boot | None = None
     ) -> None:
-        self._db = db
+        self._db, self.shared = db, db.shared
         self._publish = publish
         self._wall = wall
         self._boot = boot

@@ -7,9 +7,11 @@ from random import Random
 
 import httpx
 
+from coordinator.journal import sql
 from coordinator.journal.events import TaskEvent
 from coordinator.journal.store import Store
 from coordinator.reports.view import view
+from shared.db.database import Statement
 from shared.db.outbox import Letter, Outbox, post
 from shared.failpoints import At
 
@@ -31,7 +33,9 @@ class Webhooks:
         at: At,
     ) -> None:
         table = _Table(store, http, base, wall, at)
-        self._outbox = Outbox(table, wall=wall, now=now, random=random, at_one_receiver=AT_ONE_RECEIVER)
+        self._outbox = Outbox(
+            table, wall=wall, now=now, random=random, at_one_receiver=AT_ONE_RECEIVER, shared=store.shared
+        )
         self.run = self._outbox.run
 
     def notice(self, event: TaskEvent) -> None:
@@ -53,6 +57,12 @@ class _Table:
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
         letters = [Letter(*row) for row in await self._store.due_webhooks(now=now, limit=limit)]
         return letters, await self._store.next_webhook(now=now)
+
+    async def claim(self, letter: Letter, *, now: float, until: float) -> bool:
+        row = {"task_id": letter.task_id, "now": now, "until": until}
+        return not self._store.shared or await self._store.write(
+            "store.claim_webhook", Statement(sql.CLAIM_WEBHOOK, row)
+        )
 
     async def post(self, letter: Letter) -> tuple[str | None, bool]:
         task = await self._store.task(letter.task_id)

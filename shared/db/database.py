@@ -37,6 +37,8 @@ class Database(Protocol):
 
     sealed: bool
     """Whether rows carry checksums that are compared when they are read."""
+    shared: bool
+    """Whether other processes use it at the same time."""
 
     async def write(self, name: str, *statements: Statement) -> Rows | None:
         """Runs the statements as one atomic, durable unit; returns the rows of each.

@@ -19,6 +19,7 @@ class MemoryDatabase:
     """The same tables in memory."""
 
     sealed = True
+    shared = False
 
     def __init__(self, *, at: At = nowhere) -> None:
         self._at = at

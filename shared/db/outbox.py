@@ -25,6 +25,8 @@ AT_ONCE = 16
 LOOKED_AT = 500  # due letters a look reads, so that some are for a receiver with a place
 ROOM_SECONDS = 1.0  # before a full disk is tried again
 LOOK_SECONDS = 60.0  # between two looks when nothing is due
+SHARED_LOOK_SECONDS = 5.0  # where others put letters into the table, too
+CLAIM_SECONDS = 15.0  # that a letter is one process's alone: an attempt, and the note of how it went
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class LetterTable(Protocol):
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
         """The letters that `is_due` finds due, the oldest first, and when the next one will be (None: no other)."""
 
+    async def claim(self, letter: Letter, *, now: float, until: float) -> bool:
+        """Whether no other process sends the letter before `until` (Unix seconds)."""
+
     async def post(self, letter: Letter) -> tuple[str | None, bool]:
         """What went wrong (None: nothing), and whether a retry may help."""
 
@@ -63,6 +68,8 @@ def is_due(next_at: float, attempts: int, *, now: float) -> bool:
 class Outbox:
     """Posts the letters of a table: at most `AT_ONCE` together, and `at_one_receiver` to one host and port.
 
+    Where several processes share the table, each letter is claimed, and one whose sender died is sent by another within
+    `CLAIM_SECONDS` and `SHARED_LOOK_SECONDS`.
     Its times are Unix seconds that a start takes from `wall` and that go on with the monotonic `now`, so that a wall
     clock that jumps makes no pause longer or shorter.
     """
@@ -75,12 +82,14 @@ class Outbox:
         now: Callable[[], float] = time.monotonic,
         random: Random,
         at_one_receiver: int = AT_ONCE,
+        shared: bool = False,
     ) -> None:
         self._table = table
         self._now = now
         self._offset = wall() - now()
         self._random = random
         self._at_one_receiver = at_one_receiver
+        self._look_seconds = SHARED_LOOK_SECONDS if shared else LOOK_SECONDS
         self._news = asyncio.Event()
         self._under_way: dict[tuple[str, str], str] = {}  # key: receiver
 
@@ -117,13 +126,17 @@ class Outbox:
         return len(receivers) < AT_ONCE and receivers.count(receiver) < self._at_one_receiver
 
     async def _pause(self, next_at: float | None) -> None:
-        seconds = LOOK_SECONDS if next_at is None else min(LOOK_SECONDS, max(0.01, next_at - self._read_clock()))
+        most = self._look_seconds
+        seconds = most if next_at is None else min(most, max(0.01, next_at - self._read_clock()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
 
     async def _deliver(self, letter: Letter) -> None:
         try:
+            now = self._read_clock()
+            if not await self._table.claim(letter, now=now, until=now + CLAIM_SECONDS):
+                return
             error, may_help = await self._table.post(letter)
             attempts = letter.attempts + 1
             pause = FIRST_PAUSE_SECONDS * 2.0**letter.attempts * (0.8 + 0.4 * self._random.random())

@@ -49,6 +49,7 @@ class Sqlite:
     """The journal in a file; one process holds it at a time."""
 
     sealed = True
+    shared = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from coordinator.journal import seals, sql
 from coordinator.journal.postgres.beside import TEXTS
 from coordinator.journal.postgres.migrations import MIGRATIONS
-from shared.db.postgres.dialect import Dialect
+from shared.db.postgres.dialect import Dialect, drop_seals
 
 _KEEP = """
 WITH ended AS (
@@ -27,6 +27,8 @@ _OWNER = """
 SELECT owner FROM agents WHERE registration::json->>'name' = :name AND owner IS NOT NULL
 ORDER BY registered_at LIMIT 1
 """
+_DUE_WEBHOOKS = sql.DUE_WEBHOOKS.replace("ORDER BY", "AND (claimed_until IS NULL OR claimed_until <= :now) ORDER BY")
+_MOVE_WEBHOOK = sql.MOVE_WEBHOOK.replace("seal =", "claimed_until = NULL, seal =")
 _FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
 
 DIALECT = Dialect(
@@ -38,6 +40,8 @@ DIALECT = Dialect(
         sql.LAST_EVENT: "SELECT coalesce(max(id), 0) FROM events",
         sql.AUDIT: sql.AUDIT.replace("GLOB 'audit.*'", "LIKE 'audit.%'"),
         sql.FREE_PAGES: _FREE_PAGES,
+        sql.DUE_WEBHOOKS: _DUE_WEBHOOKS,
+        sql.MOVE_WEBHOOK: drop_seals(_MOVE_WEBHOOK),
         seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
         **TEXTS,
     },

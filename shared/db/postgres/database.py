@@ -28,6 +28,7 @@ class Postgres:
     """The journal in a database of a server; any number of coordinators use it at a time."""
 
     sealed = False
+    shared = True
 
     def __init__(
         self,

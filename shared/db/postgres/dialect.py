@@ -51,7 +51,7 @@ def translate(sql: str, dialect: Dialect) -> str:
     text = dialect.instead.get(sql)
     if text is not None:
         return text
-    text = re.sub(r"\A\s*SELECT 1\s*\Z", "PERFORM 1", _drop_seals(sql))  # a write that only waits its turn
+    text = re.sub(r"\A\s*SELECT 1\s*\Z", "PERFORM 1", drop_seals(sql))  # a write that only waits its turn
     for pattern, replacement in _PLAIN:
         text = pattern.sub(replacement, text)
     return text
@@ -121,7 +121,7 @@ def _guess_type(name: str) -> str:
     return "bigint" if _COUNT.match(name) else "text"
 
 
-def _drop_seals(sql: str) -> str:
+def drop_seals(sql: str) -> str:
     """Each call of `seal`, whatever stands in its brackets, as NULL."""
     while (found := re.search(r"(?<![\w.])seal\(", sql)) is not None:
         depth, end = 1, found.end()

@@ -31,13 +31,17 @@ class Pushes:
         self._client_for = client_for
 
     async def find_due(self, now: float, limit: int) -> tuple[Sequence[Letter], float | None]:
-        rows = await self._db.read(sql.NEXT, {"limit": limit})
+        rows = await self._db.read(sql.NEXT, {"limit": limit, "now": now})
         letters = [
             Letter(task, url, attempts, hook, seq)
             for seq, task, hook, due, attempts, url in rows
             if is_due(due, attempts, now=now)
         ]
         return letters, next((due for *_, due, attempts, _ in rows if not is_due(due, attempts, now=now)), None)
+
+    async def claim(self, letter: Letter, *, now: float, until: float) -> bool:
+        row = {"seq": letter.seq, "now": now, "until": until}
+        return not self._db.shared or await self._db.write("a2a.claim", Statement(sql.CLAIM, row)) is not None
 
     async def post(self, letter: Letter) -> tuple[str | None, bool]:
         for headers, body in await self._db.read(sql.UNTOLD, {"seq": letter.seq}):

@@ -82,6 +82,9 @@ UNTOLD = """
 SELECT h.headers, o.body FROM outbox o
 JOIN hooks h ON h.task_id = o.task_id AND h.id = o.hook_id WHERE o.seq = :seq
 """
+CLAIM = """
+UPDATE outbox SET claimed_until = :until WHERE seq = :seq AND (claimed_until IS NULL OR claimed_until <= :now)
+"""  # only where several processes share the database
 TOLD = "DELETE FROM outbox WHERE seq = :seq"
 AGAIN = "UPDATE outbox SET attempts = :attempts, due = :due WHERE seq = :seq"
 
