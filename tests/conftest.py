@@ -12,6 +12,11 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from coordinator.journal.postgres.dialect import DIALECT
+from shared.db.database import Database
+from shared.db.memory import MemoryDatabase
+from shared.db.postgres.database import Postgres
+from shared.db.sqlite import Sqlite
 from shared.documents.settings import UploadSettings
 from shared.settings import CoordinatorSettings, ModelSettings, SearchSettings, fields
 from tests.support import fakes
@@ -75,3 +80,11 @@ def postgres() -> Iterator[Server]:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql).")
     with tempfile.TemporaryDirectory(prefix="muster-postgres-") as folder, serve(Path(folder), *UNSAFE) as server:
         yield server
+
+
+@pytest.fixture(params=["file", "memory", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Each kind of database that a journal may be in."""
+    if request.param == "postgres":
+        return Postgres(request.getfixturevalue("postgres").make_database(), DIALECT)
+    return Sqlite(tmp_path / "muster.db") if request.param == "file" else MemoryDatabase()

@@ -48,8 +48,9 @@ async def _read_returns(events: list[TaskEvent], store: Store) -> list[Return]:
 async def _read_usual(agent: str, task: Task, store: Store) -> Usual | None:
     """How long the agent's steps took that went well at once, in the latest tasks before this one."""
     params = {"agent": agent, "before": task.created_at, "limit": MOST_TASKS}
-    rows = await store.read(sql.PEERS, params, aside=True)
-    return measure_usual(list(_read_seconds(agent, rows)))
+    packed = await store.read(sql.PEERS, params, aside=True)
+    apart = await store.read(sql.PEER_SECONDS, params, aside=True)
+    return measure_usual([*_read_seconds(agent, packed), *(seconds for (seconds,) in apart)])
 
 
 def _read_seconds(agent: str, rows: Iterable[tuple[str, bytes]]) -> Iterable[float]:

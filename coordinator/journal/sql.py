@@ -153,12 +153,16 @@ AGENT_EVENTS = """
 SELECT at, data FROM events
 WHERE task_id IS NULL AND id > :after AND id <= :until AND type = 'agent.status' ORDER BY id LIMIT 1000
 """
-PEERS = """
-SELECT task_id, body FROM history WHERE body IS NOT NULL AND task_id IN (
+_PEERS = """
     SELECT task_id FROM task_agents WHERE agent = :agent AND status = 'completed' AND created_at < :before
     ORDER BY created_at DESC LIMIT :limit
-)
 """
+PEERS = f"SELECT task_id, body FROM history WHERE body IS NOT NULL AND task_id IN ({_PEERS})"
+PEER_SECONDS = f"""
+SELECT finished_at - started_at FROM steps
+WHERE answered_by = :agent AND status = 'completed' AND attempt = 1 AND failed = 0 AND started_at IS NOT NULL
+  AND task_id IN ({_PEERS})
+"""  # of those that are not packed
 BODY = "SELECT body FROM history WHERE task_id = :task_id"
 
 TASK_COLUMNS = """

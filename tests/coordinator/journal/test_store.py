@@ -14,7 +14,6 @@ import pytest
 from coordinator.access.claims import Holder
 from coordinator.agent_pool.records import AgentRecord, AgentRecords
 from coordinator.journal.events import TaskEvent
-from coordinator.journal.postgres.dialect import DIALECT
 from coordinator.journal.store import WRITES, Store
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Missing, Registration, Status, StepError, Usage
@@ -47,14 +46,9 @@ class Journal:
         return found
 
 
-@pytest.fixture(params=["file", "memory", "postgres"])
-async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    db: Database
-    if request.param == "postgres":
-        db = Postgres(request.getfixturevalue("postgres").make_database(), DIALECT)
-    else:
-        db = Sqlite(tmp_path / "muster.db") if request.param == "file" else MemoryDatabase()
-    journal = Journal(db)
+@pytest.fixture
+async def journal(database: Database) -> AsyncIterator[Journal]:
+    journal = Journal(database)
     await journal.store.open()
     yield journal
     await journal.store.close()
