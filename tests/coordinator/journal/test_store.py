@@ -554,6 +554,21 @@ async def test_large_request_is_written_once(journal, size):
     assert await journal.count("requests") == 0
 
 
+@pytest.mark.parametrize("size", [100, 150_000, 700_000], ids=["small", "compressed", "large"])
+async def test_large_output_comes_back(journal, size):
+    """Of a task that is open, and of one that has ended."""
+    output = {"text": "é" * size, "rows": list(range(size // 100))}
+    await journal.store.accept(task())
+    send(journal, task(), attempt=1)
+
+    assert await finish(journal, task(), done(task(), output=output))
+    [opened], as_open = await journal.store.open_tasks(), await journal.store.task("t1")
+    await end(journal, task())
+    as_ended = await journal.store.task("t1")
+
+    assert [one.step("research").output for one in (opened, as_open, as_ended)] == [output] * 3
+
+
 # --- the named points -----------------------------------------------------------------------------
 
 
