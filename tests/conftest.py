@@ -60,16 +60,25 @@ def network() -> Network:
 
 
 @pytest.fixture
-async def coordinator(network: Network) -> AsyncIterator[Suite]:
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a coordinator keeps its journal: in memory, or where `fakes.FILE_AND_SERVER` asks for it."""
+    kind = getattr(request, "param", "memory")
+    if kind == "postgres":
+        return str(request.getfixturevalue("postgres").make_database())
+    return f"sqlite:///{tmp_path}/muster.db" if kind == "file" else "memory:"
+
+
+@pytest.fixture
+async def coordinator(network: Network, journal_url: str) -> AsyncIterator[Suite]:
     """A coordinator that knows no agent yet."""
-    async with Suite(network) as suite:
+    async with Suite(network, database_url=journal_url) as suite:
         yield suite
 
 
 @pytest.fixture
-async def suite(network: Network) -> AsyncIterator[Suite]:
+async def suite(network: Network, journal_url: str) -> AsyncIterator[Suite]:
     """A coordinator with a researcher, an analyzer and a reporter."""
-    async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER) as suite:
+    async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER, database_url=journal_url) as suite:
         yield suite
 
 

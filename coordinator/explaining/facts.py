@@ -49,7 +49,7 @@ async def _read_usual(agent: str, task: Task, store: Store) -> Usual | None:
     """How long the agent's steps took that went well at once, in the latest tasks before this one."""
     params = {"agent": agent, "before": task.created_at, "limit": MOST_TASKS}
     packed = await store.read(sql.PEERS, params, aside=True)
-    apart = await store.read(sql.PEER_SECONDS, params, aside=True)
+    apart = await store.read(sql.PEER_TIMES, params, aside=True)
     return measure_usual([*_read_seconds(agent, packed), *(seconds for (seconds,) in apart)])
 
 

@@ -158,7 +158,7 @@ _PEERS = """
     ORDER BY created_at DESC LIMIT :limit
 """
 PEERS = f"SELECT task_id, body FROM history WHERE body IS NOT NULL AND task_id IN ({_PEERS})"
-PEER_SECONDS = f"""
+PEER_TIMES = f"""
 SELECT finished_at - started_at FROM steps
 WHERE answered_by = :agent AND status = 'completed' AND attempt = 1 AND failed = 0 AND started_at IS NOT NULL
   AND task_id IN ({_PEERS})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
@@ -107,6 +108,9 @@ class Network(httpx.AsyncBaseTransport):
         """Closes the real connections; each client's `aclose` leaves them to the others."""
         await self._real.aclose()
 
+
+# Marks a test that runs twice: with a journal in a file, and in PostgreSQL.
+FILE_AND_SERVER = pytest.mark.parametrize("journal_url", ["file", "postgres"], indirect=True)
 
 # --- agents in a few words ------------------------------------------------------------------------
 

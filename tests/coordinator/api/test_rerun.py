@@ -10,8 +10,9 @@ import pytest
 
 from coordinator.access.keys import make_key
 from shared.contracts import TaskView, Usage
-from tests.support.fakes import Held, Network, Suite, agent, eventually
+from tests.support.fakes import FILE_AND_SERVER, Held, Network, Suite, agent, eventually
 
+pytestmark = FILE_AND_SERVER
 PLAN = [
     {"id": "find", "capability": "work", "input": "x" * 200_000},
     {"id": "join", "capability": "join", "needs": ["find"]},
@@ -140,9 +141,9 @@ async def test_twice_at_once_with_a_key_is_one_task(coordinator: Suite) -> None:
     assert len({(await again(coordinator, first.task_id)).json()["task_id"] for _ in range(2)}) == 2
 
 
-async def test_a_restart_keeps_what_was_taken(network: Network, tmp_path: Path) -> None:
+async def test_a_restart_keeps_what_was_taken(network: Network, journal_url: str) -> None:
     """A restart runs only what is left, and the steps taken over are not in the limits of the new task."""
-    held, settings = Held(), {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+    held, settings = Held(), {"database_url": journal_url}
     async with Suite(network, FIND, JOIN, **settings) as suite:
         first = await suite.execute(plan=PLAN)
         await suite.remove("joiner")
@@ -163,10 +164,10 @@ async def test_a_restart_keeps_what_was_taken(network: Network, tmp_path: Path) 
         assert (ended.status, ended.usage.calls) == ("completed", 2)
 
 
-async def test_running_again_needs_execute(network: Network, tmp_path: Path) -> None:
+async def test_running_again_needs_execute(network: Network, tmp_path: Path, journal_url: str) -> None:
     keys = tmp_path / "keys"
     reader, caller = make_key(keys, "reader", ["read"]), make_key(keys, "caller", ["execute"])
-    async with Suite(network, api_key="s3cret", keys_file=keys) as suite:
+    async with Suite(network, api_key="s3cret", keys_file=keys, database_url=journal_url) as suite:
         answers = [await again(suite, "none", headers={"Authorization": f"Bearer {key}"}) for key in (reader, caller)]
 
     assert [a.status_code for a in answers] == [403, 404]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import httpx
 
-from tests.support.fakes import Held, Network, Suite, agent, eventually
+from tests.support.fakes import FILE_AND_SERVER, Held, Network, Suite, agent, eventually
 
+pytestmark = FILE_AND_SERVER
 PLAN = [{"id": "find", "capability": "work"}, {"id": "join", "capability": "work", "needs": ["find"]}]
 
 
@@ -25,7 +25,7 @@ async def test_the_cause_is_told_in_three_forms(coordinator: Suite) -> None:
     plain = await coordinator.client.get(path, headers={"Accept": "text/plain"})
     marked = await coordinator.client.get(path, headers={"Accept": "text/markdown"})
 
-    [cause] = seen["causes"]
+    cause = seen["causes"][0]
     assert (cause["kind"], cause["step_id"], cause["agent"]) == ("agent_refused", "find", "worker")
     assert [step["step_id"] for step in seen["critical_path"]] == ["find"]
     assert plain.text.splitlines() == seen["lines"]
@@ -37,8 +37,8 @@ async def test_an_unknown_task_has_no_why(coordinator: Suite) -> None:
     assert (await coordinator.client.get("/tasks/none/why")).status_code == 404
 
 
-async def test_a_restart_is_found_in_the_journal(network: Network, tmp_path: Path) -> None:
-    held, settings = Held(), {"database_url": f"sqlite:///{tmp_path}/muster.db"}
+async def test_a_restart_is_found_in_the_journal(network: Network, journal_url: str) -> None:
+    held, settings = Held(), {"database_url": journal_url}
     async with Suite(network, agent("worker", "work", held), **settings) as suite:
         task_id = await suite.begin(plan=PLAN[:1])
         await eventually(lambda: held.began)

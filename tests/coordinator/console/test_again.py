@@ -14,7 +14,7 @@ from shared.agent import Context, Reply
 from shared.contracts import StepRequest
 from shared.errors import WorkerFault
 from tests.coordinator.console.test_pages import HTML, KEY, log_in, token, visitor_of
-from tests.support.fakes import Held, Network, Suite, agent, eventually
+from tests.support.fakes import FILE_AND_SERVER, Held, Network, Suite, agent, eventually
 
 PLAN = [
     {"id": "first", "capability": "paint", "input": {"colour": "blue"}},
@@ -54,6 +54,7 @@ async def test_page_says_why_and_offers_more(suite: Suite) -> None:
     assert 'id="why"' not in other.text
 
 
+@FILE_AND_SERVER
 async def test_step_runs_again_with_another_input(suite: Suite) -> None:
     """The steps before are taken over, and the page of the new task says from where."""
     task_id = await fail(suite)
@@ -68,6 +69,7 @@ async def test_step_runs_again_with_another_input(suite: Suite) -> None:
     assert "taken over from" in page.text
 
 
+@FILE_AND_SERVER
 async def test_same_page_runs_it_once(suite: Suite) -> None:
     """A double click is one task; the page loaded again is another."""
     task_id = await fail(suite)
@@ -77,6 +79,7 @@ async def test_same_page_runs_it_once(suite: Suite) -> None:
     assert len({answer.headers["location"] for answer in answers}) == 2
 
 
+@FILE_AND_SERVER
 async def test_what_cannot_run_again_is_said(suite: Suite) -> None:
     """A task that runs, a step that is none of it, an agent that is gone, and a number that is none."""
     await suite.add(agent("holder", "hold", Held()))
@@ -116,9 +119,10 @@ def test_changed_input_is_json_or_text() -> None:
     assert wish_of({"a": 1}, "plain words") == {"a": "plain words"}
 
 
-async def test_recorded_task_can_be_replayed(network: Network) -> None:
+@FILE_AND_SERVER
+async def test_recorded_task_can_be_replayed(network: Network, journal_url: str) -> None:
     """Its page shows the command and gives the recording as a file; that of a task without one does not."""
-    async with Suite(network, agent("painter", "paint"), record="on") as suite:
+    async with Suite(network, agent("painter", "paint"), record="on", database_url=journal_url) as suite:
         task = await suite.execute(plan=[{"id": "a", "capability": "paint"}])
         page = await suite.client.get(f"/console/tasks/{task.task_id}", headers=HTML)
         file = await suite.client.get(f"/console/tasks/{task.task_id}/recording", headers=HTML)
@@ -132,6 +136,7 @@ async def test_recorded_task_can_be_replayed(network: Network) -> None:
     assert "muster replay" not in plain.text
 
 
+@FILE_AND_SERVER
 async def test_question_can_be_changed(suite: Suite) -> None:
     """The form of the first page is filled with the question of the task."""
     task = await suite.execute("Why <is> it?", timeout_seconds=33)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from coordinator.console.figures.charts import HEIGHT, stack
@@ -13,7 +11,7 @@ from coordinator.observers.minutes import KEPT, Minutes
 from shared.agent import Context, Reply
 from shared.contracts import StepRequest, Usage
 from tests.coordinator.console.test_pages import HTML
-from tests.support.fakes import Network, Suite, agent, eventually
+from tests.support.fakes import FILE_AND_SERVER, Network, Suite, agent, eventually
 
 
 @pytest.mark.parametrize(
@@ -37,6 +35,7 @@ def test_percentiles_are_those_of_classes() -> None:
     assert find_percentile({}, 0.5) is None
 
 
+@FILE_AND_SERVER
 async def test_ends_are_counted_where_they_were(suite: Suite) -> None:
     """By status, in the stretch in which the task ended."""
     await suite.execute()
@@ -63,7 +62,8 @@ def test_minutes_are_summed_and_forgotten() -> None:
     assert sum(first for first, _ in minutes.sum_up(since=0, width=1e9, stretches=1)) == KEPT
 
 
-async def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
+@FILE_AND_SERVER
+async def test_tokens_outlive_a_restart(journal_url: str) -> None:
     """Those of the journal are counted once, those of this process once; also of a task with a large output."""
 
     async def spends(step: StepRequest, ctx: Context) -> Reply:
@@ -75,10 +75,9 @@ async def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
             await suite.execute(plan=[{"id": "a", "capability": "spend", "input": given}])
         return (await suite.client.get("/console/numbers", headers=HTML)).text
 
-    journal = f"sqlite:///{tmp_path}/muster.db"
-    async with Suite(database_url=journal) as suite:
+    async with Suite(database_url=journal_url) as suite:
         before = await run(suite, 0, 1)
-    async with Suite(database_url=journal) as suite:
+    async with Suite(database_url=journal_url) as suite:
         await run(suite, 0)
         spent = getattr(suite.app.state, SPENT)
         await eventually(lambda: spent.known)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from coordinator.journal import sql
 from coordinator.journal.pruning import drop_recordings
 from tests.support import fakes
-from tests.support.fakes import Network, Suite
+from tests.support.fakes import FILE_AND_SERVER, Network, Suite
+
+pytestmark = FILE_AND_SERVER
+TEAM = (fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER)
 
 
 async def _recorded(suite: Suite) -> list[str]:
@@ -13,8 +16,8 @@ async def _recorded(suite: Suite) -> list[str]:
     return sorted(task_id for (task_id,) in rows)
 
 
-async def test_the_oldest_recordings_are_deleted_first(network: Network) -> None:
-    async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER, record=True) as suite:
+async def test_the_oldest_recordings_are_deleted_first(network: Network, journal_url: str) -> None:
+    async with Suite(network, *TEAM, record=True, database_url=journal_url) as suite:
         tasks = [(await suite.execute()).task_id for _ in range(3)]
         [(size,)] = await suite.services.store.read(sql.RECORDED_BYTES)
 
@@ -23,8 +26,8 @@ async def test_the_oldest_recordings_are_deleted_first(network: Network) -> None
         assert (dropped, await _recorded(suite)) == (2, tasks[2:])
 
 
-async def test_a_recording_goes_with_its_task(network: Network) -> None:
-    async with Suite(network, fakes.RESEARCHER, fakes.ANALYZER, fakes.REPORTER, record=True) as suite:
+async def test_a_recording_goes_with_its_task(network: Network, journal_url: str) -> None:
+    async with Suite(network, *TEAM, record=True, database_url=journal_url) as suite:
         task = await suite.execute()
         assert await _recorded(suite) == [task.task_id]
 
