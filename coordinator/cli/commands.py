@@ -9,6 +9,7 @@ import typer
 
 from coordinator.cli import access
 from coordinator.cli.journal_commands import journal
+from coordinator.cli.moving.command import moves
 from coordinator.cli.options import Json, KeyOption, Url
 from coordinator.cli.replays.command import replays
 from coordinator.cli.task_commands import read_plan, tasks
@@ -37,6 +38,7 @@ cli.add_typer(tasks)
 cli.add_typer(uploads)
 cli.add_typer(replays)
 cli.add_typer(journal)
+cli.add_typer(moves)
 
 
 def _print_version(wanted: bool) -> None:

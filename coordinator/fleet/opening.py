@@ -10,6 +10,7 @@ from typing import Any
 from coordinator.execution.dispatcher import Dispatcher
 from coordinator.fleet.clock import SharedClock
 from coordinator.journal.location import is_server, journal_path
+from coordinator.journal.moving.left_behind import refuse_left_behind
 from shared.background import Background
 from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
@@ -19,9 +20,10 @@ from shared.settings import CoordinatorSettings
 
 
 def make_database(settings: CoordinatorSettings, *, at: At, on_broken: Callable[[str], None]) -> Database:
-    """Raises `StorageBroken` for an address that names none."""
+    """Raises `StorageBroken` for an address that names none, and where a file with tasks was not moved to a server."""
     url, password = settings.database_url, settings.database_password
     if is_server(url):
+        refuse_left_behind(url)
         from coordinator.journal.postgres.dialect import DIALECT
         from shared.db.postgres.database import Postgres
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from coordinator.journal import packed, seals, sql
+from coordinator.journal.moving.tables import MOVED, Destination
 from coordinator.journal.seals import seal
 from shared import logs
 from shared.db.database import Database, Function, Query, Statement
+from shared.db.refusals import JOURNAL
 from shared.errors import StorageBroken
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -22,8 +25,26 @@ AT_START = 10_000  # of the newest ended tasks, whose rows a start looks at
 async def check_start(db: Database) -> int:
     """The position of the last event. Rows of an earlier format are sealed.
 
-    Raises `StorageBroken` where events are missing, or where a row that a start goes on with is damaged.
+    Raises `StorageBroken` where events are missing, where a row that a start goes on with is damaged, and where the
+    journal was moved elsewhere.
     """
+    if moved := await db.read(sql.GET_META, {"key": MOVED}):
+        raise _refuse_moved(Destination.read(moved[0][0]))
+    try:
+        return await _check_start(db)
+    except StorageBroken as exc:
+        raise StorageBroken(f"{exc.detail} {JOURNAL.remedy}") from exc
+
+
+def _refuse_moved(destination: Destination) -> StorageBroken:
+    at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(destination.at))
+    return StorageBroken(
+        f"The journal was moved to {destination.moved_to} at {at} UTC, and its tasks go on there: set DATABASE_URL to "
+        "it. To come back, move it back (python -m coordinator.cli migrate --from … --to …)."
+    )
+
+
+async def _check_start(db: Database) -> int:
     if (own := await db.take_positions()) is not None:
         return own
     last = int((await db.read(sql.LAST_EVENT))[0][0])

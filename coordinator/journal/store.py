@@ -22,8 +22,6 @@ from coordinator.tasks.delegation_log import FINISHED, add_delegated, close_cut_
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status, StepError
 from shared.db.database import Database, Query, Row, Statement
-from shared.db.refusals import JOURNAL
-from shared.errors import StorageBroken
 from shared.limits.ledger import Ledger
 
 WRITES = (
@@ -59,12 +57,9 @@ class Store:
         self.watch = Watch(db, wall=wall)
 
     async def open(self) -> None:
-        """Raises `StorageBroken` where the journal has less than its mark says, or rows are damaged."""
+        """Raises `StorageBroken` where the journal has less than its mark says, rows are damaged, or it was moved."""
         await self._db.open(MIGRATIONS, checking.FUNCTIONS)
-        try:
-            self._last_event = await checking.check_start(self._db)
-        except StorageBroken as exc:
-            raise StorageBroken(f"{exc.detail} {JOURNAL.remedy}") from exc
+        self._last_event = await checking.check_start(self._db)
         self.watch.start(self._last_event)
         await self.watch.keep_mark()
 

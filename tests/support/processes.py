@@ -222,6 +222,11 @@ class Coordinator(Service):
         env |= {name.upper(): str(value) for name, value in settings.items()}
         super().__init__("coordinator", folder, env=env, warm=warm, through=through)
 
+    def use(self, journal: Path | str) -> None:
+        """From its next start on, it has another journal."""
+        self.journal = journal
+        self._env = {**self._env, "DATABASE_URL": journal if isinstance(journal, str) else f"sqlite:///{journal}"}
+
 
 def wait_until_it_answers(url: str, process: Running, seconds: float = READY_SECONDS) -> None:
     """Waits for a 200; fails with the process's last words when it ends before or takes too long."""

@@ -199,6 +199,11 @@ class Bench:
         self.durable.append((killed_at, now.ended_steps))
         self.before = now
 
+    def look_at(self, now: History) -> None:
+        """From now on, the journal goes on from here."""
+        self.durable.append((time.monotonic(), now.ended_steps))
+        self.before = now
+
     async def finish(self) -> dict[str, int]:
         """Everything ends, the coordinator too; the figures."""
         await asyncio.to_thread(self.coordinator.ready)

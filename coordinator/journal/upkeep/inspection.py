@@ -55,7 +55,7 @@ def inspect(database_url: str, *, accept_loss: bool = False) -> Found:
         with closing(open_journal(journal, MIGRATIONS, accept_loss=accept_loss)) as connection:
             define(connection, FUNCTIONS)
             last = int(connection.execute(sql.LAST_EVENT).fetchone()[0])
-            damaged = tuple(sorted(set(_find(connection))))
+            damaged = tuple(sorted(set(find_damaged(connection))))
             if accept_loss:
                 connection.execute("BEGIN IMMEDIATE")
                 for entry in damaged:
@@ -73,6 +73,7 @@ def inspect(database_url: str, *, accept_loss: bool = False) -> Found:
         lock.close()
 
 
-def _find(connection: sqlite3.Connection) -> Iterator[str]:
+def find_damaged(connection: sqlite3.Connection) -> Iterator[str]:
+    """What is not as it was written: ids of tasks, names of agents and entries, some of them twice."""
     for query in (*seals.ROTTEN_OPEN.values(), *seals.ROTTEN_KEPT.values()):
         yield from (row[0] for row in connection.execute(query))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import asyncpg
 
@@ -56,7 +58,7 @@ async def make_pool(url: str, password: str | None) -> asyncpg.Pool[asyncpg.Reco
 
 
 async def _make_pool(url: str, password: str | None) -> asyncpg.Pool[asyncpg.Record]:
-    try:
+    with _explained(url):
         return await asyncpg.create_pool(
             url,
             password=password,
@@ -66,6 +68,18 @@ async def _make_pool(url: str, password: str | None) -> asyncpg.Pool[asyncpg.Rec
             command_timeout=COMMAND_SECONDS,
             max_inactive_connection_lifetime=300.0,
         )
+
+
+async def connect(url: str, password: str | None) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection, whose statements may take as long as they need; raises as `make_pool` does, at once."""
+    with _explained(url):
+        return await asyncpg.connect(url, password=None if has_password(url) else password, timeout=CONNECT_SECONDS)
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
     except FOR_GOOD as exc:
         raise StorageBroken(f"{name(url)} refused the connection: {tell(exc)} Look at DATABASE_URL.") from exc
     except (*LOST, *REFUSED) as exc:

@@ -1,0 +1,181 @@
+"""A journal in PostgreSQL, as the source or the target of a move."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import asyncpg
+
+from coordinator.journal.location import shown
+from coordinator.journal.moving.side import MoveFailed
+from coordinator.journal.moving.tables import CAME, MOVED, TABLES, Destination, Origin, Table
+from coordinator.journal.postgres.migrations import MIGRATIONS
+from shared.db.database import Row
+from shared.db.postgres.connection import LOST, REFUSED, connect, explain, tell
+from shared.db.postgres.database import POSITION_BITS
+from shared.db.postgres.schema import LOCK, migrate
+from shared.errors import StorageBroken
+
+CLOSE_SECONDS = 2.0
+GONE_SECONDS = 6.0  # after which a coordinator that was killed is told from one that runs
+LOOK_SECONDS = 0.5
+
+# Those that have beaten in the last seconds, and those that are connected and silent: stopped, and not gone.
+_USERS = """
+SELECT address FROM coordinators WHERE at > extract(epoch FROM clock_timestamp()) - 5
+UNION ALL
+SELECT coalesce(host(client_addr), 'this machine') FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND query = 'LISTEN muster_news'
+"""
+_LANES = """
+UPDATE tasks SET lane = coalesce(lane_of->>'key', '') || '/' || coalesce(lane_of->>'tenant', '')
+FROM (SELECT task_id, data::json->'lane' AS lane_of FROM events
+      WHERE type = 'task.accepted' AND task_id IN (SELECT id FROM tasks)) AS accepted
+WHERE task_id = id AND json_typeof(lane_of) = 'object'
+"""
+_NUMBERED = ("history", "recordings")  # their ids are given by sequences
+_NUMBER_ON = """
+SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(max(id), 1), max(id) IS NOT NULL) FROM {table}
+"""
+_POSITION = f"SELECT (last_value + is_called::int) << {POSITION_BITS} FROM muster_positions"
+_WISHES = "SELECT count(*) FROM tasks WHERE cancelled"
+
+
+class ServerSide:
+    """One connection, one transaction, and the lock that every start of a coordinator takes."""
+
+    def __init__(self, url: str, password: str | None) -> None:
+        self.name = shown(url)
+        self._url = url
+        self._password = password
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._transaction: asyncpg.transaction.Transaction | None = None
+
+    async def open_source(self) -> None:
+        await self._connect()
+        with self._explained():
+            if await self._open.fetchval("SELECT to_regclass('muster_format')") is None:
+                raise MoveFailed(f"--from {self.name} has no journal.")
+        await self._take()
+        with self._explained():
+            if wishes := await self._open.fetchval(_WISHES):
+                raise MoveFailed(
+                    f"{wishes} of the tasks in {self.name} are to be cancelled, and no coordinator has done it yet: "
+                    "start one there, and stop it."
+                )
+            self._transaction = self._open.transaction(isolation="repeatable_read", readonly=True)
+            await self._transaction.start()
+
+    async def open_target(self) -> None:
+        await self._connect()
+        await self._take()
+        with self._explained():
+            self._transaction = self._open.transaction()
+            await self._transaction.start()
+
+    async def _connect(self) -> None:
+        self._connection = await connect(self._url, self._password)
+        with self._explained():
+            await self._open.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+
+    async def _take(self) -> None:
+        with self._explained():
+            if not await self._open.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                raise MoveFailed(f"{self.name} is in use: another move, or a coordinator that starts. Stop it.")
+            await migrate(self._open, MIGRATIONS)
+            until = time.monotonic() + GONE_SECONDS
+            while users := await self._open.fetch(_USERS):
+                if time.monotonic() >= until:
+                    raise MoveFailed(f"{self.name} is in use by a coordinator at {users[0][0]}. Stop all that use it.")
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            with suppress(*LOST, asyncpg.PostgresError):
+                await self._connection.close(timeout=CLOSE_SECONDS)
+            self._connection.terminate()
+
+    @property
+    def _open(self) -> asyncpg.Connection[asyncpg.Record]:
+        assert self._connection is not None
+        return self._connection
+
+    async def count(self, table: Table) -> int:
+        with self._explained():
+            count: int = await self._open.fetchval(f"SELECT count(*) FROM {table.name} WHERE {table.where}")
+        return count
+
+    async def read(self, table: Table, columns: Sequence[str]) -> AsyncIterator[Sequence[Row]]:
+        text = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {table.where} ORDER BY {table.order}"
+        with self._explained():
+            cursor = await self._open.cursor(text)
+        while True:
+            with self._explained():
+                rows = await cursor.fetch(table.batch)
+            if not rows:
+                return
+            yield [tuple(row) for row in rows]
+
+    async def read_meta(self, key: str) -> str | None:
+        with self._explained():
+            value: str | None = await self._open.fetchval("SELECT value FROM meta WHERE key = $1", key)
+        return value
+
+    async def find_position(self) -> int:
+        with self._explained():
+            position: int = await self._open.fetchval(_POSITION)
+        return position
+
+    async def begin(self, *, replace: bool) -> None:
+        with self._explained():
+            await self._open.execute(f"TRUNCATE {', '.join(table.name for table in TABLES)}, beats, coordinators")
+            if await self._open.fetchval("SELECT to_regclass('pgqueuer')") is not None:
+                await self._open.execute("DELETE FROM pgqueuer")
+
+    async def write(self, table: Table, columns: Sequence[str], rows: AsyncIterator[Sequence[Row]]) -> None:
+        async def each() -> AsyncIterator[Row]:
+            async for batch in rows:
+                for row in batch:
+                    yield row
+
+        with self._explained():
+            await self._open.copy_records_to_table(table.name, columns=columns, records=each())
+
+    async def settle(self, position: int) -> None:
+        with self._explained():
+            await self._open.execute(_LANES)
+            for table in _NUMBERED:
+                await self._open.execute(_NUMBER_ON.format(table=table))
+            first = max(1, -(-position >> POSITION_BITS))
+            await self._open.execute("SELECT setval('muster_positions', $1, FALSE)", first)
+
+    async def commit(self, origin: Origin) -> None:
+        with self._explained():
+            await self._keep(CAME, origin.write())
+            assert self._transaction is not None
+            await self._transaction.commit()
+
+    async def leave(self, destination: Destination) -> None:
+        with self._explained():
+            if self._transaction is not None:
+                await self._transaction.rollback()
+            await self._keep(MOVED, destination.write())
+
+    async def _keep(self, key: str, value: str) -> None:
+        await self._open.execute(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            key,
+            value,
+        )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (*LOST, *REFUSED) as exc:
+            raise explain(exc) from exc
+        except asyncpg.PostgresError as exc:
+            raise StorageBroken(f"{self.name} cannot be used: {tell(exc)}") from exc
