@@ -68,8 +68,8 @@ class FleetDispatcher(Dispatcher):
                 left = min(task.seconds, task.deadline - self._wall())
                 live = self._take_up(task, turn, until=self._now() + left, again=task.started_at is not None)
                 live.cancelled = taken.cancelled
-                self._began[task_id] = self._now()
                 self._carry_on(live)
+                self._news.tell(task_id)
         assert live.carrier is not None
         await asyncio.wait({live.carrier})
         if not live.ended.is_set() and self._closing:
@@ -91,7 +91,7 @@ class FleetDispatcher(Dispatcher):
                 await asyncio.wait({live.carrier})
                 if live.ended.is_set():
                     return live.task
-            if (task := await self._store.task(task_id)) is not None and task.ended:
+            if task_id not in self._waiting and (task := await self._store.task(task_id)) is not None and task.ended:
                 return task
             await news()
 
@@ -119,10 +119,20 @@ class FleetDispatcher(Dispatcher):
         return task
 
     def _begin(self, task: Task, turn: Turn, began: float, *, cancelled: bool) -> None:
-        """Its job was written with it."""
-        self._waiting[task.id] = turn
-        if cancelled:
+        """Its job was written with it: taken by this coordinator in the same commit, or for any."""
+        if task.id in self._live:  # the queue was quicker
+            self._admission.forget(turn)
+        elif task.id in self._jobs.taken:
+            super()._begin(task, turn, began, cancelled=cancelled)
+        else:
+            self._waiting[task.id] = turn
+        self._jobs.taken.discard(task.id)
+        if cancelled and task.id not in self._live:
             self._writing.add(asyncio.create_task(self._give_up_waiting(task.id)))
+
+    def _take_up(self, task: Task, turn: Turn, *, until: float, again: bool = False) -> Live:
+        self._began[task.id] = self._now()
+        return super()._take_up(task, turn, until=until, again=again)
 
     async def _give_up_waiting(self, task_id: str) -> bool:
         try:

@@ -19,7 +19,7 @@ from coordinator.journal.events import Feed
 from coordinator.journal.store import Store
 from shared import logs
 from shared.background import Background
-from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED
+from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED, leave_as_it_is
 from shared.db.postgres.database import Postgres
 from shared.errors import MusterError
 
@@ -50,11 +50,19 @@ async def open_fleet(
         max_size=CONNECTIONS,
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
+        reset=leave_as_it_is,
     )
     stack.callback(pool.terminate)
     members = Members(store, identity, address, clock.read)
     shared = SharedAgents(agents, members, store)
-    jobs = Jobs(pool, at_once=at_once, carry=dispatcher.carry_job, cancel=dispatcher.cancel_here, wall=clock.read)
+    jobs = Jobs(
+        pool,
+        carrier=identity,
+        at_once=at_once,
+        carry=dispatcher.carry_job,
+        cancel=dispatcher.cancel_here,
+        wall=clock.read,
+    )
     news = News(lambda: asyncpg.connect(db.address, password=db.password, timeout=CONNECT_SECONDS), feed.wake)
     dispatcher.join(Carried(store, identity), news, jobs)
     await jobs.install()
@@ -66,7 +74,7 @@ async def open_fleet(
     background.loop("clock-of-all", lambda: clock.measure_forever(db))
     background.loop("queue", jobs.run_forever)
     background.loop("news", news.listen_forever)
-    background.loop("fleet", lambda: _keep(jobs, members, shared, dispatcher))
+    background.loop("fleet", lambda: _keep(db, jobs, members, shared, dispatcher))
 
 
 async def _leave(jobs: Jobs, members: Members) -> None:
@@ -74,7 +82,7 @@ async def _leave(jobs: Jobs, members: Members) -> None:
     await members.leave()
 
 
-async def _keep(jobs: Jobs, members: Members, shared: SharedAgents, dispatcher: FleetDispatcher) -> None:
+async def _keep(db: Postgres, jobs: Jobs, members: Members, shared: SharedAgents, dispatcher: FleetDispatcher) -> None:
     """Once a second: says that this coordinator is there, and looks what the others have changed."""
     beats = 0
     while True:
@@ -83,6 +91,7 @@ async def _keep(jobs: Jobs, members: Members, shared: SharedAgents, dispatcher: 
         try:
             await members.beat()
             jobs.coordinators = len(members.there) or 1
+            db.tell(jobs.coordinators > 1)
             await shared.look()
             await dispatcher.look_around()
             await jobs.fill()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
-from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
+from pgqueuer.db import AsyncpgDriver
 from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Context, Job
 from pgqueuer.qm import QueueManager
@@ -15,54 +17,85 @@ from pgqueuer.queries import Queries
 from pgqueuer.types import JobId
 
 from coordinator.fleet.members import GONE_SECONDS
+from coordinator.fleet.queue import DEQUEUE_SECONDS, HEARTBEAT_SECONDS, SILENCE, TASK, TaskQueue
 from coordinator.journal import sql
 from shared import logs
+from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.schema import LOCK, Connection
 from shared.db.writes import Unit
 
-TASK = "muster_task"  # the name of the jobs
-HEARTBEAT_SECONDS = 5.0  # a coordinator that is silent for so long loses its jobs
-DEQUEUE_SECONDS = 2.0  # between two looks for jobs where no news came
 AGAIN_SECONDS = 0.5  # before a queue that broke is opened again
 CANCEL_SECONDS = 1.0  # for a queue that is cut off to leave
 BATCH = 8
+MOST_ENDED = 32  # jobs that PgQueuer counts as held here though they have ended: it takes note of several at once
 KEPT = timedelta(days=1)  # of PgQueuer's own log
 
 Pool = asyncpg.Pool
 Carry = Callable[[str], Awaitable[bool]]  # a task's id; whether it has ended
 Cancel = Callable[[str], Awaitable[None]]
 
-_CHOOSE = """
-SELECT id, priority FROM (
-    SELECT t.id, t.priority, t.created_at,
-           row_number() OVER (PARTITION BY t.lane ORDER BY t.priority DESC, t.created_at, t.id)
-           + coalesce((SELECT count(*) FROM pgqueuer AS q JOIN tasks AS o ON o.id = q.dedupe_key
-                       WHERE o.lane IS NOT DISTINCT FROM t.lane), 0) AS place
-    FROM tasks AS t
-    WHERE t.finished_at IS NULL AND ($1::text[] IS NULL OR t.id = ANY($1))
-      AND NOT EXISTS (SELECT 1 FROM pgqueuer AS q WHERE q.dedupe_key = t.id)
-      AND NOT EXISTS (SELECT 1 FROM coordinators AS c WHERE c.id = t.carrier AND c.at > $3)
-    ORDER BY t.priority DESC, t.created_at LIMIT 1000
-) AS waiting WHERE place <= $2 ORDER BY priority DESC, created_at
-"""  # of each lane as many as may be in the queue; the others stay rows, and so does what a living coordinator carries
-_FORGET = "DELETE FROM pgqueuer_log WHERE aggregated AND created < now() - $1::interval"
+_FIRST = """
+SELECT t.id, t.priority FROM lanes CROSS JOIN LATERAL (
+    SELECT id, priority, created_at FROM tasks
+    WHERE carrier IS NULL AND coalesce(lane, '') = lanes.lane ORDER BY priority DESC, created_at, id LIMIT $1
+) AS t
+WHERE NOT EXISTS (SELECT 1 FROM pgqueuer AS q WHERE q.dedupe_key = t.id)
+ORDER BY t.priority DESC, t.created_at LIMIT 1000
+"""  # of each lane as many as may wait in the queue; the others stay rows
+_FIRST_OF_ALL = f"""
+WITH RECURSIVE lanes AS (
+    (SELECT coalesce(lane, '') AS lane FROM tasks WHERE carrier IS NULL ORDER BY 1 LIMIT 1)
+    UNION ALL
+    SELECT (SELECT coalesce(t.lane, '') FROM tasks AS t WHERE t.carrier IS NULL AND coalesce(t.lane, '') > lanes.lane
+            ORDER BY 1 LIMIT 1)
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+{_FIRST}"""
+_FIRST_OF_SOME = f"""
+WITH lanes AS (SELECT DISTINCT coalesce(lane, '') AS lane FROM tasks WHERE id = ANY($2))
+{_FIRST}"""
+_LOST = """
+SELECT id, priority FROM tasks AS t WHERE carrier IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM pgqueuer AS q WHERE q.dedupe_key = t.id)
+  AND NOT EXISTS (SELECT 1 FROM coordinators AS c WHERE c.id = t.carrier AND c.at > $1)
+"""  # a job ran twice, and the one that was over first took it away
+_LEAVE = "UPDATE tasks SET carrier = NULL WHERE id = ANY($1) AND carrier = $2"
+_FORGET = "DELETE FROM pgqueuer_log WHERE created < now() - $1::interval"
 
 
 class Jobs:
-    """Puts tasks into the queue in the commit that accepts them, and has `carry` carry those that it gets."""
+    """Puts tasks into the queue in the commit that accepts them, and has `carry` carry those that it gets.
+
+    A commit takes what it accepts at once where this coordinator has room: `carrier` is its id, and `taken` are those
+    tasks, until they are begun.
+    """
 
     def __init__(
-        self, pool: Pool[asyncpg.Record], *, at_once: int, carry: Carry, cancel: Cancel, wall: Callable[[], float]
+        self,
+        pool: Pool[asyncpg.Record],
+        *,
+        carrier: str,
+        at_once: int,
+        carry: Carry,
+        cancel: Cancel,
+        wall: Callable[[], float],
     ) -> None:
         self._pool = pool
-        self._at_once = max(at_once, 2 * BATCH)
+        self._carrier = carrier
+        self._at_once = at_once
+        self._most_held = max(at_once + min(at_once, MOST_ENDED), 2 * BATCH)
+        self._active = 0  # jobs that run
         self._carry = carry
         self._cancel = cancel
         self._wall = wall
         self._managers: list[QueueManager] = []
+        self._queue: TaskQueue | None = None  # of the newest manager
         self._running: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._waiting = False  # tasks are left out of the queue
+        self._filling: asyncio.Task[None] | None = None
         self.coordinators = 1  # that share the queue
+        self.taken: set[str] = set()
 
     async def install(self) -> None:
         """Makes PgQueuer's tables, or brings them up to date; several coordinators take turns."""
@@ -73,34 +106,65 @@ class Jobs:
                 await queries.install()
                 await queries.optimize_autovacuum()
             await queries.upgrade()
+            names = queries.qbe.settings
+            await connection.execute(
+                SILENCE.format(queue=names.queue_table, trigger=names.trigger, log=names.queue_table_log)
+            )
 
     # --- in the commit of an accepted task
 
     def wants(self, unit: Unit) -> bool:
         return unit.statements[0].sql is sql.ACCEPT if unit.statements else False
 
-    async def follow(self, connection: Connection, units: Sequence[Unit]) -> None:
-        ids = [unit.statements[0].params["id"] for unit in units]  # type: ignore[call-overload]
-        await self._enqueue(connection, ids)
+    def begin(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """Of so many units the first are this coordinator's own: as many as are its share and as it has room for."""
+        room = 0
+        if self._queue is not None and not self._closing and not self._waiting:
+            room = self._at_once // self.coordinators - self._active - len(self.taken)
+        return [{"carrier": self._carrier if number < room else None} for number in range(count)]
 
-    async def fill(self) -> int:
+    async def follow(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Callable[[], None]:
+        own, queue = [row for row in rows if row["carrier"] is not None], self._queue
+        jobs: Sequence[Job] = []
+        if own and queue is not None:
+            manager = self._managers[0].queue_manager_id
+            await queue.put(connection, [row["id"] for row in own], [row["priority"] for row in own])
+            jobs = await queue.claim(connection, len(own), manager=manager, at_once=self._most_held)
+        got = {read_task(job) for job in jobs}
+        if left := [row["id"] for row in own if row["id"] not in got]:  # older ones came first
+            await connection.execute(_LEAVE, left, self._carrier)
+        others = [row["id"] for row in rows if row["carrier"] is None]
+        if others:
+            found = await connection.fetch(_FIRST_OF_SOME, self._most, others)
+            self._waiting |= len(found) < len(others)
+            await self._put(connection, found)
+        elif left and self._queue is not None:
+            await self._queue.tell_all(connection)
+
+        def committed() -> None:
+            if jobs and queue is not None:
+                self.taken |= got & {row["id"] for row in own}
+                queue.hand_over(jobs)
+
+        return committed
+
+    async def fill(self) -> None:
         """Puts tasks into the queue that have no job: those that waited for their turn, and any whose job was lost."""
         async with self._pool.acquire() as connection, connection.transaction():
-            return await self._enqueue(connection, None)
+            first = await connection.fetch(_FIRST_OF_ALL, self._most)
+            lost = await connection.fetch(_LOST, self._wall() - GONE_SECONDS)
+            self._waiting = bool(first)
+            await self._put(connection, [*first, *lost])
 
-    async def _enqueue(self, connection: Connection, ids: Sequence[str] | None) -> int:
-        rows = await connection.fetch(_CHOOSE, ids, self._at_once * self.coordinators, self._wall() - GONE_SECONDS)
-        if not rows:
-            return 0
-        keys = [row["id"] for row in rows]
-        await Queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
-            [TASK] * len(keys),
-            [key.encode() for key in keys],
-            [row["priority"] for row in rows],
-            dedupe_key=keys,
-            on_conflict="skip",
-        )
-        return len(keys)
+    @property
+    def _most(self) -> int:
+        """Of one lane, the tasks that may wait in the queue."""
+        return max(self._at_once, BATCH) * self.coordinators
+
+    async def _put(self, connection: Connection, rows: Sequence[Any]) -> None:
+        if rows and self._queue is not None:
+            await self._queue.put(connection, [row["id"] for row in rows], [row["priority"] for row in rows])
+            await self._queue.tell_all(connection)
 
     # --- carrying
 
@@ -119,12 +183,12 @@ class Jobs:
         await asyncio.Event().wait()  # until this process has ended
 
     def _make_manager(self) -> QueueManager:
-        manager = QueueManager(Queries(AsyncpgPoolDriver(self._pool)))
+        self._queue = TaskQueue(self._pool, ended=self._refill)
+        manager = QueueManager(self._queue)
 
         @manager.entrypoint(TASK, accepts_context=True)
         async def carry(job: Job, context: Context) -> None:
-            assert job.payload is not None
-            await self._run_job(job.payload.decode(), context)
+            await self._run_job(read_task(job), context)
 
         self._managers = [manager, *(m for m in self._managers if not m.shutdown.is_set())]
         return manager
@@ -135,16 +199,27 @@ class Jobs:
                 batch_size=BATCH,
                 dequeue_timeout=timedelta(seconds=DEQUEUE_SECONDS),
                 heartbeat_timeout=timedelta(seconds=HEARTBEAT_SECONDS),
-                max_concurrent_tasks=self._at_once,
+                max_concurrent_tasks=self._most_held,
                 shutdown_on_listener_failure=True,
+                log_aggregation_interval=timedelta(0),
             )
         except Exception as exc:  # whatever broke it: the next one is opened
             if not self._closing:
                 logs.get().warning("queue.broke", why=f"{type(exc).__name__}: {exc}")
 
+    def _refill(self) -> None:
+        """Jobs have ended: tasks that wait outside of the queue may come in."""
+        if self._waiting and not self._closing and (self._filling is None or self._filling.done()):
+            self._filling = asyncio.create_task(self._fill_quietly(), name="fill")
+
+    async def _fill_quietly(self) -> None:
+        with suppress(*LOST, *REFUSED):  # once a second it is tried in any case
+            await self.fill()
+
     async def _run_job(self, task_id: str, context: Context) -> None:
         """Raises `RetryRequested` where this process stops: another one goes on."""
         carrying = asyncio.ensure_future(self._carry(task_id))
+        self._active += 1
         try:
             await self._see_through(task_id, carrying, context)
         except RetryRequested:
@@ -152,6 +227,8 @@ class Jobs:
         except Exception as exc:  # PgQueuer would forget the job
             logs.get().error("job.broke", task_id=task_id, exc_info=exc)
             raise RetryRequested(delay=timedelta(seconds=AGAIN_SECONDS), reason="It broke.") from exc
+        finally:
+            self._active -= 1
 
     async def _see_through(self, task_id: str, carrying: asyncio.Future[bool], context: Context) -> None:
         try:
@@ -196,3 +273,9 @@ class Jobs:
             running.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
+
+
+def read_task(job: Job) -> str:
+    """The id of a job's task."""
+    assert job.payload is not None
+    return job.payload.decode()

@@ -1,4 +1,4 @@
-"""Tells who waits here for a task that another coordinator carries that something happened."""
+"""Tells who waits here for a task that another coordinator carries that something happened, and that it has ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from coordinator.journal.postgres.dialect import ENDED
 from shared import logs
 from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.writer import EVERYTHING
@@ -31,7 +32,7 @@ class News:
 
     @contextmanager
     def watch(self, task_id: str) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
-        """What it yields waits until something has happened to the task since the last look, at most a second."""
+        """What it yields waits until the task may have ended since the last look, at most a second."""
         news = asyncio.Event()
         self._waiting[task_id].add(news)
 
@@ -53,7 +54,7 @@ class News:
                 connection = await self._connect()
                 try:
                     await connection.add_listener(CHANNEL, self._read)
-                    self._tell(None)  # what came while nobody listened
+                    self._read(None, 0, CHANNEL, EVERYTHING)  # what came while nobody listened
                     while not connection.is_closed():  # noqa: ASYNC110
                         await asyncio.sleep(LOOK_SECONDS)
                 finally:
@@ -61,13 +62,16 @@ class News:
             logs.get().warning("news.broke")
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _read(self, connection: Any, pid: int, channel: str, payload: Any) -> None:
-        for task_id in str(payload).split(","):
-            self._tell(None if task_id == EVERYTHING else task_id)
-
-    def _tell(self, task_id: str | None) -> None:
+    def tell(self, task_id: str | None) -> None:
+        """Has those look who wait for the end of a task, or of any."""
         waiting = self._waiting.values() if task_id is None else [self._waiting.get(task_id, set())]
         for events in waiting:
             for event in events:
                 event.set()
-        self._heard(task_id)
+
+    def _read(self, connection: Any, pid: int, channel: str, payload: Any) -> None:
+        for news in str(payload).split(","):
+            task_id = None if news == EVERYTHING else news.removesuffix(ENDED)
+            if task_id is None or news.endswith(ENDED):
+                self.tell(task_id)
+            self._heard(task_id)

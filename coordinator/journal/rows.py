@@ -44,6 +44,7 @@ def make_task_row(task: Task) -> dict[str, Any]:
         "traceparent": task.traceparent,
         "plan": write_plan(task.steps),
         "code_version": VERSION,
+        "carrier": None,
         "lane": None if task.lane == NO_LANE else f"{task.lane.key or ''}/{task.lane.tenant or ''}",
     }
 

@@ -140,7 +140,7 @@ async def test_task_moves_within_eight_seconds(fleet: Fleet):
         async def begin_at_the_second() -> str | None:
             """The agents send their heartbeats to the first, which stays."""
             body = _task(delay_ms=3_000)
-            asked = await http.post(f"{fleet.urls[0]}/execute_task", json=body, headers={"Prefer": "respond-async"})
+            asked = await http.post(f"{fleet.urls[1]}/execute_task", json=body, headers={"Prefer": "respond-async"})
             id: str = asked.json()["task_id"]
 
             async def carrier() -> str | None:
@@ -166,6 +166,20 @@ async def test_task_moves_within_eight_seconds(fleet: Fleet):
     print(f"moved and done after {took:.1f} s")
     assert view["status"] == "completed"
     assert executions.count("a") == 1
+
+
+async def test_work_of_a_busy_one_is_shared(fleet: Fleet):
+    """What one accepts beyond its share goes to whoever is free; all are answered where they were asked."""
+    async with fleet.open(), httpx.AsyncClient(timeout=60.0) as http:
+        asked = [http.post(f"{fleet.urls[0]}/execute_task", json=_task(delay_ms=1_500)) for _ in range(40)]
+        answers = asyncio.gather(*asked)
+
+        async def carriers() -> bool:
+            open_ = (await asyncio.to_thread(History, fleet.database)).tasks.values()
+            return len({task["carrier"] for task in open_ if task["carrier"]}) == 2
+
+        assert await eventually(carriers, seconds=20)
+        assert {answer.json()["status"] for answer in await answers} == {"completed"}
 
 
 def _ended(history: History, id: str) -> set[str]:

@@ -1,8 +1,11 @@
 """PURE: what of the journal's SQL is said otherwise in PostgreSQL."""
 
+from collections.abc import Mapping
+
 from coordinator.journal import seals, sql
 from coordinator.journal.postgres.beside import TEXTS
 from coordinator.journal.postgres.migrations import MIGRATIONS
+from shared.db.database import Statement
 from shared.db.postgres.dialect import Dialect, drop_seals
 
 _KEEP = """
@@ -20,8 +23,8 @@ WITH ended AS (
 )
 INSERT INTO task_agents SELECT agent, status, created_at, id FROM answered, ended
 """  # one row of the task moves; its steps and events stay where they are
-_ACCEPT = sql.ACCEPT.replace("plan, code_version)", "plan, code_version, lane)").replace(
-    ":plan, :code_version", ":plan, :code_version, :lane"
+_ACCEPT = sql.ACCEPT.replace("plan, code_version)", "plan, code_version, lane, carrier)").replace(
+    ":plan, :code_version", ":plan, :code_version, :lane, :carrier"
 )
 _OWNER = """
 SELECT owner FROM agents WHERE registration::json->>'name' = :name AND owner IS NOT NULL
@@ -30,6 +33,17 @@ ORDER BY registered_at LIMIT 1
 _DUE_WEBHOOKS = sql.DUE_WEBHOOKS.replace("ORDER BY", "AND (claimed_until IS NULL OR claimed_until <= :now) ORDER BY")
 _MOVE_WEBHOOK = sql.MOVE_WEBHOOK.replace("seal =", "claimed_until = NULL, seal =")
 _FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
+
+ENDED = "!"  # after the id of a task that has ended
+
+
+def _tell(statement: Statement) -> str | None:
+    """The id of the task that an event is of."""
+    if statement.sql is not sql.ADD_EVENT or not isinstance(statement.params, Mapping):
+        return None
+    task_id: str | None = statement.params["task_id"]
+    return f"{task_id}{ENDED}" if task_id and statement.params["type"] == "task.finished" else task_id
+
 
 DIALECT = Dialect(
     MIGRATIONS,
@@ -45,5 +59,5 @@ DIALECT = Dialect(
         seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
         **TEXTS,
     },
-    tells=(sql.ADD_EVENT, "task_id"),
+    tells=_tell,
 )

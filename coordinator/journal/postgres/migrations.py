@@ -283,4 +283,9 @@ MIGRATIONS = (
 
     ALTER TABLE webhooks ADD COLUMN claimed_until DOUBLE PRECISION;  -- a coordinator sends it until then
     """,
+    # 4: whose turn it is, and what each coordinator carries, without a look at every open task
+    """
+    CREATE INDEX task_waiting ON tasks (coalesce(lane, ''), priority DESC, created_at, id) WHERE carrier IS NULL;
+    CREATE INDEX task_carried ON tasks (carrier) WHERE carrier IS NOT NULL;
+    """,
 )

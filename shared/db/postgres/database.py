@@ -68,6 +68,11 @@ class Postgres:
         assert self._writer is not None
         self._writer.follower = follower
 
+    def tell(self, wanted: bool) -> None:
+        """Whether news of what is written are sent; nobody hears them where this process is alone."""
+        assert self._writer is not None
+        self._writer.listened = wanted
+
     async def take_positions(self) -> int:
         """The last position before a range of events that is this process's own."""
         return int((await self.read("SELECT nextval('muster_positions')"))[0][0]) << POSITION_BITS

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
+
+from shared.db.database import Statement
 
 _NAME = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 _PLAIN = (
@@ -24,12 +26,12 @@ _COUNT = re.compile(r"(?:.*_(?:calls|tokens)|priority|attempts?|failed)\Z")
 class Dialect:
     """What PostgreSQL gets in the place of SQLite's: `migrations`, and texts `instead` of those that it cannot read.
 
-    `tells` is a statement and the parameter of it whose values are sent as news to whoever listens.
+    `tells` is what is sent as news of a statement to whoever listens, None where that is nothing.
     """
 
     migrations: Sequence[str]
     instead: Mapping[str, str] = field(default_factory=dict)
-    tells: tuple[str, str] | None = None
+    tells: Callable[[Statement], str | None] | None = None
 
 
 class Asked(NamedTuple):

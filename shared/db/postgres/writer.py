@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, cast
 from uuid import uuid4
@@ -28,13 +28,23 @@ MOST_NEWS, EVERYTHING = 7_900, "*"  # bytes that NOTIFY takes, and what stands f
 PIECE = 20  # statements of work that can wait, in one commit
 
 
+Call = tuple[Written, Mapping[str, Any]]  # a statement as a function, and its parameters
+
+
 class Follower(Protocol):
     """Does more within the commit of certain writes."""
 
     def wants(self, unit: Unit) -> bool: ...
 
-    async def follow(self, connection: asyncpg.Connection[asyncpg.Record], units: Sequence[Unit]) -> None:
-        """`units` are those it wants that were written."""
+    def begin(self, count: int) -> Sequence[Mapping[str, Any]]:
+        """What the first statement of each of so many units has besides its parameters."""
+        ...
+
+    async def follow(
+        self, connection: asyncpg.Connection[asyncpg.Record], rows: Sequence[Mapping[str, Any]]
+    ) -> Callable[[], None]:
+        """`rows` are the parameters of the first statements that were written; what it returns is called once they are
+        durable."""
         ...
 
 
@@ -59,6 +69,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self.trouble: StorageUnwritable | None = None  # of the last commit
         self.follower: Follower | None = None
+        self.listened = True  # somebody hears the news
 
     async def open(self) -> None:
         await self._connection.get()
@@ -97,9 +108,13 @@ class Writer:
     async def _commit(self, batch: Sequence[Unit]) -> Sequence[Outcome | MusterError]:
         for unit in batch:
             self._at(f"{unit.name}.queued")
-        calls = [self._describe(unit) for unit in batch]
+        wanted = [
+            number for number, unit in enumerate(batch) if self.follower is not None and self.follower.wants(unit)
+        ]
+        more = dict(zip(wanted, self.follower.begin(len(wanted)), strict=True)) if self.follower is not None else {}
+        calls = [self._describe(unit, more.get(number, {})) for number, unit in enumerate(batch)]
         try:
-            written = await self._send(batch, calls)
+            written = await self._send(batch, calls, wanted)
         except MusterError as exc:
             return [exc] * len(batch)
         except asyncpg.PostgresError as exc:  # a unit's own fault is not the others'
@@ -112,18 +127,24 @@ class Writer:
             self._at(f"{unit.name}.committed")
         return [_count(unit, done) for unit, done in zip(batch, written, strict=True)]
 
-    def _describe(self, unit: Unit) -> list[tuple[Written, Mapping[str, Any]]]:
+    def _describe(self, unit: Unit, more: Mapping[str, Any]) -> list[Call]:
+        """A unit's statements; the first has `more` parameters."""
         found = []
-        for statement in unit.statements:
+        for number, statement in enumerate(unit.statements):
             text = translate(statement.sql, self._dialect)
             rows = [statement.params] if isinstance(statement.params, Mapping) else statement.params
+            if more and number == 0:
+                rows = [{**row, **more} for row in rows]
             found += [(make_function(text, row), _encode(row)) for row in rows]
         return found
 
     async def _send(
-        self, batch: Sequence[Unit], calls: Sequence[Sequence[tuple[Written, Mapping[str, Any]]]]
+        self, batch: Sequence[Unit], calls: Sequence[Sequence[Call]], wanted: Sequence[int]
     ) -> Sequence[bool]:
-        """Whether each unit was written. Waits for a server that is away; raises what is the batch's own fault."""
+        """Whether each unit was written; `wanted` are the numbers of those that the follower wants.
+
+        Waits for a server that is away; raises what is the batch's own fault.
+        """
         self._number += 1
         new = {made.name: made.definition for unit in calls for made, _ in unit if made.name not in self._known}
         text = to_json([[(made.name, row) for made, row in unit] for unit in calls]).decode()
@@ -134,7 +155,7 @@ class Writer:
                 if new:
                     await add_functions(connection, list(new.values()))
                     self._known |= set(new)
-                done = await self._call(connection, batch, text, news)
+                done = await self._call(connection, text, news, {number: calls[number][0][1] for number in wanted})
                 self._well_again()
                 return done
             except (*LOST, *REFUSED) as exc:
@@ -146,24 +167,27 @@ class Writer:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _call(
-        self, connection: asyncpg.Connection[asyncpg.Record], batch: Sequence[Unit], text: str, news: str | None
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        text: str,
+        news: str | None,
+        wanted: Mapping[int, Mapping[str, Any]],
     ) -> Sequence[bool]:
         asked = ("SELECT muster_write($1, $2, $3::jsonb, $4)", self._id, self._number, text, news)
-        wanted = [self.follower is not None and self.follower.wants(unit) for unit in batch]
-        if self.follower is None or not any(wanted):
+        if self.follower is None or not wanted:
             return cast("Sequence[bool]", await connection.fetchval(*asked))
         async with connection.transaction():
             done: Sequence[bool] = await connection.fetchval(*asked)
-            found = [unit for unit, want, written in zip(batch, wanted, done, strict=True) if want and written]
-            await self.follower.follow(connection, found)
+            committed = await self.follower.follow(connection, [row for n, row in wanted.items() if done[n]])
+        committed()
         return done
 
     def _gather_news(self, batch: Sequence[Unit]) -> str | None:
         """What the batch may change, for whoever listens."""
-        if self._dialect.tells is None:
+        tell = self._dialect.tells
+        if tell is None or not self.listened:
             return None
-        text, name = self._dialect.tells
-        told = {str(s.params[name]) for unit in batch for s in unit.statements if s.sql is text and s.params[name]}  # type: ignore[call-overload]
+        told = {news for unit in batch for statement in unit.statements if (news := tell(statement))}
         news = ",".join(sorted(told))
         return (news if len(news) < MOST_NEWS else EVERYTHING) or None
 
