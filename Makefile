@@ -91,13 +91,13 @@ containers: .venv/.dev  ## the tests in real containers; need Docker with Compos
 bench: .venv/.run  ## Muster beside what people use instead, into load/RESULTS.md; 10 minutes, and the venvs the first time
 	@$(BIN)/python -m load.peers
 
-secrets:  ## new keys for docker-compose.prod.yml in secrets/: api_key and worker_key; those that are there are kept
+secrets:  ## new keys for docker-compose.prod.yml in secrets/: for callers, workers and the database; those that are there are kept
 	@mkdir -p secrets && chmod 700 secrets
-	@for name in api_key worker_key; do \
+	@for name in api_key worker_key database_password; do \
 		test -s secrets/$$name || $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' > secrets/$$name; \
 		chmod 444 secrets/$$name; done  # the containers' user must read them; the folder keeps others out
 	@grep -qs '^WORKER_SECRET=worker_key$$' .env || printf '\nWORKER_SECRET=worker_key\n' >> .env
-	@echo "The keys are in secrets/api_key, and in secrets/worker_key, which the workers use from the next 'up' on."
+	@echo "The keys are in secrets/: api_key for callers, worker_key for workers, database_password for PostgreSQL alone."
 
 lint: .venv/.dev  ## style, types
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from shared.errors import MusterError, OriginRefused
 from shared.urls import is_loopback
 
-ALWAYS = ("localhost", "coordinator")  # the second is our service's name in the compose files
+ALWAYS = ("localhost", "coordinator", "coordinators")  # but for the first, our names in the compose files
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\Z")
 
 

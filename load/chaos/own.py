@@ -17,6 +17,7 @@ from load.processes.ports import free_port
 
 PREFIX = "muster-chaos-"  # and the number of the process whose project it is
 DEFAULT = "docker-compose.yml"
+KEYS = ("api_key", "worker_key", "database_password")
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def started(image: str, file: str = DEFAULT, *, tag: str = "", override: str = "
     folder.mkdir(mode=0o700)
     try:
         settings = {"MUSTER_IMAGE": image, "PUBLISH_PORT": str(free_port()), "WORKER_SECRET": "worker_key"}
-        for key in ("api_key", "worker_key"):
+        for key in KEYS:
             (folder / key).write_text(secrets.token_urlsafe(32))
             (folder / key).chmod(0o444)  # the containers' user must read them; the folder keeps others out
         files = ["-f", file]
@@ -39,7 +40,7 @@ def started(image: str, file: str = DEFAULT, *, tag: str = "", override: str = "
             files += ["-f", str(folder / "override.yml")]
         keyed = file != DEFAULT  # the default file takes keys from the environment, and has none here
         if keyed:
-            settings |= {f"{key.upper()}_FILE": str(folder / key) for key in ("api_key", "worker_key")}
+            settings |= {f"{key.upper()}_FILE": str(folder / key) for key in KEYS}
         _compose(name, *files, "up", "-d", "--wait", "--no-build", settings=settings)
         yield Project(name, api_key=(folder / "api_key").read_text() if keyed else None, file=file)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 import yaml
 
 from tests.support.docker import ROOT, docker, inspected, run
-from tests.support.stack import V1, V2, Stack
+from tests.support.stack import IN_PRODUCTION, V1, V2, WORKERS, Stack
 
 FILE = "docker-compose.prod.yml"
 KEY = "a-key-for-tests-0123456789"
+MEGABYTES = (
+    dict.fromkeys(("coordinator", "coordinator-2", "postgres"), 1024) | dict.fromkeys(WORKERS, 512) | {"caddy": 256}
+)
 TWO_EACH = ["analyzer", "analyzer", "reporter", "reporter", "researcher", "researcher"]
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
@@ -22,10 +26,25 @@ pytestmark = pytest.mark.timeout(180, func_only=True)
 
 @pytest.fixture
 def key_file(tmp_path: Path) -> Path:
+    (tmp_path / "database_password").write_text("a-password-for-tests\n")
     path = tmp_path / "api_key"
     path.write_text(f"{KEY}\n")
-    path.chmod(0o644)  # under Compose a secret keeps its mode, and the service is not root
+    for each in (path, tmp_path / "database_password"):
+        each.chmod(0o644)  # under Compose a secret keeps its mode, and the service is not root
     return path
+
+
+def keyed(key_file: Path) -> dict[str, str]:
+    """What tells Compose where the files are that `make secrets` makes."""
+    return {"API_KEY_FILE": str(key_file), "DATABASE_PASSWORD_FILE": str(key_file.with_name("database_password"))}
+
+
+CADDYFILE = "caddyfile_" + hashlib.sha256((ROOT / "docs/deploy/Caddyfile").read_bytes()).hexdigest()[:8]
+
+
+def test_the_secret_of_the_caddyfile_is_named_by_its_digest():
+    """Swarm replaces no secret: another file needs another name."""
+    assert CADDYFILE in yaml.safe_load((ROOT / FILE).read_text())["secrets"]
 
 
 def agents(stack: Stack, key: str | None) -> httpx.Response:
@@ -33,12 +52,19 @@ def agents(stack: Stack, key: str | None) -> httpx.Response:
         return client.get("/agents", headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
+def list_healthy(answer: httpx.Response) -> list[str]:
+    return sorted(a["name"] for a in answer.json()["agents"] if a["status"] == "healthy")
+
+
 def cites_an_upload(stack: Stack, client: httpx.Client, headers: dict[str, str]) -> None:
     """A document that was sent to the coordinator is searched by both researchers, and cited."""
     text = "# Fountain\n\n## Pump\n\nThe pump of the fountain runs at three bar.\n"
     sent = client.put("/documents/fountain.md", content=text, headers=headers)
     assert sent.status_code == 201, sent.text
-    assert len(client.get("/documents", headers=headers).json()["searched_by"]) == 2
+    stack.wait_for(
+        lambda: len(client.get("/documents", headers=headers).json()["searched_by"]) == 2,
+        why="both coordinators know both researchers",
+    )
     body = {"task_description": "At what pressure does the pump of the fountain run?"}
 
     def cited() -> bool:
@@ -53,7 +79,7 @@ def cites_an_upload(stack: Stack, client: httpx.Client, headers: dict[str, str])
 
 @pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
 def test_up_with_a_key_from_a_file(image, key_file, program):
-    env = {"API_KEY_FILE": str(key_file), "UPLOADS_DIR": "/uploads"}
+    env = keyed(key_file) | {"UPLOADS_DIR": "/uploads"}
     with Stack(image, file=FILE, program=program, env=env) as stack:
         stack.compose("up", "-d", *(["--no-build"] if program == V1 else []))
 
@@ -62,7 +88,7 @@ def test_up_with_a_key_from_a_file(image, key_file, program):
                 answer = agents(stack, KEY)
             except httpx.TransportError:
                 return False
-            return sorted(a["name"] for a in answer.json()["agents"] if a["status"] == "healthy") == TWO_EACH
+            return answer.status_code == 200 and list_healthy(answer) == TWO_EACH
 
         stack.wait_for(serving, seconds=60, why="two of each worker")
         assert agents(stack, None).status_code == 401
@@ -72,17 +98,24 @@ def test_up_with_a_key_from_a_file(image, key_file, program):
             body = {"task_description": "How does Muster survive a crash?"}
             assert client.post("/execute_task", json=body, headers=headers).json()["status"] == "completed"
             cites_an_upload(stack, client, headers)
-        for service in ("coordinator", "researcher", "analyzer", "reporter"):
+        published = [
+            inspected(id)["HostConfig"]["PortBindings"] for one in IN_PRODUCTION for id in stack.containers(one)
+        ]
+        assert [each for each in published if each] == [
+            {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.port)}]}
+        ]
+        for service, megabytes in MEGABYTES.items():
             for container in stack.containers(service):
                 found = inspected(container)
                 host = found["HostConfig"]
-                assert host["Memory"] == (1024 if service == "coordinator" else 512) * 1024**2
+                assert (host["Memory"], host["NanoCpus"]) == (megabytes * 1024**2, 10**9)
                 assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
-                assert host["RestartPolicy"]["Name"] == "unless-stopped"
+                assert host["RestartPolicy"]["Name"] == "always"
                 assert (host["ReadonlyRootfs"], host["CapDrop"]) == (True, ["ALL"])
                 assert KEY not in json.dumps(found)  # neither in the environment nor in the command
                 assert KEY not in docker("logs", container)
-                assert all(json.loads(line) for line in docker("logs", container).splitlines())
+                if service != "postgres":
+                    assert all(json.loads(line) for line in docker("logs", container).splitlines())
 
 
 def test_worker_key_takes_over_from_the_api_key(image, key_file, tmp_path):
@@ -91,18 +124,18 @@ def test_worker_key_takes_over_from_the_api_key(image, key_file, tmp_path):
     worker_key.write_text("another-key-0123456789\n")
     worker_key.chmod(0o644)
     bearer = {"Authorization": "Bearer another-key-0123456789"}
-    with Stack(image, file=FILE, env={"API_KEY_FILE": str(key_file)}) as stack:
+    with Stack(image, file=FILE, env=keyed(key_file)) as stack:
 
         def serving(keys: int) -> bool:
             try:
-                found = [a for a in agents(stack, KEY).json()["agents"] if a["status"] == "healthy"]
-                return sorted(a["name"] for a in found) == TWO_EACH and asked(keys) == keys
+                answer = agents(stack, KEY)
+                return answer.status_code == 200 and list_healthy(answer) == TWO_EACH and asked(keys) == keys
             except httpx.TransportError:
                 return False
 
         def asked(keys: int) -> int:
             with stack.client() as client:
-                return {401: 1, 403: 2}[client.get("/tasks", headers=bearer).status_code]
+                return {401: 1, 403: 2}.get(client.get("/tasks", headers=bearer).status_code, 0)
 
         stack.compose("up", "-d")
         stack.wait_for(lambda: serving(1), seconds=60, why="two of each worker")
@@ -122,9 +155,9 @@ def test_worker_key_takes_over_from_the_api_key(image, key_file, tmp_path):
 
 
 @pytest.mark.parametrize("program", [V2, V1], ids=["v2", "1.29"])
-def test_without_a_key_nothing_starts(image, tmp_path, program):
+def test_without_a_key_nothing_starts(image, key_file, tmp_path, program):
     missing = tmp_path / "nowhere" / "api_key"
-    with Stack(image, file=FILE, program=program, env={"API_KEY_FILE": str(missing)}) as stack:
+    with Stack(image, file=FILE, program=program, env=keyed(key_file) | {"API_KEY_FILE": str(missing)}) as stack:
         done = stack.compose("up", "-d", *(["--no-build"] if program == V1 else []), check=False)
 
         assert done.returncode != 0
@@ -132,10 +165,9 @@ def test_without_a_key_nothing_starts(image, tmp_path, program):
         assert [stack.state(id)["Running"] for id in stack.containers("coordinator")] in ([], [False])
 
 
-def test_an_empty_key_is_none(image, tmp_path):
-    empty = tmp_path / "api_key"
-    empty.write_text("\n")
-    with Stack(image, file=FILE, env={"API_KEY_FILE": str(empty)}) as stack:
+def test_an_empty_key_is_none(image, key_file):
+    key_file.write_text("\n")
+    with Stack(image, file=FILE, env=keyed(key_file)) as stack:
         stack.compose("up", "-d", "coordinator")
         container = stack.container("coordinator")
         said = "API_KEY_FILE=/run/secrets/api_key is empty. Write the secret into it."
@@ -145,7 +177,7 @@ def test_an_empty_key_is_none(image, tmp_path):
 def test_unreadable_key_file_is_named(image, key_file):
     """`make secrets` makes the folder private, not the file."""
     key_file.chmod(0o600)
-    with Stack(image, file=FILE, env={"API_KEY_FILE": str(key_file)}) as stack:
+    with Stack(image, file=FILE, env=keyed(key_file)) as stack:
         stack.compose("up", "-d", "coordinator")
         container = stack.container("coordinator")
         said = "API_KEY_FILE=/run/secrets/api_key cannot be read: Permission denied"
@@ -161,7 +193,7 @@ def keys_file() -> dict[str, Any]:
 
 def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
     """As the page on operations says, under both versions of Compose and as a stack."""
-    env = {"API_KEY_FILE": str(key_file)}
+    env = keyed(key_file)
     for name in ("MODEL_API_KEY", "SEARCH_API_KEY"):
         (tmp_path / name).write_text(f"{name} {KEY}\n")
         env[f"{name}_FILE"] = str(tmp_path / name)
@@ -179,7 +211,10 @@ def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
         services = yaml.safe_load(shown)["services"]
         found = {name: sorted(each["source"] for each in service["secrets"]) for name, service in services.items()}
         assert found == {
-            "coordinator": ["api_key", "model_api_key", "shared_key"],
+            "caddy": [CADDYFILE],
+            "postgres": ["database_password"],
+            "coordinator": ["api_key", "database_password", "model_api_key", "shared_key"],
+            "coordinator-2": ["api_key", "database_password", "model_api_key", "shared_key"],
             "researcher": ["model_api_key", "search_api_key", "shared_key"],
             "analyzer": ["model_api_key", "shared_key"],
             "reporter": ["model_api_key", "shared_key"],
@@ -187,20 +222,20 @@ def test_model_and_search_keys_come_from_files(image, key_file, tmp_path):
 
 
 def test_this_machine_is_reachable_by_name(key_file):
-    """Where a model may listen, for every service; a stack takes the line as well."""
-    shown = run("docker", "compose", "-f", FILE, "config", "--format", "json", env={"API_KEY_FILE": str(key_file)})
-    hosts = {name: service["extra_hosts"] for name, service in json.loads(shown.stdout)["services"].items()}
+    """Where a model may listen, for every service of ours; a stack takes the line as well."""
+    shown = run("docker", "compose", "-f", FILE, "config", "--format", "json", env=keyed(key_file))
+    services = json.loads(shown.stdout)["services"]
+    hosts = {name: service["extra_hosts"] for name, service in services.items() if name not in ("caddy", "postgres")}
 
     assert set(map(str, hosts.values())) == {"['host.docker.internal=host-gateway']"}
     assert (
-        "host.docker.internal:host-gateway"
-        in run("docker", "stack", "config", "-c", FILE, env={"API_KEY_FILE": str(key_file)}).stdout
+        "host.docker.internal:host-gateway" in run("docker", "stack", "config", "-c", FILE, env=keyed(key_file)).stdout
     )
 
 
 def test_swarm_takes_the_file(key_file):
     """What a stack refuses is not in it; what it ignores, it says."""
-    done = run("docker", "stack", "config", "-c", FILE, env={"API_KEY_FILE": str(key_file)})
+    done = run("docker", "stack", "config", "-c", FILE, env=keyed(key_file))
 
     assert "replicas: 2" in done.stdout
     assert "/run/secrets/api_key" in done.stdout

@@ -19,6 +19,7 @@ from tests.support.docker import ROOT, Done, docker, inspected, kill_from_the_ho
 
 SERVICES = ("coordinator", "researcher", "analyzer", "reporter")
 WORKERS = SERVICES[1:]
+IN_PRODUCTION = (*SERVICES, "coordinator-2", "postgres", "caddy")
 V2 = ("docker", "compose")
 V1 = ("docker-compose",)
 UP_SECONDS = 60.0
