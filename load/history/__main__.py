@@ -15,8 +15,8 @@ from load.figures.table import show
 from load.growth.history import fill
 from load.growth.subject import LOADING, start
 from load.history.lists import measure_beside_lists, measure_lists
-from load.history.pruning import measure_pruning
-from load.processes.ports import free_port
+from load.history.pruning import count_in_file, measure_pruning
+from load.history.starting import measure_start
 from load.processes.stage import Stage
 
 ONE_STEP = {"plan": [{"id": "s0", "capability": "research"}]}
@@ -53,7 +53,7 @@ async def _measure(stage: Stage, tasks: int, kept: Path | None, console: Console
             await asyncio.to_thread(fill, journal, template, start=1, end=tasks)
     figures.append(Figure("the file, a task", journal.stat().st_size / tasks, "bytes", target=1e9 / 1e6))
     with console.status("starts"):
-        seconds = [await _measure_start(stage, journal) for _ in range(3)]
+        seconds = [await measure_start(stage, f"sqlite:///{journal}") for _ in range(3)]
     figures.append(Figure("start until ready, best of 3", min(seconds), "s", target=MOST_START_SECONDS))
 
     with console.status("lists"):
@@ -61,7 +61,13 @@ async def _measure(stage: Stage, tasks: int, kept: Path | None, console: Console
             figures += await measure_lists(subject)
             figures += await measure_beside_lists(subject)
     with console.status("pruning"):
-        pruning, notes = await measure_pruning(stage, journal, days=tasks * 0.5 / 86_400 / 2, most=MOST_SLOWER)
+        pruning, notes = await measure_pruning(
+            stage,
+            f"sqlite:///{journal}",
+            lambda: count_in_file(journal),
+            days=tasks * 0.5 / 86_400 / 2,
+            most=MOST_SLOWER,
+        )
     return figures + pruning, notes
 
 
@@ -74,15 +80,6 @@ async def _measure_bytes(stage: Stage, plan: dict[str, Any]) -> float:
     async with start(stage, journal=journal) as subject:
         await subject.measure_cost(SAMPLE, at_once=32, more=plan)
     return (journal.stat().st_size - empty) / SAMPLE
-
-
-async def _measure_start(stage: Stage, journal: Path) -> float:
-    port = free_port()
-    env = {"DATABASE_URL": f"sqlite:///{journal}", "LOG_LEVEL": "WARNING"}
-    coordinator = stage.start("coordinator", "--port", str(port), env=env)
-    seconds = await asyncio.to_thread(stage.wait, coordinator, f"http://127.0.0.1:{port}/ready")
-    await asyncio.to_thread(stage.end, coordinator)
-    return seconds
 
 
 def _parse_arguments() -> argparse.Namespace:

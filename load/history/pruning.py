@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from load.figures.figure import Figure
@@ -20,20 +21,25 @@ APART_SECONDS = 0.05  # 20 a second, whatever becomes of those before
 NEVER_DAYS = 3_650
 
 
-async def measure_pruning(stage: Stage, journal: Path, *, days: float, most: float) -> tuple[list[Figure], list[str]]:
-    """p99 of tasks at 20 a second with everything older than `days` going, against nothing going."""
+async def measure_pruning(
+    stage: Stage, database_url: str, count: Callable[[], int], *, days: float, most: float, rounds: int = ROUNDS
+) -> tuple[list[Figure], list[str]]:
+    """p99 of tasks at 20 a second with everything older than `days` going, against nothing going.
+
+    `count` counts the tasks that have ended.
+    """
     seconds: dict[bool, list[float]] = {False: [], True: []}
     gone, took = 0, 0.0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for pruning in (False, True):
-            env = {"HISTORY_DAYS": str(days if pruning else NEVER_DAYS)}
-            async with start(stage, journal=journal, env=env) as subject:
+            env = {"DATABASE_URL": database_url, "HISTORY_DAYS": str(days if pruning else NEVER_DAYS)}
+            async with start(stage, env=env) as subject:
                 await subject.measure_cost(20, at_once=1)
-                before, began = _count(journal), time.monotonic()
+                before, began = await asyncio.to_thread(count), time.monotonic()
                 seconds[pruning] += await _run_live(subject)
                 if pruning:
-                    gone += before - _count(journal) + TASKS
                     took += time.monotonic() - began
+                    gone += before - await asyncio.to_thread(count) + TASKS
     rest, busy = (compute_percentiles(seconds[pruning]) for pruning in (False, True))
     figures = [
         Figure("live tasks, nothing pruned: p99", 1000 * rest[2], "ms"),
@@ -61,7 +67,8 @@ async def _run_live(subject: Subject) -> list[float]:
     return await asyncio.gather(*tasks)
 
 
-def _count(journal: Path) -> int:
+def count_in_file(journal: Path) -> int:
+    """The tasks that have ended, in a file that a coordinator has open."""
     with contextlib.closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True)) as db:
         found: int = db.execute("SELECT count(*) FROM history").fetchone()[0]
         return found
