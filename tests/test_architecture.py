@@ -71,7 +71,8 @@ load.findings                                                   | what the calls
 load.display                                                    | a run on a terminal, as a page
 load.scenarios                                                  | the runs of load.run
 load.peers load.growth                                          | others beside Muster; what a task costs as it grows
-load.history load.recording load.scale                          | long histories, recording, several coordinators
+load.history load.recording                                      | what a long history costs, and recording
+load.scale                                                       | several coordinators over one PostgreSQL
 load                                                            | the other commands
 """
 FOREIGN = {

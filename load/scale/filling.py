@@ -43,7 +43,7 @@ _COPIES = {
 }
 _TOLD = """
 INSERT INTO events (id, type, at, data)
-SELECT n * 64, CASE n % 10 WHEN 0 THEN 'audit.key_used' ELSE 'agent.status' END, extract(epoch FROM now()) - {age},
+SELECT n * 64, CASE n % 100 WHEN 1 THEN 'audit.key_used' ELSE 'agent.status' END, extract(epoch FROM now()) - {age},
        '{{"agent_id": "researcher-1", "status": "healthy", "caller": "somebody"}}'
 FROM generate_series(1::bigint, $1, 10) AS n
 """  # what is no task's: one event for ten tasks, and of ten such one is the audit's

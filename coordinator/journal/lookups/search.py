@@ -10,6 +10,10 @@ from coordinator.journal.store import Store
 
 MOST_WORDS = 8
 LOOKED_THROUGH = 100_000  # of the newest tasks that have ended: without an index each is read
+FIRST = f"""
+SELECT coalesce((SELECT created_at FROM history WHERE id >= (SELECT max(id) FROM history) - {LOOKED_THROUGH}
+                 ORDER BY id LIMIT 1), 0.0)
+"""  # asked by itself, for a server plans the search by it
 
 _LINE = "status, description, priority, created_at, started_at, finished_at, deadline"
 _OPEN = f"""
@@ -20,7 +24,7 @@ WHERE (created_at, id) < (:before_at, :before_id) AND (:status IS NULL OR status
 _ENDED = f"""
 SELECT task_id, {_LINE} FROM history
 WHERE (created_at, task_id) < (:before_at, :before_id) AND (:status IS NULL OR status = :status)
-  AND id > (SELECT coalesce(max(id), 0) FROM history) - {LOOKED_THROUGH}
+  AND created_at >= :first
   AND (:agent IS NULL OR EXISTS (
       SELECT 1 FROM task_agents AS a WHERE a.agent = :agent AND a.status = history.status
       AND a.created_at = history.created_at AND a.task_id = history.task_id))
@@ -42,7 +46,9 @@ async def search_tasks(
     """
     if not words:
         return await store.list_tasks(status=status, agent=agent, before=before, limit=limit)
+    [(first,)] = await store.read(FIRST, aside=True)
     params: dict[str, object] = {
+        "first": first,
         "status": status,
         "agent": agent,
         "before_at": math.inf if before is None else before[0],

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from coordinator.journal import seals, sql
+from coordinator.journal.lookups import search, spent
 from coordinator.journal.postgres.beside import TEXTS
 from coordinator.journal.postgres.migrations import MIGRATIONS
 from shared.db.database import Statement
@@ -32,6 +33,18 @@ ORDER BY registered_at LIMIT 1
 """
 _DUE_WEBHOOKS = sql.DUE_WEBHOOKS.replace("ORDER BY", "AND (claimed_until IS NULL OR claimed_until <= :now) ORDER BY")
 _MOVE_WEBHOOK = sql.MOVE_WEBHOOK.replace("seal =", "claimed_until = NULL, seal =")
+_PORTIONS = """
+SELECT :since + 3600.0 * n FROM generate_series(0, floor((extract(epoch FROM now()) - :since) / 3600.0)::bigint) AS n
+"""  # hours: each task has its steps' rows, some hundred thousand a day
+_SPENT = """
+SELECT floor(finished_at / 60)::bigint * 60, sum((usage::json->>'input_tokens')::bigint)::bigint,
+       sum((usage::json->>'output_tokens')::bigint)::bigint
+FROM steps
+WHERE finished_at >= :since AND finished_at < :until AND usage NOT LIKE '%"input_tokens":0,"output_tokens":0%'
+  AND task_id IN (SELECT task_id FROM history WHERE finished_at >= :first AND finished_at < :last
+                  UNION ALL SELECT id FROM tasks WHERE :last = 'infinity')
+GROUP BY 1
+"""  # by the index of the tasks: one of the steps' own ends would cost each step
 _FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
 
 ENDED = "!"  # after the id of a task that has ended
@@ -56,6 +69,9 @@ DIALECT = Dialect(
         sql.FREE_PAGES: _FREE_PAGES,
         sql.DUE_WEBHOOKS: _DUE_WEBHOOKS,
         sql.MOVE_WEBHOOK: drop_seals(_MOVE_WEBHOOK),
+        search.FIRST: search.FIRST.replace(str(search.LOOKED_THROUGH), "30000"),  # they take as long as that in a file
+        spent.PORTIONS: _PORTIONS,
+        spent.ROWS: _SPENT,
         seals.ROTTEN_TASK: "SELECT 1 WHERE FALSE AND :id = ''",
         **TEXTS,
     },
