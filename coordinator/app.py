@@ -230,8 +230,10 @@ def create_app(
         canaries = Canaries(agents, asking, background, meter=meter, now=now, random=random)
         canaries.start()
         if shared:
-            await join_fleet(
-                stack, settings, db, store, dispatcher, agents, feed, background, clock, identity=uuid4().hex, port=port
+            app.drain = await join_fleet(
+                *(stack, settings, db, store, dispatcher, agents, feed, background, clock, app.stopping),
+                identity=uuid4().hex,
+                port=port,
             )
         elif recovered := await dispatcher.recover():
             logs.get().info("tasks.recovered", tasks=recovered)

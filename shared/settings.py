@@ -218,6 +218,9 @@ class CoordinatorSettings(Settings):
         None, description="Extra host names that `/mcp`, and browsers without a key, may use; comma-separated."
     )
     mcp_allowed_hosts: HostNames | None = Field(None, description="The old name of `ALLOWED_HOSTS`; both count.")
+    drain_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        30.0, description="Most seconds in which a coordinator ends its tasks before it stops, where others share them."
+    )
     history_days: Annotated[float, Field(gt=0)] = Field(
         30.0, description="Days that finished tasks are kept in the journal."
     )

@@ -26,8 +26,8 @@ def event_stream(
         async with aclosing(waiter.follow(task_id, after=after, beat_seconds=BEAT_SECONDS)) as events:
             async for event in events:
                 yield sse.PING if event is None else sse.format_event(event.type, _json(event), id=event.id)
-        cut_off = (
-            waiter.stopping and waiter.dispatcher.get_live(task_id) is not None
+        cut_off = waiter.stopping and await waiter.dispatcher.has_more(
+            task_id
         )  # the client comes back with Last-Event-ID
         if result is not None and not cut_off:
             task = await waiter.dispatcher.wait_for_end(task_id)

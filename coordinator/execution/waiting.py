@@ -50,8 +50,9 @@ class Waiter:
         if task.ended and self.dispatcher.get_live(task.id) is None:
             return task
         try:
-            async with self.stopping.limit(self._compute_limit(task)):
-                return await self.dispatcher.wait_for_end(task.id)
+            with self.stopping.owing():
+                async with self.stopping.limit(self._compute_limit(task)):
+                    return await self.dispatcher.wait_for_end(task.id)
         except TimeoutError as exc:
             stops = "The coordinator is shutting down; the task continues after a restart."
             why = (
@@ -71,16 +72,17 @@ class Waiter:
         following = self.feed.follow(
             task_id, after=after, is_open=lambda: self.dispatcher.has_more(task_id), beat_seconds=beat_seconds
         )
-        async with aclosing(following) as events:
-            while True:
-                try:
-                    async with self.stopping.limit(self._compute_limit(until) if until else None):
-                        event = await anext(events, _END)
-                except TimeoutError:
-                    return
-                if event is _END:
-                    return
-                yield event
+        with self.stopping.owing():
+            async with aclosing(following) as events:
+                while True:
+                    try:
+                        async with self.stopping.limit(self._compute_limit(until) if until else None):
+                            event = await anext(events, _END)
+                    except TimeoutError:
+                        return
+                    if event is _END:
+                        return
+                    yield event
 
     def _compute_limit(self, task: Task) -> float:
         live = self.dispatcher.get_live(task.id)  # None while another call is about to carry it

@@ -43,6 +43,11 @@ class FleetDispatcher(Dispatcher):
         self._jobs.stop()
 
     @property
+    def accepting(self) -> bool:
+        """Whether a task is being written at this moment."""
+        return bool(self._writing)
+
+    @property
     def accepted(self) -> int:
         return super().accepted + len(self._waiting)
 

@@ -13,6 +13,7 @@ from coordinator.fleet.carried import Carried
 from coordinator.fleet.clock import SharedClock
 from coordinator.fleet.dispatcher import FleetDispatcher
 from coordinator.fleet.jobs import Jobs
+from coordinator.fleet.leaving import Leaving
 from coordinator.fleet.members import BEAT_SECONDS, Members
 from coordinator.fleet.news import News
 from coordinator.journal.events import Feed
@@ -22,6 +23,7 @@ from shared.background import Background
 from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED, leave_as_it_is
 from shared.db.postgres.database import Postgres
 from shared.errors import MusterError
+from shared.server.app import Drain, Stopping
 
 CONNECTIONS = 5  # for the queue and the news
 CLOSE_SECONDS = 3.0  # for jobs to be handed back
@@ -41,8 +43,13 @@ async def open_fleet(
     identity: str,
     address: str,
     at_once: int,
-) -> None:
-    """Joins the other coordinators, until the stack closes; raises what a database that cannot be used raises."""
+    stopping: Stopping,
+    drain_seconds: float,
+) -> Drain:
+    """Joins the other coordinators, until the stack closes; returns what comes before a stop.
+
+    Raises what a database that cannot be used raises.
+    """
     pool = await asyncpg.create_pool(
         db.address,
         password=db.password,
@@ -75,6 +82,7 @@ async def open_fleet(
     background.loop("queue", jobs.run_forever)
     background.loop("news", news.listen_forever)
     background.loop("fleet", lambda: _keep(db, jobs, members, shared, dispatcher))
+    return Leaving(members, jobs, dispatcher, stopping, seconds=drain_seconds).drain
 
 
 async def _leave(jobs: Jobs, members: Members) -> None:

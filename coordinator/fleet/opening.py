@@ -16,6 +16,7 @@ from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.failpoints import At
+from shared.server.app import Drain, Stopping
 from shared.settings import CoordinatorSettings
 
 
@@ -51,14 +52,15 @@ async def join_fleet(
     feed: Any,
     background: Background,
     clock: SharedClock,
+    stopping: Stopping,
     *,
     identity: str,
     port: int,
-) -> None:
-    """Joins the other coordinators that share the journal."""
+) -> Drain:
+    """Joins the other coordinators that share the journal; returns what comes before a stop."""
     from coordinator.fleet.fleet import open_fleet
 
-    await open_fleet(
+    return await open_fleet(
         stack,
         db=db,
         store=store,
@@ -70,4 +72,6 @@ async def join_fleet(
         identity=identity,
         address=settings.advertise_url or f"http://{socket.gethostname()}:{port}",
         at_once=settings.max_concurrent_tasks,
+        stopping=stopping,
+        drain_seconds=settings.drain_seconds,
     )

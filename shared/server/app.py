@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +29,7 @@ from shared.telemetry.spans import Telemetry
 from shared.version import revision
 
 T = TypeVar("T")
+Drain = Callable[[], Coroutine[Any, Any, None]]
 OWN: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}  # FastAPI's own takes 10 µs a request to ask
 
 
@@ -37,6 +38,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
+        self.owed = 0  # answers that callers wait for, which come while the service lasts
         self._limits: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
@@ -44,6 +46,15 @@ class Stopping:
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(0)
+
+    @contextmanager
+    def owing(self) -> Iterator[None]:
+        """A caller waits meanwhile for something that ends by itself."""
+        self.owed += 1
+        try:
+            yield
+        finally:
+            self.owed -= 1
 
     @asynccontextmanager
     async def limit(self, seconds: float | None) -> AsyncIterator[None]:
@@ -85,7 +96,8 @@ class App(FastAPI, Generic[T]):
     `error_forms`. `body_limit` is in bytes; paths that begin as in `large_bodies` may take more, and read it as it
     comes. `address` is where `serve` listens, "" where another server runs the app.
     `gate` may answer a request from its head alone, before the app sees it. `failed` says that a part has died,
-    `refusal` why the service could not start. `around` is entered before the parts and left after them.
+    `refusal` why the service could not start. `around` is entered before the parts and left after them. `drain`, where
+    it is set, comes before a stop that is not urgent; meanwhile the service is not ready, and answers.
     """
 
     def __init__(self, *, name: str, version: str, body_limit: int) -> None:
@@ -109,6 +121,8 @@ class App(FastAPI, Generic[T]):
         self.gate: Gate | None = None
         self.failed = False
         self.refusal: MusterError | None = None
+        self.drain: Drain | None = None
+        self.draining: asyncio.Task[None] | None = None
         self._open: Callable[[AsyncExitStack], Awaitable[Any]] = _open_nothing
 
     def openapi(self) -> dict[str, Any]:
@@ -136,6 +150,19 @@ class App(FastAPI, Generic[T]):
         `include_router` builds each route again for this app, and looks at each twice for every request.
         """
         self.router.routes += router.routes
+
+    def stop(self, *, urgent: bool) -> None:
+        """Ends the service: at once if that is urgent or asked for again, else once it has drained."""
+        if urgent or self.drain is None or self.opened is None or self.draining is not None:
+            self.stopping.begin()
+        else:
+            self.draining = asyncio.create_task(self._drain(self.drain), name="drain")
+
+    async def _drain(self, drain: Drain) -> None:
+        try:
+            await drain()
+        finally:
+            self.stopping.begin()
 
     def fail(self, _: str) -> None:
         """Ends the service, because the part of this name has died; `serve` exits with code 1."""
@@ -239,7 +266,9 @@ def make_service(
     @app.get("/ready", tags=["service"], responses={200: {"model": Ready}, 503: {"model": Ready}})
     async def get_ready() -> Response:
         """200 once this service has opened what it needs; 503 with what is missing."""
-        missing = "stopping" if app.stopping else "starting" if app.opened is None else ready(app.opened)
+        missing = (
+            "stopping" if app.stopping or app.draining else "starting" if app.opened is None else ready(app.opened)
+        )
         body = {"status": "not ready", "missing": missing} if missing else {"status": "ready"}
         said = body | {"name": name, "timestamp": int(time.time())}
         return Response(json.dumps(said), 503 if missing else 200, media_type="application/json")

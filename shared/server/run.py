@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import signal
 import socket
 import sys
 import time
@@ -100,14 +101,21 @@ class Dated(ServerState):
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
+        self._parting = False
         self._second: int | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         super().__init__()
+
+    def part(self) -> None:
+        """From now on, every connection is closed after its next answer."""
+        self._parting, self._second = True, None
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         if (second := int(self._wall())) != self._second:
             self._second, self._headers = second, [(b"date", formatdate(second, usegmt=True).encode())]
+            if self._parting:
+                self._headers.append((b"connection", b"close"))
         return self._headers
 
     @default_headers.setter
@@ -120,7 +128,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App[Any]) -> None:
         super().__init__(config)
-        self.server_state = Dated()
+        self.server_state = self._dated = Dated()
         self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -138,8 +146,13 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._app.stopping.begin)
+            self._loop.call_soon_threadsafe(self._stop, sig)
         super().handle_exit(sig, frame)
+
+    def _stop(self, sig: int) -> None:
+        """Who presses Ctrl-C does not want to wait."""
+        self._dated.part()
+        self._app.stop(urgent=sig == signal.SIGINT)
 
 
 def make_endpoint(host: str, port: int) -> str:

@@ -47,12 +47,10 @@ class AnyOf(httpx.AsyncBaseTransport):
 class Fleet:
     """Coordinators that share a database, and agents that know only the first."""
 
-    def __init__(self, folder: Path, database: str, number: int = 2) -> None:
+    def __init__(self, folder: Path, database: str, number: int = 2, **settings: object) -> None:
         self.database = database
-        self.coordinators = [
-            Coordinator(folder / f"c{n}", journal=database, log_level="WARNING", max_concurrent_tasks=32)
-            for n in range(number)
-        ]
+        given = {"log_level": "WARNING", "max_concurrent_tasks": 32} | settings
+        self.coordinators = [Coordinator(folder / f"c{n}", journal=database, **given) for n in range(number)]
         self.agents = Agents(folder / "agents", self.coordinators[0].url)
         self.urls = [c.url for c in self.coordinators]
 

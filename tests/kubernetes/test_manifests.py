@@ -259,8 +259,9 @@ def test_scalers_ask_for_a_documented_metric() -> None:
 
 
 def test_a_pod_has_time_to_stop() -> None:
-    """Its grace begins before the pause, which ends when no Service leads to it any more."""
+    """To be passed over by Services, to end what it has begun, and to stop."""
     for deployment in find(RENDERED["base"], "Deployment").values():
         pod, container = spec_of(deployment)
         pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-        assert pod["terminationGracePeriodSeconds"] >= pause + 15  # as much as the compose files give
+        drain = CoordinatorSettings.model_fields["drain_seconds"].default
+        assert pod["terminationGracePeriodSeconds"] >= pause + drain + 15

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from coordinator.journal import seals, sql
 from coordinator.journal.lookups import search, spent
 from coordinator.journal.postgres.beside import TEXTS
-from coordinator.journal.postgres.migrations import MIGRATIONS
+from coordinator.journal.postgres.migrations import MIGRATIONS, OLDEST
 from shared.db.database import Statement
 from shared.db.postgres.dialect import Dialect, drop_seals
 
@@ -76,4 +76,5 @@ DIALECT = Dialect(
         **TEXTS,
     },
     tells=_tell,
+    oldest=OLDEST,
 )

@@ -1,4 +1,11 @@
-"""Numbered, append-only migrations of the journal in PostgreSQL. A released one is never edited."""
+"""Numbered, append-only migrations of the journal in PostgreSQL. A released one is never edited.
+
+Coordinators of two versions share a database while one follows the other. So a migration adds: tables, indexes, and
+columns that have a default or may be NULL. One that does more raises OLDEST to its own number, and the notes on the
+release say that every coordinator must be stopped before it.
+"""
+
+OLDEST = 1  # the format of the earliest code that can work with the tables as they are after the last migration
 
 MIGRATIONS = (
     # 1: what the file of SQLite has in its format 4; text sorts by its bytes there, and so here
@@ -295,5 +302,9 @@ MIGRATIONS = (
     ALTER TABLE task_agents SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
     ALTER TABLE steps SET (autovacuum_vacuum_scale_factor = 0.02);
     ALTER TABLE events SET (autovacuum_vacuum_scale_factor = 0.02);
+    """,
+    # 6: which coordinators are about to stop
+    """
+    ALTER TABLE coordinators ADD COLUMN leaving BOOLEAN NOT NULL DEFAULT FALSE;
     """,
 )

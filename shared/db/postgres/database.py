@@ -53,7 +53,7 @@ class Postgres:
         self._writer = Writer(WritingConnection(self._url, self._password), self._dialect, at=self._at)
         try:
             async with self._pool.acquire() as connection:
-                await migrate(connection, self._dialect.migrations)
+                await migrate(connection, self._dialect.migrations, oldest=self._dialect.oldest)
             await self._writer.open()
         except BaseException as exc:
             await self.close()

@@ -26,12 +26,14 @@ _COUNT = re.compile(r"(?:.*_(?:calls|tokens)|priority|attempts?|failed)\Z")
 class Dialect:
     """What PostgreSQL gets in the place of SQLite's: `migrations`, and texts `instead` of those that it cannot read.
 
-    `tells` is what is sent as news of a statement to whoever listens, None where that is nothing.
+    `tells` is what is sent as news of a statement to whoever listens, None where that is nothing. `oldest` is how many
+    migrations code must know at least to work with the tables as these leave them.
     """
 
     migrations: Sequence[str]
     instead: Mapping[str, str] = field(default_factory=dict)
     tells: Callable[[Statement], str | None] | None = None
+    oldest: int = 1
 
 
 class Asked(NamedTuple):

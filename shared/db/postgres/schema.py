@@ -15,6 +15,7 @@ OLD_WRITERS_DAYS = 1
 
 _OWN = """
 CREATE TABLE IF NOT EXISTS muster_format (version BIGINT NOT NULL);
+ALTER TABLE muster_format ADD COLUMN IF NOT EXISTS oldest BIGINT;  -- NULL: none but `version`
 CREATE TABLE IF NOT EXISTS muster_writers (  -- the last commit of each connection that writes, and what became of it
     writer TEXT PRIMARY KEY,
     number BIGINT NOT NULL,
@@ -56,23 +57,29 @@ END $muster$;
 """
 
 
-async def migrate(connection: Connection, migrations: Sequence[str]) -> None:
-    """Brings the tables to the newest format, whole or not at all; raises `StorageBroken` for a newer one."""
+async def migrate(connection: Connection, migrations: Sequence[str], *, oldest: int = 1) -> None:
+    """Brings the tables to the newest format, whole or not at all.
+
+    A newer format stays as it is, where it says that code which knows so many migrations can work with it; else raises
+    `StorageBroken`. `oldest` is what the tables say of that when they are at the newest of these migrations.
+    """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         await connection.execute(_OWN)
-        version = await connection.fetchval("SELECT version FROM muster_format")
-        if version is None:
-            await connection.execute("INSERT INTO muster_format VALUES (0)")
-            version = 0
-        if version > len(migrations):
+        found = await connection.fetchrow("SELECT version, coalesce(oldest, version) FROM muster_format")
+        if found is None:
+            await connection.execute("INSERT INTO muster_format (version) VALUES (0)")
+        version, usable_from = found or (0, 0)
+        if len(migrations) < usable_from:
             raise StorageBroken(
                 f"The database was written by a newer Muster (format {version}, this one knows {len(migrations)}): "
                 "upgrade Muster."
             )
         for script in migrations[version:]:
             await connection.execute(script)
-        await connection.execute("UPDATE muster_format SET version = $1", len(migrations))
+        if version <= len(migrations):
+            statement = "UPDATE muster_format SET version = $1, oldest = $2"
+            await connection.execute(statement, len(migrations), oldest)
         await connection.execute(
             "DELETE FROM muster_writers WHERE at < now() - make_interval(days => $1)", OLD_WRITERS_DAYS
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -27,8 +28,8 @@ def note(name: str, body: str | None = None) -> Statement:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Postgres]:
-    db = Postgres(url, NOTES)
+async def opened(url: str, dialect: Dialect = NOTES) -> AsyncIterator[Postgres]:
+    db = Postgres(url, dialect)
     await db.open()
     try:
         yield db
@@ -152,11 +153,22 @@ async def test_server_that_is_not_there_is_named(url, monkeypatch):
 async def test_newer_format_is_refused(postgres, url):
     async with opened(url):
         pass
-    postgres.run_sql(url.rpartition("/")[2], "UPDATE muster_format SET version = 99")
+    postgres.run_sql(url.rpartition("/")[2], "UPDATE muster_format SET version = 99, oldest = 98")
 
     assert await _refusal(url) == (
         "The database was written by a newer Muster (format 99, this one knows 1): upgrade Muster."
     )
+
+
+async def test_format_that_only_adds_is_used(url):
+    """A version before shares the database with its successor, or is started again after it."""
+    newer = replace(NOTES, migrations=(*NOTES.migrations, "ALTER TABLE notes ADD COLUMN more TEXT"))
+    async with opened(url, newer):
+        pass
+
+    async with opened(url) as db:
+        assert await db.write("note", note("from before"))
+        assert await db.read("SELECT version, oldest FROM muster_format") == [(2, 1)]
 
 
 async def test_two_migrations_at_once_make_one_journal(url):
