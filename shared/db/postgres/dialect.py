@@ -85,19 +85,37 @@ def _find_type(value: Any) -> str | None:
     return None if value is None else _TYPES[str if isinstance(value, str) else type(value)]
 
 
-def make_function(text: str, params: Mapping[str, Any]) -> Written:
+def make_function(text: str, params: Mapping[str, Any], *, many: bool = False) -> Written:
     """The function that runs a statement; its name tells one text from another, so versions do not disturb each other.
 
-    It returns the number of rows that were touched.
+    It returns the number of rows that were touched. That of `many` gets a list of a unit's number and parameters each,
+    and runs those whose unit was written.
     """
-    return _make_function(text, tuple((name, _find_type(value) or _guess_type(name)) for name, value in params.items()))
+    types = tuple((name, _find_type(value) or _guess_type(name)) for name, value in params.items())
+    return _make_function(text, types, many)
 
 
 @lru_cache(maxsize=1_000)
-def _make_function(text: str, types: tuple[tuple[str, str], ...]) -> Written:
+def _make_function(text: str, types: tuple[tuple[str, str], ...], many: bool) -> Written:
     known = dict(types)
     body = _NAME.sub(lambda found: f"(_p->>'{found[1]}')::{known[found[1]]}", text).strip()
-    name = f"muster_w_{sha256(body.encode()).hexdigest()[:16]}"
+    name = f"muster_{'m' if many else 'w'}_{sha256(body.encode()).hexdigest()[:16]}"
+    if many:
+        return Written(
+            name,
+            f"""
+            CREATE OR REPLACE FUNCTION {name}(_rows jsonb, _written boolean[]) RETURNS void LANGUAGE plpgsql AS $muster$
+            #variable_conflict use_column
+            DECLARE _unit int; _p jsonb;
+            BEGIN
+                FOR _unit, _p IN SELECT (value->>0)::int, value->1 FROM jsonb_array_elements(_rows) LOOP
+                    IF _written[_unit] THEN
+                        {body};
+                    END IF;
+                END LOOP;
+            END $muster$
+            """,
+        )
     return Written(
         name,
         f"""

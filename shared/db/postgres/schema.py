@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS muster_writers (  -- the last commit of each connecti
     at TIMESTAMPTZ NOT NULL
 ) WITH (fillfactor = 20);
 CREATE SEQUENCE IF NOT EXISTS muster_positions;
-CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _news text) RETURNS boolean[]
-LANGUAGE plpgsql AS $muster$
+CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _late jsonb, _news text)
+RETURNS boolean[] LANGUAGE plpgsql AS $muster$
 DECLARE
     _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean;
     _outcome boolean[] := '{}';
@@ -46,6 +46,9 @@ BEGIN
             _first := false;
         END LOOP;
         _outcome := _outcome || _written;
+    END LOOP;
+    FOR _call IN SELECT value FROM jsonb_array_elements(_late) LOOP  -- many rows of one statement
+        EXECUTE 'SELECT ' || (_call->>0) || '($1, $2)' USING _call->1, _outcome;
     END LOOP;
     IF _news IS NOT NULL THEN
         PERFORM pg_notify('muster_news', _news);

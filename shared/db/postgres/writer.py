@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import uuid4
 
 import asyncpg
@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from shared import logs
 from shared.db.database import AS_TEXT, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, tell
-from shared.db.postgres.dialect import Dialect, Written, make_function, show_nul, translate
+from shared.db.postgres.dialect import Dialect, make_function, show_nul, translate
 from shared.db.postgres.schema import add_functions
 from shared.db.postgres.writing_connection import WritingConnection
 from shared.db.writes import BATCH, POSTED_SECONDS, Outcome, Unit, resolve
@@ -28,7 +28,17 @@ MOST_NEWS, EVERYTHING = 7_900, "*"  # bytes that NOTIFY takes, and what stands f
 PIECE = 20  # statements of work that can wait, in one commit
 
 
-Call = tuple[Written, Mapping[str, Any]]  # a statement as a function, and its parameters
+_WRITE = "SELECT muster_write($1, $2, $3::jsonb, $4::jsonb, $5)"
+
+
+class Sent(NamedTuple):
+    """A batch as the server gets it."""
+
+    units: str  # JSON: of each unit, names of functions and their parameters; the first is the guard
+    late: str  # JSON: names of functions, and of each the number of its unit and parameters, many times
+    news: str | None
+    functions: Mapping[str, str]  # definitions by name
+    wanted: Mapping[int, Mapping[str, Any]]  # by number of the units that the follower wants: of the first statement
 
 
 class Follower(Protocol):
@@ -112,9 +122,9 @@ class Writer:
             number for number, unit in enumerate(batch) if self.follower is not None and self.follower.wants(unit)
         ]
         more = dict(zip(wanted, self.follower.begin(len(wanted)), strict=True)) if self.follower is not None else {}
-        calls = [self._describe(unit, more.get(number, {})) for number, unit in enumerate(batch)]
+        sent = self._describe(batch, more)
         try:
-            written = await self._send(batch, calls, wanted)
+            written = await self._send(batch, sent)
         except MusterError as exc:
             return [exc] * len(batch)
         except asyncpg.PostgresError as exc:  # a unit's own fault is not the others'
@@ -127,35 +137,39 @@ class Writer:
             self._at(f"{unit.name}.committed")
         return [_count(unit, done) for unit, done in zip(batch, written, strict=True)]
 
-    def _describe(self, unit: Unit, more: Mapping[str, Any]) -> list[Call]:
-        """A unit's statements; the first has `more` parameters."""
-        found = []
-        for number, statement in enumerate(unit.statements):
-            text = translate(statement.sql, self._dialect)
-            rows = [statement.params] if isinstance(statement.params, Mapping) else statement.params
-            if more and number == 0:
-                rows = [{**row, **more} for row in rows]
-            found += [(make_function(text, row), _encode(row)) for row in rows]
-        return found
+    def _describe(self, batch: Sequence[Unit], more: Mapping[int, Mapping[str, Any]]) -> Sent:
+        """The batch as one call; the first statements of some units have `more` parameters."""
+        functions: dict[str, str] = {}
+        units: list[list[tuple[str, Mapping[str, Any]]]] = []
+        late: dict[tuple[int, str], list[tuple[int, Mapping[str, Any]]]] = {}
+        for number, unit in enumerate(batch):
+            calls: list[tuple[str, Mapping[str, Any]]] = []
+            units.append(calls)
+            for statement in unit.statements:
+                text = translate(statement.sql, self._dialect)
+                rows = [statement.params] if isinstance(statement.params, Mapping) else statement.params
+                for row in rows:
+                    made = make_function(text, row, many=statement.late > 0)
+                    functions[made.name] = made.definition
+                    if statement.late:
+                        late.setdefault((statement.late, made.name), []).append((number + 1, _encode(row)))
+                    else:
+                        calls.append((made.name, _encode(row if calls else {**row, **more.get(number, {})})))
+        at_end = [(name, rows) for (_, name), rows in sorted(late.items(), key=lambda item: item[0][0])]
+        wanted = {number: units[number][0][1] for number in more}
+        return Sent(to_json(units).decode(), to_json(at_end).decode(), self._gather_news(batch), functions, wanted)
 
-    async def _send(
-        self, batch: Sequence[Unit], calls: Sequence[Sequence[Call]], wanted: Sequence[int]
-    ) -> Sequence[bool]:
-        """Whether each unit was written; `wanted` are the numbers of those that the follower wants.
-
-        Waits for a server that is away; raises what is the batch's own fault.
-        """
+    async def _send(self, batch: Sequence[Unit], sent: Sent) -> Sequence[bool]:
+        """Whether each unit was written. Waits for a server that is away; raises what is the batch's own fault."""
         self._number += 1
-        new = {made.name: made.definition for unit in calls for made, _ in unit if made.name not in self._known}
-        text = to_json([[(made.name, row) for made, row in unit] for unit in calls]).decode()
-        news = self._gather_news(batch)
+        new = {name: text for name, text in sent.functions.items() if name not in self._known}
         while True:
             try:
                 connection = await self._connection.get()
                 if new:
                     await add_functions(connection, list(new.values()))
                     self._known |= set(new)
-                done = await self._call(connection, text, news, {number: calls[number][0][1] for number in wanted})
+                done = await self._call(connection, sent)
                 self._well_again()
                 return done
             except (*LOST, *REFUSED) as exc:
@@ -166,19 +180,13 @@ class Writer:
                     raise self.trouble from exc
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _call(
-        self,
-        connection: asyncpg.Connection[asyncpg.Record],
-        text: str,
-        news: str | None,
-        wanted: Mapping[int, Mapping[str, Any]],
-    ) -> Sequence[bool]:
-        asked = ("SELECT muster_write($1, $2, $3::jsonb, $4)", self._id, self._number, text, news)
-        if self.follower is None or not wanted:
+    async def _call(self, connection: asyncpg.Connection[asyncpg.Record], sent: Sent) -> Sequence[bool]:
+        asked = (_WRITE, self._id, self._number, sent.units, sent.late, sent.news)
+        if self.follower is None or not sent.wanted:
             return cast("Sequence[bool]", await connection.fetchval(*asked))
         async with connection.transaction():
             done: Sequence[bool] = await connection.fetchval(*asked)
-            committed = await self.follower.follow(connection, [row for n, row in wanted.items() if done[n]])
+            committed = await self.follower.follow(connection, [row for n, row in sent.wanted.items() if done[n]])
         committed()
         return done
 
