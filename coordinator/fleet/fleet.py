@@ -58,6 +58,9 @@ async def open_fleet(
         timeout=CONNECT_SECONDS,
         command_timeout=COMMAND_SECONDS,
         reset=leave_as_it_is,
+        server_settings={
+            "synchronous_commit": "off"
+        },  # the rows of tasks are the truth: what is lost here, comes again
     )
     stack.callback(pool.terminate)
     members = Members(store, identity, address, clock.read)

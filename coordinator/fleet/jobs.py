@@ -94,6 +94,8 @@ class Jobs:
         self._closing = False
         self._waiting = False  # tasks are left out of the queue
         self._filling: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._untold = False  # jobs have come since the others were told
         self.coordinators = 1  # that share the queue
         self.taken: set[str] = set()
 
@@ -134,17 +136,16 @@ class Jobs:
         if left := [row["id"] for row in own if row["id"] not in got]:  # older ones came first
             await connection.execute(_LEAVE, left, self._carrier)
         others = [row["id"] for row in rows if row["carrier"] is None]
-        if others:
-            found = await connection.fetch(_FIRST_OF_SOME, self._most, others)
-            self._waiting |= len(found) < len(others)
-            await self._put(connection, found)
-        elif left and self._queue is not None:
-            await self._queue.tell_all(connection)
+        found = await connection.fetch(_FIRST_OF_SOME, self._most, others) if others else []
+        await self._put(connection, found)
 
         def committed() -> None:
+            self._waiting |= len(found) < len(others)
             if jobs and queue is not None:
                 self.taken |= got & {row["id"] for row in own}
                 queue.hand_over(jobs)
+            if found or left:
+                self._tell()
 
         return committed
 
@@ -153,8 +154,10 @@ class Jobs:
         async with self._pool.acquire() as connection, connection.transaction():
             first = await connection.fetch(_FIRST_OF_ALL, self._most)
             lost = await connection.fetch(_LOST, self._wall() - GONE_SECONDS)
-            self._waiting = bool(first)
             await self._put(connection, [*first, *lost])
+        self._waiting = bool(first)
+        if first or lost:
+            self._tell()
 
     @property
     def _most(self) -> int:
@@ -164,7 +167,20 @@ class Jobs:
     async def _put(self, connection: Connection, rows: Sequence[Any]) -> None:
         if rows and self._queue is not None:
             await self._queue.put(connection, [row["id"] for row in rows], [row["priority"] for row in rows])
-            await self._queue.tell_all(connection)
+
+    def _tell(self) -> None:
+        """Tells every coordinator of jobs that are for any: this one at once, the others by a transaction apart."""
+        if self._queue is not None:
+            self._queue.wake()
+            self._untold = self.coordinators > 1
+            if self._untold and (self._telling is None or self._telling.done()):
+                self._telling = asyncio.create_task(self._tell_others(self._queue), name="tell")
+
+    async def _tell_others(self, queue: TaskQueue) -> None:
+        while self._untold:
+            self._untold = False
+            with suppress(*LOST, *REFUSED):  # every two seconds they look in any case
+                await queue.tell_all()
 
     # --- carrying
 

@@ -13,9 +13,8 @@ import asyncpg
 from coordinator.journal.postgres.dialect import ENDED
 from shared import logs
 from shared.db.postgres.connection import LOST, REFUSED
-from shared.db.postgres.writer import EVERYTHING
+from shared.db.postgres.teller import CHANNEL, EVERYTHING
 
-CHANNEL = "muster_news"
 POLL_SECONDS = 1.0  # the safety net: a notification may be lost with its connection
 LOOK_SECONDS = 0.5  # whether the connection is still there
 

@@ -116,9 +116,9 @@ class TaskQueue(Queries):
         self.held |= {job.id for job in jobs}
         self._line.hear(self.notice)
 
-    async def tell_all(self, connection: Connection) -> None:
-        """Tells every coordinator that there are jobs, once the transaction is durable."""
-        await connection.execute("SELECT pg_notify($1, $2)", self.qbe.settings.channel, self.notice)
+    async def tell_all(self) -> None:
+        """Tells every coordinator that there are jobs; raises what asyncpg raises."""
+        await self.driver.notify(self.qbe.settings.channel, self.notice)
 
     # --- as the loop of PgQueuer asks
 

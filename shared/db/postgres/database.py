@@ -14,6 +14,7 @@ from shared.db.database import Function, Query, Row, Rows, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, has_password, make_pool, tell
 from shared.db.postgres.dialect import Asked, Dialect, number_names, show_nul, translate
 from shared.db.postgres.schema import migrate
+from shared.db.postgres.teller import Teller
 from shared.db.postgres.writer import RETRY_SECONDS, Follower, Writer, split
 from shared.db.postgres.writing_connection import WritingConnection
 from shared.db.writes import Unit
@@ -45,12 +46,15 @@ class Postgres:
         self._at = at
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._writer: Writer | None = None
+        self._teller: Teller | None = None
         self._closed = False
 
     async def open(self, migrations: Sequence[str] = (), functions: Mapping[str, Function] | None = None) -> None:
         """`migrations` and `functions` are SQLite's: those of the dialect count here."""
         self._pool = await make_pool(self._url, self._password)
-        self._writer = Writer(WritingConnection(self._url, self._password), self._dialect, at=self._at)
+        self._teller = Teller(self._pool)
+        writing = WritingConnection(self._url, self._password)
+        self._writer = Writer(writing, self._dialect, self._teller, at=self._at)
         try:
             async with self._pool.acquire() as connection:
                 await migrate(connection, self._dialect.migrations, oldest=self._dialect.oldest)
@@ -81,6 +85,8 @@ class Postgres:
         self._closed = True
         if self._writer is not None:
             await self._writer.close()
+        if self._teller is not None:
+            await self._teller.close()
         if self._pool is not None:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._pool.close(), 2.0)

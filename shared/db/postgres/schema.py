@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS muster_writers (  -- the last commit of each connecti
     at TIMESTAMPTZ NOT NULL
 ) WITH (fillfactor = 20);
 CREATE SEQUENCE IF NOT EXISTS muster_positions;
-CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _late jsonb, _news text)
-RETURNS boolean[] LANGUAGE plpgsql AS $muster$
+CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _late jsonb) RETURNS boolean[]
+LANGUAGE plpgsql AS $muster$
 DECLARE
     _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean;
     _outcome boolean[] := '{}';
@@ -50,9 +50,6 @@ BEGIN
     FOR _call IN SELECT value FROM jsonb_array_elements(_late) LOOP  -- many rows of one statement
         EXECUTE 'SELECT ' || (_call->>0) || '($1, $2)' USING _call->1, _outcome;
     END LOOP;
-    IF _news IS NOT NULL THEN
-        PERFORM pg_notify('muster_news', _news);
-    END IF;
     INSERT INTO muster_writers VALUES (_writer, _number, _outcome, now())
     ON CONFLICT (writer) DO UPDATE SET number = excluded.number, outcome = excluded.outcome, at = excluded.at;
     RETURN _outcome;

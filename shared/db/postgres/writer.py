@@ -17,6 +17,7 @@ from shared.db.database import AS_TEXT, Statement
 from shared.db.postgres.connection import LOST, REFUSED, explain, tell
 from shared.db.postgres.dialect import Dialect, make_function, show_nul, translate
 from shared.db.postgres.schema import add_functions
+from shared.db.postgres.teller import Teller
 from shared.db.postgres.writing_connection import WritingConnection
 from shared.db.writes import BATCH, POSTED_SECONDS, Outcome, Unit, resolve
 from shared.errors import MusterError, StorageBroken, StorageFull, StorageUnwritable
@@ -24,11 +25,10 @@ from shared.failpoints import At
 
 RETRY_SECONDS = 0.25  # between two tries at a server that does not answer
 CLOSE_SECONDS = 2.0  # that a close waits for one
-MOST_NEWS, EVERYTHING = 7_900, "*"  # bytes that NOTIFY takes, and what stands for more
 PIECE = 20  # statements of work that can wait, in one commit
 
 
-_WRITE = "SELECT muster_write($1, $2, $3::jsonb, $4::jsonb, $5)"
+_WRITE = "SELECT muster_write($1, $2, $3::jsonb, $4::jsonb)"
 
 
 class Sent(NamedTuple):
@@ -36,7 +36,7 @@ class Sent(NamedTuple):
 
     units: str  # JSON: of each unit, names of functions and their parameters; the first is the guard
     late: str  # JSON: names of functions, and of each the number of its unit and parameters, many times
-    news: str | None
+    news: frozenset[str]
     functions: Mapping[str, str]  # definitions by name
     wanted: Mapping[int, Mapping[str, Any]]  # by number of the units that the follower wants: of the first statement
 
@@ -65,9 +65,10 @@ class Writer:
     twice (`schema.muster_write`). While the server is away, writes wait for it.
     """
 
-    def __init__(self, connection: WritingConnection, dialect: Dialect, *, at: At) -> None:
+    def __init__(self, connection: WritingConnection, dialect: Dialect, teller: Teller, *, at: At) -> None:
         self._connection = connection
         self._dialect = dialect
+        self._teller = teller
         self._at = at
         self._id = uuid4().hex
         self._number = 0
@@ -171,6 +172,7 @@ class Writer:
                     self._known |= set(new)
                 done = await self._call(connection, sent)
                 self._well_again()
+                self._teller.tell(sent.news)
                 return done
             except (*LOST, *REFUSED) as exc:
                 if isinstance(exc, LOST):
@@ -181,7 +183,7 @@ class Writer:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _call(self, connection: asyncpg.Connection[asyncpg.Record], sent: Sent) -> Sequence[bool]:
-        asked = (_WRITE, self._id, self._number, sent.units, sent.late, sent.news)
+        asked = (_WRITE, self._id, self._number, sent.units, sent.late)
         if self.follower is None or not sent.wanted:
             return cast("Sequence[bool]", await connection.fetchval(*asked))
         async with connection.transaction():
@@ -190,14 +192,12 @@ class Writer:
         committed()
         return done
 
-    def _gather_news(self, batch: Sequence[Unit]) -> str | None:
+    def _gather_news(self, batch: Sequence[Unit]) -> frozenset[str]:
         """What the batch may change, for whoever listens."""
         tell = self._dialect.tells
         if tell is None or not self.listened:
-            return None
-        told = {news for unit in batch for statement in unit.statements if (news := tell(statement))}
-        news = ",".join(sorted(told))
-        return (news if len(news) < MOST_NEWS else EVERYTHING) or None
+            return frozenset()
+        return frozenset(news for unit in batch for statement in unit.statements if (news := tell(statement)))
 
     def _note(self, trouble: StorageUnwritable) -> None:
         if self.trouble is None:
