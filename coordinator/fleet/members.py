@@ -23,7 +23,7 @@ SELECT key, value::double precision FROM json_each_text(:heard::text::json)
 ON CONFLICT (agent_id) DO UPDATE SET at = greatest(beats.at, excluded.at)
 """
 _THERE = "SELECT id, address FROM coordinators WHERE at > :since AND NOT leaving"
-_FORGET = "DELETE FROM coordinators WHERE at < :before"
+_FORGET = ("DELETE FROM coordinators WHERE at < :before", "DELETE FROM beats WHERE at < :before")
 _BEATS = "SELECT agent_id, at FROM beats WHERE at > :since"
 
 
@@ -68,4 +68,6 @@ class Members:
         self.store.post("store.leave", Statement("DELETE FROM coordinators WHERE id = :id", {"id": self.id}))
 
     async def forget_gone(self) -> None:
-        self.store.post("store.forget_gone", Statement(_FORGET, {"before": self.wall() - 3_600}))
+        """Coordinators and agents that were last heard of an hour ago; an agent's own row stays."""
+        for text in _FORGET:
+            self.store.post("store.forget_gone", Statement(text, {"before": self.wall() - 3_600}))

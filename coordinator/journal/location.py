@@ -35,6 +35,13 @@ def is_server(database_url: str) -> bool:
     return database_url.startswith(SERVERS)
 
 
+def why_no_file(database_url: str, *, instead: str) -> str:
+    """What a command for the journal's file says where there is none; `instead` is what PostgreSQL has for it."""
+    if is_server(database_url):
+        return f"The journal is in PostgreSQL, and this command is for a file. {instead} See docs/backup.md."
+    return "DATABASE_URL='memory:' is not a file."
+
+
 def shown(url: str) -> str:
     """The address as an error may show it: whole, but for a password."""
     return _PASSWORD.sub(lambda found: f"{found[1]}:[hidden]@" if found[1] is not None else "[hidden]", url)

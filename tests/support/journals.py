@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,24 @@ from shared.contracts import Registration, Status, StepError, Usage
 from shared.db.database import Database, Statement
 from shared.db.sqlite import Sqlite
 from shared.limits.ledger import Ledger
+from shared.memory import sql as memory
+from shared.protocols.a2a import sql as a2a
 
+MEMORY, A2A = "memory.db", "a2a.db"
+_MEMORIES = (
+    "INSERT INTO sessions (agent, session, created_at, updated_at) VALUES ('coordinator', 'gone', 1.5, 2.5)",
+    "INSERT INTO sessions (agent, session, created_at, updated_at) VALUES ('coordinator', 's', 1.5, 2.5)",
+    "DELETE FROM sessions WHERE session = 'gone'",
+    "INSERT INTO events VALUES (NULL, 'coordinator', 2, 'e', 2.5, 'm', :text, 7, 'k')",
+    "INSERT INTO events VALUES (NULL, 'coordinator', 2, 'f', 2.5, 'm', '1', 5, NULL)",
+)
+_A2A = (
+    "INSERT INTO tasks VALUES ('a', 'c', 3, 'ended', 1700000000000000001, :bytes)",
+    "INSERT INTO tasks VALUES ('b', 'c', 2, 'open', 0, :bytes)",
+    "INSERT INTO hooks VALUES ('b', 'second by name', 'https://x.example', '{}', :bytes)",
+    "INSERT INTO hooks VALUES ('b', 'first by name', 'https://x.example', '{}', :bytes)",
+    "INSERT INTO outbox (task_id, hook_id, body, due) VALUES ('b', 'first by name', :text, 2.5)",
+)
 START = 1_700_000_000.25
 ODD = (
     "plain",
@@ -107,18 +124,29 @@ async def _carry(store: Store, task: Task, output: str, *, ends: int) -> None:
 
 
 async def make_file(path: Path, *, rounds: int = 1) -> Sequence[str]:
-    """A file with such a journal; the ids of the tasks that have not ended."""
-    return await fill(Sqlite(path), rounds=rounds)
+    """A file with such a journal, and what lies beside it; the ids of the tasks that have not ended."""
+    opened = await fill(Sqlite(path), rounds=rounds)
+    for file, migrations, statements in ((MEMORY, memory.MIGRATIONS, _MEMORIES), (A2A, a2a.MIGRATIONS, _A2A)):
+        db = Sqlite(path.with_name(file))
+        await db.open(migrations)
+        for statement in statements:
+            await db.write("test", Statement(statement, {"text": ODD[2], "bytes": b"\0\x01\xff"}))
+        await db.close()
+    return opened
 
 
 def read_file(path: Path) -> Mapping[str, list[tuple[Any, ...]]]:
-    """Every row of every table, in order, without seals and without notes of moves."""
+    """Every row of every table in a folder's journal and beside it, without seals and without notes of moves."""
+    beside = [path.with_name(name) for name in (MEMORY, A2A) if path.with_name(name).exists()]
+    return {
+        f"{file.name}.{name}" if file != path else name: rows for file in (path, *beside) for name, rows in _read(file)
+    }
+
+
+def _read(path: Path) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     with closing(sqlite3.connect(path)) as db:
         tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found = {}
-        for table in tables:
+        for table in sorted(set(tables) - {"sqlite_sequence"}):
             columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] != "seal"]
             rows = db.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
-            found[table] = sorted((row for row in rows if row[0] not in (MOVED, CAME)), key=repr)
-        del found["sqlite_sequence"]
-        return found
+            yield table, sorted((row for row in rows if row[0] not in (MOVED, CAME)), key=repr)

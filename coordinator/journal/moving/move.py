@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.journal.location import SQLITE, is_server, journal_path, shown
-from coordinator.journal.moving.file_side import FileSide
+from coordinator.journal.moving.file_side import Columns, FileSide, find_columns
 from coordinator.journal.moving.side import MoveFailed, Side, look_into
 from coordinator.journal.moving.tables import FIXED, TABLES, Destination, Origin, Sums, Table, Tally
 from shared.db.database import Row
@@ -101,7 +101,7 @@ async def _move(source: Side, target: Side, tell: Tell, now: Callable[[], float]
 
 async def _carry(source: Side, target: Side, tell: Tell, now: Callable[[], float], *, replace: bool) -> Moved:
     await target.begin(replace=replace)
-    columns = _find_columns(source, target)
+    columns = find_columns()
     sums: Sums = {}
     for table in TABLES:
         tally, total = Tally(), await source.count(table)
@@ -122,7 +122,7 @@ async def _confirm(
     source: Side, target: Side, origin: Origin, tell: Tell, now: Callable[[], float], *, left: bool
 ) -> Moved:
     """A move that was finished before, unless it was cut off before the source had its note."""
-    columns = _find_columns(source, target)
+    columns = find_columns()
     had = await _sum_up(source, columns, "comparing", tell)
     if (different := _compare(origin.sums, had, among=FIXED)) is not None:
         raise MoveFailed(
@@ -138,12 +138,7 @@ async def _confirm(
     return Moved(origin.sums, origin.at, again=True, used=used)
 
 
-def _find_columns(*sides: Side) -> dict[str, tuple[str, ...]]:
-    """What a file has; PostgreSQL has more, of which nothing is left once no coordinator runs."""
-    return next(side.list_columns() for side in sides if isinstance(side, FileSide))
-
-
-async def _sum_up(side: Side, columns: dict[str, tuple[str, ...]], doing: str, tell: Tell) -> Sums:
+async def _sum_up(side: Side, columns: Columns, doing: str, tell: Tell) -> Sums:
     sums: Sums = {}
     for table in TABLES:
         tally, total = Tally(), await side.count(table)

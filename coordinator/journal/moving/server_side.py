@@ -36,11 +36,12 @@ FROM (SELECT task_id, data::json->'lane' AS lane_of FROM events
       WHERE type = 'task.accepted' AND task_id IN (SELECT id FROM tasks)) AS accepted
 WHERE task_id = id AND json_typeof(lane_of) = 'object'
 """
-_NUMBERED = ("history", "recordings")  # their ids are given by sequences
 _NUMBER_ON = """
-SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(max(id), 1), max(id) IS NOT NULL) FROM {table}
+SELECT setval(pg_get_serial_sequence('{table}', '{column}'), greatest(max({column}), 1), max({column}) IS NOT NULL)
+FROM {table}
 """
 _POSITION = f"SELECT (last_value + is_called::int) << {POSITION_BITS} FROM muster_positions"
+_PASSING = ("beats", "coordinators", "a2a_events")  # what is of no use without those that run
 _WISHES = "SELECT count(*) FROM tasks WHERE cancelled"
 
 
@@ -57,7 +58,7 @@ class ServerSide:
     async def open_source(self) -> None:
         await self._connect()
         with self._explained():
-            if await self._open.fetchval("SELECT to_regclass('muster_format')") is None:
+            if await self._find_version() is None:
                 raise MoveFailed(f"--from {self.name} has no journal.")
         await self._take()
         with self._explained():
@@ -81,10 +82,22 @@ class ServerSide:
         with self._explained():
             await self._open.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
 
+    async def _find_version(self) -> int | None:
+        if await self._open.fetchval("SELECT to_regclass('muster_format')") is None:
+            return None
+        version: int | None = await self._open.fetchval("SELECT version FROM muster_format")
+        return version
+
     async def _take(self) -> None:
         with self._explained():
             if not await self._open.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
                 raise MoveFailed(f"{self.name} is in use: another move, or a coordinator that starts. Stop it.")
+            version = await self._find_version()
+            if version is not None and version > len(MIGRATIONS):  # a coordinator may go on with it; tables may be new
+                raise StorageBroken(
+                    f"{self.name} was written by a newer Muster (format {version}, this one knows {len(MIGRATIONS)}): "
+                    "move it with the newer one."
+                )
             await migrate(self._open, MIGRATIONS)
             until = time.monotonic() + GONE_SECONDS
             while users := await self._open.fetch(_USERS):
@@ -105,11 +118,12 @@ class ServerSide:
 
     async def count(self, table: Table) -> int:
         with self._explained():
-            count: int = await self._open.fetchval(f"SELECT count(*) FROM {table.name} WHERE {table.where}")
+            count: int = await self._open.fetchval(f"SELECT count(*) FROM {table.there} WHERE {table.where}")
         return count
 
     async def read(self, table: Table, columns: Sequence[str]) -> AsyncIterator[Sequence[Row]]:
-        text = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {table.where} ORDER BY {table.order}"
+        order = table.order_there or table.order
+        text = f"SELECT {', '.join(columns)} FROM {table.there} WHERE {table.where} ORDER BY {order}"
         with self._explained():
             cursor = await self._open.cursor(text)
         while True:
@@ -131,7 +145,7 @@ class ServerSide:
 
     async def begin(self, *, replace: bool) -> None:
         with self._explained():
-            await self._open.execute(f"TRUNCATE {', '.join(table.name for table in TABLES)}, beats, coordinators")
+            await self._open.execute(f"TRUNCATE {', '.join((*(table.there for table in TABLES), *_PASSING))}")
             if await self._open.fetchval("SELECT to_regclass('pgqueuer')") is not None:
                 await self._open.execute("DELETE FROM pgqueuer")
 
@@ -142,13 +156,14 @@ class ServerSide:
                     yield row
 
         with self._explained():
-            await self._open.copy_records_to_table(table.name, columns=columns, records=each())
+            await self._open.copy_records_to_table(table.there, columns=columns, records=each())
 
     async def settle(self, position: int) -> None:
         with self._explained():
             await self._open.execute(_LANES)
-            for table in _NUMBERED:
-                await self._open.execute(_NUMBER_ON.format(table=table))
+            for table in TABLES:
+                if table.serial is not None:
+                    await self._open.execute(_NUMBER_ON.format(table=table.there, column=table.serial))
             first = max(1, -(-position >> POSITION_BITS))
             await self._open.execute("SELECT setval('muster_positions', $1, FALSE)", first)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from coordinator.journal.moving.tables import CAME, MOVED, TABLES, Destination, Origin, Table
+from coordinator.journal.moving.tables import CAME, MAIN, MOVED, TABLES, Destination, Origin, Table
 from shared.db.database import Row
 from shared.errors import MusterError
 
@@ -77,7 +77,7 @@ class Contents:
 async def look_into(side: Side) -> Contents:
     came, moved = await side.read_meta(CAME), await side.read_meta(MOVED)
     return Contents(
-        rows=sum([await side.count(table) for table in TABLES]),
+        rows=sum([await side.count(table) for table in TABLES if table.schema == MAIN]),
         secret=await side.read_meta("secret"),
         origin=Origin.read(came) if came is not None else None,
         destination=Destination.read(moved) if moved is not None else None,

@@ -14,33 +14,55 @@ from shared.db.database import Row
 MOVED, CAME = "moved", "came"  # keys of `meta`: where a journal went, and where it is from; they do not move
 
 
+MAIN, MEMORY, A2A = "main", "memory", "a2a"  # the journal's file, and NAME.db beside it
+
+
 class Table(NamedTuple):
     """A table that both kinds of journal have.
 
-    `order` are columns that put its rows in one order, `batch` is how many rows are in memory at a time, `where` leaves
-    out what does not move.
+    `order` are columns that put its rows in one order, on a server `order_there`. `batch` is how many rows are in
+    memory at a time, `where` leaves out what does not move. `there` is its name on a server, `schema` its file.
+    `serial` is a column that a server numbers; `binary` is one of bytes on both sides, `mixed` one of text in which a
+    file may have bytes.
     """
 
     name: str
     order: str
+    order_there: str = ""
     batch: int = 200
     where: str = "TRUE"
+    serial: str | None = None
+    binary: str | None = None
+    mixed: str | None = None
+
+    @property
+    def there(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def schema(self) -> str:
+        return self.name.rpartition(".")[0] or MAIN
 
 
 TABLES = (  # the history first: a file makes the table after it out of it
-    Table("history", "id"),
+    Table("history", "id", serial="id", binary="body"),
     Table("task_agents", "agent, status, created_at, task_id"),
     Table("tasks", "id"),
     Table("requests", "task_id"),
-    Table("steps", "task_id, step_id", batch=50),
+    Table("steps", "task_id, step_id", batch=50, mixed="output"),
     Table("late_results", "task_id, step_id, attempt, arrived_at, result"),
     Table("webhooks", "task_id"),
     Table("events", "id", batch=2_000),
     Table("agents", "id"),
-    Table("recordings", "id", batch=20),
+    Table("recordings", "id", batch=20, serial="id"),
     Table("meta", "key", where=f"key NOT IN ('{MOVED}', '{CAME}')"),
+    Table("memory.events", "number", serial="number"),  # before their sessions, to whose size they are added
+    Table("memory.sessions", "number", serial="number"),
+    Table("a2a.tasks", "id", batch=20, binary="body"),
+    Table("a2a.hooks", "rowid", order_there="number", binary="body"),
+    Table("a2a.outbox", "seq", serial="seq"),
 )
-FIXED = frozenset(table.name for table in TABLES) - {"agents", "meta"}  # these change only with an event
+FIXED = frozenset(t.name for t in TABLES if t.schema == MAIN) - {"agents", "meta"}  # these change only with an event
 
 
 class Sum(NamedTuple):

