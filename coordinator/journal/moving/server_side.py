@@ -12,7 +12,7 @@ import asyncpg
 from coordinator.journal.location import shown
 from coordinator.journal.moving.side import MoveFailed
 from coordinator.journal.moving.tables import CAME, MOVED, TABLES, Destination, Origin, Table
-from coordinator.journal.postgres.migrations import MIGRATIONS
+from coordinator.journal.postgres.migrations import MIGRATIONS, OLDEST
 from shared.db.database import Row
 from shared.db.postgres.connection import LOST, REFUSED, connect, explain, tell
 from shared.db.postgres.database import POSITION_BITS
@@ -98,7 +98,7 @@ class ServerSide:
                     f"{self.name} was written by a newer Muster (format {version}, this one knows {len(MIGRATIONS)}): "
                     "move it with the newer one."
                 )
-            await migrate(self._open, MIGRATIONS)
+            await migrate(self._open, MIGRATIONS, oldest=OLDEST)
             until = time.monotonic() + GONE_SECONDS
             while users := await self._open.fetch(_USERS):
                 if time.monotonic() >= until:
