@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic_core import to_json
 
+from coordinator.fleet.members import GONE_SECONDS
 from coordinator.journal.store import Store
 from shared.db.database import Statement
 
@@ -34,7 +35,8 @@ _QUEUED = """
 SELECT id FROM tasks WHERE id IN (SELECT json_array_elements_text(:ids::text::json)) AND carrier IS NULL
 """
 _OVERDUE = """
-SELECT id FROM tasks WHERE carrier IS NULL AND finished_at IS NULL AND deadline < :now ORDER BY deadline LIMIT 200
+SELECT id FROM tasks AS t WHERE finished_at IS NULL AND deadline < :now
+AND NOT EXISTS (SELECT 1 FROM coordinators AS c WHERE c.id = t.carrier AND c.at > :since) ORDER BY deadline LIMIT 200
 """
 
 
@@ -94,8 +96,8 @@ class Carried:
         return await self._among(_QUEUED, ids)
 
     async def find_overdue(self, now: float) -> list[str]:
-        """Tasks that nobody carries and whose deadline is over."""
-        return [row[0] for row in await self._store.read(_OVERDUE, {"now": now})]
+        """Tasks that no living coordinator carries and whose deadline is over: those that wait may be many."""
+        return [row[0] for row in await self._store.read(_OVERDUE, {"now": now, "since": now - GONE_SECONDS})]
 
     async def _among(self, text: str, ids: Iterable[str]) -> list[str]:
         asked = to_json([*ids]).decode()

@@ -72,6 +72,7 @@ async def open_fleet(
         carry=dispatcher.carry_job,
         cancel=dispatcher.cancel_here,
         wall=clock.read,
+        at=db.at,
     )
     news = News(lambda: asyncpg.connect(db.address, password=db.password, timeout=CONNECT_SECONDS), feed.wake)
     dispatcher.join(Carried(store, identity), news, jobs)

@@ -23,6 +23,7 @@ from shared import logs
 from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.schema import LOCK, Connection
 from shared.db.writes import Unit
+from shared.failpoints import At, nowhere
 
 AGAIN_SECONDS = 0.5  # before a queue that broke is opened again
 CANCEL_SECONDS = 1.0  # for a queue that is cut off to leave
@@ -79,6 +80,7 @@ class Jobs:
         carry: Carry,
         cancel: Cancel,
         wall: Callable[[], float],
+        at: At = nowhere,
     ) -> None:
         self._pool = pool
         self._carrier = carrier
@@ -88,6 +90,7 @@ class Jobs:
         self._carry = carry
         self._cancel = cancel
         self._wall = wall
+        self._at = at
         self._managers: list[QueueManager] = []
         self._queue: TaskQueue | None = None  # of the newest manager
         self._running: set[asyncio.Task[None]] = set()
@@ -258,6 +261,7 @@ class Jobs:
             raise RetryRequested(delay=timedelta(0), reason="The coordinator stops.") from None
         if not carrying.result():
             raise RetryRequested(delay=timedelta(0), reason="The coordinator stops.")
+        self._at("job.ended")
 
     async def cancel(self, task_id: str) -> None:
         """Tells the coordinator that carries a task that it is cancelled; the job is gone."""

@@ -3,76 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 
 import httpx
 import pytest
 
 from shared.agent_loop.peers import ASKED_AS
 from shared.limits.envelope import HEADER, Envelope, derive_key, seal
+from tests.fleet.suite import Fleet
 from tests.support.fakes import eventually
 from tests.support.history import History
 from tests.support.postgres import Server, read_database
-from tests.support.processes import Agents, Coordinator, output_of
-from tests.system.test_kill import SEED, Callers
+from tests.support.processes import Coordinator
 
 pytestmark = pytest.mark.timeout(300)
-KILLS = 6
 HAND_OVER_SECONDS = 8.0
-
-
-class AnyOf(httpx.AsyncBaseTransport):
-    """A load balancer without memory: each request goes to another coordinator."""
-
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._urls = [httpx.URL(url) for url in urls]
-        self._inner = httpx.AsyncHTTPTransport()
-        self._turn = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self._turn += 1
-        to = self._urls[self._turn % len(self._urls)]
-        request.url = request.url.copy_with(host=to.host, port=to.port)
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class Fleet:
-    """Coordinators that share a database, and agents that know only the first."""
-
-    def __init__(self, folder: Path, database: str, number: int = 2, **settings: object) -> None:
-        self.database = database
-        given = {"log_level": "WARNING", "max_concurrent_tasks": 32} | settings
-        self.coordinators = [Coordinator(folder / f"c{n}", journal=database, **given) for n in range(number)]
-        self.agents = Agents(folder / "agents", self.coordinators[0].url)
-        self.urls = [c.url for c in self.coordinators]
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        try:
-            for coordinator in self.coordinators:
-                await asyncio.to_thread(lambda c=coordinator: c.start().ready())
-            with self.agents:
-                await asyncio.to_thread(self.agents.register)
-                for url in self.urls:
-                    await eventually(lambda url=url: _knows_agents(url), seconds=30)
-                yield
-        finally:
-            for coordinator in self.coordinators:
-                coordinator.__exit__(None, None, None)
-
-
-async def _knows_agents(url: str) -> bool | None:
-    async with httpx.AsyncClient(base_url=url) as http:
-        found = (await http.get("/agents")).json()["agents"]
-    return (len(found) >= 2 and all(agent["status"] == "healthy" for agent in found)) or None
 
 
 @pytest.fixture
@@ -86,49 +32,6 @@ def _task(**given: object) -> dict[str, object]:
         {"id": "b", "capability": "worker", "needs": ["a"], "input": given},
     ]
     return {"task_description": "Wait for it", "timeout_seconds": 60.0, "plan": plan}
-
-
-async def test_kills_of_either_lose_and_repeat_nothing(fleet: Fleet):
-    """Callers come back with their keys, to whichever coordinator they meet."""
-    random = Random(SEED)
-    async with fleet.open():
-        callers = Callers(fleet.urls[0], Random(SEED + 1), AnyOf(fleet.urls))
-        durable: list[tuple[float, set[tuple[str, str]]]] = []
-        async with callers.calling():
-            for number in range(KILLS):
-                await asyncio.sleep(random.uniform(0.5, 2.0))
-                victim = fleet.coordinators[number % 2]
-                victim.kill()
-                done = (await asyncio.to_thread(History, fleet.database)).ended_steps
-                durable.append((time.monotonic(), done))  # the other one goes on meanwhile
-                await asyncio.to_thread(lambda c=victim: c.start().ready())
-            await callers.finish()
-
-            async def over() -> History | None:
-                found = await asyncio.to_thread(History, fleet.database)
-                return found if not found.open_tasks else None
-
-            end = await eventually(over, seconds=60)
-        executions = fleet.agents.executions()
-    again = [
-        (step, at) for at, done in durable for t, task, name in executions if (step := (task, name)) in done and t > at
-    ]
-    wrong = [
-        id
-        for id, task in end.tasks.items()
-        if task["status"] != "completed"
-        or {k[1]: json.loads(s["output"]) for k, s in end.steps.items() if k[0] == id}
-        != {x: output_of(id, x) for x in "abcd"}
-    ]
-    print({"tasks": len(end.tasks), "accepted": len(callers.accepted), "executions": len(executions)})
-
-    assert callers.wrong == []
-    assert end.problems(accepted=callers.accepted, answers=callers.answers) == []
-    assert again == []
-    assert wrong == []
-    assert len(end.tasks) > 20
-    for id, seen in callers.seen.items():
-        assert seen == [event.id for event in end.events_of[id]]
 
 
 async def test_task_moves_within_eight_seconds(fleet: Fleet):

@@ -37,7 +37,7 @@ class Evidence:
 
     calls: Sequence[Call]
     committed: Sequence[Committed]
-    journal: Path
+    journal: Path | str  # a file, or the address of a database
     outages: Sequence[tuple[float, float]]  # times in which the coordinator was away
     disk_trouble: Sequence[tuple[float, float]]  # times in which its disk was slow, full or broken
     jumped: Sequence[float]  # when its wall clock jumped
@@ -148,7 +148,8 @@ def _of_calls(evidence: Evidence, history: History) -> Iterable[str]:
                 yield f"I9: task {id} may make {most} calls and made {sent[id]}"
             if call.cancelled_at is not None and history.tasks.get(id, {}).get("status") == "cancelled":
                 late = [s for s in evidence.witness.sent if s.task == id and s.at > call.cancelled_at + 2.0]
-                if late and not any(end > call.cancelled_at for _, end in [*evidence.outages, *evidence.disk_trouble]):
+                trouble = [*evidence.outages, *evidence.disk_trouble]
+                if late and not any(e > call.cancelled_at and b < late[-1].at for b, e in trouble):
                     yield f"I9: task {id} was cancelled and made {len(late)} calls more than 2 s later"
 
 

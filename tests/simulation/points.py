@@ -13,7 +13,7 @@ ELSEWHERE = (  # not reached here, each tested where it belongs
     "store.drop_recording",  # recordings, which are off: tests/coordinator/journal/test_recordings.py
     "store.late_result",  # two coordinators on one journal: tests/coordinator/journal/test_store.py
 )
-FLEET = "fleet"  # several coordinators on PostgreSQL: tests/fleet/test_fleet.py
+FLEET = "fleet"  # several coordinators on PostgreSQL: tests/fleet/test_kills.py
 _WRITE = re.compile(r'"(store\.[a-z_]+)"')
 _SEND = re.compile(r'_at\("(send\.[a-z_.]+)"\)')
 

@@ -315,7 +315,7 @@ class Agents:
     """One process with two agents that note every execution in a file: `plain` is bare ASGI, `worker` our chassis.
 
     A step's input says what it does: `{"delay_ms": 40, "fail_first": true, "hang": true, "size": 1000}`; its output
-    is what `output_of` says.
+    is what `output_of` says. `plain` asks `worker` for help where `"delegate"` gives it the key that it signs with.
     """
 
     def __init__(self, folder: Path, coordinator_url: str) -> None:
@@ -325,6 +325,7 @@ class Agents:
         self.record = folder / "executions.txt"
         self.plain_url = f"http://127.0.0.1:{free_port()}"
         self.worker_url = f"http://127.0.0.1:{free_port()}"
+        self.process: Running | None = None
 
     def __enter__(self) -> Self:
         out = self._folder / "agents.out"
@@ -337,7 +338,8 @@ class Agents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        if self.process is not None:
+            self.process.kill()
 
     def register(self, *, seconds: float = 15.0) -> None:
         """Registers `plain` by hand, as a curl would, and waits until both are healthy."""
@@ -354,8 +356,12 @@ class Agents:
 
     def executions(self) -> list[tuple[float, str, str]]:
         """When (monotonic), task and step of everything that was begun."""
+        return [(at, task, step) for at, task, step, _ in self.attempts()]
+
+    def attempts(self) -> list[tuple[float, str, str, int]]:
+        """The same with the number of the attempt."""
         lines = [line.split() for line in self.record.read_text().splitlines()]
-        return [(float(at), task, step) for at, task, step in lines]
+        return [(float(at), task, step, int(attempt)) for at, task, step, attempt in lines]
 
 
 def output_of(task_id: str, step_id: str, size: int = 0) -> dict[str, str]:
@@ -381,8 +387,8 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
     failed: set[tuple[str, str]] = set()
     with record.open("a", buffering=1) as lines:
 
-        async def work(task_id: str, step_id: str, given: dict[str, Any]) -> dict[str, str] | None:
-            lines.write(f"{time.monotonic()} {task_id} {step_id}\n")
+        async def work(task_id: str, step_id: str, attempt: int, given: dict[str, Any]) -> dict[str, str] | None:
+            lines.write(f"{time.monotonic()} {task_id} {step_id} {attempt}\n")
             await asyncio.sleep(given.get("delay_ms", 0) / 1000)
             if given.get("hang"):
                 await asyncio.sleep(3600)
@@ -392,7 +398,8 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             return output_of(task_id, step_id, given.get("size", 0))
 
         async def run(step: StepRequest, ctx: Context) -> Reply:
-            made = await work(step.task_id, step.step_id, step.input if isinstance(step.input, dict) else {})
+            given = step.input if isinstance(step.input, dict) else {}
+            made = await work(step.task_id, step.step_id, step.attempt, given)
             if made is None:
                 raise WorkerFault("The first time fails.", retryable=True)
             await ctx.progress("done", 1.0)
@@ -406,8 +413,10 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             answer: dict[str, Any] = {"status": "healthy"}
             if scope["method"] == "POST":
                 step = json.loads(body)
-                given = step.get("input")
-                made = await work(step["task_id"], step["step_id"], given if isinstance(given, dict) else {})
+                given = step.get("input") if isinstance(step.get("input"), dict) else {}
+                if key := given.get("delegate"):
+                    await _delegate(f"{coordinator_url}/delegate", key, step)
+                made = await work(step["task_id"], step["step_id"], step["attempt"], given)
                 answer = {key: step[key] for key in ("task_id", "step_id", "attempt")}
                 answer |= {"status": "completed", "output": made}
                 if made is None:
@@ -434,6 +443,23 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             for app, url, lifespan in ((plain, plain_url, "off"), (worker, worker_url, "on"))
         ]
         await asyncio.gather(*(server.serve() for server in servers))
+
+
+async def _delegate(url: str, key: Mapping[str, str], step: Mapping[str, Any]) -> None:
+    """Asks until there is an answer: whoever carries the step may have died, and then it is carried again."""
+    from shared.agent_loop.peers import ASKED_AS
+    from shared.limits.envelope import HEADER, Envelope, seal
+
+    body = b'{"agent": "worker", "task": "Help me."}'
+    envelope = Envelope(step["task_id"], step["step_id"], step["attempt"], 30_000)
+    headers = {HEADER: seal(envelope, key=bytes.fromhex(key["key"]), body=body), ASKED_AS: key["instance"]}
+    async with httpx.AsyncClient(timeout=30.0) as http:
+        for _ in range(60):
+            with contextlib.suppress(httpx.TransportError):
+                answer = await http.post(url, content=body, headers={**headers, "Content-Type": "application/json"})
+                if answer.status_code < 500:
+                    return
+            await asyncio.sleep(0.5)
 
 
 # --- in the new process ---------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class Postgres:
         self._url = self.address = url
         self._password = self.password = None if has_password(url) else password
         self._dialect = dialect
-        self._at = at
+        self.at = at
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._writer: Writer | None = None
         self._teller: Teller | None = None
@@ -54,7 +54,7 @@ class Postgres:
         self._pool = await make_pool(self._url, self._password)
         self._teller = Teller(self._pool)
         writing = WritingConnection(self._url, self._password)
-        self._writer = Writer(writing, self._dialect, self._teller, at=self._at)
+        self._writer = Writer(writing, self._dialect, self._teller, at=self.at)
         try:
             async with self._pool.acquire() as connection:
                 await migrate(connection, self._dialect.migrations, oldest=self._dialect.oldest)

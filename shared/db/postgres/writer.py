@@ -189,6 +189,7 @@ class Writer:
         async with connection.transaction():
             done: Sequence[bool] = await connection.fetchval(*asked)
             committed = await self.follower.follow(connection, [row for n, row in sent.wanted.items() if done[n]])
+            self._at("commit.followed")
         committed()
         return done
 
