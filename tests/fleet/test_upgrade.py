@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from shared.settings import CoordinatorSettings
-from tests.fleet.test_fleet import Fleet
+from tests.fleet.suite import Fleet
 from tests.support.fakes import eventually
 from tests.support.history import History
 from tests.support.postgres import Server, read_database
