@@ -12,7 +12,7 @@ from load.chaos.elsewhere import ELSEWHERE
 from load.figures.figure import Figure
 from load.figures.table import show
 
-FAULTS = 48
+FAULTS = 50
 
 
 @dataclass

@@ -63,7 +63,7 @@ def odd_agents(
         odd = []
         for host in hosts:
             settings = {
-                "COORDINATOR": "http://coordinator:8000",
+                "COORDINATOR": project.inner_url,
                 "NAME": name or f"chaos-{host}",
                 "ENDPOINT": f"http://chaos-{host}:8000",
                 "REGISTRATION": json.dumps(registration),

@@ -8,15 +8,17 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from load.chaos.engine import docker, run
+from load.chaos.engine import Refused, docker, run, wait
 from load.chaos.project import LABEL, Project
 from load.chaos.signals import undisturbed
 from load.processes.ports import free_port
 
 PREFIX = "muster-chaos-"  # and the number of the process whose project it is
 DEFAULT = "docker-compose.yml"
+REMOVE_SECONDS = 20.0
 KEYS = ("api_key", "worker_key", "database_password")
 
 
@@ -59,9 +61,17 @@ def remove(name: str) -> None:
     if containers:
         docker("rm", "--force", "--volumes", *containers)
     for kind in ("network", "volume"):
-        if found := docker(kind, "ls", "-q", "-f", of_project).split():
-            docker(kind, "rm", *found)
+        wait(partial(_is_removed, kind, of_project), seconds=REMOVE_SECONDS)
     shutil.rmtree(_find_folder(name), ignore_errors=True)
+
+
+def _is_removed(kind: str, of_project: str) -> bool:
+    """Removes what there is of it; a network may have the ends of containers for a moment after they are gone."""
+    found = docker(kind, "ls", "-q", "-f", of_project).split()
+    if found:
+        with contextlib.suppress(Refused):
+            docker(kind, "rm", *found)
+    return not found
 
 
 def remove_left() -> list[str]:

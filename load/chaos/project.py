@@ -13,13 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from load.chaos.engine import CannotPlay, Refused, as_root, docker, find_pid, inspect, list_pids, wait
+from load.chaos.engine import CannotPlay, Refused, as_root, docker, find_pid, inspect, list_pids, run, wait
 from load.chaos.limits import limit_cores, restore
 
 WORKERS = ("analyzer", "reporter", "researcher")
 CALL_SECONDS = 5.0
 DROP = "-p tcp --dport 8000 -j DROP"  # of iptables
 SECRET = "chaos" * 8  # of agents that chaos registers with one
+READ_METRICS = """
+import os, urllib.request as http
+headers = {"Authorization": "Bearer " + os.environ["KEY"]}
+print(http.urlopen(http.Request("http://127.0.0.1:8000/metrics", headers=headers), timeout=5).read().decode())
+"""
 LABEL = "muster.chaos"  # of containers that a fault adds; its value is the project's name
 
 
@@ -33,13 +38,23 @@ class Project:
 
     @cached_property
     def url(self) -> str:
-        """Where the coordinator is published."""
-        return f"http://{docker('port', self.find('coordinator'), '8000/tcp').splitlines()[0]}"
+        """Where the coordinator, or what stands before several, is published."""
+        published = next(iter(self.find_all("caddy")), None) or self.find("coordinator")
+        return f"http://{docker('port', published, '8000/tcp').splitlines()[0]}"
+
+    @cached_property
+    def inner_url(self) -> str:
+        """Where agents reach a coordinator, whichever of several is there."""
+        return f"http://{'coordinators' if len(self.coordinators) > 1 else 'coordinator'}:8000"
+
+    @cached_property
+    def coordinators(self) -> list[str]:
+        return [*self.find_all("coordinator"), *self.find_all("coordinator-2")]
 
     @cached_property
     def network(self) -> str:
-        """The network on which coordinator and workers meet."""
-        return str(next(iter(inspect(self.find("coordinator"))[0]["NetworkSettings"]["Networks"])))
+        """The network on which coordinators and workers meet."""
+        return str(next(iter(inspect(self.find("reporter"))[0]["NetworkSettings"]["Networks"])))
 
     @cached_property
     def image(self) -> str:
@@ -53,6 +68,11 @@ class Project:
 
     def list_containers(self) -> list[str]:
         return docker("ps", "-aq", "-f", f"label=com.docker.compose.project={self.name}").split()
+
+    def list_services(self) -> list[str]:
+        shown = '{{.Label "com.docker.compose.service"}}'
+        lines = docker("ps", "-a", "-f", f"label=com.docker.compose.project={self.name}", "--format", shown)
+        return sorted(set(lines.split()))
 
     def find_all(self, service: str) -> list[str]:
         """The service's containers, in the order of their numbers."""
@@ -140,8 +160,7 @@ class Project:
                 docker("unpause", container)
             elif not state["Running"] and not state["Restarting"]:
                 docker("start", container)
-            if self.network not in known["NetworkSettings"]["Networks"]:
-                self._connect(container)
+            self._connect(container)
 
     def release(self) -> None:
         """What a run has left that was killed: processes that stand still, calls that are dropped, odd agents."""
@@ -164,9 +183,11 @@ class Project:
 
     def _connect(self, container: str) -> None:
         known = inspect(container)[0]
-        if self.network not in known["NetworkSettings"]["Networks"]:
-            service = known["Config"]["Labels"]["com.docker.compose.service"]
-            docker("network", "connect", "--alias", service, self.network, container)
+        service: str = known["Config"]["Labels"]["com.docker.compose.service"]
+        if service != "postgres" and self.network not in known["NetworkSettings"]["Networks"]:
+            names = [service, "coordinators"] if service.startswith("coordinator") else [service]
+            aliases = [part for name in names for part in ("--alias", name)]
+            docker("network", "connect", *aliases, self.network, container)
 
     # --- looking
 
@@ -196,12 +217,15 @@ class Project:
         """The header that the coordinator wants to see."""
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-    def read_metrics(self) -> dict[str, float]:
-        """Each series of `/metrics` with its value; raises OSError."""
-        request = urllib.request.Request(self.url + "/metrics", headers=self.authorize())
-        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
-            lines = answer.read().decode().splitlines()
-        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+    def read_metrics(self) -> Counter[str]:
+        """Each series of `/metrics` with its value, of all coordinators together; raises `Refused`."""
+        found: Counter[str] = Counter()
+        for container in self.coordinators:
+            read = ("docker", "exec", "-e", "KEY", container, "python", "-c", READ_METRICS)
+            for name, _, value in (line.rpartition(" ") for line in run(*read, KEY=self.api_key or "").splitlines()):
+                if name[:1] != "#":
+                    found[name] += float(value)  # type: ignore[assignment]  # typeshed counts in whole numbers
+        return found
 
     def list_agents(self) -> list[dict[str, Any]]:
         """The registered instances; empty while the coordinator does not answer."""

@@ -113,7 +113,7 @@ def lie(project: Project) -> list[Figure]:
 
 def go_deaf(project: Project) -> list[Figure]:
     """One is well for `/health` and answers no step; the loop of another, a worker of Muster's, stands."""
-    settings = {"COORDINATOR_URL": "http://coordinator:8000"}
+    settings = {"COORDINATOR_URL": project.inner_url}
     with (
         odd_agents(project, "deaf", canary=True) as [odd],
         added_container(project, "stands", STANDS, settings, restart="unless-stopped") as stands,

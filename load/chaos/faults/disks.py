@@ -84,6 +84,8 @@ def _beside(project: Project, override: dict[str, object]) -> Iterator[Project]:
     """A second project of the same file, all of whose workers take steps; raises `CannotPlay` beside a foreign one."""
     if project.file is None:
         raise CannotPlay("it would damage the journal; only a project that is started for it may be damaged")
+    if project.find_all("postgres"):
+        raise CannotPlay("the journal is in PostgreSQL")
     with started(project.image, project.file, tag="-disk", override=json.dumps(override)) as beside:
         beside.wait_serving()
         yield beside

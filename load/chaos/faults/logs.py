@@ -10,7 +10,7 @@ import time
 from load.chaos.engine import docker, read_log
 from load.chaos.fault import Fault, at_least, at_most
 from load.chaos.odd import odd_agents
-from load.chaos.project import Project
+from load.chaos.project import WORKERS, Project
 from load.chaos.traffic import QUESTION
 from load.figures.figure import Figure
 
@@ -47,7 +47,8 @@ def inject_lines(project: Project) -> list[Figure]:
     for name in ("X-Request-ID", "Idempotency-Key", "Muster-Tenant", "traceparent", "User-Agent"):
         project.call("/tasks", headers={name: 'x"} {"event": "chaos.forged"}\t\x1b[31m'.replace("\x1b", "\x7f")})
     project.withdraw_odd_agents()
-    lines = _read_logs(project, began).split("\n")
+    ours = [*project.coordinators, *(id for worker in WORKERS for id in project.find_all(worker))]
+    lines = _read_logs(ours, began).split("\n")
     broken = [line for line in lines if line and not _is_event(line)]
     forged = [line for line in lines if line and _is_event(line) and json.loads(line)["event"] == "chaos.forged"]
     control = [line for line in lines if any(ord(sign) < 32 or ord(sign) in (127, 0x85, 0x2028) for sign in line)]
@@ -94,7 +95,7 @@ def hide_secrets(project: Project) -> list[Figure]:
         project.run_task(odd.plan(timeout=5, mode="500") | {"context": plant()}, seconds=10.0)
     with contextlib.suppress(OSError):
         project.call("/delegate", {"agent": "x", "input": plant()}, headers={"Authorization": f"Bearer {plant()}"})
-    output = _read_logs(project, began) + json.dumps(list(project.read_metrics()))
+    output = _read_logs(project.list_containers(), began) + json.dumps(list(project.read_metrics()))
     if project.api_key:
         planted.append(project.api_key)
     return [at_most(f"of {len(planted)} secrets, found in logs or metrics", sum(one in output for one in planted), 0)]
@@ -116,10 +117,10 @@ LOGS = {
 }
 
 
-def _read_logs(project: Project, since: float) -> str:
-    """What all services have said since then."""
+def _read_logs(containers: list[str], since: float) -> str:
+    """What these containers have said since then."""
     time.sleep(1.0)  # lines are written a moment later
-    return "\n".join(read_log(one, "--since", f"{since:.3f}") for one in project.list_containers())
+    return "\n".join(read_log(one, "--since", f"{since:.3f}") for one in containers)
 
 
 def _is_event(line: str) -> bool:

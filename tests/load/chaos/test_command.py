@@ -19,7 +19,7 @@ def test_list_names_all_and_how_each_is_played() -> None:
     done = run("--list")
     assert done.returncode == 0
     assert [int(line[:2]) for line in sorted(done.stdout.splitlines(), key=lambda line: int(line[:2]))] == [
-        *range(1, 49)
+        *range(1, 51)
     ]
 
 
@@ -28,7 +28,7 @@ def test_list_names_all_and_how_each_is_played() -> None:
     [
         (("--project", "theirs"), "--yes-break-it"),
         (("--only", "16"), "tests/coordinator/journal/test_journal.py"),
-        (("--only", "49"), "there is no such fault"),
+        (("--only", "51"), "there is no such fault"),
         (("--only", "one"), "is not a list like"),
         (("--file", "nowhere.yml"), "--file nowhere.yml is not there"),
     ],
