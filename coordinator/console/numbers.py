@@ -31,11 +31,11 @@ async def get_numbers(
 
 
 async def _view(services: Services, of: Literal["hour", "day"], spent: Spent) -> View:
-    await spent.count(services)
+    counted = await spent.count(services)
     width, stretches = SPANS[of]
     since = (services.wall() // width + 1 - stretches) * width
     ends = await count_ends(services.store, since=since, width=width, stretches=stretches)
-    tokens = services.meter.tokens.sum_up(since=since, width=width, stretches=stretches)
+    tokens = counted.sum_up(since=since, width=width, stretches=stretches)
     names = [clock(since + n * width) for n in range(stretches)]
     statuses, took, waited = Counter[str](), Counter[int](), Counter[int]()
     for one in ends:

@@ -17,9 +17,13 @@ class Minutes:
 
     def add(self, first: int, second: int, *, at: float | None = None) -> None:
         """Adds to the minute that it is, or that it was at `at`."""
-        minute = int((self._wall() if at is None else at) // MINUTE)
-        before = self._sums.get(minute, (0, 0))
-        self._sums[minute] = before[0] + first, before[1] + second
+        at = self._wall() if at is None else at
+        before = self._sums.get(int(at // MINUTE), (0, 0))
+        self.put(before[0] + first, before[1] + second, at=at)
+
+    def put(self, first: int, second: int, *, at: float) -> None:
+        """Sets the sums of a minute."""
+        self._sums[int(at // MINUTE)] = first, second
         while len(self._sums) > KEPT:
             del self._sums[min(self._sums)]
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from coordinator.console.spent import SPENT
 from coordinator.replay.replay import replay
 from shared.agent import Context, Reply
-from shared.contracts import StepRequest, TaskView
+from shared.contracts import StepRequest, TaskView, Usage
 from shared.db.postgres.database import POSITION_BITS
 from tests.coordinator.replay.world import GIVEN, WORKER
-from tests.support.fakes import Network, Suite, agent
+from tests.support.fakes import Network, Suite, agent, eventually
 from tests.support.postgres import Server
 
 PLAN = [
@@ -116,3 +117,21 @@ async def test_lists_and_pages_are_those_of_all(url: str) -> None:
 
     assert lists[0] == lists[1]
     assert all(id in text for id in tasks for text in (*lists, *pages))
+
+
+async def test_tokens_are_those_of_all(url: str) -> None:
+    """Whoever carried the steps, each of the two pages counts them once, also when it is opened again."""
+
+    async def spends(step: StepRequest, ctx: Context) -> Reply:
+        return Reply("done", Usage(calls=1, input_tokens=1_000, output_tokens=200))
+
+    async with opened(url, agent("worker", "work", spends)) as (first, second):
+        for asked in (first, second, first):
+            await asyncio.gather(*(asked.execute(plan=PLAN[:1]) for _ in range(4)))
+            for suite in (first, second):
+                await read(suite, "/console/numbers", Accept="text/html")
+        for suite in (first, second):
+            await eventually(lambda suite=suite: getattr(suite.app.state, SPENT).known)
+        pages = [await read(suite, "/console/numbers?of=day", Accept="text/html") for suite in (first, second)]
+
+    assert ["<dt>Tokens</dt><dd><strong>14,400</strong>" in page for page in pages] == [True, True]
