@@ -180,7 +180,16 @@ def list_figures(turns: dict[str, Turns], *, failed: int) -> list[Figure]:
         if ours in turns and theirs in turns:
             ratio = compute_ratio(turns[ours].rates, turns[theirs].rates)
             figures.append(Figure(f"{ours} / {theirs}", ratio, "x", target=target, at_least=True))
+    for theirs in (DBOS, DBOS_TUNED):
+        if ONE in turns and theirs in turns:
+            ratio = compute_ratio(_add(turns[theirs]), _add(turns[ONE]))
+            figures.append(Figure(f"CPU a task with PostgreSQL's: {theirs} / {ONE}", ratio, "x"))
     return [*figures, Figure("tasks that failed", float(failed), "", target=0.0)]
+
+
+def _add(of: Turns) -> list[float]:
+    """Processor time a task, of the subject and of PostgreSQL."""
+    return [own + server for own, server in zip(of.own_us, of.server_us, strict=True)]
 
 
 if __name__ == "__main__":

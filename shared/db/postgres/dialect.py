@@ -22,7 +22,7 @@ _TIME = re.compile(r"(?:.*_at|at|deadline|now|since)\Z")
 _COUNT = re.compile(r"(?:.*_(?:calls|tokens)|priority|attempts?|failed)\Z")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dialect:
     """What PostgreSQL gets in the place of SQLite's: `migrations`, and texts `instead` of those that it cannot read.
 
@@ -50,6 +50,7 @@ class Written(NamedTuple):
     definition: str
 
 
+@lru_cache(maxsize=1_000)
 def translate(sql: str, dialect: Dialect) -> str:
     """The text with its named parameters left as they are. Seals are NULL: PostgreSQL has checksums of its own."""
     text = dialect.instead.get(sql)

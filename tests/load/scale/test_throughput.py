@@ -24,6 +24,15 @@ def test_ratios_are_of_turns_side_by_side():
     assert figures["tasks that failed"].ok is False
 
 
+def test_processor_time_is_of_both():
+    """What a busy machine cannot hide: the work of a task, its PostgreSQL's too."""
+    turns = {ONE: Turns([300.0], [1_500.0], [500.0]), DBOS: Turns([100.0], [6_000.0], [2_000.0])}
+
+    figures = {figure.name: figure for figure in list_figures(turns, failed=0)}
+
+    assert figures[f"CPU a task with PostgreSQL's: {DBOS} / {ONE}"].value == 4.0
+
+
 def test_what_was_not_measured_has_no_figure():
     figures = {figure.name for figure in list_figures({ONE: Turns([300.0], lone=[0.01])}, failed=0)}
 
