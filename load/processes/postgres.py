@@ -50,7 +50,7 @@ class Server:
         """Starts it, or starts it again on the same port and data."""
         data = self.folder / "data"
         if not data.exists():
-            self._run(
+            self.run_program(
                 "initdb", "-D", str(data), "-U", "muster", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8", "-N"
             )
         options = [part for option in self._options for part in ("-c", option)]
@@ -94,7 +94,8 @@ class Server:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout.strip()
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run_program(self, program: str, *arguments: str) -> None:
+        """One of PostgreSQL's own commands, as the user that runs the server."""
         command = [str(self._programs / program), *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=120, **_as_postgres())
 

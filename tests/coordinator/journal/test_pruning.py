@@ -12,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.journal import pruning
+from coordinator.fleet.members import Members
+from coordinator.journal import pruning, sql
+from coordinator.journal.postgres.dialect import DIALECT
 from coordinator.journal.sql import INCREMENTAL
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step, Task
 from shared.contracts import Status
+from shared.db.database import Database, Statement
+from shared.db.postgres.database import Postgres
 from shared.db.sqlite import Sqlite
 from tests.support.fakes import eventually
 from tests.support.history import History
+from tests.support.postgres import Server
 from tests.support.processes import Coordinator
 
 pytestmark = pytest.mark.timeout(120)
@@ -29,9 +34,9 @@ POINTS = [
 ]
 
 
-async def fill(journal: Path, *, old: int, new: int, text: str = "") -> None:
+async def fill(journal: Path | Database, *, old: int, new: int, text: str = "") -> None:
     """A journal with tasks that ended 40 days ago, and some that ended just now."""
-    store = Store(Sqlite(journal), publish=lambda _: None)
+    store = Store(Sqlite(journal) if isinstance(journal, Path) else journal, publish=lambda _: None)
     await store.open()
     for name, count, at in (("old", old, time.time() - 40 * DAY), ("new", new, time.time())):
         for number in range(count):
@@ -95,3 +100,53 @@ async def test_the_space_of_what_went_is_given_back(tmp_path):
         assert file.execute("PRAGMA auto_vacuum").fetchone() == (INCREMENTAL,)
     assert before > 10_000_000
     assert journal.stat().st_size < 2_000_000
+
+
+# --- in PostgreSQL --------------------------------------------------------------------------------
+
+
+async def test_coordinators_prune_one_history_together(postgres: Server):
+    """What is old goes, with all that belongs to it, whoever deletes it; what is young stays."""
+    url = postgres.make_database()
+    await fill(Postgres(url, DIALECT), old=130, new=7)
+    stores = [Store(Postgres(url, DIALECT), publish=lambda _: None) for _ in range(3)]
+    for store in stores:
+        await store.open()
+    for number in range(130):
+        stores[0].late_result(f"old-{number}", "a", 1, "{}")
+    recording = {"task_id": "old-1", "size": 2, "body": "[]"}
+    stores[0].post("store.add_recording", Statement(sql.ADD_RECORDING, recording))
+    await stores[0].attempts_written()
+
+    async def prune(store: Store) -> None:
+        gone = 1
+        while gone:
+            gone = await store.prune(before=time.time() - 30 * DAY)
+
+    await asyncio.gather(*map(prune, stores))
+    left = {
+        table: [id for (id,) in await stores[0].read(f"SELECT task_id FROM {table} WHERE task_id IS NOT NULL")]
+        for table in ("history", "steps", "events", "task_agents", "late_results", "recordings", "webhooks", "requests")
+    }
+    for store in stores:
+        await store.close()
+
+    assert sorted(left["history"]) == [f"new-{number}" for number in range(7)]
+    assert {id for ids in left.values() for id in ids} == set(left["history"])
+
+
+async def test_signs_of_the_dead_go_after_an_hour(postgres: Server):
+    """Of coordinators that died, and of agents that nobody hears any more."""
+    now = time.time()
+    store = Store(Postgres(postgres.make_database(), DIALECT), publish=lambda _: None)
+    await store.open()
+    for name, at in (("old", now - 7_000), ("new", now - 5)):
+        members = Members(store, name, "http://there", wall=lambda at=at: at)  # type: ignore[misc]
+        members.hear(name, at)
+        await members.beat()
+    await Members(store, "new", "http://there", wall=lambda: now).forget_gone()
+    await store.attempts_written()
+    left = await store.read("SELECT id FROM coordinators UNION ALL SELECT agent_id FROM beats")
+    await store.close()
+
+    assert left == [("new",), ("new",)]

@@ -86,4 +86,4 @@ def test_command_of_the_refusal_moves_an_older_journal(tmp_path: Path, postgres:
         subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, timeout=60)
         new.start().ready()
         found = httpx.get(f"{new.url}/tasks/{asked.json()['task_id']}", timeout=30)
-    assert found.json()["status"] in ("queued", "running")
+    assert found.status_code == 200, found.text
