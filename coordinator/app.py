@@ -230,7 +230,7 @@ def create_app(
         canaries = Canaries(agents, asking, background, meter=meter, now=now, random=random)
         canaries.start()
         if shared:
-            app.drain = await join_fleet(
+            app.drain, sharing = await join_fleet(
                 *(stack, settings, db, store, dispatcher, agents, feed, background, clock, app.stopping),
                 identity=uuid4().hex,
                 port=port,
@@ -290,6 +290,7 @@ def create_app(
             now=now,
             wall=wall,
             started=now(),
+            sharing=sharing if shared else None,
         )
 
     app.large_bodies |= received.bodies
@@ -309,6 +310,7 @@ def create_app(
         private=settings.private_webhooks,
         memory=memory,
         features=("task_delegation",),
+        get_shared=lambda: app.get_opened().sharing,
     )
     mount(host, FACADES if facades is None else facades)
     return app

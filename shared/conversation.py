@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -43,7 +43,8 @@ class Ask:
 
     `model` is the name that was asked for, `session` the conversation's id, `seconds` the time it may take,
     `key` makes a repeat give the same answer, `mocks` replace the model's replies for this request alone.
-    With `stays` the work goes on when the asker leaves, because the asker will come back with the key.
+    With `stays` the work goes on when the asker leaves, because the asker will come back with the key. `taken` says
+    whether another process asks for it from now on.
     `envelope` is what the asker may still spend, where an agent asks; `traceparent` is W3C's. `quoted` are the parts of
     the messages that others wrote: documents, what steps before gave.
     """
@@ -54,6 +55,7 @@ class Ask:
     seconds: float | None = None
     key: str | None = None
     stays: bool = False
+    taken: Callable[[], bool] = lambda: False
     mocks: tuple[JsonValue, ...] | None = None
     envelope: Envelope | None = None
     traceparent: str | None = None

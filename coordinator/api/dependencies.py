@@ -21,6 +21,7 @@ from coordinator.journal.store import Store
 from coordinator.observers.meter import Meter
 from coordinator.observers.stats import Stats
 from coordinator.uploads.folder import Uploads
+from shared.protocols.sharing import Shared
 from shared.server.app import App, Stopping
 from shared.settings import CoordinatorSettings
 
@@ -49,6 +50,7 @@ class Services:
     now: Callable[[], float]
     wall: Callable[[], float]
     started: float
+    sharing: Shared | None
 
     def uptime(self) -> float:
         return round(self.now() - self.started, 3)

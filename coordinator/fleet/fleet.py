@@ -14,7 +14,7 @@ from coordinator.fleet.clock import SharedClock
 from coordinator.fleet.dispatcher import FleetDispatcher
 from coordinator.fleet.jobs import Jobs
 from coordinator.fleet.leaving import Leaving
-from coordinator.fleet.members import BEAT_SECONDS, Members
+from coordinator.fleet.members import BEAT_SECONDS, GONE_SECONDS, Members
 from coordinator.fleet.news import News
 from coordinator.journal.events import Feed
 from coordinator.journal.store import Store
@@ -23,6 +23,7 @@ from shared.background import Background
 from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED, leave_as_it_is
 from shared.db.postgres.database import Postgres
 from shared.errors import MusterError
+from shared.protocols.sharing import Shared
 from shared.server.app import Drain, Stopping
 
 CONNECTIONS = 5  # for the queue and the news
@@ -45,8 +46,8 @@ async def open_fleet(
     at_once: int,
     stopping: Stopping,
     drain_seconds: float,
-) -> Drain:
-    """Joins the other coordinators, until the stack closes; returns what comes before a stop.
+) -> tuple[Drain, Shared]:
+    """Joins the other coordinators, until the stack closes; returns what comes before a stop, and what they have in common.
 
     Raises what a database that cannot be used raises.
     """
@@ -86,7 +87,8 @@ async def open_fleet(
     background.loop("queue", jobs.run_forever)
     background.loop("news", news.listen_forever)
     background.loop("fleet", lambda: _keep(db, jobs, members, shared, dispatcher))
-    return Leaving(members, jobs, dispatcher, stopping, seconds=drain_seconds).drain
+    leaving = Leaving(members, jobs, dispatcher, stopping, seconds=drain_seconds)
+    return leaving.drain, Shared(identity, db, clock.read, gone_seconds=GONE_SECONDS, watch=news.watch)
 
 
 async def _leave(jobs: Jobs, members: Members) -> None:

@@ -16,6 +16,7 @@ from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.sqlite import Sqlite
 from shared.failpoints import At
+from shared.protocols.sharing import Shared
 from shared.server.app import Drain, Stopping
 from shared.settings import CoordinatorSettings
 
@@ -56,8 +57,8 @@ async def join_fleet(
     *,
     identity: str,
     port: int,
-) -> Drain:
-    """Joins the other coordinators that share the journal; returns what comes before a stop."""
+) -> tuple[Drain, Shared]:
+    """Joins the other coordinators that share the journal; returns what comes before a stop, and what they share."""
     from coordinator.fleet.fleet import open_fleet
 
     return await open_fleet(

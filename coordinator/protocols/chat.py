@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from coordinator.reports.view import view
 from coordinator.tasks.task import Task
 from shared.contracts import MAX_DESCRIPTION, NO_USAGE, AgentStatus, PlanStep, Status, TaskRequest
 from shared.conversation import Ask, Delta, Final, Note, Piece, Skill, is_cut, spoken
-from shared.errors import AgentLost, Invalid, ModelNotFound
+from shared.errors import AgentLost, Conflict, Invalid, ModelNotFound
 from shared.memory.store import Memory
 from shared.rendering import Link, beginning_to_markdown
 from shared.rendering.links import address, source_link
@@ -82,7 +82,7 @@ class CoordinatorFace:
         wanted, caller = self._make_request(ask, services), asking.get()
         task = await self.accept(wanted, key=ask.key, traceparent=ask.traceparent, caller=caller)
         said = ""  # of the report, which goes out as it is written
-        async with aclosing(self.watch(task, stays=ask.stays)) as notes:
+        async with aclosing(self.watch(task, stays=lambda: ask.stays or ask.taken())) as notes:
             async for note in notes:
                 yield note
                 text = _render_beginning(task, note, services.settings.public_url) if isinstance(note, _Begun) else ""
@@ -116,7 +116,7 @@ class CoordinatorFace:
         )
         return task
 
-    async def watch(self, task: Task, *, stays: bool = False) -> AsyncGenerator[Note]:
+    async def watch(self, task: Task, *, stays: Callable[[], bool] = lambda: False) -> AsyncGenerator[Note]:
         """What happens to a task until its end is durable; closing this early cancels the task unless it stays.
 
         Raises `Unavailable` with the task's Location when the coordinator stops first (the task goes on then), or
@@ -129,8 +129,9 @@ class CoordinatorFace:
                     yield note
             await services.waiter.wait_for_end(await services.dispatcher.get_task(task.id))
         except (GeneratorExit, asyncio.CancelledError):  # the caller left: a wait of ours that ends cancels nothing
-            if not stays and not services.stopping and services.dispatcher.get_live(task.id) is not None:
-                await services.dispatcher.cancel(task.id)
+            if not stays() and not services.stopping:
+                with suppress(Conflict):  # it has just ended
+                    await services.dispatcher.cancel(task.id)
             raise
 
     async def _complete(self, ask: Ask) -> Ask:

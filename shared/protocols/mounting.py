@@ -11,6 +11,7 @@ from fastapi import Request
 
 from shared.conversation import Face
 from shared.memory.store import Memory
+from shared.protocols.sharing import Shared
 from shared.server.app import App
 
 BASE = "Muster-Base"  # the header in which the gateway says where its callers reach an agent
@@ -23,7 +24,8 @@ class Host:
     `folder` is where a façade may keep files (None: nowhere, as with `DATABASE_URL=memory:`), `secured` whether
     callers must send a key, `public_url` the address that cards show (None: the request's Host; requests through the
     gateway always see the gateway's), `private` whether calls to private addresses are allowed. `memory` is what the
-    service remembers, `features` what KAOS's card says it can do besides what its skills tell.
+    service remembers, `features` what KAOS's card says it can do besides what its skills tell. `get_shared` gives what
+    it has in common with other processes, once it is open.
     """
 
     app: App[Any]
@@ -34,6 +36,7 @@ class Host:
     private: bool = True
     memory: Memory | None = None
     features: tuple[str, ...] = ()
+    get_shared: Callable[[], Shared | None] = lambda: None
 
     def get_base(self, request: Request) -> str:
         """The address that cards show to the caller of `request`, without a slash at its end."""

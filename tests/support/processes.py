@@ -314,8 +314,9 @@ class Disk:
 class Agents:
     """One process with two agents that note every execution in a file: `plain` is bare ASGI, `worker` our chassis.
 
-    A step's input says what it does: `{"delay_ms": 40, "fail_first": true, "hang": true, "size": 1000}`; its output
-    is what `output_of` says. `plain` asks `worker` for help where `"delegate"` gives it the key that it signs with.
+    A step's input says what it does, as an object or as its JSON, which a chat can send: `{"delay_ms": 40,
+    "fail_first": true, "hang": true, "size": 1000}`; its output is what `output_of` says. `plain` asks `worker` for help
+    where `"delegate"` gives it the key that it signs with.
     """
 
     def __init__(self, folder: Path, coordinator_url: str) -> None:
@@ -398,8 +399,7 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             return output_of(task_id, step_id, given.get("size", 0))
 
         async def run(step: StepRequest, ctx: Context) -> Reply:
-            given = step.input if isinstance(step.input, dict) else {}
-            made = await work(step.task_id, step.step_id, step.attempt, given)
+            made = await work(step.task_id, step.step_id, step.attempt, _parse_given(step.input))
             if made is None:
                 raise WorkerFault("The first time fails.", retryable=True)
             await ctx.progress("done", 1.0)
@@ -413,7 +413,7 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             answer: dict[str, Any] = {"status": "healthy"}
             if scope["method"] == "POST":
                 step = json.loads(body)
-                given = step.get("input") if isinstance(step.get("input"), dict) else {}
+                given = _parse_given(step.get("input"))
                 if key := given.get("delegate"):
                     await _delegate(f"{coordinator_url}/delegate", key, step)
                 made = await work(step["task_id"], step["step_id"], step["attempt"], given)
@@ -460,6 +460,12 @@ async def _delegate(url: str, key: Mapping[str, str], step: Mapping[str, Any]) -
                 if answer.status_code < 500:
                     return
             await asyncio.sleep(0.5)
+
+
+def _parse_given(given: Any) -> dict[str, Any]:
+    if isinstance(given, str) and given.startswith("{"):
+        given = json.loads(given)
+    return given if isinstance(given, dict) else {}
 
 
 # --- in the new process ---------------------------------------------------------------------------

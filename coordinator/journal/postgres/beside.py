@@ -28,6 +28,10 @@ SELECT :task_id, :id, :url, :headers, {_BODY}
 WHERE (SELECT COUNT(*) FROM a2a_hooks WHERE task_id = :task_id AND id <> :id) < :most
 ON CONFLICT (task_id, id) DO UPDATE SET url = excluded.url, headers = excluded.headers, body = excluded.body
 """
+_ADD_EVENT = """
+INSERT INTO a2a_events (task_id, version, at, body)
+SELECT id, version, :at, decode(substr(:event, 8), 'base64') FROM a2a_tasks WHERE id = :id
+"""
 _AGAIN = "UPDATE a2a_outbox SET attempts = :attempts, due = :due, claimed_until = NULL WHERE seq = :seq"
 _NEXT = """
 SELECT seq, task_id, hook_id, due, attempts, url FROM (
@@ -52,10 +56,11 @@ TEXTS: Mapping[str, str] = {
     **dict(
         _rename(
             a2a,
-            {"tasks": "a2a_tasks", "hooks": "a2a_hooks", "outbox": "a2a_outbox", "events": "a2a_events"},
+            {name: f"a2a_{name}" for name in ("tasks", "hooks", "outbox", "events")} | {"processes": "coordinators"},
             apart={
                 a2a.SAVE_TASK: _SAVE_TASK,
                 a2a.TASK: "SELECT body, version FROM a2a_tasks WHERE id = :id",
+                a2a.ADD_EVENT: _ADD_EVENT,
                 a2a.SAVE_HOOK: _SAVE_HOOK,
                 a2a.HOOKS: "SELECT body FROM a2a_hooks WHERE task_id = :task_id ORDER BY number",
                 a2a.NEXT: _NEXT,

@@ -8,6 +8,7 @@ from coordinator.journal.postgres.beside import TEXTS
 from coordinator.journal.postgres.migrations import MIGRATIONS, OLDEST
 from shared.db.database import Statement
 from shared.db.postgres.dialect import Dialect, drop_seals
+from shared.protocols.a2a import sql as a2a
 
 _KEEP = """
 WITH ended AS (
@@ -51,7 +52,9 @@ ENDED = "!"  # after the id of a task that has ended
 
 
 def _tell(statement: Statement) -> str | None:
-    """The id of the task that an event is of."""
+    """The id of the task that an event is of; who follows an A2A task waits for each of its events as for an end."""
+    if statement.sql is a2a.ADD_EVENT and isinstance(statement.params, Mapping):
+        return f"{statement.params['id']}{ENDED}"
     if statement.sql is not sql.ADD_EVENT or not isinstance(statement.params, Mapping):
         return None
     task_id: str | None = statement.params["task_id"]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from a2a.helpers.proto_helpers import new_data_part, new_task_from_user_message, new_text_part
@@ -36,8 +37,36 @@ class FaceExecutor(AgentExecutor):
         self._face = face
         self._stopping = stopping
         self._at_work = at_work
+        self._running: dict[str, tuple[asyncio.Task[Any] | None, TaskUpdater]] = {}
+        self._taken: set[str] = set()
+
+    def list_running(self) -> list[str]:
+        """Ids of the tasks that are worked on here."""
+        return [*self._running]
+
+    async def look_again(self, task_id: str) -> None:
+        """A task has been cancelled in another process: the next thing that is told of it is refused, and ends it."""
+        if task_id in self._running:
+            await self._running[task_id][1].start_work()
+
+    def give_up(self, task_id: str) -> None:
+        """Another process works on a task from now on, and nothing of it is cancelled."""
+        if task_id in self._running:
+            self._taken.add(task_id)
+            if (running := self._running[task_id][0]) is not None:
+                running.cancel()
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
+        assert context.message is not None
+        id = context.message.task_id
+        self._running[id] = asyncio.current_task(), make_updater(context, event_queue)
+        try:
+            await self._execute(context, event_queue)
+        finally:
+            del self._running[id]
+            self._taken.discard(id)
+
+    async def _execute(self, context: RequestContext, event_queue: EventQueue) -> None:
         message = context.message
         assert message is not None
         if context.current_task is None:
@@ -47,6 +76,7 @@ class FaceExecutor(AgentExecutor):
             await event_queue.enqueue_event(task)
         telling = _Telling(make_updater(context, event_queue))
         ask = parse_ask(message, get_headers(context.call_context))
+        ask = replace(ask, taken=lambda: message.task_id in self._taken)
         while True:
             try:
                 async with aclosing(self._face.answer(ask)) as pieces:

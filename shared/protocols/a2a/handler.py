@@ -20,11 +20,11 @@ from a2a.types.a2a_pb2 import (
     SubscribeToTaskRequest,
     Task,
 )
-from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
+from a2a.utils.errors import InternalError, InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
 from shared.protocols.a2a.request import get_headers, parse_ask
 from shared.protocols.a2a.resuming import Resuming
-from shared.protocols.a2a.store import ENDED
+from shared.protocols.a2a.store import ENDED, Tasks
 
 _KEYED = UUID("5b0a5f3e-7a0e-4a52-9a1c-2f6f2a3f6a11")  # the space of ids that are made of keys
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -51,9 +51,15 @@ class A2aHandler(DefaultRequestHandler):
     Never by the message's id alone: the same id for new tasks is allowed in A2A.
     """
 
-    def __init__(self, *, resuming: Resuming, **parts: Any) -> None:
-        super().__init__(**parts)
+    def __init__(self, *, resuming: Resuming, tasks: Tasks, **parts: Any) -> None:
+        super().__init__(task_store=tasks, **parts)
         self._resuming = resuming
+        self._tasks = tasks
+
+    async def is_active(self, task_id: str) -> bool:
+        """Whether a task is worked on here."""
+        active = await self._active_task_registry.get(task_id)
+        return active is not None and not active.is_finished
 
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
         """Right after a start the SDK finds no running work for a task, and would only note its cancellation."""
@@ -64,9 +70,17 @@ class A2aHandler(DefaultRequestHandler):
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
         parse_ask(params.message, get_headers(context))
         await self._check_is_first(params.message, context)
-        if (task := await self._find_earlier(params, context)) is None:
-            answer: Message | Task = await super().on_message_send(params, context)
-            return answer
+        task = await self._find_earlier(params, context)
+        if task is None:
+            try:
+                answer: Message | Task = await super().on_message_send(params, context)
+            except InternalError:
+                if (task := await self._find_taken(params, context)) is None:
+                    raise
+            else:
+                if not isinstance(answer, Task) or await self._tasks.find_elsewhere(answer.id) is None:
+                    return answer
+                task = answer
         if not params.configuration.return_immediately:
             async for _ in self._follow(task, context):
                 pass
@@ -85,8 +99,14 @@ class A2aHandler(DefaultRequestHandler):
             events = super().on_message_send_stream(params, context)
         else:
             events = self._follow(task, context)
-        async with contextlib.aclosing(events):
-            async for event in events:
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event
+        except InternalError:
+            if (task := await self._find_taken(params, context)) is None:
+                raise
+            async for event in self._follow(task, context):
                 yield event
 
     async def _check_is_first(self, message: Message, context: ServerCallContext) -> None:
@@ -103,7 +123,9 @@ class A2aHandler(DefaultRequestHandler):
 
     async def _find_earlier(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
         task_id = _derive_id(context)
-        if task_id is None or params.message.task_id:
+        if params.message.task_id:
+            return await self._tasks.find_elsewhere(params.message.task_id)
+        if task_id is None:
             return None
         try:
             task: Task = await self.on_get_task(GetTaskRequest(id=task_id), context)
@@ -114,6 +136,11 @@ class A2aHandler(DefaultRequestHandler):
         if not same_context or list(first.parts) != list(again.parts) or first.metadata != again.metadata:
             raise InvalidParamsError(message="Idempotency-Key: was already used with a different message.")
         return task
+
+    async def _find_taken(self, params: SendMessageRequest, context: ServerCallContext) -> Task | None:
+        """The task of a message that another process was first with, under the same key."""
+        task = await self._find_earlier(params, context)
+        return None if task is None else await self._tasks.find_elsewhere(task.id)
 
     async def _follow(self, task: Task, context: ServerCallContext) -> AsyncGenerator[Event, None]:
         """The task as it is, and what happens to it from now on."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from random import Random
 from typing import Any
@@ -20,14 +21,16 @@ from shared.db.database import Database
 from shared.db.memory import MemoryDatabase
 from shared.db.outbox import Outbox
 from shared.db.sqlite import Sqlite
-from shared.errors import Unavailable
+from shared.errors import StorageUnwritable, Unavailable
 from shared.protocols.a2a import sql
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS
 from shared.protocols.a2a.outbox import Pushes, prune_forever
 from shared.protocols.mounting import Host, Mount
+from shared.protocols.sharing import Shared
 from shared.urls import is_loopback
 
 FILE = "a2a.db"
+LOOK_SECONDS = 1.0  # between two looks at what other processes do
 
 
 class _Door:
@@ -47,13 +50,16 @@ class _Door:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Looks at what an earlier run has left; where nothing is, nothing is opened."""
+        """Looks at what an earlier run, or another process, has left; where nothing is, nothing is opened."""
         async with AsyncExitStack() as stack:
             self._stack = stack
             background = await stack.enter_async_context(Background(self._host.app.fail))
             resuming: asyncio.Task[None] | None = None
-            folder = self._host.folder
-            if folder is not None and await asyncio.to_thread((folder / FILE).exists):
+            folder, shared = self._host.folder, self._host.get_shared()
+            if shared is not None:
+                await self._open_database(stack)
+                background.loop("a2a-shared", lambda: self._look_around(shared))
+            elif folder is not None and await asyncio.to_thread((folder / FILE).exists):
                 db = await self._open_database(stack)
                 if await db.read(sql.ANY_OPEN):
                     resuming = background.once("a2a-resume", self._resume())
@@ -63,6 +69,18 @@ class _Door:
                 await asyncio.wait({resuming})
             async with self._lock:
                 self._stack = self._runtime = self._db = None
+
+    async def _look_around(self, shared: Shared) -> None:
+        """Once a second: whether another process has left something, taken it over or cancelled it."""
+        while not self._host.app.stopping:
+            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(StorageUnwritable):  # the database is away; the next look comes in a second
+                since = {"since": shared.wall() - shared.gone_seconds}
+                if self._runtime is not None or await shared.db.read(sql.LEFT, since):
+                    runtime = await self._load()
+                    if runtime.handing_over is not None:
+                        await runtime.handing_over.look()
+        await asyncio.Event().wait()  # what is open now is left to others
 
     async def _resume(self) -> None:
         await (await self._load()).resume()
@@ -80,25 +98,32 @@ class _Door:
                     news=self._outbox.look,
                     refusal=self._why_refused,
                     make_executor=self._make_executor,
+                    shared=self._host.get_shared(),
                 )
                 self._runtime = await self._stack.enter_async_context(running)
             return self._runtime
 
     async def _open_database(self, stack: AsyncExitStack) -> Database:
         if self._db is None:
-            folder = self._host.folder
-            db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._host.app.fail)
-            stack.push_async_callback(db.close)
-            await db.open(sql.MIGRATIONS)
+            shared = self._host.get_shared()
+            db = shared.db if shared is not None else await self._open_own(stack)
             near = await stack.enter_async_context(transport.make_client(policy="agents"))
             far = await stack.enter_async_context(transport.make_client(policy="web"))
             pushes = Pushes(db, lambda url: near if self._host.private or self._is_near(url) else far)
-            self._outbox = Outbox(pushes, random=Random())
+            wall = shared.wall if shared is not None else time.time
+            self._outbox = Outbox(pushes, wall=wall, random=Random(), shared=db.shared)
             loops = await stack.enter_async_context(Background(self._host.app.fail))
             loops.loop("a2a-outbox", self._outbox.run)
-            loops.loop("a2a-pruning", lambda: prune_forever(db))
+            loops.loop("a2a-pruning", lambda: prune_forever(db, wall=wall))
             self._db = db
         return self._db
+
+    async def _open_own(self, stack: AsyncExitStack) -> Database:
+        folder = self._host.folder
+        db: Database = MemoryDatabase() if folder is None else Sqlite(folder / FILE, on_broken=self._host.app.fail)
+        stack.push_async_callback(db.close)
+        await db.open(sql.MIGRATIONS)
+        return db
 
     def _is_near(self, url: str) -> bool:
         """Whether a URL leads to this machine, and so does the service's own: who can call it could call that."""

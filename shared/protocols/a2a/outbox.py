@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from shared.errors import StorageUnwritable
 from shared.protocols.a2a import sql
 
 PRUNE_SECONDS = 60.0
+KEPT_SECONDS = 600.0  # events, for those who follow a task at another process
 KEPT_TASKS = 10_000  # that have ended; older ones are deleted
 
 
@@ -60,10 +62,13 @@ class Pushes:
         await self._db.write("a2a.told", Statement(sql.TOLD, {"seq": letter.seq}))
 
 
-async def prune_forever(db: Database) -> None:
-    """Deletes the oldest ended tasks beyond `KEPT_TASKS`, once a minute."""
+async def prune_forever(db: Database, *, wall: Callable[[], float] = time.time) -> None:
+    """Deletes the oldest ended tasks beyond `KEPT_TASKS`, and old events, once a minute."""
     guard = Statement("SELECT 1")
     while True:
         await asyncio.sleep(PRUNE_SECONDS)
         with contextlib.suppress(StorageUnwritable):  # the next try comes in a minute
             await db.write("a2a.prune", guard, *(Statement(one, {"kept": KEPT_TASKS}) for one in sql.PRUNE))
+            if db.shared:
+                before = wall() - KEPT_SECONDS
+                await db.write("a2a.prune_events", Statement(sql.DROP_EVENTS, {"before": before}))

@@ -24,11 +24,14 @@ from shared.db.database import Database
 from shared.errors import MusterError
 from shared.protocols.a2a.card import make_card
 from shared.protocols.a2a.executor import FaceExecutor
+from shared.protocols.a2a.following import SharedEvents
+from shared.protocols.a2a.handing_over import HandingOver
 from shared.protocols.a2a.handler import A2aHandler, KeyedContexts
 from shared.protocols.a2a.http import CARD_PATH, REST_PREFIX, RPC_PATHS, Wire
 from shared.protocols.a2a.resuming import Resuming
 from shared.protocols.a2a.store import Hooks, Tasks
 from shared.protocols.mounting import BASE, Host
+from shared.protocols.sharing import Shared
 
 CARD_CACHE = "public, max-age=60"
 
@@ -65,6 +68,7 @@ class Runtime:
         self._handler = handler
         self._left = left
         self._resuming = resuming
+        self.handing_over: HandingOver | None = None
         rest = create_rest_routes(handler, path_prefix=REST_PREFIX)
         self.app: ASGIApp = Wire(
             Router(
@@ -89,9 +93,10 @@ class Runtime:
         """Asks every open task's question again, with the same key."""
         if self._left:
             logs.get().info("a2a.resumed", tasks=len(self._left))
-        await asyncio.gather(*(self._ask_again(task) for task in self._left))
+        await asyncio.gather(*(self.ask_again(task) for task in self._left))
 
-    async def _ask_again(self, task: Task) -> None:
+    async def ask_again(self, task: Task) -> None:
+        """Asks a task's question again, with its key, and waits for the answer."""
         message = task.history[0]
         message.task_id, message.context_id = task.id, task.context_id
         try:
@@ -110,32 +115,41 @@ async def open_runtime(
     news: Callable[[], None],
     refusal: Callable[[str], str | None],
     make_executor: Callable[[Host], AgentExecutor] | None,
+    shared: Shared | None = None,
 ) -> AsyncIterator[Runtime]:
     """The runtime over `db`; `news` and `refusal` are the outbox's. Tasks it leaves at its end stay open in `db`."""
-    tasks = Tasks(db, news=news)
-    await tasks.load()
-    left = [task for task in await tasks.list_open() if task.history]
-    resuming = Resuming(task.id for task in left)
     stopping = host.app.stopping
-    kind = DefaultRequestHandler if make_executor else partial(A2aHandler, resuming=resuming)
-    executor = (
-        make_executor(host)
+    tasks = Tasks(db, news=news, shared=shared)
+    await tasks.load()
+    left = [] if shared else [task for task in await tasks.list_open() if task.history]
+    resuming = Resuming(task.id for task in left)
+    executor = FaceExecutor(host.face, stopping=lambda: bool(stopping), at_work=resuming.mark_at_work)
+    tasks.lost = executor.give_up
+    kind = (
+        partial(DefaultRequestHandler, task_store=tasks)
         if make_executor
-        else FaceExecutor(host.face, stopping=lambda: bool(stopping), at_work=resuming.mark_at_work)
+        else partial(A2aHandler, resuming=resuming, tasks=tasks)
     )
     for name in _TALKATIVE:
         logging.getLogger(name).addFilter(_is_news)
     with warnings.catch_warnings():  # that a store without an event stream serves one process: it does
         warnings.simplefilter("ignore")
         handler = kind(
-            agent_executor=executor,
-            task_store=tasks,
+            agent_executor=make_executor(host) if make_executor else executor,
             agent_card=make_card(host.face, base="http://localhost", secured=False, old=True),
             push_config_store=Hooks(db, tasks, refusal=refusal),
             request_context_builder=KeyedContexts(),
+            event_stream=SharedEvents(shared, tasks, stopping=lambda: bool(stopping)) if shared else None,
+        )
+    runtime = Runtime(host, handler, left, resuming)
+    if shared and isinstance(handler, A2aHandler):
+        runtime.handing_over = HandingOver(
+            shared, tasks, executor, is_active=handler.is_active, ask_again=runtime.ask_again
         )
     try:
-        yield Runtime(host, handler, left, resuming)
+        yield runtime
     finally:
         stopping.begin()  # the runtime closes when the service stops; an answer cut off now is not cancelled
+        if runtime.handing_over is not None:
+            await runtime.handing_over.close()
         await handler.aclose()

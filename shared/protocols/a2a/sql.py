@@ -44,7 +44,7 @@ ON CONFLICT (id) DO UPDATE SET context_id = excluded.context_id, state = exclude
     updated = excluded.updated, body = excluded.body
 WHERE tasks.phase <> 'ended'
 """
-TASK = "SELECT body FROM tasks WHERE id = :id"
+TASK = "SELECT body, 0 FROM tasks WHERE id = :id"
 OPEN_TASKS = "SELECT body FROM tasks WHERE phase = 'open' ORDER BY updated"
 ANY_OPEN = "SELECT 1 FROM tasks WHERE phase = 'open' LIMIT 1"
 DELETE_TASK = "DELETE FROM tasks WHERE id = :id"
@@ -58,6 +58,27 @@ LIST_TASKS = f"""
 SELECT body {_LISTED} AND (:below IS NULL OR (updated, id) < (:below, :below_id))
 ORDER BY updated DESC, id DESC LIMIT :limit
 """
+
+# Only where several processes share the database. `processes` are those that are there; each works on tasks as their
+# carrier. `events` are what others follow.
+LEFT = """
+SELECT 1 FROM tasks AS t WHERE t.phase = 'open'
+    AND NOT EXISTS (SELECT 1 FROM processes AS p WHERE p.id = t.carrier AND p.at > :since) LIMIT 1
+"""
+TAKE_OVER = """
+UPDATE tasks SET carrier = :carrier, version = version + 1 WHERE phase = 'open'
+    AND NOT EXISTS (SELECT 1 FROM processes AS p WHERE p.id = tasks.carrier AND p.at > :since)
+"""
+CARRIED = "SELECT body FROM tasks WHERE phase = 'open' AND carrier = :carrier ORDER BY updated"
+ELSEWHERE = "SELECT body FROM tasks WHERE id = :id AND phase = 'open' AND carrier <> :carrier"
+IS_OPEN = "SELECT 1 FROM tasks WHERE id = :id AND phase <> 'ended'"
+ADD_EVENT = """
+INSERT INTO events (task_id, version, at, body) SELECT :id, version, :at, :event FROM tasks WHERE id = :id
+"""
+EVENTS = """
+SELECT version, body FROM events WHERE task_id = :task_id AND version > :after ORDER BY version LIMIT :limit
+"""
+DROP_EVENTS = "DELETE FROM events WHERE at < :before"
 
 SAVE_HOOK = """
 INSERT OR REPLACE INTO hooks (task_id, id, url, headers, body)

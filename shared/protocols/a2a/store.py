@@ -37,6 +37,7 @@ from shared import logs
 from shared.db.database import Database, Rows, Statement
 from shared.errors import StorageUnwritable
 from shared.protocols.a2a import sql
+from shared.protocols.sharing import Shared
 
 MAX_HOOKS = 16  # of one task
 ROOM_SECONDS = 1.0  # between two looks for room on a full disk
@@ -51,14 +52,24 @@ _HEADER = re.compile(r"[\x20-\x7e]*\Z")
 
 
 class Tasks(VersionedTaskStore):
-    """The SDK's store of tasks. It has one writer, so it keeps no versions; an ended task is not changed any more.
+    """The SDK's store of tasks; an ended task is not changed any more.
 
+    A database of its own has one writer, so it keeps no versions. In one that is `shared`, only the process that works
+    on a task changes it, from how it was; `lost` is called with the id of one that another has taken over.
     `news` is called when a task has something to tell to a hook.
     """
 
-    def __init__(self, db: Database, *, news: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        news: Callable[[], None],
+        shared: Shared | None = None,
+    ) -> None:
         self._db = db
         self._news = news
+        self._shared = shared
+        self.lost: Callable[[str], None] = lambda _: None
         self.hooked: set[str] = set()
 
     async def load(self) -> None:
@@ -84,18 +95,35 @@ class Tasks(VersionedTaskStore):
             "updated": task.status.timestamp.ToNanoseconds(),
             "body": task.SerializeToString(),
         }
+        if self._shared is not None:
+            cancels = state == TaskState.TASK_STATE_CANCELED
+            row |= {"carrier": self._shared.id, "version": read_version(prev_version), "cancels": cancels}
         statements = [Statement(sql.SAVE_TASK, row)]
-        tells = task.id in self.hooked and event is not None and not isinstance(event, Message)
+        has_hooks = self._shared is not None or task.id in self.hooked
+        tells = has_hooks and event is not None and not isinstance(event, Message)
         if tells:
-            told = MessageToJson(to_stream_response(event), indent=None)  # type: ignore[arg-type]
-            statements.append(Statement(sql.TELL, {"task_id": task.id, "body": told, "due": time()}))
+            told = to_stream_response(event)  # type: ignore[arg-type]
+            tell = {"task_id": task.id, "body": MessageToJson(told, indent=None), "due": time()}
+            statements.append(Statement(sql.TELL, tell))
+            if self._shared is not None:
+                log = {"id": task.id, "at": self._shared.wall(), "event": told.SerializeToString()}
+                statements.append(Statement(sql.ADD_EVENT, log))
         if await self._write(statements, patient=prev is not None) is None:
+            await self._notice_loss(task.id)
             raise ConcurrentTaskModificationError(task.id)
         if tells:
             self._news()
         if state in ENDED:
             self.hooked.discard(task.id)  # it has nothing to tell any more
-        return TaskVersion.MISSING
+        if self._shared is not None and state == TaskState.TASK_STATE_CANCELED:  # from whichever version it had
+            stored = await self.read(task.id)
+            return stored.version if stored is not None else TaskVersion.MISSING
+        return TaskVersion(read_version(prev_version) + 1 if self._shared is not None else 0)
+
+    async def _notice_loss(self, task_id: str) -> None:
+        """Whether another process has taken a task over, or was first with it."""
+        if self._shared is not None and await self.find_elsewhere(task_id) is not None:
+            self.lost(task_id)
 
     async def _write(self, statements: builtins.list[Statement], *, patient: bool) -> Rows | None:
         """Writes; on a full disk a new task is refused, and one that was taken waits for room."""
@@ -109,8 +137,19 @@ class Tasks(VersionedTaskStore):
                 await asyncio.sleep(ROOM_SECONDS)
 
     async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:
+        return await self.read(task_id)
+
+    async def read(self, task_id: str) -> StoredTask | None:
+        """A task as it is stored."""
         rows = await self._db.read(sql.TASK, {"id": task_id})
-        return StoredTask(Task.FromString(rows[0][0]), TaskVersion.MISSING) if rows else None
+        return StoredTask(Task.FromString(rows[0][0]), TaskVersion(rows[0][1])) if rows else None
+
+    async def find_elsewhere(self, task_id: str) -> Task | None:
+        """A task that another process works on."""
+        if self._shared is None:
+            return None
+        rows = await self._db.read(sql.ELSEWHERE, {"id": task_id, "carrier": self._shared.id})
+        return Task.FromString(rows[0][0]) if rows else None
 
     async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
         cursor = _parse_cursor(params.page_token)
@@ -137,9 +176,22 @@ class Tasks(VersionedTaskStore):
     async def delete(self, task_id: str, context: ServerCallContext) -> None:
         await self._db.write("a2a.delete", Statement(sql.DELETE_TASK, {"id": task_id}))
 
+    async def list_carried(self) -> builtins.list[Task]:
+        """The open tasks that are this process's, of several that share the database."""
+        assert self._shared is not None
+        rows = await self._db.read(sql.CARRIED, {"carrier": self._shared.id})
+        return [Task.FromString(body) for (body,) in rows]
+
     async def list_open(self) -> builtins.list[Task]:
         """The tasks that were being worked on, the oldest first."""
         return [Task.FromString(body) for (body,) in await self._db.read(sql.OPEN_TASKS)]
+
+
+def read_version(version: TaskVersion) -> int:
+    """The number that this store has made it of; the SDK gives it back in no other way."""
+    number = version._value
+    assert isinstance(number, int)
+    return number
 
 
 class Hooks(PushNotificationConfigStore):
