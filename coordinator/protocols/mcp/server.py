@@ -56,6 +56,7 @@ def make_serving(face: CoordinatorFace) -> Callable[[], AbstractAsyncContextMana
         manager = StreamableHTTPSessionManager(
             _make_server(face, tools),
             max_request_body_size=MAX_BODY_BYTES,
+            stateless=face.get_services().sharing is not None,  # the next request may come to another coordinator
             max_sessions=MAX_SESSIONS,
             session_idle_timeout=IDLE_SECONDS,
         )
