@@ -6,19 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import lru_cache, partial
-from pathlib import Path
 from random import Random
 from uuid import uuid4
 
 import httpx
 
 from coordinator.access.audit import Audit
-from coordinator.access.caller import Caller
 from coordinator.access.guard import Guard
 from coordinator.access.hosts import list_allowed_names
 from coordinator.access.keys import Keys
 from coordinator.access.newcomers import Newcomers
-from coordinator.access.restored import read_note, remove_note
+from coordinator.access.restored import audit_restore
 from coordinator.access.sessions import Sessions
 from coordinator.admission.admission import Admission
 from coordinator.agent_calls.client import WorkerClient
@@ -165,7 +163,7 @@ def create_app(
         await settled.open()
         secret = await store.secret()
         audit.tell = partial(store.note, None)
-        await _audit_restore(journal, audit, store)
+        await audit_restore(journal, audit, store.attempts_written)
         feed = Feed(store.events)
         to_webhooks = await stack.enter_async_context(
             transport.make_client(policy="agents" if settings.private_webhooks else "web", transport=inner)
@@ -187,6 +185,7 @@ def create_app(
         key_of = lru_cache(MAX_AGENTS)(partial(derive_key, secret))
         client = WorkerClient(http, key_of=key_of, at=at, now=now)
         registry = Registry(now=now, wall=wall, settled=settled, random=random)
+        sessions = Sessions(keys, secret, wall=wall)
         records = AgentRecords(store, wall=wall)
         agents = Agents(
             registry,
@@ -231,7 +230,7 @@ def create_app(
         canaries.start()
         if shared:
             app.drain, sharing = await join_fleet(
-                *(stack, settings, db, store, dispatcher, agents, feed, background, clock, app.stopping),
+                *(stack, settings, db, store, dispatcher, agents, feed, sessions, background, clock, app.stopping),
                 identity=uuid4().hex,
                 port=port,
             )
@@ -285,7 +284,7 @@ def create_app(
             http=http,
             secret=secret,
             secured=keys.wanted,
-            sessions=Sessions(keys, secret, wall=wall),
+            sessions=sessions,
             stopping=app.stopping,
             now=now,
             wall=wall,
@@ -314,16 +313,6 @@ def create_app(
     )
     mount(host, FACADES if facades is None else facades)
     return app
-
-
-async def _audit_restore(journal: Path | None, audit: Audit, store: Store) -> None:
-    """Writes down that the journal is a restored one, where `cli restore` has left a note of it."""
-    if journal is None or (note := read_note(journal)) is None:
-        return
-    address = str(note.pop("address", ""))
-    audit.write("journal_restored", Caller(None, address), **note)
-    await store.attempts_written()  # it is durable, then
-    remove_note(journal)
 
 
 async def _stop_with(stopping: Stopping, dispatcher: Dispatcher) -> None:

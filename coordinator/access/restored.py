@@ -5,9 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pydantic import JsonValue
+
+from coordinator.access.audit import Audit
+from coordinator.access.caller import Caller
 
 NOTE = "restored.json"
 
@@ -31,6 +35,11 @@ def read_note(journal: Path) -> dict[str, JsonValue] | None:
     return said if isinstance(said, dict) else None
 
 
-def remove_note(journal: Path) -> None:
-    """The audit has it now."""
+async def audit_restore(journal: Path | None, audit: Audit, written: Callable[[], Awaitable[None]]) -> None:
+    """Writes down that the journal is a restored one, where a note says so; `written` waits until that is kept."""
+    if journal is None or (note := read_note(journal)) is None:
+        return
+    address = str(note.pop("address", ""))
+    audit.write("journal_restored", Caller(None, address), **note)
+    await written()
     journal.with_name(NOTE).unlink(missing_ok=True)

@@ -26,7 +26,8 @@ class Session:
 class Sessions:
     """Nothing of a session is stored here, so it outlives a restart; it ends with its time, its log-out or its key.
 
-    `secret` is the coordinator's own, `wall` the clock in Unix seconds. A log-out is forgotten by a restart.
+    `secret` is the coordinator's own, `wall` the clock in Unix seconds. A log-out is forgotten by a restart, unless who
+    is told of it (`ended`: the session's nonce and end) keeps it.
     """
 
     def __init__(self, keys: Keys, secret: bytes, *, wall: Callable[[], float]) -> None:
@@ -34,6 +35,7 @@ class Sessions:
         self._secret = secret
         self._wall = wall
         self._ended: dict[str, float] = {}
+        self.ended: Callable[[str, float], None] = lambda nonce, until: None
 
     @property
     def wanted(self) -> bool:
@@ -64,9 +66,14 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """Its cookie opens nothing from now on."""
+        self.forget(session.nonce, session.until)
+        self.ended(session.nonce, session.until)
+
+    def forget(self, nonce: str, until: float) -> None:
+        """A session has been logged out, here or at another coordinator."""
         if len(self._ended) >= MOST_ENDED:
             self._ended = {nonce: until for nonce, until in self._ended.items() if until > self._wall()}
-        self._ended[session.nonce] = session.until
+        self._ended[nonce] = until
 
     def form_token(self, session: Session | None) -> str:
         """What every form of a session's pages carries, and no page of another site can know."""

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 
+from coordinator.access.sessions import Sessions
 from coordinator.agent_pool.pool import Agents
 from coordinator.fleet.agents import SharedAgents
 from coordinator.fleet.carried import Carried
@@ -16,6 +17,7 @@ from coordinator.fleet.jobs import Jobs
 from coordinator.fleet.leaving import Leaving
 from coordinator.fleet.members import BEAT_SECONDS, GONE_SECONDS, Members
 from coordinator.fleet.news import News
+from coordinator.fleet.sessions import SharedSessions
 from coordinator.journal.events import Feed
 from coordinator.journal.store import Store
 from shared import logs
@@ -39,6 +41,7 @@ async def open_fleet(
     dispatcher: FleetDispatcher,
     agents: Agents,
     feed: Feed,
+    sessions: Sessions,
     background: Background,
     clock: SharedClock,
     identity: str,
@@ -66,6 +69,7 @@ async def open_fleet(
     stack.callback(pool.terminate)
     members = Members(store, identity, address, clock.read)
     shared = SharedAgents(agents, members, store)
+    log_outs = SharedSessions(sessions, store, clock.read)
     jobs = Jobs(
         pool,
         carrier=identity,
@@ -86,7 +90,7 @@ async def open_fleet(
     background.loop("clock-of-all", lambda: clock.measure_forever(db))
     background.loop("queue", jobs.run_forever)
     background.loop("news", news.listen_forever)
-    background.loop("fleet", lambda: _keep(db, jobs, members, shared, dispatcher))
+    background.loop("fleet", lambda: _keep(db, jobs, members, shared, dispatcher, log_outs))
     leaving = Leaving(members, jobs, dispatcher, stopping, seconds=drain_seconds)
     return leaving.drain, Shared(identity, db, clock.read, gone_seconds=GONE_SECONDS, watch=news.watch)
 
@@ -96,7 +100,14 @@ async def _leave(jobs: Jobs, members: Members) -> None:
     await members.leave()
 
 
-async def _keep(db: Postgres, jobs: Jobs, members: Members, shared: SharedAgents, dispatcher: FleetDispatcher) -> None:
+async def _keep(
+    db: Postgres,
+    jobs: Jobs,
+    members: Members,
+    shared: SharedAgents,
+    dispatcher: FleetDispatcher,
+    log_outs: SharedSessions,
+) -> None:
     """Once a second: says that this coordinator is there, and looks what the others have changed."""
     beats = 0
     while True:
@@ -107,10 +118,12 @@ async def _keep(db: Postgres, jobs: Jobs, members: Members, shared: SharedAgents
             jobs.coordinators = len(members.there) or 1
             db.tell(jobs.coordinators > 1)
             await shared.look()
+            await log_outs.look()
             await dispatcher.look_around()
             await jobs.fill()
             if beats % TIDY_EVERY == 0:
                 await jobs.forget_old()
                 await members.forget_gone()
+                log_outs.forget_old()
         except (MusterError, *LOST, *REFUSED) as exc:
             logs.get().warning("fleet.unseen", why=str(exc))

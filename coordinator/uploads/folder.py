@@ -78,7 +78,7 @@ class Holdings:
 
 
 class Uploads:
-    """Documents in one folder, of which this process is the only one that writes. Without UPLOADS_DIR it is off.
+    """Documents in one folder, which other coordinators may write, too. Without UPLOADS_DIR it is off.
 
     The folder must not hold any of `apart_from`: what is in it can be removed by whoever may upload.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import os
 import secrets
@@ -20,6 +21,7 @@ class Part:
         self.path = folder / f"{MARK}{secrets.token_hex(8)}"
         self._lock = threading.Lock()
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # as long as somebody writes it
         os.fchmod(self._file, MODE)  # whatever the umask
 
     def write(self, data: bytes) -> None:
@@ -51,8 +53,25 @@ class Part:
 
 
 def remove_left(folder: Path) -> int:
-    """Removes what a killed process left half done; how many there were. Raises OSError."""
-    left = [path for path in folder.iterdir() if path.name.startswith(MARK)]
+    """Removes what a killed process left half done; how many there were. Raises OSError.
+
+    What another coordinator is writing is left alone.
+    """
+    left = [path for path in folder.iterdir() if path.name.startswith(MARK) and not _is_written(path)]
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
+
+
+def _is_written(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -31,7 +31,7 @@ from a2a.types.a2a_pb2 import (
 from fastapi import FastAPI, Request
 from google.protobuf.struct_pb2 import Struct
 
-from tests.support.fleet import AnyOf, Fleet
+from tests.fleet.suite import AnyOf, Fleet
 from tests.support.fakes import eventually, serving
 from tests.support.history import History
 from tests.support.postgres import Server

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
-from tests.fleet.test_fleet import Fleet
+from tests.fleet.suite import Fleet
 from tests.support.postgres import Server
 
 pytestmark = pytest.mark.timeout(300)

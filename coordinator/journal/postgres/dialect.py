@@ -46,6 +46,14 @@ WHERE finished_at >= :since AND finished_at < :until AND usage NOT LIKE '%"input
                   UNION ALL SELECT id FROM tasks WHERE :last = 'infinity')
 GROUP BY 1
 """  # by the index of the tasks: one of the steps' own ends would cost each step
+_AUDIT = """
+SELECT id, task_id, type, at, data FROM events
+WHERE task_id IS NULL AND type LIKE 'audit.%' AND (at, id) < (
+    coalesce((SELECT at FROM events WHERE id = :before),
+             CASE WHEN CAST(:before AS bigint) IS NULL THEN 'infinity'::float8 ELSE '-infinity' END),
+    coalesce(:before, 9223372036854775807)
+) ORDER BY at DESC, id DESC LIMIT :limit
+"""  # by time: each coordinator has positions of its own
 _FREE_PAGES = "SELECT 0, 0, 0"  # vacuum is PostgreSQL's own work
 
 ENDED = "!"  # after the id of a task that has ended
@@ -68,7 +76,7 @@ DIALECT = Dialect(
         sql.KEEP: _KEEP,
         sql.OWNER: _OWNER,
         sql.LAST_EVENT: "SELECT coalesce(max(id), 0) FROM events",
-        sql.AUDIT: sql.AUDIT.replace("GLOB 'audit.*'", "LIKE 'audit.%'"),
+        sql.AUDIT: _AUDIT,
         sql.FREE_PAGES: _FREE_PAGES,
         sql.DUE_WEBHOOKS: _DUE_WEBHOOKS,
         sql.MOVE_WEBHOOK: drop_seals(_MOVE_WEBHOOK),

@@ -307,4 +307,8 @@ MIGRATIONS = (
     """
     ALTER TABLE coordinators ADD COLUMN leaving BOOLEAN NOT NULL DEFAULT FALSE;
     """,
+    # 7: the audit by time, for each coordinator has positions of its own
+    """
+    CREATE INDEX audit_by_time ON events (at, id) WHERE task_id IS NULL AND type LIKE 'audit.%';
+    """,
 )

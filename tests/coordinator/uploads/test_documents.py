@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from coordinator.access.keys import make_key
+from coordinator.uploads.part import Part
 from shared.errors import MusterError
 from tests.support.fakes import Network, Suite, uploading
 
@@ -206,6 +207,17 @@ async def test_killed_uploads_go_at_the_start(network: Network, tmp_path: Path) 
         assert await names(suite) == ["kept.md"]
 
     assert sorted(there(tmp_path)) == [".by-kept.md", "kept.md"]
+
+
+async def test_upload_at_another_coordinator_survives_a_start(network: Network, tmp_path: Path) -> None:
+    """Both write the same folder; what one is writing is not left over from anybody."""
+    part = Part(tmp_path)
+    part.finish(b"whole")
+
+    async with Suite(network, app=uploading(tmp_path)) as suite:
+        part.place(tmp_path / "theirs.md")
+        part.discard()
+        assert await names(suite) == ["theirs.md"]
 
 
 async def test_link_in_the_folder_leads_nowhere(suite: Suite, folder: Path, tmp_path: Path) -> None:
