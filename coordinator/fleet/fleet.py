@@ -50,7 +50,7 @@ async def open_fleet(
     stopping: Stopping,
     drain_seconds: float,
 ) -> tuple[Drain, Shared]:
-    """Joins the other coordinators, until the stack closes; returns what comes before a stop, and what they have in common.
+    """Joins the other coordinators, until the stack closes; returns what comes before a stop, and what they share.
 
     Raises what a database that cannot be used raises.
     """

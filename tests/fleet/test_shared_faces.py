@@ -102,7 +102,7 @@ async def test_conversation_goes_on_at_the_other(two: Fleet) -> None:
 
 
 async def test_task_is_shown_and_followed_at_the_other(two: Fleet) -> None:
-    task = await begin(two.urls[0], ask(delay_ms=3_000))
+    task = await begin(two.urls[0], ask(delay_ms=12_000))
     async with talk(two.urls[1]) as other:
         got = await other.get_task(GetTaskRequest(id=task.id))
         listed = await other.list_tasks(ListTasksRequest(context_id="c"))

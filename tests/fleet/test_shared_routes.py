@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.fleet.test_fleet import AnyOf, Fleet
+from tests.fleet.suite import AnyOf, Fleet
 from tests.support.fakes import eventually
 from tests.support.history import History
 from tests.support.postgres import Server

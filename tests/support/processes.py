@@ -315,8 +315,8 @@ class Agents:
     """One process with two agents that note every execution in a file: `plain` is bare ASGI, `worker` our chassis.
 
     A step's input says what it does, as an object or as its JSON, which a chat can send: `{"delay_ms": 40,
-    "fail_first": true, "hang": true, "size": 1000}`; its output is what `output_of` says. `plain` asks `worker` for help
-    where `"delegate"` gives it the key that it signs with.
+    "fail_first": true, "hang": true, "size": 1000}`; its output is what `output_of` says. `plain` asks `worker` for
+    help where `"delegate"` gives it the key that it signs with.
     """
 
     def __init__(self, folder: Path, coordinator_url: str) -> None:
