@@ -31,6 +31,8 @@ class FleetDispatcher(Dispatcher):
         self._began: dict[str, float] = {}  # monotonic: when each live task was taken up
         self._dropped: set[str] = set()  # not live here at the last look, though the journal says that they are
         self._counted: set[str] = set()  # live tasks that a death of this process counts against
+        self._taking: dict[str, asyncio.Task[Live | None]] = {}  # being taken up
+        self._meanwhile: dict[str, Live] = {}  # begun while they were being taken up
 
     def join(self, carried: Carried, news: News, jobs: Jobs) -> None:
         """Joins the others."""
@@ -53,33 +55,46 @@ class FleetDispatcher(Dispatcher):
 
     async def carry_job(self, task_id: str) -> bool:
         """Carries a task that the queue has given to this coordinator; whether it has ended."""
-        if (live := self._live.get(task_id)) is None:
-            if (taken := await self._carried.take(task_id)) is None:
-                self._forget_turn(task_id)
-                return True
-            task = await self._store.task(task_id)
-            if task is None or task.ended:
-                self._forget_turn(task_id)
-                return True
-            if task.started_at is not None:
-                task = await self._store.add_delegated(task)
-                await self._store.end_cut_off(task_id)
-            await self._store.move_past(taken.last_event)
-            if (live := self._live.get(task_id)) is None:
-                if taken.takes >= MOST_DEATHS + taken.ended_steps and task.started_at is not None:
-                    logs.get().error("task.quarantined", task_id=task_id, deaths=MOST_DEATHS)
-                    task = changed(task, error=quarantine_error(MOST_DEATHS))
-                turn = self._waiting.pop(task_id, None) or self._admission.expect(task)
-                left = min(task.seconds, task.deadline - self._wall())
-                live = self._take_up(task, turn, until=self._now() + left, again=task.started_at is not None)
-                live.cancelled = taken.cancelled
-                self._carry_on(live)
-                self._news.tell(task_id)
+        live = self._live.get(task_id) or await self._take(task_id)
+        if live is None:
+            self._forget_turn(task_id)
+            return True
         assert live.carrier is not None
         await asyncio.wait({live.carrier})
         if not live.ended.is_set() and self._closing:
             self._carried.hand_back(task_id, counted=task_id in self._counted)
         return live.ended.is_set()
+
+    async def _take(self, task_id: str) -> Live | None:
+        """The task as it is carried here from now on; None where it has ended. Whoever asks meanwhile gets the same."""
+        taking = self._taking.get(task_id)
+        if taking is None:
+            taking = self._taking[task_id] = asyncio.create_task(self._take_alone(task_id), name=f"take:{task_id}")
+            taking.add_done_callback(lambda _: (self._taking.pop(task_id), self._meanwhile.pop(task_id, None)))
+        return await asyncio.shield(taking)
+
+    async def _take_alone(self, task_id: str) -> Live | None:
+        if (taken := await self._carried.take(task_id)) is None:
+            return None
+        task = await self._store.task(task_id)
+        if task is None or task.ended:
+            return None
+        if task.started_at is not None:
+            task = await self._store.add_delegated(task)
+            await self._store.end_cut_off(task_id)
+        await self._store.move_past(taken.last_event)
+        if (begun := self._meanwhile.get(task_id)) is not None:  # it was accepted here, and may have ended since
+            return begun
+        if taken.takes >= MOST_DEATHS + taken.ended_steps and task.started_at is not None:
+            logs.get().error("task.quarantined", task_id=task_id, deaths=MOST_DEATHS)
+            task = changed(task, error=quarantine_error(MOST_DEATHS))
+        turn = self._waiting.pop(task_id, None) or self._admission.expect(task)
+        left = min(task.seconds, task.deadline - self._wall())
+        live = self._take_up(task, turn, until=self._now() + left, again=task.started_at is not None)
+        live.cancelled = taken.cancelled
+        self._carry_on(live)
+        self._news.tell(task_id)
+        return live
 
     async def cancel_here(self, task_id: str) -> None:
         """Ends a task that is carried here and that somebody wants to end."""
@@ -137,7 +152,10 @@ class FleetDispatcher(Dispatcher):
 
     def _take_up(self, task: Task, turn: Turn, *, until: float, again: bool = False) -> Live:
         self._began[task.id] = self._now()
-        return super()._take_up(task, turn, until=until, again=again)
+        live = super()._take_up(task, turn, until=until, again=again)
+        if task.id in self._taking:
+            self._meanwhile[task.id] = live
+        return live
 
     async def _give_up_waiting(self, task_id: str) -> bool:
         try:

@@ -216,7 +216,9 @@ def _count(server: Server, address: str) -> int:
 
 def _time_choice(instances: int) -> float:
     """Microseconds; the registry is the coordinator's own, in a process of its own."""
-    command = build_command("timeit", "-p", "-u", "usec", "-n", "2000", "-s", _CHOICE.format(instances=instances), _CHOOSE)
+    command = build_command(
+        "timeit", "-p", "-u", "usec", "-n", "2000", "-s", _CHOICE.format(instances=instances), _CHOOSE
+    )
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.partition("best of 5: ")[2].split()[0])
 

@@ -52,6 +52,7 @@ class Kill:
     at: float
     point: str  # empty: by chance
     in_flight: int
+    back: float = 0.0  # when it was ready again
     moves: list[float] = field(default_factory=list)
 
 
@@ -147,12 +148,13 @@ class Run:
             if await asyncio.to_thread(coordinator.process.wait, POINT_SECONDS) is None:
                 coordinator.kill()
                 point = ""
-            if who is not None:
-                await self._note(database, who, point, group)
+            kill = await self._note(database, who, point, group) if who is not None else None
             await asyncio.sleep(self._random.choice((0.0, 0.0, 0.5, 3.0)))
             point = self._points.pop() if self._points and self._random.random() < self._wish.share else ""
             failpoint = f"{point}={1 if point in LEAVING else self._random.randint(1, 30)}" if point else ""
             await asyncio.to_thread(self._start, coordinator, failpoint)
+            if kill is not None:
+                kill.back = time.time()
         if coordinator.process.code is not None:
             await asyncio.to_thread(self._start, coordinator, "")
 
@@ -181,7 +183,7 @@ class Run:
 
     async def _note(
         self, database: asyncpg.Pool[asyncpg.Record], who: str, point: str, group: asyncio.TaskGroup
-    ) -> None:
+    ) -> Kill:
         at = time.time()
         ids = [row["id"] for row in await database.fetch(_CARRIED, who)]
         for id, task, type, when, data in await database.fetch(_EVENTS, ids):
@@ -189,6 +191,7 @@ class Run:
         kill = Kill(at, point, len(ids))
         self.kills.append(kill)
         group.create_task(self._watch(database, who, ids, kill))
+        return kill
 
     async def _watch(self, database: asyncpg.Pool[asyncpg.Record], who: str, ids: Iterable[str], kill: Kill) -> None:
         """Notes when each of the tasks has moved."""
@@ -216,7 +219,7 @@ class Run:
             calls=self.callers.calls,
             committed=sorted(self._committed.values(), key=lambda event: event.id),
             journal=self._fleet.database,
-            outages=[(kill.at, kill.at + self._wish.patience) for kill in self.kills],
+            outages=[(kill.at, max(kill.at, kill.back) + self._wish.patience) for kill in self.kills],
             disk_trouble=(),
             jumped=(),
             secrets=(),
