@@ -12,6 +12,7 @@ from shared.errors import AgentBusy, AgentLost, AgentUnreachable
 
 SHARE = 0.25  # of a task's time that a delay takes before it is a cause
 LEAST = 0.05  # seconds: less is noise
+LEAST_QUEUED = 0.25  # the same of the queue, where a task may be handed to another coordinator though places are free
 NEAR = 0.3  # seconds between an agent's return and the step that it gets
 SLOWER = 2.0  # times the usual is slow
 _GONE = (AgentUnreachable.type, AgentLost.type)
@@ -37,8 +38,9 @@ def find_delays(timeline: Timeline, *, returns: Sequence[Return], usual: Mapping
 
 
 def _find_queue(timeline: Timeline) -> Iterator[Cause]:
-    said = f"It waited {timeline.queued:.2f} s for a place among the running tasks."
-    yield Cause(Kind.QUEUE, said, seconds=timeline.queued)
+    if timeline.queued >= LEAST_QUEUED:
+        said = f"It waited {timeline.queued:.2f} s for a place among the running tasks."
+        yield Cause(Kind.QUEUE, said, seconds=timeline.queued)
 
 
 def _find_in_step(course: StepCourse, returns: Sequence[Return], usual: Mapping[str, Usual]) -> Iterator[Cause]:
