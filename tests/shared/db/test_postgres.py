@@ -70,6 +70,33 @@ async def test_unfit_write_is_refused_alone(url):
     assert names == [("a",), ("b",)]
 
 
+async def test_work_that_can_wait_holds_nobody_up(url):
+    """It waits for a row that somebody else holds, and writes are durable meanwhile."""
+    gone = Statement("DELETE FROM notes WHERE name = :name", {"name": "held"})
+    async with opened(url) as db:
+        await db.write("a", note("held"))
+        other = await asyncpg.connect(url)
+        held = other.transaction()
+        await held.start()
+        await other.execute("SELECT 1 FROM notes WHERE name = 'held' FOR UPDATE")
+        going = asyncio.create_task(db.write_some("tidy", [gone], seconds=0.0))
+        await eventually(lambda: _waits(other))
+
+        await db.write("b", note("free"))
+        done_first = going.done()
+        await held.rollback()
+        done = await going
+        names = await db.read(NAMES)
+        await other.close()
+
+    assert (done_first, done, names) == (False, 1, [("free",)])
+
+
+async def _waits(connection: Any) -> bool:
+    found: bool = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+    return found
+
+
 @pytest.mark.parametrize(
     "text", ["", "it's", '{"a": "\\u0000"}', "\\", "\x01", "日本\U0001f600", ":name", "$1", "x" * 300_000]
 )
