@@ -11,6 +11,7 @@ from shared.errors import StorageBroken
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 LOCK = 0x6D757374  # "must": of the advisory locks in this database
+MIGRATE_SECONDS = 3_600.0  # a long history takes longer than any other statement; others that start wait for it
 OLD_WRITERS_DAYS = 1
 
 _OWN = """
@@ -64,7 +65,7 @@ async def migrate(connection: Connection, migrations: Sequence[str], *, oldest: 
     `StorageBroken`. `oldest` is what the tables say of that when they are at the newest of these migrations.
     """
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_SECONDS)
         await connection.execute(_OWN)
         found = await connection.fetchrow("SELECT version, coalesce(oldest, version) FROM muster_format")
         if found is None:
@@ -76,7 +77,7 @@ async def migrate(connection: Connection, migrations: Sequence[str], *, oldest: 
                 "upgrade Muster."
             )
         for script in migrations[version:]:
-            await connection.execute(script)
+            await connection.execute(script, timeout=MIGRATE_SECONDS)
         if version <= len(migrations):
             statement = "UPDATE muster_format SET version = $1, oldest = $2"
             await connection.execute(statement, len(migrations), oldest)

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from shared.db.database import Statement
+from shared.db.postgres import connection
 from shared.db.postgres.database import Postgres
 from shared.db.postgres.dialect import Dialect, make_function, translate
 from shared.errors import StorageAway, StorageBroken, StorageFull
@@ -70,6 +71,16 @@ async def test_unfit_write_is_refused_alone(url):
     assert names == [("a",), ("b",)]
 
 
+async def test_migrations_may_take_long(url, monkeypatch):
+    """Longer than any other statement."""
+    monkeypatch.setattr(connection, "COMMAND_SECONDS", 2.0)
+    slow = "SELECT pg_sleep(3.0); CREATE TABLE slow (name TEXT)"
+    async with opened(url, Dialect((slow,))) as db:
+        kept = await db.read("SELECT count(*) FROM slow")
+
+    assert kept == [(0,)]
+
+
 async def test_work_that_can_wait_holds_nobody_up(url):
     """It waits for a row that somebody else holds, and writes are durable meanwhile."""
     gone = Statement("DELETE FROM notes WHERE name = :name", {"name": "held"})
@@ -92,8 +103,8 @@ async def test_work_that_can_wait_holds_nobody_up(url):
     assert (done_first, done, names) == (False, 1, [("free",)])
 
 
-async def _waits(connection: Any) -> bool:
-    found: bool = await connection.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+async def _waits(other: Any) -> bool:
+    found: bool = await other.fetchval("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
     return found
 
 
