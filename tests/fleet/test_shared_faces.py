@@ -43,7 +43,7 @@ CANCELLED = TaskState.TASK_STATE_CANCELED
 
 @pytest.fixture
 async def two(tmp_path: Path, postgres: Server) -> AsyncIterator[Fleet]:
-    fleet = Fleet(tmp_path, postgres.make_database(), private_webhooks=True)
+    fleet = Fleet(tmp_path, postgres.make_database(), private_webhooks=True, drain_seconds=1)
     async with fleet.open():
         yield fleet
 
@@ -139,8 +139,9 @@ async def test_cancel_at_the_other_ends_the_work(two: Fleet) -> None:
     assert await eventually(over, seconds=20) == "cancelled"
 
 
-async def test_a2a_task_and_its_hook_outlive_its_coordinator(two: Fleet) -> None:
-    """Another one takes the task up, and tells each piece of news once."""
+@pytest.mark.parametrize("stops", [True, False])
+async def test_a2a_task_and_its_hook_outlive_its_coordinator(two: Fleet, stops: bool) -> None:
+    """Killed or told to stop: another one takes the task up, and tells each piece of news once."""
     told: Counter[str] = Counter()
     app = FastAPI()
 
@@ -149,8 +150,11 @@ async def test_a2a_task_and_its_hook_outlive_its_coordinator(two: Fleet) -> None
         told[(await request.body()).decode()] += 1
 
     async with serving(app, lifespan=False) as hooks:
-        task = await begin(two.urls[1], ask(delay_ms=4_000, hook=f"{hooks}/news"))
-        two.coordinators[1].kill()
+        task = await begin(two.urls[1], ask(delay_ms=6_000, hook=f"{hooks}/news"))
+        if stops:
+            two.coordinators[1].terminate()
+        else:
+            two.coordinators[1].kill()
         async with talk(two.urls[0]) as other:
             after = await ended(other, task.id)
             await eventually(lambda: any("COMPLETED" in news for news in told) or None, seconds=60)

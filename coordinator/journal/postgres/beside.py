@@ -43,6 +43,17 @@ WHERE claimed_until IS NULL OR claimed_until <= :now ORDER BY due LIMIT :limit
 """
 
 
+def _skip_used(text: str) -> str:
+    """A deletion of sessions that leaves out those that another coordinator is writing: each waits for no other."""
+    which = text.partition("WHERE")[2]
+    return f"""
+    DELETE FROM memory_sessions WHERE number IN (
+        SELECT number FROM memory_sessions WHERE {which.replace("FROM sessions", "FROM memory_sessions")}
+        FOR UPDATE SKIP LOCKED
+    )
+    """
+
+
 def _rename(module: ModuleType, names: Mapping[str, str], *, apart: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Each text of a module with its tables' names in this database; those `apart` are other texts."""
     name = re.compile(rf"(?<![:.\w])({'|'.join(names)})\b")
@@ -52,7 +63,16 @@ def _rename(module: ModuleType, names: Mapping[str, str], *, apart: Mapping[str,
 
 
 TEXTS: Mapping[str, str] = {
-    **dict(_rename(memory, {"sessions": "memory_sessions", "events": "memory_events"}, apart={})),
+    **dict(
+        _rename(
+            memory,
+            {"sessions": "memory_sessions", "events": "memory_events"},
+            apart={
+                text: translate(_skip_used(text), _NO_DIALECT)
+                for text in (memory.DROP_OLD_SESSIONS, memory.DROP_SESSIONS_OVER_COUNT, memory.DROP_SESSIONS_OVER_BYTES)
+            },
+        )
+    ),
     **dict(
         _rename(
             a2a,

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from coordinator.journal.postgres.dialect import DIALECT
@@ -22,6 +23,7 @@ from shared.errors import StorageBroken, WorkerFault
 from shared.memory.recorder import Remembering
 from shared.memory.store import DAY, FILE, MAX_EVENT, PRUNE_EVERY, Memory, MemoryLimits
 from tests.support.fakes import ROOT
+from tests.support.postgres import Server
 from tests.support.processes import Disk
 
 
@@ -255,6 +257,26 @@ async def test_old_events_go(place: Path | str) -> None:
 
         assert [session for _, session in await memory.read_sessions()] == ["used"]
         assert await contents(memory) == list(range(PRUNE_EVERY))
+
+
+async def test_bounds_wait_for_no_other_coordinator(postgres: Server) -> None:
+    """A session that another one is writing is left out, and goes the next time."""
+    url = postgres.make_database()
+    async with remembering(url, limits=MemoryLimits(sessions=1)) as memory:
+        await said(memory, "old", "long ago")
+        other = await asyncpg.connect(url)
+        try:
+            async with other.transaction():
+                await other.execute("SELECT 1 FROM memory_sessions FOR UPDATE")
+                await said(memory, "new", *map(str, range(PRUNE_EVERY)))
+                assert len(await contents(memory, session="new")) == PRUNE_EVERY
+                assert await memory.has("old")
+        finally:
+            await other.close()
+        await said(memory, "new", *map(str, range(PRUNE_EVERY)))
+
+        assert [session for _, session in await memory.read_sessions()] == ["new"]
+        assert not await memory.has("old")
 
 
 # --- its end ------------------------------------------------------------------------------------------
