@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 from coordinator.access.caller import Caller
 from coordinator.access.claims import Claim
@@ -14,6 +15,7 @@ from coordinator.agent_pool.holders import Holders
 from coordinator.agent_pool.records import AgentRecord, AgentRecords, make_id
 from coordinator.agents.instance import BreakerState, Instance
 from coordinator.agents.registry import Registry
+from coordinator.agents.rounds import list_due
 from coordinator.journal.store import Store
 from coordinator.tasks.task import Step
 from shared.background import Background
@@ -149,8 +151,7 @@ class Agents:
         """Takes the best instance for a step; its load is counted from now on.
 
         Waits for a full agent until the step's end; for one that is pending or unreachable, 10 s or half the time left,
-        whichever is shorter. Raises `NoAgent`, at once if no such agent ever registered, and
-        `StepTimeout`.
+        whichever is shorter. Raises `NoAgent`, at once if no such agent ever registered, and `StepTimeout`.
         """
         patience = min(PATIENCE_SECONDS, (until - since) / 2)
         while True:
@@ -236,11 +237,9 @@ class Agents:
         self._changed = asyncio.Event()
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, 1.0)):  # an open breaker closes by time, without an event
                 await self._changed.wait()
-        except TimeoutError:
-            return
 
     def _are_only_full(self, step: Step) -> bool:
         able = self.registry.find(capability=step.capability, agent=step.agent)
@@ -283,9 +282,10 @@ class Agents:
             async with places:
                 await self._probe(instance)
 
-        while True:
+        for turn in count():
             await asyncio.sleep(self._probe_seconds)
-            await asyncio.gather(*(probe_one(i) for i in self.registry.list_all()))
+            everybody, sharers = self.registry.list_all(), self.registry.sharers
+            await asyncio.gather(*(probe_one(i) for i in list_due(everybody, turn=turn, sharers=sharers)))
 
     async def _probe(self, instance: Instance) -> bool:
         try:
@@ -294,8 +294,8 @@ class Agents:
             return False  # it says nothing of the agent
         if self.registry.record_probe(instance.id, error):
             self._publish_status(instance)
-        if error is None and instance.wall_last_seen is not None:
-            self._holders.reached(instance.id, instance.wall_last_seen)
+        if error is None and (seen := instance.wall_last_seen) is not None:
+            self._holders.reached(instance.id, seen)
         return error is None
 
     def _cut_silent_calls(self) -> None:
