@@ -155,7 +155,8 @@ class Run:
             await asyncio.to_thread(self._start, coordinator, failpoint)
             if kill is not None:
                 kill.back = time.time()
-        if coordinator.process.code is not None:
+        if point or not coordinator.process.alive:  # the last one lives to the end
+            await asyncio.to_thread(coordinator.kill)
             await asyncio.to_thread(self._start, coordinator, "")
 
     async def _find_new(
