@@ -45,7 +45,7 @@ def make_task_row(task: Task) -> dict[str, Any]:
         "plan": write_plan(task.steps),
         "code_version": VERSION,
         "carrier": None,
-        "lane": None if task.lane == NO_LANE else f"{task.lane.key or ''}/{task.lane.tenant or ''}",
+        "lane": write_lane(task.lane),
     }
 
 
@@ -59,7 +59,13 @@ def accepted(task: Task) -> dict[str, Any]:
     return data
 
 
-def _read_lane(accepted: str | None) -> Lane:
+def write_lane(lane: Lane) -> str | None:
+    """A lane as a server's row names it."""
+    return None if lane == NO_LANE else f"{lane.key or ''}/{lane.tenant or ''}"
+
+
+def read_lane(accepted: str | None) -> Lane:
+    """The lane out of a task's first event."""
     return NO_LANE if accepted is None or '"lane"' not in accepted else Lane(**from_json(accepted)["lane"])
 
 
@@ -149,7 +155,7 @@ def read_task(row: Row, steps: Sequence[Row], accepted: str | None) -> Task:
         traceparent=traceparent,
         steps=tuple(_step(planned, found.get(planned["id"])) for planned in from_json(plan)),
         rerun=_read_rerun(accepted),
-        lane=_read_lane(accepted),
+        lane=read_lane(accepted),
         error=_error(error),
         **(from_json(request) if request else {}),
     )

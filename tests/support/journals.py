@@ -150,3 +150,8 @@ def _read(path: Path) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
             columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] != "seal"]
             rows = db.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
             yield table, sorted((row for row in rows if row[0] not in (MOVED, CAME)), key=repr)
+
+
+def without_nuls(tables: object) -> str:
+    """What `read_file` gives, as a move to PostgreSQL leaves it."""
+    return repr(tables).replace("\\x00", "\ufffd")

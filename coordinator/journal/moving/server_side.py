@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 
 import asyncpg
 
+from coordinator.journal import sql
 from coordinator.journal.location import shown
 from coordinator.journal.moving.side import MoveFailed
 from coordinator.journal.moving.tables import CAME, MOVED, TABLES, Destination, Origin, Table
 from coordinator.journal.postgres.migrations import MIGRATIONS, OLDEST
+from coordinator.journal.rows import read_lane, write_lane
 from shared.db.database import Row
 from shared.db.postgres.connection import LOST, REFUSED, connect, explain, tell
 from shared.db.postgres.database import POSITION_BITS
+from shared.db.postgres.dialect import show_nul
 from shared.db.postgres.schema import LOCK, migrate
 from shared.errors import StorageBroken
 
@@ -30,12 +33,7 @@ UNION ALL
 SELECT coalesce(host(client_addr), 'this machine') FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND query = 'LISTEN muster_news'
 """
-_LANES = """
-UPDATE tasks SET lane = coalesce(lane_of->>'key', '') || '/' || coalesce(lane_of->>'tenant', '')
-FROM (SELECT task_id, data::json->'lane' AS lane_of FROM events
-      WHERE type = 'task.accepted' AND task_id IN (SELECT id FROM tasks)) AS accepted
-WHERE task_id = id AND json_typeof(lane_of) = 'object'
-"""
+_SET_LANE = "UPDATE tasks SET lane = $2 WHERE id = $1"
 _NUMBER_ON = """
 SELECT setval(pg_get_serial_sequence('{table}', '{column}'), greatest(max({column}), 1), max({column}) IS NOT NULL)
 FROM {table}
@@ -160,7 +158,9 @@ class ServerSide:
 
     async def settle(self, position: int) -> None:
         with self._explained():
-            await self._open.execute(_LANES)
+            told = await self._open.fetch(sql.OPEN_ACCEPTED)
+            lanes = [(task_id, write_lane(read_lane(data))) for task_id, data in told]
+            await self._open.executemany(_SET_LANE, [(id, show_nul(lane)) for id, lane in lanes if lane is not None])
             for table in TABLES:
                 if table.serial is not None:
                     await self._open.execute(_NUMBER_ON.format(table=table.there, column=table.serial))
