@@ -58,8 +58,9 @@ async def _measure(stage: Stage, server: Server, given: argparse.Namespace) -> t
     figures, notes = list[Figure](), list[str]()
     with console.status("filling"):
         began = time.monotonic()
-        makers = {SERVER: _fill_server(stage, server, given), FILE: _fill_file(stage, given)}
-        journals = await asyncio.gather(*(making for name, making in makers.items() if name in given.only))
+        making = [_fill_server(stage, server, given)] if SERVER in given.only else []
+        making += [_fill_file(stage, given)] if FILE in given.only else []
+        journals = await asyncio.gather(*making)
         notes.append(f"Filled in {time.monotonic() - began:.0f} s.")
     for journal in journals:
         with console.status(f"{journal.name}: lists"):
