@@ -279,14 +279,16 @@ class Jobs:
             await connection.execute(_FORGET, KEPT)
 
     def stop(self) -> None:
-        """Takes no more jobs; those that run go on."""
+        """Takes no more jobs; those that run go on, and so do those that a commit under way takes."""
         self._closing = True
-        for manager in self._managers:
-            manager.shutdown.set()
+        if self._queue is not None:
+            self._queue.closed = True
 
     async def close(self, seconds: float) -> None:
         """Waits so long for the jobs that run to be handed back."""
         self.stop()
+        for manager in self._managers:
+            manager.shutdown.set()
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
         for running in self._running:

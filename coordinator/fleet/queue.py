@@ -71,6 +71,7 @@ class TaskQueue(Queries):
         self._claimed: list[Job] = []
         self._full = False  # at the last look
         self.held: set[JobId] = set()
+        self.closed = False  # only what was claimed is run
 
     def _tell(self) -> None:
         self._told = True
@@ -133,7 +134,7 @@ class TaskQueue(Queries):
         if self._claimed:
             jobs, self._claimed = self._claimed, []
             return jobs
-        if not self._told and self._now() < self._looked + 0.9 * DEQUEUE_SECONDS:
+        if self.closed or (not self._told and self._now() < self._looked + 0.9 * DEQUEUE_SECONDS):
             return []
         self._told, self._looked = False, self._now()
         jobs = await super().dequeue(
