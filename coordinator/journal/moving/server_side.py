@@ -31,7 +31,7 @@ _USERS = """
 SELECT address FROM coordinators WHERE at > extract(epoch FROM clock_timestamp()) - 5
 UNION ALL
 SELECT coalesce(host(client_addr), 'this machine') FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND query = 'LISTEN muster_news'
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'LISTEN %muster_news%'
 """
 _SET_LANE = "UPDATE tasks SET lane = $2 WHERE id = $1"
 _NUMBER_ON = """

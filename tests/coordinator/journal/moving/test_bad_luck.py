@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from coordinator.journal.moving.move import Moved, move
+from coordinator.journal.moving.side import MoveFailed
 from shared.errors import MusterError, StorageAway, StorageFull
 from tests.support.journals import make_file, read_file
 from tests.support.postgres import Server
@@ -57,6 +59,20 @@ async def test_full_disk_of_the_target_leaves_nothing(tmp_path: Path, postgres: 
 
     await move(server, url_of(tmp_path / "roomy/muster.db"), tell=silent)
     assert len(read_file(tmp_path / "roomy/muster.db")["history"]) == len(read_file(file)["history"])
+
+
+async def test_coordinator_that_is_only_stopped_is_seen(tmp_path: Path, postgres: Server):
+    """It beats no more, and its connection that listens for news is still there."""
+    file, server = tmp_path / "muster.db", postgres.make_database()
+    await make_file(file)
+    connection = await asyncpg.connect(server)
+    await connection.add_listener("muster_news", silent)
+
+    with pytest.raises(MoveFailed, match=r"is in use by a coordinator at 127.0.0.1"):
+        await move(url_of(file), server, tell=silent)
+    await connection.close()
+
+    assert not (await move(url_of(file), server, tell=silent)).again
 
 
 async def test_two_moves_at_once_are_one(tmp_path: Path, postgres: Server):
