@@ -11,27 +11,17 @@ import httpx
 import pytest
 import yaml
 
+from tests.compose.conftest import KEY
 from tests.support.docker import ROOT, docker, inspected, run
 from tests.support.stack import IN_PRODUCTION, V1, V2, WORKERS, Stack
 
 FILE = "docker-compose.prod.yml"
-KEY = "a-key-for-tests-0123456789"
 MEGABYTES = (
     dict.fromkeys(("coordinator", "coordinator-2", "postgres"), 1024) | dict.fromkeys(WORKERS, 512) | {"caddy": 256}
 )
 TWO_EACH = ["analyzer", "analyzer", "reporter", "reporter", "researcher", "researcher"]
 
 pytestmark = pytest.mark.timeout(180, func_only=True)
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    (tmp_path / "database_password").write_text("a-password-for-tests\n")
-    path = tmp_path / "api_key"
-    path.write_text(f"{KEY}\n")
-    for each in (path, tmp_path / "database_password"):
-        each.chmod(0o644)  # under Compose a secret keeps its mode, and the service is not root
-    return path
 
 
 def keyed(key_file: Path) -> dict[str, str]:
