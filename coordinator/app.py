@@ -278,7 +278,7 @@ def create_app(
             audit=audit,
             uploads=received,
             admission=admission,
-            waiter=Waiter(dispatcher, feed, app.stopping, now, settings.base_path),
+            waiter=Waiter(dispatcher, feed, app.stopping, now, settings.base_path, wall if shared else None),
             stats=stats,
             meter=meter,
             http=http,

@@ -40,6 +40,7 @@ class Waiter:
     stopping: Stopping
     now: Callable[[], float]
     base: str  # the path that the coordinator appears below
+    shared_wall: Callable[[], float] | None = None  # the clock of all coordinators that share the journal
 
     async def wait_for_end(self, task: Task) -> Task:
         """The task as it ended.
@@ -85,8 +86,11 @@ class Waiter:
                     yield event
 
     def _compute_limit(self, task: Task) -> float:
-        live = self.dispatcher.get_live(task.id)  # None while another call is about to carry it
-        return (task.seconds if live is None else max(0.0, live.until - self.now())) + LATE_SECONDS
+        if (live := self.dispatcher.get_live(task.id)) is not None:
+            left = live.until - self.now()
+        else:  # another call is about to carry it, or another coordinator does
+            left = task.seconds if self.shared_wall is None else task.deadline - self.shared_wall()
+        return max(0.0, left) + LATE_SECONDS
 
 
 _END = TaskEvent(id=-1, task_id=None, type="", at=0, data="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from coordinator.admission.turns import Turn
@@ -18,7 +19,7 @@ from coordinator.tasks.unfinished import quarantine_error
 from shared import logs
 from shared.contracts import Status
 from shared.copying import changed
-from shared.errors import Conflict
+from shared.errors import Conflict, StorageUnwritable, Unavailable
 
 
 class FleetDispatcher(Dispatcher):
@@ -52,6 +53,15 @@ class FleetDispatcher(Dispatcher):
     @property
     def accepted(self) -> int:
         return super().accepted + len(self._waiting)
+
+    async def submit(self, task: Task, began: float) -> tuple[Task, bool]:
+        """Raises what `Dispatcher.submit` does, and `Unavailable` with the task's Location where it takes too long."""
+        try:
+            async with asyncio.timeout(began + task.seconds - self._now()):
+                return await super().submit(task, began)
+        except TimeoutError as exc:
+            why = "The task cannot be saved yet. Ask at the address in `Location` whether it was accepted."
+            raise Unavailable(why, location=f"/tasks/{task.id}") from exc
 
     async def carry_job(self, task_id: str) -> bool:
         """Carries a task that the queue has given to this coordinator; whether it has ended."""
@@ -111,8 +121,10 @@ class FleetDispatcher(Dispatcher):
                 await asyncio.wait({live.carrier})
                 if live.ended.is_set():
                     return live.task
-            if task_id not in self._waiting and (task := await self._store.task(task_id)) is not None and task.ended:
-                return task
+            if task_id not in self._waiting:
+                with suppress(StorageUnwritable):  # whoever waits has a limit
+                    if (task := await self._store.task(task_id)) is not None and task.ended:
+                        return task
             await news()
 
     async def find_elsewhere(self, task_id: str) -> str | None:
@@ -159,7 +171,8 @@ class FleetDispatcher(Dispatcher):
 
     async def _give_up_waiting(self, task_id: str) -> bool:
         try:
-            await self.cancel(task_id)
+            with suppress(Conflict, StorageUnwritable):  # it has ended, or its deadline will end it
+                await self.cancel(task_id)
         finally:
             self._writing.discard(asyncio.current_task())
         return True

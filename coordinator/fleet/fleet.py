@@ -22,13 +22,16 @@ from coordinator.journal.events import Feed
 from coordinator.journal.store import Store
 from shared import logs
 from shared.background import Background
-from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS, LOST, REFUSED, leave_as_it_is
+from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.database import Postgres
+from shared.db.postgres.opening import explained
+from shared.db.postgres.refusals import refuse_tables
 from shared.errors import MusterError
 from shared.protocols.sharing import Shared
 from shared.server.app import Drain, Stopping
 
 CONNECTIONS = 5  # for the queue and the news
+LOSABLE = {"synchronous_commit": "off"}  # the rows of tasks are the truth: what is lost of the queue, comes again
 CLOSE_SECONDS = 3.0  # for jobs to be handed back
 TIDY_EVERY = 60  # beats
 
@@ -54,18 +57,8 @@ async def open_fleet(
 
     Raises what a database that cannot be used raises.
     """
-    pool = await asyncpg.create_pool(
-        db.address,
-        password=db.password,
-        min_size=1,
-        max_size=CONNECTIONS,
-        timeout=CONNECT_SECONDS,
-        command_timeout=COMMAND_SECONDS,
-        reset=leave_as_it_is,
-        server_settings={
-            "synchronous_commit": "off"
-        },  # the rows of tasks are the truth: what is lost here, comes again
-    )
+    with explained(db.connector.url):
+        pool = await db.connector.make_pool(CONNECTIONS, LOSABLE)
     stack.callback(pool.terminate)
     members = Members(store, identity, address, clock.read)
     shared = SharedAgents(agents, members, store)
@@ -79,9 +72,12 @@ async def open_fleet(
         wall=clock.read,
         at=db.at,
     )
-    news = News(lambda: asyncpg.connect(db.address, password=db.password, timeout=CONNECT_SECONDS), feed.wake)
+    news = News(db.connector.connect, feed.wake)
     dispatcher.join(Carried(store, identity), news, jobs)
-    await jobs.install()
+    try:
+        await jobs.install()
+    except (*LOST, asyncpg.PostgresError) as exc:
+        raise refuse_tables(exc) from exc
     db.follow(jobs)
     await members.beat()
     await shared.look()

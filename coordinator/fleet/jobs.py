@@ -20,7 +20,7 @@ from coordinator.fleet.members import GONE_SECONDS
 from coordinator.fleet.queue import DEQUEUE_SECONDS, HEARTBEAT_SECONDS, SILENCE, TASK, TaskQueue
 from coordinator.journal import sql
 from shared import logs
-from shared.db.postgres.connection import LOST, REFUSED
+from shared.db.postgres.connection import LOST, REFUSED, borrow
 from shared.db.postgres.schema import LOCK, Connection
 from shared.db.writes import Unit
 from shared.failpoints import At, nowhere
@@ -104,9 +104,9 @@ class Jobs:
 
     async def install(self) -> None:
         """Makes PgQueuer's tables, or brings them up to date; several coordinators take turns."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with borrow(self._pool) as connection, connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-            queries = Queries(AsyncpgDriver(connection))  # type: ignore[arg-type]
+            queries = Queries(AsyncpgDriver(connection))
             if not await queries.schema_is_installed():
                 await queries.install()
                 await queries.optimize_autovacuum()
@@ -154,7 +154,7 @@ class Jobs:
 
     async def fill(self) -> None:
         """Puts tasks into the queue that have no job: those that waited for their turn, and any whose job was lost."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with borrow(self._pool) as connection, connection.transaction():
             first = await connection.fetch(_FIRST_OF_ALL, self._most)
             lost = await connection.fetch(_LOST, self._wall() - GONE_SECONDS)
             await self._put(connection, [*first, *lost])
@@ -202,8 +202,9 @@ class Jobs:
         await asyncio.Event().wait()  # until this process has ended
 
     def _make_manager(self) -> QueueManager:
-        self._queue = TaskQueue(self._pool, ended=self._refill)
+        self._queue = TaskQueue(self._pool, ended=self._refill, closing=lambda: self._closing)
         manager = QueueManager(self._queue)
+        self._queue.call_when_deaf(manager.shutdown.set)
 
         @manager.entrypoint(TASK, accepts_context=True)
         async def carry(job: Job, context: Context) -> None:
@@ -265,17 +266,17 @@ class Jobs:
 
     async def cancel(self, task_id: str) -> None:
         """Tells the coordinator that carries a task that it is cancelled; the job is gone."""
-        async with self._pool.acquire() as connection:
+        async with borrow(self._pool) as connection:
             ids = [
                 row["id"] for row in await connection.fetch("SELECT id FROM pgqueuer WHERE dedupe_key = $1", task_id)
             ]
             if ids:
-                queries = Queries(AsyncpgDriver(connection))  # type: ignore[arg-type]
+                queries = Queries(AsyncpgDriver(connection))
                 await queries.mark_job_as_cancelled([JobId(id) for id in ids])
 
     async def forget_old(self) -> None:
         """Deletes what PgQueuer has noted of jobs that ended long ago."""
-        async with self._pool.acquire() as connection:
+        async with borrow(self._pool) as connection:
             await connection.execute(_FORGET, KEPT)
 
     def stop(self) -> None:

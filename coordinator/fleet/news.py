@@ -12,11 +12,13 @@ import asyncpg
 
 from coordinator.journal.postgres.dialect import ENDED
 from shared import logs
-from shared.db.postgres.connection import LOST, REFUSED
+from shared.db.postgres.connection import LOST, REFUSED, Connection
 from shared.db.postgres.teller import CHANNEL, EVERYTHING
 
 POLL_SECONDS = 1.0  # the safety net: a notification may be lost with its connection
 LOOK_SECONDS = 0.5  # whether the connection is still there
+PROBE_EVERY = 10  # looks: whether the server still answers on it
+PROBE_SECONDS = 5.0
 
 Connect = Callable[[], "Awaitable[asyncpg.Connection[asyncpg.Record]]"]
 
@@ -48,18 +50,30 @@ class News:
                 del self._waiting[task_id]
 
     async def listen_forever(self) -> None:
+        told = False
         while True:
             with suppress(*LOST, *REFUSED):
                 connection = await self._connect()
                 try:
                     await connection.add_listener(CHANNEL, self._read)
+                    told = False
                     self._read(None, 0, CHANNEL, EVERYTHING)  # what came while nobody listened
-                    while not connection.is_closed():  # noqa: ASYNC110
-                        await asyncio.sleep(LOOK_SECONDS)
+                    await self._watch(connection)
                 finally:
                     connection.terminate()
-            logs.get().warning("news.broke")
+            if not told:
+                logs.get().warning("news.broke")
+                told = True
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _watch(self, connection: Connection[asyncpg.Record]) -> None:
+        """Until it is closed; raises where it is cut off, of which a connection that only listens never learns."""
+        looks = 0
+        while not connection.is_closed():
+            await asyncio.sleep(LOOK_SECONDS)
+            looks += 1
+            if looks % PROBE_EVERY == 0:
+                await connection.execute(f"LISTEN {CHANNEL}", timeout=PROBE_SECONDS)
 
     def tell(self, task_id: str | None) -> None:
         """Has those look who wait for the end of a task, or of any."""

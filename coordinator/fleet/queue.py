@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
-from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
+from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import Job, TableChangedEvent
 from pgqueuer.queries import EntrypointExecutionParameter, Queries
 from pgqueuer.types import Channel, JobId, QueueEntrypoint, QueueManagerId
 
+from coordinator.fleet.driver import PatientDriver
 from shared.db.postgres.schema import Connection
 
 TASK = QueueEntrypoint("muster_task")  # the name of the jobs
@@ -31,11 +32,13 @@ CREATE OR REPLACE TRIGGER muster_no_row BEFORE INSERT ON {log} FOR EACH ROW
 """
 
 
-class _Line(AsyncpgPoolDriver):
+class _Line(PatientDriver):
     """The connection that hears of jobs; `told` is called for each notice, which then wakes the queue."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], told: Callable[[], None]) -> None:
-        super().__init__(pool)
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], told: Callable[[], None], *, closing: Callable[[], bool]
+    ) -> None:
+        super().__init__(pool, closing=closing)
         self._told = told
         self._callback: Callable[[Any], None] = lambda payload: None
 
@@ -60,9 +63,10 @@ class TaskQueue(Queries):
         pool: asyncpg.Pool[asyncpg.Record],
         *,
         ended: Callable[[], None],
+        closing: Callable[[], bool],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line = _Line(pool, self._tell)
+        self._line = _Line(pool, self._tell, closing=closing)
         super().__init__(self._line)
         self._ended = ended  # called when jobs have ended
         self._now = now
@@ -75,6 +79,10 @@ class TaskQueue(Queries):
 
     def _tell(self) -> None:
         self._told = True
+
+    def call_when_deaf(self, call: Callable[[], None]) -> None:
+        """Calls this when the connection that hears is gone."""
+        self._line.on_silence = call
 
     @property
     def notice(self) -> str:

@@ -190,7 +190,7 @@ class Store:
     async def move_past(self, position: int) -> None:
         """Lets every further event come after this position."""
         if position > self._last_event and (own := await self._db.take_positions()) is not None:
-            self._last_event = own
+            self._last_event = max(self._last_event, own)  # two ranges may come in the other order
 
     async def _delegations(self, task_id: str | None = None) -> dict[str, list[tuple[str, dict[str, Any]]]]:
         """Types and data of the events of every open task's delegations."""

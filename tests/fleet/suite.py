@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -37,11 +38,21 @@ class Fleet:
     """Coordinators that share a database, and agents that know only the first, or a `balanced` address of all."""
 
     def __init__(
-        self, folder: Path, database: str, number: int = 2, *, balanced: bool = False, **settings: object
+        self,
+        folder: Path,
+        database: str,
+        number: int = 2,
+        *,
+        ways: Sequence[str] | None = None,
+        balanced: bool = False,
+        **settings: object,
     ) -> None:
+        """`ways` are the addresses by which each reaches the database, where they are not that one."""
         self.database = database
-        given = {"log_level": "WARNING", "max_concurrent_tasks": 32} | settings
-        self.coordinators = [Coordinator(folder / f"c{n}", journal=database, **given) for n in range(number)]  # type: ignore[arg-type]
+        given: dict[str, Any] = {"log_level": "WARNING", "max_concurrent_tasks": 32} | settings
+        self.coordinators = [
+            Coordinator(folder / f"c{n}", journal=way, **given) for n, way in enumerate(ways or [database] * number)
+        ]
         self.urls = [c.url for c in self.coordinators]
         self._balancer = Balancer([c.port for c in self.coordinators]) if balanced else None
         self.agents = Agents(folder / "agents", self._balancer.url if self._balancer else self.urls[0])

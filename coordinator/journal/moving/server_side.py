@@ -16,9 +16,11 @@ from coordinator.journal.moving.tables import CAME, MOVED, TABLES, Destination, 
 from coordinator.journal.postgres.migrations import MIGRATIONS, OLDEST
 from coordinator.journal.rows import read_lane, write_lane
 from shared.db.database import Row
-from shared.db.postgres.connection import LOST, REFUSED, connect, explain, tell
+from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.database import POSITION_BITS
 from shared.db.postgres.dialect import show_nul
+from shared.db.postgres.opening import connect
+from shared.db.postgres.refusals import explain, tell
 from shared.db.postgres.schema import LOCK, migrate
 from shared.errors import StorageBroken
 

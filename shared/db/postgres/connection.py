@@ -1,22 +1,34 @@
-"""A pool of connections to PostgreSQL, and what is said of a server that cannot be used."""
+"""Connections to PostgreSQL: one by one or in a pool, to the server of an address that takes writes."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 
-from shared import logs
-from shared.errors import StorageAway, StorageBroken, StorageFull, StorageUnwritable
-
 MOST_CONNECTIONS = 6  # of one coordinator: one that writes, the others read
 COMMAND_SECONDS = 10.0  # a statement that takes longer has lost its server
-CONNECT_SECONDS = 5.0
-START_SECONDS = 30.0  # that a start waits for a server that is not there yet
-_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@|(?<=password=)[^&]*")
+CONNECT_SECONDS = 5.0  # to one server
+SESSION = {  # whatever the server, the database or the role have set: these count for Muster's sessions
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "8s",  # less than COMMAND_SECONDS: the server can still say why
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "5s",  # what a coordinator holds that stands still or is cut off
+    "tcp_keepalives_idle": "10",  # and its sessions end after half a minute
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30s",
+}
+NOTHING_MORE: dict[str, str] = {}
+PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@|(?<=password=)[^&]*")
+_HOSTS = re.compile(r"(?P<before>\w+://(?:[^/?#]*@)?)(?P<hosts>[^/?#]*,[^/?#]*)(?P<after>.*)", re.DOTALL)
+
+Connection = asyncpg.Connection
+Pool = asyncpg.Pool
 
 LOST = (  # nothing is known of what was sent; it can be sent again
     OSError,
@@ -31,60 +43,72 @@ REFUSED = (  # nothing was written, for a reason that somebody can remove
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
-)
-FOR_GOOD = (  # at a start: waiting does not help
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
-    asyncpg.FeatureNotSupportedError,
-    ValueError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
 )
 
 
-async def make_pool(url: str, password: str | None) -> asyncpg.Pool[asyncpg.Record]:
-    """Raises `StorageBroken` or `StorageUnwritable`, in one sentence that names the server and no password."""
-    loop = asyncio.get_running_loop()
-    until, told = loop.time() + START_SECONDS, False
-    while True:
-        try:
-            return await _make_pool(url, password)
-        except StorageAway as exc:  # started before its database, it waits a while
-            if loop.time() >= until:
-                raise
-            if not told:
-                logs.get().warning(exc.event, why=exc.detail, waits_seconds=START_SECONDS)
-                told = True
-            await asyncio.sleep(0.5)
+def has_password(url: str) -> bool:
+    return PASSWORD.search(url) is not None
 
 
-async def _make_pool(url: str, password: str | None) -> asyncpg.Pool[asyncpg.Record]:
-    with _explained(url):
+def split_hosts(url: str) -> list[str]:
+    """The address of each server of an address that names several; of these only one that takes writes will do."""
+    if (found := _HOSTS.fullmatch(url)) is None:
+        return [url]
+    after = found["after"]
+    if "target_session_attrs=" not in after:
+        after += f"{'&' if '?' in after else '?'}target_session_attrs=read-write"
+    return [f"{found['before']}{host}{after}" for host in found["hosts"].split(",")]
+
+
+class Connector:
+    """Connects to the server of an address; of several, to the one that was well last, or else to the next."""
+
+    def __init__(self, url: str, password: str | None = None) -> None:
+        """`password` counts where the address has none."""
+        self.url = url
+        self._password = None if has_password(url) else password
+        self._ways = [url]
+        self._split = False
+
+    async def connect(
+        self, *, seconds: float | None = COMMAND_SECONDS, more: dict[str, str] = NOTHING_MORE
+    ) -> Connection[asyncpg.Record]:
+        """`seconds` are those of a command, None for no limit; a server has five. Raises what asyncpg raises."""
+        session = SESSION | more | ({"statement_timeout": "0"} if seconds is None else {})
+        if not self._split:
+            self._ways, self._split = split_hosts(self.url), True
+        for number, way in enumerate([*self._ways], 1):
+            try:
+                made = await asyncpg.connect(
+                    way,
+                    password=self._password,
+                    timeout=CONNECT_SECONDS,
+                    command_timeout=seconds,
+                    server_settings=session,
+                )
+            except (*LOST, asyncpg.PostgresError):
+                if number == len(self._ways):
+                    raise
+                continue
+            if way != self._ways[0]:
+                self._ways = [way, *(other for other in self._ways if other != way)]
+            return made
+        raise AssertionError
+
+    async def make_pool(self, size: int, more: dict[str, str] = NOTHING_MORE) -> Pool[asyncpg.Record]:
+        """`more` is set for its sessions. Raises what asyncpg raises."""
         return await asyncpg.create_pool(
-            url,
-            password=password,
+            connect=lambda *_, **__: self.connect(more=more),
             min_size=1,
-            max_size=MOST_CONNECTIONS,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
+            max_size=size,
             max_inactive_connection_lifetime=300.0,
             reset=leave_as_it_is,
         )
-
-
-async def connect(url: str, password: str | None) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection, whose statements may take as long as they need; raises as `make_pool` does, at once."""
-    with _explained(url):
-        return await asyncpg.connect(url, password=None if has_password(url) else password, timeout=CONNECT_SECONDS)
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    try:
-        yield
-    except FOR_GOOD as exc:
-        raise StorageBroken(f"{name(url)} refused the connection: {tell(exc)} Look at DATABASE_URL.") from exc
-    except (*LOST, *REFUSED) as exc:
-        raise StorageAway(f"{name(url)} cannot be reached: {tell(exc)}") from exc
 
 
 async def leave_as_it_is(connection: object) -> None:
@@ -94,31 +118,18 @@ async def leave_as_it_is(connection: object) -> None:
     """
 
 
-def has_password(url: str) -> bool:
-    return _PASSWORD.search(url) is not None
+@asynccontextmanager
+async def borrow(pool: Pool[asyncpg.Record]) -> AsyncIterator[Any]:
+    """A connection of the pool; raises `TimeoutError` where none comes in time."""
+    async with pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        try:
+            yield connection
+        except (*LOST, asyncio.CancelledError):
+            give_up(connection)  # what it was asked is not waited for
+            raise
 
 
-def name(url: str) -> str:
-    """The server as an error names it, without its password."""
-    return f"PostgreSQL at {_PASSWORD.sub(lambda found: f'{found[1]}:…@' if found[1] is not None else '…', url)}"
-
-
-def tell(exc: BaseException) -> str:
-    """An error as one sentence."""
-    text = str(exc).partition("\n")[0].strip() or type(exc).__name__
-    return text if text.endswith(".") else f"{text}."
-
-
-def explain(exc: BaseException) -> StorageUnwritable:
-    """A failure of a write that another try may mend."""
-    if isinstance(exc, asyncpg.DiskFullError):
-        return StorageFull("The disk of PostgreSQL is full; nothing was written. Free some space.")
-    if isinstance(exc, asyncpg.ReadOnlySQLTransactionError):
-        return StorageAway(
-            "PostgreSQL is read-only: it is a standby, or was set so. Point DATABASE_URL to the primary."
-        )
-    if isinstance(exc, asyncpg.TooManyConnectionsError):
-        return StorageAway("PostgreSQL has no connection left: raise max_connections, or run fewer coordinators.")
-    if isinstance(exc, asyncpg.QueryCanceledError):
-        return StorageAway(f"PostgreSQL cut a write off: {tell(exc)} Raise statement_timeout.")
-    return StorageAway(f"PostgreSQL does not answer: {tell(exc)}")
+def give_up(connection: Any) -> None:
+    """Ends a connection of a pool at once, if it has not ended by itself; it is to be returned all the same."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()

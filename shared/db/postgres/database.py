@@ -12,8 +12,10 @@ from typing import Any
 import asyncpg
 
 from shared.db.database import Function, Query, Row, Rows, Statement
-from shared.db.postgres.connection import LOST, REFUSED, explain, has_password, make_pool, tell
+from shared.db.postgres.connection import LOST, MOST_CONNECTIONS, REFUSED, Connector, borrow, give_up
 from shared.db.postgres.dialect import Asked, Dialect, number_names, show_nul, translate
+from shared.db.postgres.opening import explained, wait_at_start
+from shared.db.postgres.refusals import explain, refuse_tables, tell
 from shared.db.postgres.schema import migrate
 from shared.db.postgres.teller import Teller
 from shared.db.postgres.writer import RETRY_SECONDS, Follower, Writer, split
@@ -41,8 +43,7 @@ class Postgres:
         at: At = nowhere,
     ) -> None:
         """`password` counts where the address has none."""
-        self._url = self.address = url
-        self._password = self.password = None if has_password(url) else password
+        self.connector = Connector(url, password)
         self._dialect = dialect
         self.at = at
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
@@ -52,20 +53,25 @@ class Postgres:
 
     async def open(self, migrations: Sequence[str] = (), functions: Mapping[str, Function] | None = None) -> None:
         """`migrations` and `functions` are SQLite's: those of the dialect count here."""
-        self._pool = await make_pool(self._url, self._password)
-        self._teller = Teller(self._pool)
-        writing = WritingConnection(self._url, self._password)
-        self._writer = Writer(writing, self._dialect, self._teller, at=self.at)
+        await wait_at_start(self._open)
+
+    async def _open(self) -> None:
         try:
-            async with self._pool.acquire() as connection:
-                await migrate(connection, self._dialect.migrations, oldest=self._dialect.oldest)
-            await self._writer.open()
-        except BaseException as exc:
-            await self.close()
-            if isinstance(exc, (*LOST, *REFUSED)):
-                raise explain(exc) from exc
-            if isinstance(exc, asyncpg.PostgresError):
-                raise StorageBroken(f"The database cannot be used as a journal: {tell(exc)}") from exc
+            with explained(self.connector.url):
+                self._pool = await self.connector.make_pool(MOST_CONNECTIONS)
+                self._teller = Teller(self._pool)
+                writing = WritingConnection(self.connector)
+                self._writer = Writer(writing, self._dialect, self._teller, at=self.at)
+                await self._writer.open()
+                migrating = await self.connector.connect(seconds=None)
+            try:
+                await migrate(migrating, self._dialect.migrations, oldest=self._dialect.oldest)
+            except (*LOST, asyncpg.PostgresError) as exc:
+                raise refuse_tables(exc) from exc
+            finally:
+                migrating.terminate()
+        except BaseException:
+            await self._leave()
             raise
 
     def follow(self, follower: Follower) -> None:
@@ -84,6 +90,9 @@ class Postgres:
 
     async def close(self) -> None:
         self._closed = True
+        await self._leave()
+
+    async def _leave(self) -> None:
         if self._writer is not None:
             await self._writer.close()
         if self._teller is not None:
@@ -121,7 +130,7 @@ class Postgres:
         ]
         asked = [(number_names(translate(sql, self._dialect), row), row) for sql, row in given]
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with borrow(self._pool) as connection, connection.transaction():
                 for one, same in groupby(asked, key=lambda pair: pair[0]):
                     await connection.executemany(one.text, [_list_values(one, row) for _, row in same])
         except (*LOST, *REFUSED) as exc:
@@ -156,6 +165,8 @@ class Postgres:
             try:
                 return await self._read(asked)
             except (*LOST, *REFUSED) as exc:
+                if self._pool is not None and isinstance(exc, LOST):
+                    await self._pool.expire_connections()  # the others are hardly better
                 if loop.time() >= until or self._closed:
                     raise explain(exc) from exc
                 await asyncio.sleep(RETRY_SECONDS)
@@ -164,7 +175,7 @@ class Postgres:
 
     async def _read(self, asked: Sequence[tuple[Asked, Mapping[str, Any]]]) -> Rows:
         assert self._pool is not None
-        async with self._pool.acquire() as connection:
+        async with borrow(self._pool) as connection:
             if len(asked) == 1:
                 return [await _fetch(connection, *asked[0])]
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -179,7 +190,11 @@ class Postgres:
 
 
 async def _fetch(connection: Any, asked: Asked, params: Mapping[str, Any]) -> list[Row]:
-    return [tuple(row) for row in await connection.fetch(asked.text, *_list_values(asked, params))]
+    try:
+        return [tuple(row) for row in await connection.fetch(asked.text, *_list_values(asked, params))]
+    except (*LOST, asyncio.CancelledError):
+        give_up(connection)  # what would be said at the end of a transaction is not waited for
+        raise
 
 
 def _list_values(asked: Asked, params: Mapping[str, Any]) -> list[Any]:

@@ -7,11 +7,12 @@ from typing import TypeAlias
 
 import asyncpg
 
+from shared import logs
+from shared.db.postgres.refusals import OLDEST, POOLED, TOO_OLD
 from shared.errors import StorageBroken
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 LOCK = 0x6D757374  # "must": of the advisory locks in this database
-MIGRATE_SECONDS = 3_600.0  # a long history takes longer than any other statement; others that start wait for it
 OLD_WRITERS_DAYS = 1
 
 _OWN = """
@@ -27,12 +28,15 @@ CREATE SEQUENCE IF NOT EXISTS muster_positions;
 CREATE OR REPLACE FUNCTION muster_write(_writer text, _number bigint, _units jsonb, _late jsonb) RETURNS boolean[]
 LANGUAGE plpgsql AS $muster$
 DECLARE
-    _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean;
+    _unit jsonb; _call jsonb; _touched bigint; _first boolean; _written boolean; _last bigint;
     _outcome boolean[] := '{}';
 BEGIN
-    SELECT outcome INTO _outcome FROM muster_writers WHERE writer = _writer AND number = _number;
-    IF FOUND THEN  -- the answer to this commit was lost
+    INSERT INTO muster_writers VALUES (_writer, 0, '{}', now()) ON CONFLICT DO NOTHING;
+    SELECT number, outcome INTO _last, _outcome FROM muster_writers WHERE writer = _writer FOR UPDATE;
+    IF _last = _number THEN  -- the answer to this commit was lost
         RETURN _outcome;
+    ELSIF _last > _number THEN  -- it was on its way when its sender gave it up and sent it again
+        RAISE EXCEPTION 'The commit is an old one.' USING ERRCODE = 'connection_failure';
     END IF;
     _outcome := '{}';
     FOR _unit IN SELECT value FROM jsonb_array_elements(_units) LOOP
@@ -59,31 +63,45 @@ END $muster$;
 
 
 async def migrate(connection: Connection, migrations: Sequence[str], *, oldest: int = 1) -> None:
-    """Brings the tables to the newest format, whole or not at all.
+    """Brings the tables to the newest format, whole or not at all, however long it takes.
 
     A newer format stays as it is, where it says that code which knows so many migrations can work with it; else raises
-    `StorageBroken`. `oldest` is what the tables say of that when they are at the newest of these migrations.
+    `StorageBroken`, as for a server that this program cannot use. `oldest` is what the tables say of that when they are
+    at the newest of these migrations. Raises what asyncpg raises.
     """
+    await _check(connection)
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK, timeout=MIGRATE_SECONDS)
-        await connection.execute(_OWN)
-        found = await connection.fetchrow("SELECT version, coalesce(oldest, version) FROM muster_format")
-        if found is None:
-            await connection.execute("INSERT INTO muster_format (version) VALUES (0)")
-        version, usable_from = found or (0, 0)
-        if len(migrations) < usable_from:
-            raise StorageBroken(
-                f"The database was written by a newer Muster (format {version}, this one knows {len(migrations)}): "
-                "upgrade Muster."
-            )
-        for script in migrations[version:]:
-            await connection.execute(script, timeout=MIGRATE_SECONDS)
-        if version <= len(migrations):
-            statement = "UPDATE muster_format SET version = $1, oldest = $2"
-            await connection.execute(statement, len(migrations), oldest)
-        await connection.execute(
-            "DELETE FROM muster_writers WHERE at < now() - make_interval(days => $1)", OLD_WRITERS_DAYS
+        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK):
+            logs.get().info("journal.waits", why="Another coordinator brings the tables up to date.")
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await _migrate(connection, migrations, oldest)
+
+
+async def _check(connection: Connection) -> None:
+    if (version := connection.get_server_version()).major < OLDEST:
+        raise StorageBroken(TOO_OLD.format(version=f"{version.major}.{version.minor}", oldest=OLDEST))
+    if connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"):
+        raise StorageBroken(f"The database cannot be used as a journal. {POOLED}")
+
+
+async def _migrate(connection: Connection, migrations: Sequence[str], oldest: int) -> None:
+    await connection.execute(_OWN)
+    found = await connection.fetchrow("SELECT version, coalesce(oldest, version) FROM muster_format")
+    if found is None:
+        await connection.execute("INSERT INTO muster_format (version) VALUES (0)")
+    version, usable_from = found or (0, 0)
+    if len(migrations) < usable_from:
+        raise StorageBroken(
+            f"The database was written by a newer Muster (format {version}, this one knows {len(migrations)}): "
+            "upgrade Muster."
         )
+    for script in migrations[version:]:
+        await connection.execute(script)
+    if version <= len(migrations):
+        await connection.execute("UPDATE muster_format SET version = $1, oldest = $2", len(migrations), oldest)
+    await connection.execute(
+        "DELETE FROM muster_writers WHERE at < now() - make_interval(days => $1)", OLD_WRITERS_DAYS
+    )
 
 
 async def add_functions(connection: Connection, definitions: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from shared.db.postgres.connection import LOST, REFUSED
+from shared.db.postgres.connection import LOST, REFUSED, borrow
 
 CHANNEL = "muster_news"
 MOST_BYTES, EVERYTHING = 7_900, "*"  # that NOTIFY takes, and what stands for more
@@ -48,4 +48,5 @@ class Teller:
 
 async def notify(pool: asyncpg.Pool[asyncpg.Record], channel: str, text: str) -> None:
     """Raises what asyncpg raises."""
-    await pool.execute(_TELL, channel, text)
+    async with borrow(pool) as connection:
+        await connection.execute(_TELL, channel, text)

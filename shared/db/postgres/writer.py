@@ -14,8 +14,9 @@ from pydantic_core import to_json
 
 from shared import logs
 from shared.db.database import AS_TEXT, Statement
-from shared.db.postgres.connection import LOST, REFUSED, explain, tell
+from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.dialect import Dialect, make_function, show_nul, translate
+from shared.db.postgres.refusals import explain, tell
 from shared.db.postgres.schema import add_functions
 from shared.db.postgres.teller import Teller
 from shared.db.postgres.writing_connection import WritingConnection
@@ -83,6 +84,7 @@ class Writer:
         self.listened = True  # somebody hears the news
 
     async def open(self) -> None:
+        """Raises what asyncpg raises."""
         await self._connection.get()
         self._task = asyncio.create_task(self._write_forever())
 
@@ -163,10 +165,10 @@ class Writer:
     async def _send(self, batch: Sequence[Unit], sent: Sent) -> Sequence[bool]:
         """Whether each unit was written. Waits for a server that is away; raises what is the batch's own fault."""
         self._number += 1
-        new = {name: text for name, text in sent.functions.items() if name not in self._known}
         while True:
             try:
                 connection = await self._connection.get()
+                new = {name: text for name, text in sent.functions.items() if name not in self._known}
                 if new:
                     await add_functions(connection, list(new.values()))
                     self._known |= set(new)
@@ -175,8 +177,10 @@ class Writer:
                 self._teller.tell(sent.news)
                 return done
             except (*LOST, *REFUSED) as exc:
-                if isinstance(exc, LOST):
+                if isinstance(exc, (*LOST, asyncpg.ReadOnlySQLTransactionError)):  # another server may be the primary
                     self._connection.drop()
+                if isinstance(exc, asyncpg.UndefinedFunctionError):
+                    self._known.clear()
                 self._note(explain(exc))
                 if isinstance(self.trouble, StorageFull):
                     raise self.trouble from exc
@@ -187,8 +191,12 @@ class Writer:
         if self.follower is None or not sent.wanted:
             return cast("Sequence[bool]", await connection.fetchval(*asked))
         async with connection.transaction():
-            done: Sequence[bool] = await connection.fetchval(*asked)
-            committed = await self.follower.follow(connection, [row for n, row in sent.wanted.items() if done[n]])
+            try:
+                done: Sequence[bool] = await connection.fetchval(*asked)
+                committed = await self.follower.follow(connection, [row for n, row in sent.wanted.items() if done[n]])
+            except LOST:
+                connection.terminate()  # a rollback is not waited for
+                raise
             self._at("commit.followed")
         committed()
         return done

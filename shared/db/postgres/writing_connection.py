@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncpg
 
-from shared.db.postgres.connection import COMMAND_SECONDS, CONNECT_SECONDS
+from shared.db.postgres.connection import Connection, Connector
+
+_DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""  # what an administrator has made stricter stays
 
 
 class WritingConnection:
     """One connection, for writes go out in order."""
 
-    def __init__(self, url: str, password: str | None = None) -> None:
-        self._url = url
-        self._password = password
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._connection: Connection[asyncpg.Record] | None = None
 
-    async def get(self) -> asyncpg.Connection[asyncpg.Record]:
+    async def get(self) -> Connection[asyncpg.Record]:
         """Raises what asyncpg raises."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._url, password=self._password, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS
-            )
+            self._connection = await self._connector.connect()
+            await self._connection.execute(_DURABLE)
         return self._connection
 
     def drop(self) -> None:

@@ -73,7 +73,7 @@ async def test_unfit_write_is_refused_alone(url):
 
 async def test_migrations_may_take_long(url, monkeypatch):
     """Longer than any other statement."""
-    monkeypatch.setattr(connection, "COMMAND_SECONDS", 2.0)
+    monkeypatch.setitem(connection.SESSION, "statement_timeout", "2s")
     slow = "SELECT pg_sleep(3.0); CREATE TABLE slow (name TEXT)"
     async with opened(url, Dialect((slow,))) as db:
         kept = await db.read("SELECT count(*) FROM slow")
@@ -181,7 +181,7 @@ async def test_wrong_database_is_one_sentence(url):
 
 
 async def test_server_that_is_not_there_is_named(url, monkeypatch):
-    monkeypatch.setattr("shared.db.postgres.connection.START_SECONDS", 0.0)
+    monkeypatch.setattr("shared.db.postgres.opening.START_SECONDS", 0.0)
 
     said = await _refusal("postgresql://muster@127.0.0.1:1/muster", StorageAway)
 
@@ -254,9 +254,7 @@ async def test_writes_wait_for_a_primary(postgres, url):
 
     def set_read_only(value: str) -> None:
         postgres.run_sql("postgres", f"ALTER DATABASE {database} SET default_transaction_read_only = {value}")
-        postgres.run_sql(
-            "postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
-        )
+        _end_sessions(postgres, database)
 
     async with opened(url) as db:
         said = await _write_through(db, lambda: set_read_only("on"), lambda: set_read_only("off"), "read-only")
@@ -264,34 +262,57 @@ async def test_writes_wait_for_a_primary(postgres, url):
     assert "DATABASE_URL" in said
 
 
-async def test_writes_wait_for_a_longer_statement_timeout(postgres, url):
-    database = url.rpartition("/")[2]
+def _end_sessions(postgres: Server, database: str) -> None:
+    postgres.run_sql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
 
-    def hold(value: str) -> None:
-        postgres.run_sql("postgres", f"ALTER DATABASE {database} SET statement_timeout = {value}")
-        postgres.run_sql(
-            "postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
-        )
 
-    async with opened(url) as db:
-        await db.write("first", note("first"))
-        await asyncio.to_thread(hold, "'200ms'")
-        locking = await asyncpg.connect(url)
-        transaction = locking.transaction()
-        await locking.execute("SET statement_timeout = 0")
-        await transaction.start()
-        await locking.execute("LOCK TABLE notes")
-        writing = asyncio.create_task(db.write("during", note("during")))
-
-        async def said() -> str | None:
-            return trouble if "statement" in (trouble := db.find_trouble() or "") else None
-
-        trouble = await eventually(said, seconds=30)
-        await transaction.rollback()
-        await asyncio.wait_for(writing, 30)
+@asynccontextmanager
+async def locked(url: str, table: str) -> AsyncIterator[None]:
+    """Somebody else changes a table meanwhile."""
+    locking = await asyncpg.connect(url)
+    await locking.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+    try:
+        async with locking.transaction():
+            await locking.execute(f"LOCK TABLE {table}")
+            yield
+    finally:
         await locking.close()
 
-    assert "statement_timeout" in trouble
+
+async def test_limits_of_an_administrator_are_not_noticed(postgres, url):
+    """Those of a database count for others; a write that waits for a lock is none of them."""
+    database = url.rpartition("/")[2]
+    limits = {"statement_timeout": "'200ms'", "lock_timeout": "'100ms'", "idle_in_transaction_session_timeout": "50"}
+    async with opened(url) as db:
+        await db.write("first", note("first"))
+        for limit, value in {**limits, "default_transaction_isolation": "serializable"}.items():
+            postgres.run_sql("postgres", f"ALTER DATABASE {database} SET {limit} = {value}")
+        await asyncio.to_thread(_end_sessions, postgres, database)
+        async with locked(url, "notes"):
+            writing = [asyncio.create_task(db.write("during", note(f"during {n}"))) for n in range(3)]
+            await asyncio.sleep(1.0)
+            assert not any(task.done() for task in writing)
+        await asyncio.wait_for(asyncio.gather(*writing), 30)
+
+        assert len(await db.read(NAMES)) == 4
+        assert db.find_trouble() is None
+
+
+async def test_long_lock_of_another_is_told(url):
+    """Nothing is written twice when it is gone."""
+    async with opened(url) as db:
+        await db.write("first", note("first"))
+        async with locked(url, "notes"):
+            counting = Statement(
+                "UPDATE notes SET number = coalesce(number, 0) + 1 WHERE name = :name", {"name": "first"}
+            )
+            writing = asyncio.create_task(db.write("count", counting))
+            said: str = await eventually(db.find_trouble, seconds=30)
+        assert await asyncio.wait_for(writing, 30) == [[]]
+        number = await db.read("SELECT number FROM notes")
+
+    assert "holds a lock" in said
+    assert number == [(1,)]
 
 
 async def test_connections_that_ran_out_are_named(postgres, url):
@@ -300,9 +321,7 @@ async def test_connections_that_ran_out_are_named(postgres, url):
     async with opened(url) as db:
         database = url.rpartition("/")[2]
         await db.write("before", note("before"))
-        postgres.run_sql(
-            "postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
-        )
+        _end_sessions(postgres, database)
         with suppress(asyncpg.TooManyConnectionsError):
             while True:
                 others.append(await asyncpg.connect(url))
