@@ -116,6 +116,7 @@ async def _keep(
             await shared.look()
             await log_outs.look()
             await dispatcher.look_around()
+            await members.store.move_past(0)
             await jobs.fill()
             if beats % TIDY_EVERY == 0:
                 await jobs.forget_old()

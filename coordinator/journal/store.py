@@ -188,8 +188,9 @@ class Store:
         return task if log is None else add_delegated(task, log)
 
     async def move_past(self, position: int) -> None:
-        """Lets every further event come after this position."""
-        if position > self._last_event and (own := await self._db.take_positions()) is not None:
+        """Lets every further event come after this position, in a range that is not half used."""
+        due = position > self._last_event or self._db.needs_positions(self._last_event)
+        if due and (own := await self._db.take_positions()) is not None:
             self._last_event = max(self._last_event, own)  # two ranges may come in the other order
 
     async def _delegations(self, task_id: str | None = None) -> dict[str, list[tuple[str, dict[str, Any]]]]:

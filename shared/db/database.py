@@ -70,6 +70,10 @@ class Database(Protocol):
         """The last position before a range of events that is this process's own; None where all are."""
         ...
 
+    def needs_positions(self, last: int) -> bool:
+        """Whether this process has come so far in its range that it is to take another one."""
+        ...
+
     def find_trouble(self) -> str | None:
         """Why nothing can be written at this moment, in a sentence; None where the last write was well."""
         ...

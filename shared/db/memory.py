@@ -49,6 +49,9 @@ class MemoryDatabase:
     async def take_positions(self) -> int | None:
         return None
 
+    def needs_positions(self, last: int) -> bool:
+        return False
+
     def find_trouble(self) -> str | None:
         return None
 

@@ -124,6 +124,9 @@ class Sqlite:
     async def take_positions(self) -> int | None:
         return None
 
+    def needs_positions(self, last: int) -> bool:
+        return False
+
     def find_trouble(self) -> str | None:
         if self._trouble is None and not self._closed and self._place is not None and self._place.is_left():
             self.post("look", Statement("SELECT 1"))  # the writer finds it gone, and saves what it has

@@ -40,7 +40,10 @@ _NUMBER_ON = """
 SELECT setval(pg_get_serial_sequence('{table}', '{column}'), greatest(max({column}), 1), max({column}) IS NOT NULL)
 FROM {table}
 """
-_POSITION = f"SELECT (last_value + is_called::int) << {POSITION_BITS} FROM muster_positions"
+_POSITION = f"""
+SELECT greatest((last_value + is_called::int) << {POSITION_BITS}, (SELECT coalesce(max(id), 0) FROM events))
+FROM muster_positions
+"""
 _PASSING = ("beats", "coordinators", "a2a_events")  # what is of no use without those that run
 _WISHES = "SELECT count(*) FROM tasks WHERE cancelled"
 

@@ -24,7 +24,11 @@ from shared.db.writes import Unit
 from shared.errors import StorageBroken
 from shared.failpoints import At, nowhere
 
-POSITION_BITS = 33  # of an event's position, within a range: eight billion; 53 bits are exact in JSON
+POSITION_BITS = 20  # of an event's position, within a range; JSON is exact up to 53
+_POSITIONS = "SELECT nextval('muster_positions'), (SELECT coalesce(max(id), 0) FROM events)"
+_SKIP = """
+SELECT setval('muster_positions', CAST(:past AS BIGINT) + 1000) FROM muster_positions WHERE last_value <= :past
+"""
 READ_SECONDS = 5.0  # that a read waits for a server that is away: a restart takes less
 
 
@@ -85,8 +89,18 @@ class Postgres:
         self._writer.listened = wanted
 
     async def take_positions(self) -> int:
-        """The last position before a range of events that is this process's own."""
-        return int((await self.read("SELECT nextval('muster_positions')"))[0][0]) << POSITION_BITS
+        """The last position before a range of events that is this process's own.
+
+        It lies after all that is written, whatever the sequence says: a standby may have lost its last numbers.
+        """
+        while True:
+            [[number, last]] = await self.read(_POSITIONS)
+            if number << POSITION_BITS > last:
+                return int(number) << POSITION_BITS
+            await self.read(_SKIP, {"past": last >> POSITION_BITS})
+
+    def needs_positions(self, last: int) -> bool:
+        return last % (1 << POSITION_BITS) >= 1 << POSITION_BITS - 1
 
     async def close(self) -> None:
         self._closed = True

@@ -13,7 +13,7 @@ import pytest
 
 from shared.db.database import Statement
 from shared.db.postgres import connection
-from shared.db.postgres.database import Postgres
+from shared.db.postgres.database import POSITION_BITS, Postgres
 from shared.db.postgres.dialect import Dialect, make_function, translate
 from shared.errors import StorageAway, StorageBroken, StorageFull
 from tests.support.fakes import eventually
@@ -445,3 +445,28 @@ def test_statement_has_one_function_a_type():
     empty, full, text = (make_function("x :error_at, y", {"error_at": value}).name for value in (None, 1.5, "1.5"))
 
     assert empty == full != text
+
+
+# --- positions of events ----------------------------------------------------------------------------
+
+EVENTS = Dialect(("CREATE TABLE events (id BIGINT PRIMARY KEY)",))
+ADD_EVENT = "INSERT INTO events VALUES (:id)"
+
+
+async def test_positions_come_after_all_that_is_written(url):
+    """Also where the sequence is behind, as on a standby that lost the last commits."""
+    written = (5_000 << POSITION_BITS) + 7
+    async with opened(url, EVENTS) as db:
+        await db.write("event", Statement(ADD_EVENT, {"id": written}))
+        first, second = await db.take_positions(), await db.take_positions()
+
+    assert written < first < second
+
+
+async def test_new_range_is_due_at_half(url):
+    """A process never comes to the end of its own."""
+    async with opened(url, EVENTS) as db:
+        first = await db.take_positions()
+
+        assert not db.needs_positions(first + 100)
+        assert db.needs_positions(first + (1 << POSITION_BITS - 1))
