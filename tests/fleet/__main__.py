@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fleet.kills import Run, Wish, find_slow, make_fleet, sum_up, tell
+from tests.fleet.kills import Run, Wish, make_fleet
+from tests.fleet.verdict import find_slow, find_wrong, sum_up, tell
 from tests.support.postgres import UNSAFE, serve
 
 
@@ -31,7 +32,8 @@ def main() -> int:
         with serve(Path(folder) / "postgres", *UNSAFE) as server:
             run = Run(make_fleet(Path(folder), server.make_database(), given.coordinators), wish)
             asyncio.run(run.run())
-            wrong = [*asyncio.run(run.judge()), *find_slow(run)]
+            asyncio.run(run.judge())
+            wrong = [*find_wrong(run), *find_slow(run)]
     print(*sum_up(run), sep="\n")
     print(*wrong[:50], *tell(run, wrong[:50]), sep="\n")
     return 1 if wrong else 0

@@ -18,6 +18,7 @@ from tests.support.history import Answer
 KINDS = ("wait", "poll", "key", "cancel", "retry", "delegation", "stream", "budget", "wait", "short")
 TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 0.1  # before another coordinator is asked
+CANCELS = 300  # tries: both coordinators may be down
 GIVE_UP_SECONDS = 60.0  # after its deadline a caller asks no more
 
 
@@ -147,7 +148,7 @@ class Callers:
             call.wrong.append(f"I4: a caller that waits was told {view['status']}")
 
     async def _cancel(self, call: Call, id: str) -> None:
-        for _ in range(100):
+        for _ in range(CANCELS):
             with suppress(httpx.TransportError):
                 answer = await self._http.post(f"/tasks/{id}/cancel")
                 if answer.status_code == 202:

@@ -7,7 +7,6 @@ import json
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -52,6 +51,7 @@ class Kill:
     at: float
     point: str  # empty: by chance
     in_flight: int
+    port: int  # of the one that was killed
     back: float = 0.0  # when it was ready again
     moves: list[float] = field(default_factory=list)
 
@@ -148,7 +148,7 @@ class Run:
             if await asyncio.to_thread(coordinator.process.wait, POINT_SECONDS) is None:
                 coordinator.kill()
                 point = ""
-            kill = await self._note(database, who, point, group) if who is not None else None
+            kill = await self._note(database, who, point, coordinator.port, group) if who is not None else None
             await asyncio.sleep(self._random.choice((0.0, 0.0, 0.5, 3.0)))
             point = self._points.pop() if self._points and self._random.random() < self._wish.share else ""
             failpoint = f"{point}={1 if point in LEAVING else self._random.randint(1, 30)}" if point else ""
@@ -183,13 +183,13 @@ class Run:
             await asyncio.sleep(0.05)
 
     async def _note(
-        self, database: asyncpg.Pool[asyncpg.Record], who: str, point: str, group: asyncio.TaskGroup
+        self, database: asyncpg.Pool[asyncpg.Record], who: str, point: str, port: int, group: asyncio.TaskGroup
     ) -> Kill:
         at = time.time()
         ids = [row["id"] for row in await database.fetch(_CARRIED, who)]
         for id, task, type, when, data in await database.fetch(_EVENTS, ids):
             self._committed[id] = Committed(when, 0, id, task, type, json.loads(data))
-        kill = Kill(at, point, len(ids))
+        kill = Kill(at, point, len(ids), port)
         self.kills.append(kill)
         group.create_task(self._watch(database, who, ids, kill))
         return kill
@@ -205,10 +205,9 @@ class Run:
 
     # --- what became of it
 
-    async def judge(self) -> list[str]:
-        """Holds what was seen against the invariants, once the run is over; all that must not be, in words."""
+    async def judge(self) -> None:
+        """Holds what was seen against the invariants, once the run is over."""
         await asyncio.to_thread(self._judge)
-        return find_wrong(self)
 
     def _judge(self) -> None:
         ahead = time.time() - time.monotonic()  # of the agents' clock
@@ -243,12 +242,16 @@ class Run:
             if row["status"] == "completed" and json.loads(row["output"]) != output_of(task, step):
                 self.problems.append(f"I3: step {step} of {task} has an output that is not its own: {row['output']}")
         self.again = [
-            f"step {s.step} of {s.task} ran again {s.at - done['finished_at']:.3f} s after its end"
+            f"step {s.step} of {s.task} ran again {s.at - done['finished_at']:.3f} s after its end, attempt {s.attempt}"
             for s in sent
             if (done := self.end.steps.get((s.task, s.step))) is not None
             and done["status"] == "completed"
             and s.at > done["finished_at"] + AGAIN_SECONDS
         ]
+
+    @property
+    def coordinators(self) -> int:
+        return len(self._fleet.coordinators)
 
     @property
     def lost(self) -> list[str]:
@@ -267,63 +270,6 @@ async def _make_key(database: asyncpg.Pool[asyncpg.Record], fleet: Fleet) -> Map
     instance = await database.fetchval("SELECT id FROM agents WHERE registration::json->>'name' = 'plain'")
     secret = await database.fetchval("SELECT value FROM meta WHERE key = 'secret'")
     return {"instance": instance, "key": derive_key(bytes.fromhex(secret), instance).hex()}
-
-
-def sum_up(run: Run) -> list[str]:
-    """What is told of a run, in lines."""
-    counted = [kill for kill in run.kills if kill.in_flight]
-    flights = sorted(kill.in_flight for kill in counted)
-    moves = sorted(move for kill in counted for move in kill.moves)
-    at_points = sum(bool(kill.point) for kill in counted)
-    return [
-        f"{len(run.end.tasks):,} tasks, {len(run.end.steps):,} steps in {run.seconds / 60:.1f} minutes",
-        count(run.end),
-        f"{len(counted)} kills of a coordinator with tasks in flight, {at_points} of them at a named point; "
-        f"{len(run.kills) - len(counted)} more with none",
-        f"in flight at each kill: {' '.join(str(kill.in_flight) for kill in counted)}",
-        f"in flight: least {flights[0]}, median {flights[len(flights) // 2]}, most {flights[-1]}" if flights else "",
-        f"lost {len(run.lost)}, doubled {len(run.doubled)}, finished steps run again {len(run.again)}, "
-        f"broken invariants {len(run.problems)}",
-        f"hand-over of {len(moves)} tasks: median {moves[len(moves) // 2]:.1f} s, "
-        f"p99 {moves[int(len(moves) * 0.99)]:.1f} s, max {moves[-1]:.1f} s (at most {HAND_OVER_SECONDS:g} s)"
-        if moves
-        else "no task was handed over",
-    ]
-
-
-def count(end: History) -> str:
-    """How many tasks of each end."""
-    found = Counter(task["status"] for task in end.tasks.values())
-    return ", ".join(f"{number:,} {status}" for status, number in found.most_common())
-
-
-def find_wrong(run: Run) -> list[str]:
-    """All that must not be, in words."""
-    lost = [f"{id} is lost" for id in run.lost]
-    return [*lost, *(f"{who} is doubled" for who in run.doubled), *run.again, *run.problems]
-
-
-def find_slow(run: Run) -> list[str]:
-    """Tasks that were handed over late, in words."""
-    return [
-        f"A task was handed over after {move:.1f} s (kill at {kill.point or 'chance'})."
-        for kill in run.kills
-        for move in kill.moves
-        if move > HAND_OVER_SECONDS
-    ]
-
-
-def tell(run: Run, wrong: Sequence[str]) -> list[str]:
-    """What happened to the tasks that are named in what is wrong, in lines."""
-    named = [id for id in run.end.tasks if any(id in text for text in wrong)]
-    lines = []
-    for id in named[:5]:
-        began = run.end.events_of[id][0].at
-        lines.append(f"task {id}, from {began:.2f} on:")
-        for event in run.end.events_of[id]:
-            lines.append(f"  {event.at - began:7.2f} {event.type} {json.dumps(event.data)[:150]} {event.id >> 33}")
-        lines += [f"  {kill.at - began:7.2f} kill" for kill in run.kills if 0 < kill.at - began < 60]
-    return lines
 
 
 def make_fleet(folder: Path, database: str, number: int) -> Fleet:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fleet.kills import POINTS, Run, Wish, make_fleet, sum_up, tell
+from tests.fleet.kills import POINTS, Run, Wish, make_fleet
+from tests.fleet.verdict import find_wrong, sum_up, tell
 from tests.support.postgres import Server
 
 
@@ -17,7 +18,8 @@ async def test_kills_at_every_point_lose_nothing(tmp_path, postgres: Server):
     wish = Wish(tasks=200, kills=len(POINTS), seconds=2.5 * len(POINTS), at_once=16, share=1.0, patience=30.0)
     run = Run(make_fleet(tmp_path, postgres.make_database(), 2), wish)
     await run.run()
-    wrong = await run.judge()
+    await run.judge()
+    wrong = find_wrong(run)
     print(*sum_up(run), *tell(run, wrong), sep="\n")
 
     assert wrong == []

@@ -388,8 +388,10 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
     failed: set[tuple[str, str]] = set()
     with record.open("a", buffering=1) as lines:
 
-        async def work(task_id: str, step_id: str, attempt: int, given: dict[str, Any]) -> dict[str, str] | None:
+        def note(task_id: str, step_id: str, attempt: int) -> None:
             lines.write(f"{time.monotonic()} {task_id} {step_id} {attempt}\n")
+
+        async def work(task_id: str, step_id: str, given: dict[str, Any]) -> dict[str, str] | None:
             await asyncio.sleep(given.get("delay_ms", 0) / 1000)
             if given.get("hang"):
                 await asyncio.sleep(3600)
@@ -399,7 +401,8 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             return output_of(task_id, step_id, given.get("size", 0))
 
         async def run(step: StepRequest, ctx: Context) -> Reply:
-            made = await work(step.task_id, step.step_id, step.attempt, _parse_given(step.input))
+            note(step.task_id, step.step_id, step.attempt)
+            made = await work(step.task_id, step.step_id, _parse_given(step.input))
             if made is None:
                 raise WorkerFault("The first time fails.", retryable=True)
             await ctx.progress("done", 1.0)
@@ -414,9 +417,10 @@ async def _serve_agents(plain_url: str, worker_url: str, coordinator_url: str, r
             if scope["method"] == "POST":
                 step = json.loads(body)
                 given = _parse_given(step.get("input"))
+                note(step["task_id"], step["step_id"], step["attempt"])
                 if key := given.get("delegate"):
                     await _delegate(f"{coordinator_url}/delegate", key, step)
-                made = await work(step["task_id"], step["step_id"], step["attempt"], given)
+                made = await work(step["task_id"], step["step_id"], given)
                 answer = {key: step[key] for key in ("task_id", "step_id", "attempt")}
                 answer |= {"status": "completed", "output": made}
                 if made is None:
