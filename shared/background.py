@@ -1,13 +1,15 @@
-"""Supervised loops: each has a name and an owner, and when one dies, the service ends so that it is restarted."""
+"""Supervised loops: each has a name and an owner, ends when that closes, and when one dies, so does the service."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from shared import logs
+
+AGAIN_SECONDS = 2.0  # for a task to clean up, before it is cancelled once more
 
 
 class Background:
@@ -29,9 +31,7 @@ class Background:
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def loop(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Starts a loop that must run as long as the service does."""
@@ -58,3 +58,21 @@ class Background:
             return
         logs.get().error("loop.died", loop=task.get_name(), exc_info=task.exception())
         self._on_death(task.get_name())
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until all have ended; their errors are dropped.
+
+    A task that is cancelled while what it waits for ends or fails may go on: `asyncio.wait_for` of Python 3.11 then
+    drops the cancellation (https://github.com/python/cpython/issues/86296), and so does a loop that goes on after an
+    error which a driver raised in its place.
+    """
+    all_ = set(tasks)
+    left = {task for task in all_ if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
+    for task in all_:
+        if not task.cancelled():
+            task.exception()

@@ -22,8 +22,8 @@ shared.calls.call                                               | a call of a mo
 shared.documents.types shared.documents.place                    | which files are documents, where a folder is
 shared.contracts shared.settings shared.client shared.copying shared.failpoints shared.strict_json  | the wire, HTTP out
 shared.errors shared.logs shared.report shared.documents        | what can fail, what is told, what workers hand on
-shared.telemetry                                                | spans and figures for others
-shared.background shared.db shared.http_failures shared.limits shared.recording shared.rendering shared.server  | tools
+shared.telemetry shared.background                              | spans and figures for others, loops
+shared.db shared.http_failures shared.limits shared.recording shared.rendering shared.server  | tools
 shared.conversation shared.calls.noting                         | what every protocol is translated to and from
 shared.agent shared.memory shared.models.servers                | an author's Agent, memory, a model's server
 shared.definition shared.models shared.protocols shared.agent_loop.calls  | a language model, calls in its replies

@@ -24,6 +24,7 @@ from coordinator.tasks.rerun import RerunRequest, rerun
 from coordinator.tasks.task import Step, Task
 from coordinator.tasks.unfinished import quarantine_error
 from shared import logs
+from shared.background import end
 from shared.contracts import Status, TaskRequest
 from shared.copying import changed
 from shared.errors import Conflict, KeyReused, NotFound, Unavailable
@@ -281,9 +282,7 @@ class Dispatcher:
             carrier.cancel()
         if ending := [c for c, ending in carriers.items() if ending]:
             await asyncio.wait(ending, timeout=CLOSE_SECONDS)
-        for carrier in ending:
-            carrier.cancel()
-        await asyncio.gather(*carriers, return_exceptions=True)
+        await end(carriers)
 
     # --- one task
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import asyncpg
 
+from shared.background import end
 from shared.db.postgres.connection import LOST, REFUSED, borrow
 
 CHANNEL = "muster_news"
@@ -35,8 +36,7 @@ class Teller:
     async def close(self) -> None:
         """Gives up what is not sent."""
         if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
+            await end([self._sending])
 
     async def _send(self) -> None:
         while self._news:

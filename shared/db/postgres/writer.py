@@ -13,6 +13,7 @@ import asyncpg
 from pydantic_core import to_json
 
 from shared import logs
+from shared.background import end
 from shared.db.database import AS_TEXT, Statement
 from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.dialect import Dialect, make_function, show_nul, translate
@@ -102,8 +103,7 @@ class Writer:
         self._hurry.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
         self._connection.drop()
 
     async def _write_forever(self) -> None:
