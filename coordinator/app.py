@@ -113,7 +113,8 @@ def create_app(
     model.
     """
     random = random or Random()
-    shared, clock = is_server(settings.database_url), SharedClock(wall)
+    shared, this_boot = is_server(settings.database_url), boot()
+    clock = SharedClock(wall, now if this_boot is None else this_boot.read)
     wall = clock.read if shared else wall
     metrics = ServiceMetrics()
     stats, meter = Stats(metrics), Meter(metrics, wall=wall)
@@ -145,7 +146,6 @@ def create_app(
         events = Events()
         journal = journal_path(settings.database_url)
         db = database or make_database(settings, at=at, on_broken=app.fail)
-        this_boot = boot()
         store, starts = Store(db, publish=events.publish, wall=wall, boot=this_boot), Starts(db)
         flying = flights
         if flying is None and settings.record:

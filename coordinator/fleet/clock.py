@@ -10,25 +10,32 @@ from shared.db.database import Database
 from shared.errors import MusterError
 
 MEASURE_SECONDS = 10.0
+DOUBTED_SECONDS = 1.0  # an answer that took longer tells nothing new
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 class SharedClock:
-    """This machine's wall clock, set by the database's."""
+    """The database's wall clock, which goes on here by `steady`, so that no jump of this machine's is noticed.
 
-    def __init__(self, wall: Callable[[], float]) -> None:
-        self._wall = wall
-        self._ahead = 0.0  # of this machine's
+    Until the first look it is `wall`, this machine's.
+    """
+
+    def __init__(self, wall: Callable[[], float], steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._offset = wall() - steady()
+        self._measured = False
 
     def read(self) -> float:
         """Unix seconds."""
-        return self._wall() + self._ahead
+        return self._steady() + self._offset
 
     async def measure(self, db: Database) -> None:
         """Half of the way there and back is taken for the way back."""
-        began = self._wall()
+        began = self._steady()
         [[now]] = await db.read(_NOW)
-        self._ahead = now - (began + self._wall()) / 2
+        ended = self._steady()
+        if not self._measured or ended - began <= DOUBTED_SECONDS:
+            self._offset, self._measured = now - (began + ended) / 2, True
 
     async def measure_forever(self, db: Database) -> None:
         while True:

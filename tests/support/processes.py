@@ -204,7 +204,7 @@ class Service:
 
 
 class Coordinator(Service):
-    """A coordinator over one journal: a file, or the address of a database."""
+    """A coordinator over one journal: a file, or the address of a database; `module` is what starts it."""
 
     def __init__(
         self,
@@ -213,6 +213,7 @@ class Coordinator(Service):
         warm: bool = True,
         journal: Path | str | None = None,
         through: Sequence[str] = (),
+        module: str = "coordinator",
         **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,7 +221,7 @@ class Coordinator(Service):
         url = self.journal if isinstance(self.journal, str) else f"sqlite:///{self.journal}"
         env = {"DATABASE_URL": url, "LOG_FORMAT": "json"}
         env |= {name.upper(): str(value) for name, value in settings.items()}
-        super().__init__("coordinator", folder, env=env, warm=warm, through=through)
+        super().__init__(module, folder, env=env, warm=warm, through=through)
 
     def use(self, journal: Path | str) -> None:
         """From its next start on, it has another journal."""
