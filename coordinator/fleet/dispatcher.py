@@ -33,6 +33,7 @@ class FleetDispatcher(Dispatcher):
         self._dropped: set[str] = set()  # not live here at the last look, though the journal says that they are
         self._counted: set[str] = set()  # live tasks that a death of this process counts against
         self._taking: dict[str, asyncio.Task[Live | None]] = {}  # being taken up
+        self._overdue: asyncio.Task[None] | None = None  # ends tasks whose deadline passed while nobody carried them
         self._meanwhile: dict[str, Live] = {}  # begun while they were being taken up
 
     def join(self, carried: Carried, news: News, jobs: Jobs) -> None:
@@ -44,6 +45,8 @@ class FleetDispatcher(Dispatcher):
     def stop(self) -> None:
         super().stop()
         self._jobs.stop()
+        if self._overdue is not None:
+            self._overdue.cancel()
 
     @property
     def accepting(self) -> bool:
@@ -211,8 +214,23 @@ class FleetDispatcher(Dispatcher):
         still = set(await self._carried.find_queued(self._waiting))
         for task_id in [id for id in self._waiting if id not in still and id not in self._live]:
             self._forget_turn(task_id)
-        for task_id in await self._carried.find_overdue(self._wall()):
-            await self.carry_job(task_id)
+        if (self._overdue is None or self._overdue.done()) and (due := await self._find_overdue()):
+            self._overdue = asyncio.create_task(self._end_overdue(due), name="overdue")
+
+    async def _find_overdue(self) -> set[str]:
+        return {*await self._carried.find_overdue(self._wall())} - self._live.keys()
+
+    async def _end_overdue(self, due: set[str]) -> None:
+        """After an outage they may be many: they end together, and this coordinator's beat goes on meanwhile."""
+        tried: set[str] = set()
+        while due:
+            tried |= due
+            for why in await asyncio.gather(*map(self.carry_job, due), return_exceptions=True):
+                if isinstance(why, Exception):
+                    logs.get().warning("overdue.waits", why=str(why))
+            due = set()
+            with suppress(StorageUnwritable):
+                due = await self._find_overdue() - tried
 
     def _forget_turn(self, task_id: str) -> None:
         if (turn := self._waiting.pop(task_id, None)) is not None:

@@ -24,7 +24,6 @@ from shared import logs
 from shared.background import Background
 from shared.db.postgres.connection import LOST, REFUSED
 from shared.db.postgres.database import Postgres
-from shared.db.postgres.opening import explained
 from shared.db.postgres.refusals import refuse_tables
 from shared.errors import MusterError
 from shared.protocols.sharing import Shared
@@ -57,8 +56,7 @@ async def open_fleet(
 
     Raises what a database that cannot be used raises.
     """
-    with explained(db.connector.url):
-        pool = await db.connector.make_pool(CONNECTIONS, LOSABLE)
+    pool = await db.connector.make_pool(CONNECTIONS, LOSABLE)
     stack.callback(pool.terminate)
     members = Members(store, identity, address, clock.read)
     shared = SharedAgents(agents, members, store)

@@ -23,6 +23,7 @@ from shared import logs
 from shared.db.postgres.connection import LOST, REFUSED, borrow
 from shared.db.postgres.schema import LOCK, Connection
 from shared.db.writes import Unit
+from shared.errors import StorageUnwritable
 from shared.failpoints import At, nowhere
 
 AGAIN_SECONDS = 0.5  # before a queue that broke is opened again
@@ -245,7 +246,8 @@ class Jobs:
         except RetryRequested:
             raise
         except Exception as exc:  # PgQueuer would forget the job
-            logs.get().error("job.broke", task_id=task_id, exc_info=exc)
+            if not isinstance(exc, StorageUnwritable):  # which the journal says itself
+                logs.get().error("job.broke", task_id=task_id, exc_info=exc)
             raise RetryRequested(delay=timedelta(seconds=AGAIN_SECONDS), reason="It broke.") from exc
         finally:
             self._active -= 1

@@ -101,10 +101,10 @@ class Connector:
         raise AssertionError
 
     async def make_pool(self, size: int, more: dict[str, str] = NOTHING_MORE) -> Pool[asyncpg.Record]:
-        """`more` is set for its sessions. Raises what asyncpg raises."""
+        """`more` is set for its sessions. It connects when it is asked first."""
         return await asyncpg.create_pool(
             connect=lambda *_, **__: self.connect(more=more),
-            min_size=1,
+            min_size=0,  # with one, asyncpg logs a traceback at each try while the server is away
             max_size=size,
             max_inactive_connection_lifetime=300.0,
             reset=leave_as_it_is,
