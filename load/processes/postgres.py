@@ -75,6 +75,20 @@ class Server:
         self._process.wait(30)
         self._process = None
 
+    def promote(self) -> None:
+        """Makes a standby the primary; returns when it takes writes."""
+        self.run_sql("postgres", "SELECT pg_promote()")
+
+    def wait_for_standby(self) -> None:
+        """From now on no commit is answered before it is durable at the standby, too."""
+        self.run_sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.run_sql("postgres", "SELECT pg_reload_conf()")
+        until = time.monotonic() + START_SECONDS
+        while self.run_sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
+            if time.monotonic() > until:
+                raise RuntimeError("The standby does not follow.")
+            time.sleep(0.05)
+
     def make_database(self) -> str:
         """The address of a new empty database."""
         self._made += 1
@@ -101,10 +115,10 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, *options: str) -> Iterator[Server]:
+def serve(folder: Path, *options: str, primary: Server | None = None) -> Iterator[Server]:
     """A server in a folder, until the end of the block, with `options` as `postgresql.conf` has them.
 
-    Raises RuntimeError where PostgreSQL is not installed.
+    With a `primary` it is the standby that follows it. Raises RuntimeError where PostgreSQL is not installed.
     """
     programs = find_programs()
     if programs is None:
@@ -114,6 +128,9 @@ def serve(folder: Path, *options: str) -> Iterator[Server]:
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
     server = Server(folder, programs, options)
+    if primary is not None:
+        there = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "muster")
+        server.run_program("pg_basebackup", *there, "-D", str(folder / "data"), "-R", "-c", "fast")
     server.start()
     try:
         yield server
