@@ -30,14 +30,14 @@ long: .venv/.dev  ## what looks for bugs at random, twenty times as long as in `
 	$(BIN)/python -m pytest -n auto --timeout 3600 --hypothesis-profile long $(SEARCHES)
 	$(BIN)/python -m tests.simulation --seeds 1000
 	$(BIN)/python -m tests.simulation --planted
-	$(BIN)/python -m pytest tests/fleet
+	$(BIN)/python -m pytest -n 2 tests/fleet
 
 SEEDS ?= 1000
 simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual time, breaking as each seed says
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 fleet: .venv/.dev  ## several coordinators over one PostgreSQL, killed again and again; needs PostgreSQL
-	$(BIN)/python -m pytest tests/fleet
+	$(BIN)/python -m pytest -n 2 tests/fleet
 
 browser: .venv/.dev  ## the console in a real Chromium, which is installed from Debian if need be
 	$(BIN)/python -m tests.browser.fetch
