@@ -151,15 +151,15 @@ class Agents:
         """Takes the best instance for a step; its load is counted from now on.
 
         Waits for a full agent until the step's end; for one that is pending or unreachable, 10 s or half the time left,
-        whichever is shorter. Raises `NoAgent`, at once if no such agent ever registered, and `StepTimeout`.
+        whichever is shorter. Raises `NoAgent`, at once if no such agent can ever have registered, and `StepTimeout`.
         """
         patience = min(PATIENCE_SECONDS, (until - since) / 2)
         while True:
-            instance = self.registry.choose(capability=step.capability, agent=step.agent, avoid=tried)
-            if instance is not None:
+            if instance := self.registry.choose(capability=step.capability, agent=step.agent, avoid=tried):
                 self.registry.record_start(instance)
                 return instance
-            if not self.registry.has_known(capability=step.capability, agent=step.agent):
+            late = self._now() >= since + self.registry.late
+            if late and not self.registry.has_known(capability=step.capability, agent=step.agent):
                 raise NoAgent(f"No agent has ever registered for {step.target}.")
             full = self._are_only_full(step)
             left = (until if full else since + patience) - self._now()

@@ -39,6 +39,7 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._by_name: dict[str, dict[str, Instance]] = {}  # and by id
         self._by_capability: dict[str, dict[str, Instance]] = {}
+        self.late = 0.0  # seconds until a registration at another coordinator is known here
         self.sharers = 1  # coordinators that give steps to the same agents: each has its part of their places
         self.changes = 0  # how often an instance came or went, or registered otherwise than before
         self.paces = Paces()

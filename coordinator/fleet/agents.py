@@ -16,6 +16,7 @@ WHERE change > :change ORDER BY change
 """
 _HOLD = "UPDATE agents SET held = :held WHERE id = :id"
 _IDS = "SELECT id FROM agents WHERE removed_at IS NULL"
+LATE_SECONDS = 3.0  # until each coordinator knows of a registration: a look a second, and a slow one
 ALL_EVERY = 10  # looks: whether an agent was forgotten, which leaves no row
 
 
@@ -32,6 +33,7 @@ class SharedAgents:
         self._looks = 0
         agents.heard = lambda agent_id: members.hear(agent_id, members.wall())
         agents.held = self._write_held
+        agents.registry.late = LATE_SECONDS
 
     def _write_held(self, agent_id: str, held: bool) -> None:
         self._store.post("store.hold_agent", Statement(_HOLD, {"id": agent_id, "held": held}))
@@ -54,6 +56,7 @@ class SharedAgents:
             self._beats = max(self._beats, at)
             if (instance := registry.get(agent_id)) is not None:
                 registry.register(agent_id, instance.registration)
+        self._agents.wake_waiters()  # for one that is still unknown
         self._looks += 1
         if self._looks % ALL_EVERY == 0:
             there = {row[0] for row in await self._store.read(_IDS)}

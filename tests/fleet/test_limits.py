@@ -117,3 +117,20 @@ async def test_busy_tenant_leaves_others_their_turn(tmp_path: Path, postgres: Se
     assert len(agent.order) == 104
     assert last < 40
     assert agent.most <= 4
+
+
+async def test_agent_that_registered_elsewhere_is_waited_for(tmp_path: Path, postgres: Server):
+    """A task for it comes to the other coordinator in the same moment."""
+    fleet, agent = Fleet(tmp_path, postgres.make_database()), Counting()
+    async with fleet.open():
+        handle = lambda method, target, body: agent._answer(json.loads(body)) if method == b"POST" else HEALTHY  # noqa: E731
+        server = await listen(handle, int(agent.url.rpartition(":")[2]))
+        body = {"name": "counting", "endpoint": agent.url, "capabilities": ["counted"]}
+        async with httpx.AsyncClient(timeout=60.0) as http:
+            for number in range(5):
+                named = body | {"name": f"counting-{number}", "capabilities": [f"counted-{number}"]}
+                assert (await http.post(f"{fleet.urls[0]}/register_agent", json=named)).status_code == 201
+                task = {"task_description": "Count", "plan": [{"id": "a", "capability": f"counted-{number}"}]}
+                answer = await http.post(f"{fleet.urls[1]}/execute_task", json=task)
+                assert (answer.status_code, answer.json().get("status")) == (200, "completed"), answer.text
+        server.close()
