@@ -1,4 +1,4 @@
-.PHONY: help setup run demo test long simulate fleet browser semantic model monitoring telemetry kubernetes frameworks image containers bench lint lock secrets
+.PHONY: help setup run demo test long simulate fleet swarm browser semantic model monitoring telemetry kubernetes frameworks image containers bench lint lock secrets
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -31,6 +31,7 @@ long: .venv/.dev  ## what looks for bugs at random, twenty times as long as in `
 	$(BIN)/python -m tests.simulation --seeds 1000
 	$(BIN)/python -m tests.simulation --planted
 	$(BIN)/python -m pytest -n 2 tests/fleet
+	$(BIN)/python -m pytest tests/compose/test_swarm.py
 
 SEEDS ?= 1000
 simulate: .venv/.dev  ## SEEDS seeds of the simulation: the suite on virtual time, breaking as each seed says
@@ -87,7 +88,9 @@ image:  ## the image muster:latest, also tagged by version and by revision; to g
 
 containers: .venv/.dev  ## the tests in real containers; need Docker with Compose v2
 	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/compose/test_swarm.py tests/compose
-	$(BIN)/python -m pytest tests/compose/test_swarm.py  # alone: leaving Swarm takes the names of all that runs on the engine
+
+swarm: .venv/.dev  ## the stack in Swarm, updated under load; alone, as leaving Swarm takes the names of all that runs on the engine
+	$(BIN)/python -m pytest tests/compose/test_swarm.py
 
 bench: .venv/.run  ## Muster beside what people use instead, into load/RESULTS.md; 10 minutes, and the venvs the first time
 	@$(BIN)/python -m load.peers
