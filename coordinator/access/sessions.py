@@ -16,7 +16,7 @@ MOST_ENDED = 10_000  # sessions that were logged out and are remembered until th
 
 @dataclass(frozen=True)
 class Session:
-    """Who has logged in with `key`; `nonce` is the session's own, `until` its end in Unix seconds."""
+    """A log-in with `key`. `nonce` identifies the session; `until` is its end in Unix seconds."""
 
     key: Key
     nonce: str
